@@ -85,12 +85,11 @@ class build_tree(Command):
     def build(self, extensions, where):
         if not extensions:
             return
+        self.distribution.ext_modules = extensions
         command = build_ext(self.distribution)
         command.build_lib = str(where)
         command.build_temp = str(BUILD / "temp")
-        command.extensions = extensions
-        command.finalize_options()
-        command.extensions = extensions
+        command.ensure_finalized()
         command.run()
 
     def mirror(self, source, target):
