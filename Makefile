@@ -1,11 +1,47 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
+#
+# Each target first does whatever earlier steps are missing.
 
 PYTHON = build/venv/bin/python
+CONFIG = build/config.json
+VENV = build/venv/.complete
+DESTDIR =
 
 all: build
 
-build:
-	@flock build/lock $(PYTHON) setup.py -q build_tree
+$(CONFIG): configure configure.py
+	@./configure --recheck
 
-.PHONY: all build
+$(VENV): $(CONFIG) pyproject.toml
+	@./configure --make-venv
+
+build: $(VENV)
+	@$(PYTHON) setup.py -q build_tree
+
+check: build
+	@$(PYTHON) -m pytest $(CHECK)
+
+demo: build
+	@$(PYTHON) -m fluxsched.session.demo
+
+bench: build
+	@for bench in bench/bench_*.py; do \
+	    echo "== $$bench"; $(PYTHON) "$$bench" || exit 1; \
+	done
+
+lint: build
+	@$(PYTHON) t/lint.py
+
+install: build
+	@$(PYTHON) setup.py -q install_tree --destdir="$(DESTDIR)"
+
+clean:
+	rm -rf build/lib build/temp build/cython build/wheel build/pytest_cache build/ruff_cache sched/*.so
+	find sched t bench -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf build .hypothesis
+
+.NOTPARALLEL:
+.PHONY: all build check demo bench lint install clean distclean
