@@ -1,0 +1,26 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The one exception that becomes an error answer, and the command's error."""
+
+import os
+
+
+class RequestError(Exception):
+    """A request that is refused: errno and a sentence for people."""
+
+    def __init__(self, errnum, text=None):
+        super().__init__(text or os.strerror(errnum))
+        self.errno = errnum
+        self.text = text or os.strerror(errnum)
+
+
+class CommandError(Exception):
+    """A command that fails with this text and exit code."""
+
+    def __init__(self, text, code=1):
+        super().__init__(text)
+        self.code = code
+
+
+class SessionError(Exception):
+    """A session that cannot start or go on."""

@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The broker's event loop: file descriptors, timers, deferred calls, signals.
+
+A turn is: wait; handlers of ready descriptors; due timers; the calls deferred
+before; then the ``turn_end`` hooks, which is where one commit answers for all
+that the turn has written.
+"""
+
+import heapq
+import itertools
+import os
+import selectors
+import signal
+import time
+from collections import deque
+
+READ = selectors.EVENT_READ
+WRITE = selectors.EVENT_WRITE
+
+
+class Timer:
+    __slots__ = ("callback",)
+
+    def __init__(self, callback):
+        self.callback = callback
+
+    def cancel(self):
+        self.callback = None
+
+
+class Loop:
+    def __init__(self, on_error):
+        """`on_error(exception)` hears of every exception that leaves a callback."""
+        self.on_error = on_error
+        self.turn_end = []
+        self._selector = selectors.DefaultSelector()
+        self._timers = []
+        self._order = itertools.count()
+        self._soon = deque()
+        self._running = False
+        self._signals = {}
+        self._wake_r, self._wake_w = os.pipe()
+        os.set_blocking(self._wake_r, False)
+        os.set_blocking(self._wake_w, False)
+        self.watch(self._wake_r, READ, self._woken)
+
+    def watch(self, fd, mask, callback):
+        """Call `callback(mask)` when `fd` is ready; mask 0 stops that."""
+        known = fd in self._selector.get_map()
+        if not mask:
+            if known:
+                self._selector.unregister(fd)
+        elif known:
+            self._selector.modify(fd, mask, callback)
+        else:
+            self._selector.register(fd, mask, callback)
+
+    def call_soon(self, callback):
+        self._soon.append(callback)
+
+    def call_later(self, seconds, callback):
+        timer = Timer(callback)
+        heapq.heappush(self._timers, (time.monotonic() + max(0.0, seconds), next(self._order), timer))
+        return timer
+
+    def on_signal(self, number, callback):
+        self._signals[number] = callback
+        signal.signal(number, lambda *_: None)
+        signal.set_wakeup_fd(self._wake_w, warn_on_full_buffer=False)
+
+    def _woken(self, mask):
+        try:
+            numbers = set(os.read(self._wake_r, 4096))
+        except BlockingIOError:
+            return
+        for number in numbers:
+            callback = self._signals.get(number)
+            if callback is not None:
+                self._call(callback)
+
+    def _call(self, callback, *args):
+        try:
+            callback(*args)
+        except Exception as error:
+            self.on_error(error)
+
+    def _wait(self):
+        if self._soon:
+            return 0
+        while self._timers and self._timers[0][2].callback is None:
+            heapq.heappop(self._timers)
+        if not self._timers:
+            return None
+        return max(0.0, self._timers[0][0] - time.monotonic())
+
+    def run(self):
+        self._running = True
+        while self._running:
+            ready = self._selector.select(self._wait())
+            for key, mask in ready:
+                # a handler before this one may have closed the descriptor, or given its number away
+                if self._selector.get_map().get(key.fd) is key:
+                    self._call(key.data, mask)
+            now = time.monotonic()
+            while self._timers and self._timers[0][0] <= now:
+                timer = heapq.heappop(self._timers)[2]
+                if timer.callback is not None:
+                    callback, timer.callback = timer.callback, None
+                    self._call(callback)
+            for _ in range(len(self._soon)):
+                self._call(self._soon.popleft())
+            for hook in self.turn_end:
+                self._call(hook)
+
+    def stop(self):
+        self._running = False
+
+    def close(self):
+        if self._signals:
+            signal.set_wakeup_fd(-1)
+        self._selector.close()
+        os.close(self._wake_r)
+        os.close(self._wake_w)
