@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Words of the scheduler protocol (RFC 27), and a job as the service sees it."""
+
+import traceback
+
+__all__ = [
+    "ANNOTATE", "CANCEL", "COMMITTING", "DENY", "Job", "PENDING", "ProtocolError", "RUNNING", "STARTED", "SUCCESS",
+    "field", "where",
+]
+
+# Answers to sched.alloc
+SUCCESS = 0
+ANNOTATE = 1
+DENY = 2
+CANCEL = 3
+
+# Where a job stands with us
+PENDING = 0      # waits in the engine
+STARTED = 1      # the engine gave it resources; not yet handed to a commit
+COMMITTING = 2   # its R is on the way into the KVS
+RUNNING = 3      # answered
+
+
+class ProtocolError(Exception):
+    """A message that lacks what the protocol says it holds."""
+
+
+def where(error):
+    """File, line and function in which an exception arose."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return "unknown place"
+    frame = frames[-1]
+    return f"{frame.filename.rpartition('/')[2]}:{frame.lineno} in {frame.name}"
+
+
+def field(payload, name, kinds, topic):
+    """payload[name], checked; bool is not an int here.  ProtocolError."""
+    value = payload.get(name)
+    wanted = kinds if isinstance(kinds, tuple) else (kinds,)
+    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+        names = " or ".join(kind.__name__ for kind in wanted)
+        raise ProtocolError(f"{topic}: field {name!r}: expected {names}, got {value!r}")
+    return value
+
+
+class Job:
+    """A job that waits for resources or holds some."""
+
+    __slots__ = (
+        "expiration",
+        "freed",
+        "id",
+        "jobspec",
+        "message",
+        "priority",
+        "request",
+        "reserved",
+        "sent",
+        "stage",
+        "starttime",
+        "t_submit",
+    )
+
+    def __init__(self, jobid, priority, t_submit, message=None):
+        self.id = jobid
+        self.priority = priority
+        self.t_submit = t_submit
+        self.message = message      # the sched.alloc request to answer
+        self.request = None         # formats.jobspec.Request
+        self.jobspec = None         # until the job starts
+        self.stage = PENDING
+        self.sent = {}              # annotations the job manager has from us
+        self.reserved = False       # a start was planned for it while it waited
+        self.starttime = 0.0
+        self.expiration = 0.0
+        self.freed = []             # (ranks or None, final) that came too early
+
+    def order(self):
+        """Jobs are considered in this order."""
+        return (-self.priority, self.t_submit, self.id)

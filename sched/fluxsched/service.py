@@ -1,0 +1,694 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The Flux scheduler protocol (RFC 27, RFC 28) over a :class:`Host`.
+
+One class for every host: a real broker, and the embedded session.  It turns
+messages into calls of the engine, and the engine's decisions into answers; it
+decides nothing about resources itself.
+
+Start: ``resource.acquire`` (streaming), then, side by side,
+``job-manager.sched-hello`` (streaming) with the R of each job that runs, and
+the record of jobs in the KVS; when both are in, ``job-manager.sched-ready``,
+then ``job-manager.events-journal`` (streaming), which feeds the record.
+
+A request changes the engine at once and asks for a pass; the host runs the
+pass after the messages that are queued have been handled, so a burst is one
+pass.  Jobs that a pass starts are committed to the KVS in batches, R and
+record in one transaction, and answered when the commit is durable.
+
+A job that is cancelled or freed while its commit is under way is not torn from
+it: the resources stay its own until the commit is done, so that no two R's in
+the KVS ever cover the same resources of two holders.
+"""
+
+import collections
+import errno
+import functools
+import math
+import time
+
+from fluxsched import args as _args
+from fluxsched import link as _link
+from fluxsched.core import Engine, Infeasible, Inventory, PluginError, load_plugin
+from fluxsched.formats import jobspec as _jobspec
+from fluxsched.formats import rdl as _rdl
+from fluxsched.formats.constraint import ConstraintError
+from fluxsched.host import LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_WARNING, Host
+from fluxsched.protocol import (
+    ANNOTATE, CANCEL, COMMITTING, DENY, PENDING, RUNNING, STARTED, SUCCESS, Job, ProtocolError, field, where,
+)
+from fluxsched.recorder import Recorder
+
+__all__ = ["Host", "Service", "ServiceError"]
+
+# Jobs committed in one transaction; the event loop runs between two.
+BATCH = 32
+# A pass that takes long is followed by a pause as long as itself, up to this.
+PAUSE_MAX = 1.0
+# Estimates are renewed when the earliest of them has passed, but not more often.
+REFRESH_MIN = 5.0
+
+
+class ServiceError(Exception):
+    """The scheduler cannot be loaded as asked; the text says why."""
+
+
+class Service:
+    """The scheduler.  `host` is the broker, `arguments` the module's
+    arguments.  Raises ServiceError before anything is started if arguments,
+    configuration, plugin or RDL cannot be used."""
+
+    TOPICS = (
+        "sched.alloc",
+        "sched.cancel",
+        "sched.prioritize",
+        "sched.free",
+        "sched.expiration",
+        "sched.resource-status",
+        "sched.stats-get",
+        "feasibility.check",
+    )
+    #: Topics that other users than the instance's owner may send.
+    GUEST_TOPICS = ("feasibility.check",)
+    #: Topics whose senders wait for an answer other than to sched.alloc.
+    ANSWERED = frozenset(("sched.expiration", "sched.resource-status", "sched.stats-get", "feasibility.check"))
+
+    def __init__(self, host, arguments):
+        self.host = host
+        self._arguments = list(arguments)
+        self.settings = self._read_settings()
+        self._hierarchy = self._load(self.settings)
+        self.engine = None
+        self.jobs = {}
+        self.recorder = Recorder(host, self.settings.lwj_keep, self._guarded, self._stage_allocation)
+        self.record = self.recorder.record
+        self._R = None                  # as acquired
+        self._marks = _link.Marks()     # what happened to it since
+        self._expiration = 0.0          # of the instance; 0: none
+        self._tree = None               # a node's allocated part, for the record
+        self._host_of = {}              # rank -> host name
+        self._ready = False
+        self._stopped = False
+        self._waiting_for_ready = []    # messages that came too early
+        self._hello_left = 0            # answers due before sched-ready
+        self._kicked = False
+        self._pause_until = 0.0
+        self._starting = collections.deque()
+        self._refresh_timer = None
+        self._refresh_at = math.inf
+        self._counts = dict.fromkeys(
+            ("alloc", "success", "deny", "cancel", "free", "annotate", "commits", "passes", "errors"), 0
+        )
+        self._pass_seconds = 0.0
+        self._pass_longest = 0.0
+        self._handlers = {
+            "sched.alloc": self._alloc,
+            "sched.cancel": self._cancel,
+            "sched.prioritize": self._prioritize,
+            "sched.free": self._free,
+            "sched.expiration": self._update_expiration,
+            "sched.resource-status": self._resource_status,
+            "sched.stats-get": self._stats_get,
+            "feasibility.check": self._feasibility,
+        }
+
+    # -- settings, plugin, RDL ------------------------------------------------
+
+    def _read_settings(self):
+        try:
+            return _args.parse(self._arguments, self.host.config().get("sched"))
+        except _args.ArgumentError as error:
+            raise ServiceError(str(error)) from None
+
+    def _load(self, settings):
+        """Check the plugin and its options, and read the RDL."""
+        try:
+            load_plugin(settings.plugin)
+            Engine(Inventory.from_counts(1, 1), settings.plugin, settings.plugin_opts)
+        except PluginError as error:
+            raise ServiceError(str(error)) from None
+        if not settings.rdl_conf:
+            return None
+        try:
+            return _rdl.load(settings.rdl_conf, settings.rdl_resource)
+        except OSError as error:
+            raise ServiceError(f"rdl-conf={settings.rdl_conf}: {error.strerror or error}") from None
+        except _rdl.RDLError as error:
+            raise ServiceError(f"rdl-conf={settings.rdl_conf}: {error}") from None
+
+    def reconfigure(self):
+        """The instance's configuration changed.  What cannot be used is
+        reported, and the settings stay as they were."""
+        try:
+            settings = self._read_settings()
+            if settings == self.settings:
+                return
+            hierarchy = self._load(settings)
+        except ServiceError as error:
+            self.host.log(LOG_ERR, f"configuration not taken over: {error}")
+            raise
+        if settings.queue_depth != self.settings.queue_depth:
+            self.host.log(LOG_WARNING, "queue-depth: a new value counts from the next load on")
+        old = self.settings, self._hierarchy
+        self.settings, self._hierarchy = settings, hierarchy
+        unlike = [
+            name
+            for name in ("rdl_conf", "rdl_resource", "plugin", "plugin_opts", "sched_once", "in_sim")
+            if getattr(old[0], name) != getattr(settings, name)
+        ]
+        if unlike and self.engine is not None and not self._rebuild():
+            self.settings, self._hierarchy = old
+            raise ServiceError(f"{', '.join(unlike)}: the new values cannot be taken over; see the log")
+        if settings.lwj_keep != old[0].lwj_keep:
+            self.record.resize(settings.lwj_keep)
+        self.host.log(LOG_INFO, f"configuration taken over: plugin={settings.plugin}")
+
+    def _rebuild(self):
+        """Another plugin or other resources: a new engine that takes over all
+        jobs.  If a job does not fit into it, the old one stays."""
+        old = self.engine, self._tree, self._host_of
+        try:
+            engine = self._build()
+            self._marks.replay(engine)
+            refused = []
+            for job in self.jobs.values():
+                if job.stage != PENDING:
+                    R = old[0].R(job.id, job.starttime, job.expiration)
+                    engine.adopt(job.id, R, "", priority=job.priority, t_submit=job.t_submit)
+                    continue
+                try:
+                    engine.add(job.id, job.request, job.priority, job.t_submit)
+                except (Infeasible, ConstraintError) as error:
+                    refused.append((job, str(error)))
+        except Exception as error:
+            self.engine, self._tree, self._host_of = old
+            self._report("new configuration, the engine stays as it was", error)
+            return False
+        self.engine = engine
+        for job, reason in refused:
+            self._deny(job, reason)
+        self._kick()
+        return True
+
+    # -- start ----------------------------------------------------------------
+
+    def start(self):
+        """Acquire resources, learn of running jobs, and offer the service."""
+        self.host.request("resource.acquire", None, self._guarded(self._on_acquire), streaming=True)
+
+    def stop(self):
+        """The module is about to end: write what the record still holds."""
+        if self._refresh_timer is not None:
+            self._refresh_timer.cancel()
+        if self._ready:
+            self.recorder.stop()
+        self._stopped = True
+
+    def _guarded(self, callback):
+        """A callback for the host: an exception in it is logged with where it
+        came from, and does not leave it."""
+
+        def guarded(*values):
+            if self._stopped:
+                return
+            try:
+                callback(*values)
+            except Exception as error:
+                function = getattr(callback, "func", callback)
+                self._report(function.__name__.lstrip("_"), error)
+
+        return guarded
+
+    def _report(self, what, error):
+        self._counts["errors"] += 1
+        self.host.log(LOG_ERR, f"{what}: {type(error).__name__}: {error} ({where(error)})")
+
+    def _fatal(self, text, error):
+        self.host.log(LOG_ERR, f"{text}: {error}")
+        self.host.fatal(error)
+
+    def _on_acquire(self, payload, error):
+        if error is not None:
+            self._fatal("exiting, as the stream of resource.acquire ended", error)
+            return
+        if self.engine is None:
+            try:
+                self._R = field(payload, "resources", dict, "resource.acquire")
+                self.engine = self._build()
+            except Exception as problem:
+                self._report("resource.acquire", problem)
+                self.host.fatal(problem)
+                return
+            self._update_resources(payload)
+            self._hello_left = 2
+            self.host.request(
+                "job-manager.sched-hello", {"partial-ok": True}, self._guarded(self._on_hello), streaming=True
+            )
+            self.recorder.load(self._hello_step)
+            return
+        self._update_resources(payload)
+        self._kick()
+
+    def _build(self):
+        """An engine over the acquired resources, all down until said to be up."""
+        settings = self.settings
+        inventory, self._tree = _link.inventory(
+            self._R, self._hierarchy, settings.in_sim, settings.rdl_conf, self.host.log
+        )
+        engine = Engine(inventory, settings.plugin, settings.plugin_opts, settings.sched_once)
+        engine.mark_down(_link.idset(inventory.ranks))
+        if self._tree is not None:
+            # The tree is RDL's; the instance's own properties hold beside its.
+            for name, ranks in (self._R["execution"].get("properties") or {}).items():
+                engine.property_add(name, ranks)
+        if self.engine is None:
+            self._expiration = self._R["execution"].get("expiration", 0.0)
+        engine.set_expiration(self._expiration)
+        self._host_of = dict(zip(inventory.ranks, inventory.hosts))
+        if settings.verbosity > 0:
+            self.host.log(LOG_INFO, f"resources: {inventory.nnodes} nodes")
+        return engine
+
+    def _update_resources(self, payload):
+        self._marks.add(payload)
+        _link.apply(self.engine, payload)
+        expiration = payload.get("expiration")
+        if expiration is not None:
+            self._set_expiration(expiration)
+
+    def _set_expiration(self, expiration):
+        if isinstance(expiration, bool) or not isinstance(expiration, (int, float)) or expiration < 0:
+            raise ProtocolError(f"resource.acquire: field 'expiration': expected a number, got {expiration!r}")
+        self._expiration = float(expiration)
+        self.engine.set_expiration(self._expiration)
+        self.host.log(LOG_INFO, f"resource expiration updated to {self._expiration:.2f}")
+
+    def _on_hello(self, payload, error):
+        if error is not None:
+            if error.errno != errno.ENODATA:
+                self._fatal("job-manager.sched-hello failed", error)
+                return
+            self._hello_step()
+            return
+        jobid = field(payload, "id", int, "job-manager.sched-hello")
+        self._hello_left += 1
+
+        def got_r(R, problem):
+            try:
+                if problem is not None:
+                    raise problem
+                self._adopt(jobid, payload, R)
+            except Exception as why:
+                self._lose(jobid, why)
+            self._hello_step()
+
+        self.host.read_r(jobid, self._guarded(got_r))
+
+    def _adopt(self, jobid, payload, R):
+        """Take over a job that holds R (less the ranks it gave back)."""
+        priority = payload.get("priority", 16)
+        t_submit = payload.get("t_submit", 0.0)
+        self.engine.adopt(jobid, R, payload.get("free") or "", priority=priority, t_submit=t_submit)
+        job = self.jobs[jobid] = Job(jobid, priority, t_submit)
+        job.stage = RUNNING
+        job.starttime = R["execution"].get("starttime", 0.0)
+        job.expiration = R["execution"].get("expiration", 0.0)
+        self.host.log(LOG_DEBUG, f"hello: id={self.host.job_name(jobid)} priority={priority} t_submit={t_submit:.1f}")
+
+    def _lose(self, jobid, error):
+        """A job whose resources cannot be taken over must end."""
+        name = self.host.job_name(jobid)
+        self.host.log(LOG_ERR, f"hello: job {name}: {error}; raising a fatal exception on it")
+        note = "failed to reallocate R for running job"
+
+        def raised(payload, problem):
+            if problem is not None:
+                self.host.log(LOG_ERR, f"error raising an exception on job {name}: {problem}")
+
+        self.host.request(
+            "job-manager.raise",
+            {"id": jobid, "severity": 0, "type": "scheduler-restart", "note": note},
+            self._guarded(raised),
+        )
+
+    def _hello_step(self):
+        self._hello_left -= 1
+        if self._hello_left > 0:
+            return
+        self.recorder.adopt(self.jobs.values())
+        payload = {"mode": "unlimited"}
+        if self.settings.queue_depth is not None:
+            payload = {"mode": "limited", "limit": self.settings.queue_depth}
+        self.host.request("job-manager.sched-ready", payload, self._guarded(self._on_ready))
+
+    def _on_ready(self, payload, error):
+        if error is not None:
+            self._fatal("job-manager.sched-ready failed", error)
+            return
+        self._ready = True
+        depth = self.settings.queue_depth
+        self.host.log(
+            LOG_INFO,
+            f"ready: plugin={self.settings.plugin} queue-depth={'unlimited' if depth is None else depth}"
+            f" running={len(self.jobs)} waiting={(payload or {}).get('count', 0)}",
+        )
+        waiting, self._waiting_for_ready = self._waiting_for_ready, []
+        for message in waiting:
+            self.handle(*message)
+        self.recorder.follow()
+
+    # -- messages -------------------------------------------------------------
+
+    def handle(self, topic, request, payload):
+        """A message arrived.  `request` is the host's handle to answer it by,
+        `payload` a dict, or None if it was empty."""
+        if self._stopped:
+            return
+        if not self._ready and topic != "sched.stats-get":
+            self._waiting_for_ready.append((topic, request, payload))
+            return
+        handler = self._handlers.get(topic)
+        if handler is None:
+            self.host.respond_error(request, errno.ENOSYS, f"{topic}: unknown service method")
+            return
+        try:
+            if payload is None:
+                payload = {}
+            if not isinstance(payload, dict):
+                raise ProtocolError(f"{topic}: expected an object, got {payload!r}")
+            handler(request, payload)
+        except ProtocolError as error:
+            self._counts["errors"] += 1
+            self.host.log(LOG_ERR, str(error))
+            if topic in self.ANSWERED or topic == "sched.alloc":
+                self.host.respond_error(request, errno.EPROTO, str(error))
+        except Exception as error:
+            self._report(topic, error)
+            if topic in self.ANSWERED:
+                self.host.respond_error(request, errno.EINVAL, f"{type(error).__name__}: {error}")
+
+    def _alloc(self, message, payload):
+        topic = "sched.alloc"
+        jobid = field(payload, "id", int, topic)
+        priority = field(payload, "priority", int, topic)
+        spec = field(payload, "jobspec", dict, topic)
+        t_submit = field(payload, "t_submit", (int, float), topic) if "t_submit" in payload else self.host.now()
+        self._counts["alloc"] += 1
+        old = self.jobs.get(jobid)
+        if old is not None:
+            # One request a job is in flight; the later one is the one to answer.
+            self.host.log(LOG_WARNING, f"job {self.host.job_name(jobid)}: allocation asked for again")
+            old.message = message
+            return
+        job = Job(jobid, priority, t_submit, message)
+        self.record.seen(jobid, t_submit)
+        self.recorder.later()
+        try:
+            job.request = _jobspec.parse(spec)
+            self.record.describe(jobid, spec, job.request)
+            self.engine.add(jobid, job.request, priority, t_submit)
+        except (_jobspec.JobspecError, ConstraintError, Infeasible) as error:
+            self._deny(job, str(error))
+            return
+        except Exception as error:
+            self._report(f"job {self.host.job_name(jobid)}", error)
+            self._deny(job, f"the scheduler cannot handle this request: {type(error).__name__}: {error}")
+            return
+        job.jobspec = spec
+        self.jobs[jobid] = job
+        if self.settings.verbosity > 1:
+            self.host.log(LOG_DEBUG, f"job {self.host.job_name(jobid)}: waits, priority {priority}")
+        self._kick()
+
+    def _answer(self, job, kind, **more):
+        self.host.respond(job.message, {"id": job.id, "type": kind, **more})
+
+    def _deny(self, job, reason):
+        self.jobs.pop(job.id, None)
+        self._counts["deny"] += 1
+        self.host.log(LOG_DEBUG, f"job {self.host.job_name(job.id)}: denied: {reason}")
+        self._answer(job, DENY, note=reason)
+
+    def _cancel(self, message, payload):
+        job = self.jobs.get(field(payload, "id", int, "sched.cancel"))
+        if job is None or job.stage > STARTED:
+            return
+        if job.stage == PENDING:
+            self.engine.cancel(job.id)
+        else:
+            self._starting.remove(job)
+            self.engine.free(job.id)
+        self._withdraw(job)
+        self._kick()
+
+    def _withdraw(self, job):
+        del self.jobs[job.id]
+        self._counts["cancel"] += 1
+        self._answer(job, CANCEL)
+
+    def _prioritize(self, message, payload):
+        for item in field(payload, "jobs", list, "sched.prioritize"):
+            if not (isinstance(item, list) and len(item) == 2 and all(type(value) is int for value in item)):
+                raise ProtocolError(f"sched.prioritize: field 'jobs': expected [id, priority], got {item!r}")
+            jobid, priority = item
+            job = self.jobs.get(jobid)
+            if job is None:
+                continue
+            job.priority = priority
+            if job.stage == PENDING:
+                self.engine.reprioritize(jobid, priority)
+        self._kick()
+
+    def _free(self, message, payload):
+        jobid = field(payload, "id", int, "sched.free")
+        final = field(payload, "final", bool, "sched.free") if "final" in payload else False
+        ranks = None
+        if not final:
+            ranks = _link.ranks_of(field(payload, "R", dict, "sched.free"))
+        job = self.jobs.get(jobid)
+        if job is None or job.stage == PENDING:
+            self.host.log(LOG_ERR, f"free: job {self.host.job_name(jobid)} holds no resources")
+            return
+        if job.stage != RUNNING:
+            job.freed.append((ranks, final))
+            return
+        self._release(job, ranks, final)
+
+    def _release(self, job, ranks, final):
+        self._counts["free"] += 1
+        if final:
+            del self.jobs[job.id]
+        try:
+            self.engine.free(job.id, ranks, final)
+        finally:
+            self._kick()
+        if self.settings.verbosity > 0:
+            self.host.log(LOG_DEBUG, f"free: job {self.host.job_name(job.id)}" + ("" if final else f" ranks {ranks}"))
+
+    def _update_expiration(self, message, payload):
+        topic = "sched.expiration"
+        jobid = field(payload, "id", int, topic)
+        expiration = field(payload, "expiration", (int, float), topic)
+        if not 0 <= expiration < math.inf:
+            self.host.respond_error(message, errno.EINVAL, f"invalid expiration {expiration}")
+            return
+        job = self.jobs.get(jobid)
+        if job is None or job.stage == PENDING or not self.engine.update_expiration(jobid, float(expiration)):
+            text = f"job {self.host.job_name(jobid)} holds no resources of this scheduler"
+            self.host.respond_error(message, errno.ENOENT, text)
+            return
+        job.expiration = float(expiration)
+        self.host.respond(message, None)
+        self._kick()
+
+    def _resource_status(self, message, payload):
+        self.host.respond(message, self.engine.resource_status())
+
+    def _feasibility(self, message, payload):
+        try:
+            self.engine.feasible(_jobspec.parse(field(payload, "jobspec", dict, "feasibility.check")))
+        except Infeasible as error:
+            self.host.respond_error(message, errno.EOVERFLOW, str(error))
+        except (_jobspec.JobspecError, ConstraintError) as error:
+            self.host.respond_error(message, errno.EINVAL, str(error))
+        except ProtocolError as error:
+            # from a guest: theirs to know, not a line for the log
+            self.host.respond_error(message, errno.EPROTO, str(error))
+        else:
+            self.host.respond(message, None)
+
+    def _stats_get(self, message, payload):
+        stages = collections.Counter(job.stage for job in self.jobs.values())
+        passes = self._counts["passes"]
+        stats = {
+            "plugin": self.settings.plugin,
+            "ready": self._ready,
+            "jobs": {
+                "pending": stages[PENDING],
+                "committing": stages[STARTED] + stages[COMMITTING],
+                "running": stages[RUNNING],
+            },
+            "counts": {**self._counts, "commits": self._counts["commits"] + self.recorder.commits},
+            "pass": {
+                "count": passes,
+                "seconds": self._pass_seconds,
+                "mean": self._pass_seconds / passes if passes else 0.0,
+                "max": self._pass_longest,
+            },
+            "lwj": {"first": self.record.first, "next": self.record.next},
+        }
+        if self.engine is not None:
+            stats["engine"] = self.engine.stats()
+        self.host.respond(message, stats)
+
+    # -- passes ---------------------------------------------------------------
+
+    def _kick(self):
+        """Ask for a pass: soon, or after the pause that a long one earns."""
+        if self._kicked or not self._ready or self._stopped:
+            return
+        self._kicked = True
+        pause = self._pause_until - time.monotonic()
+        if pause > 0:
+            self.host.call_later(pause, self._guarded(self._pass))
+        else:
+            self.host.call_soon(self._guarded(self._pass))
+
+    def _pass(self):
+        self._kicked = False
+        begin = time.monotonic()
+        now = self.host.now()
+        try:
+            outcome = self.engine.schedule(now)
+        except Exception as error:
+            self._report("scheduling pass", error)
+            self._reconcile(now)
+            return
+        finally:
+            end = time.monotonic()
+            self._counts["passes"] += 1
+            self._pass_seconds += end - begin
+            self._pass_longest = max(self._pass_longest, end - begin)
+            # A pass of less than 2 ms needs no pause after it.
+            if end - begin > 0.002:
+                self._pause_until = end + min(end - begin, PAUSE_MAX)
+        for jobid, reason in outcome.denied:
+            self._deny(self.jobs[jobid], reason)
+        started = [self.jobs[jobid] for jobid in outcome.started]
+        for jobid, reason, estimate in outcome.waiting:
+            self._waits(self.jobs[jobid], reason, estimate, now)
+        self._launch_all(started, now)
+
+    def _reconcile(self, now):
+        """After a pass that failed half way: what it had started is started."""
+        held = set(self.engine.running())
+        self._launch_all([job for job in self.jobs.values() if job.stage == PENDING and job.id in held], now)
+
+    def _waits(self, job, reason, estimate, now):
+        if estimate is not None:
+            job.reserved = True
+            self._refresh_by(max(estimate, now + REFRESH_MIN), now)
+        wanted = {"reason_pending": reason or None, "t_estimate": estimate}
+        changed = {key: value for key, value in wanted.items() if job.sent.get(key) != value}
+        if not changed:
+            return
+        job.sent = {key: value for key, value in wanted.items() if value is not None}
+        self._counts["annotate"] += 1
+        self._answer(job, ANNOTATE, annotations={"sched": changed})
+
+    def _refresh_by(self, when, now):
+        """An estimate that passes without its job starting is to be renewed."""
+        if when >= self._refresh_at:
+            return
+        if self._refresh_timer is not None:
+            self._refresh_timer.cancel()
+        self._refresh_at = when
+        self._refresh_timer = self.host.call_later(when - now, self._guarded(self._refresh))
+
+    def _refresh(self):
+        self._refresh_at = math.inf
+        self._refresh_timer = None
+        now = self.host.now()
+        estimates = [job.sent["t_estimate"] for job in self.jobs.values() if "t_estimate" in job.sent]
+        if estimates:
+            self._refresh_by(max(min(estimates), now + REFRESH_MIN), now)
+            self._kick()
+
+    def _launch_all(self, jobs, now):
+        if not jobs:
+            return
+        idle = not self._starting
+        for job in jobs:
+            job.stage = STARTED
+            job.starttime = now
+            duration = job.request.duration
+            job.expiration = now + duration if duration > 0 else self._expiration
+        waiting = min((job.order() for job in self.jobs.values() if job.stage == PENDING), default=None)
+        for job in jobs:
+            if waiting is not None and waiting < job.order():
+                kind = "backfilled"
+            else:
+                kind = "reserved" if job.reserved else "immediate"
+            self._starting.append(job)
+            job.sent["selection_type"] = kind
+        if idle:
+            self._launch()
+
+    def _launch(self):
+        """Commit the next batch of started jobs."""
+        batch = []
+        puts = {}
+        while self._starting and len(batch) < BATCH:
+            job = self._starting.popleft()
+            R = self.engine.R(job.id, job.starttime, job.expiration)
+            puts[f"R:{job.id}"] = R
+            job.stage = COMMITTING
+            batch.append((job, R, self.engine.resource_summary(job.id)))
+            if self.record.keep:
+                self._stage_allocation(job)
+        if batch:
+            puts.update(self.record.take())
+            self._counts["commits"] += 1
+            self.host.commit(puts, self._guarded(functools.partial(self._committed, batch)))
+        if self._starting:
+            self.host.call_soon(self._guarded(self._launch))
+
+    def _stage_allocation(self, job):
+        """The allocation of a job, for the record."""
+        units = self.engine.cores_by_rank(job.id)
+        hosts = [self._host_of[rank] for rank, _, _ in units]
+        cores = sum(_link.count(ids) for _, ids, _ in units)
+        request = job.request
+        slots = request.nslots * (len(units) if request.nnodes else 1)
+        ntasks = _jobspec.task_count(job.jobspec, slots, len(units), cores)
+        self.record.allocated(job.id, job.starttime, units, hosts, ntasks, self._tree)
+        job.jobspec = None
+
+    def _committed(self, batch, error):
+        if error is not None:
+            self._fatal(f"commit of R for {len(batch)} jobs failed", error)
+            return
+        for job, R, summary in batch:
+            final = any(last for _, last in job.freed)
+            if final:
+                # Its holder gave it back before it had it: nobody runs on it.
+                self.engine.free(job.id)
+                self.record.withdrawn(job.id)
+                self._withdraw(job)
+                self._kick()
+                continue
+            job.stage = RUNNING
+            note = {key: None for key in job.sent}
+            note["selection_type"] = job.sent["selection_type"]
+            note["resource_summary"] = summary
+            job.sent = {}
+            self._counts["success"] += 1
+            self._answer(job, SUCCESS, R=R, annotations={"sched": note})
+            job.message = None
+            number = self.record.number(job.id)
+            label = f" (lwj.{number})" if number else ""
+            self.host.log(LOG_DEBUG, f"job {self.host.job_name(job.id)}{label}: allocated {summary}")
+            freed, job.freed = job.freed, []
+            for ranks, last in freed:
+                self._release(job, ranks, last)
+        self.recorder.later()
