@@ -1,0 +1,133 @@
+-- SPDX-FileCopyrightText: 2026 The flux-sched authors
+-- SPDX-License-Identifier: LGPL-3.0-or-later
+
+-- Descriptions (instances of Resource) to resources in a store.
+
+local idset = require "RDL.idset"
+local limits = require "RDL.limits"
+local resource = require "RDL.Resource"
+local uri = require "RDL.uri"
+
+local fail = resource.fail
+
+local M = {}
+
+-- The names of descriptions under one parent must differ. `seen` is shared by all parents:
+-- name -> the parent it was last seen under.
+local function check_names(store, parent, descriptions, seen)
+    local entries, clash = {}, false
+    for _, v in ipairs(store.children[parent] or {}) do
+        entries[idset.stem(store.kind[v].basename)] = true
+        seen[store:name_of(v)] = parent
+    end
+    for _, d in ipairs(descriptions) do
+        local stem = idset.stem(d.basename)
+        clash = clash or entries[stem]
+        entries[stem] = true
+    end
+    if not clash then
+        return
+    end
+    for _, d in ipairs(descriptions) do
+        for i = 1, d.ids and #d.ids or 1 do
+            local name = d.basename
+            if d.ids then
+                name = name .. idset.padded(d.ids[i], d.width)
+            end
+            if seen[name] == parent then
+                fail("%s has two resources named '%s'", store:path_of(parent), name)
+            end
+            seen[name] = parent
+        end
+    end
+end
+
+-- Put descriptions under a parent, or a single one as a root (parent 0). Returns the
+-- number of the first new resource.
+local function place(store, descriptions, parent)
+    local seen, checked, kinds = {}, {}, {}
+    local append, id_of, children_of, used = store.append, store.id, store.children, store.used
+
+    local function put(list, parent, depth)
+        if depth > limits.depth then
+            fail("more than %d levels; does a Resource hold itself?", limits.depth)
+        end
+        for i = 1, #list do
+            local d = list[i]
+            if not checked[d] then
+                resource.check(d)
+                checked[d] = true
+                kinds[d] = store:intern(d.type, d.basename, d.width, d.size, d.tags, d.properties)
+            end
+        end
+        local into
+        if parent ~= 0 then
+            check_names(store, parent, list, seen)
+            into = children_of[parent]
+            if not into then
+                into = {}
+                children_of[parent] = into
+            end
+        end
+        local n = into and #into or 0
+        for i = 1, #list do
+            local d = list[i]
+            local kind, ids, below, allocated = kinds[d], d.ids, d.children, d.allocated
+            for j = 1, ids and #ids or 1 do
+                local v = append(store, kind, ids and ids[j] or false, parent)
+                if allocated > 0 then
+                    used[v] = allocated
+                end
+                if into then
+                    n = n + 1
+                    into[n] = v
+                end
+                if #below > 0 then
+                    put(below, v, depth + 1)
+                end
+            end
+        end
+        if into then
+            store.by_name[parent] = nil
+            store:sort_children(parent)
+        end
+    end
+
+    local depth, v = 1, parent
+    while v ~= 0 do
+        depth = depth + 1
+        v = store.parent[v]
+    end
+    local first = store.count + 1
+    put(descriptions, parent, depth)
+    return first
+end
+
+-- Hierarchy "name" { Resource } makes a tree; Hierarchy "name:/path" { Resource, … } adds
+-- to one. `descriptions` is a list of instances of Resource.
+function M.hierarchy(store, text, descriptions)
+    local name, path = uri.parse(text)
+    if not name then
+        fail("Hierarchy: %s", path)
+    end
+    if #path > 0 then
+        local v, err = store:at(text)
+        if not v then
+            fail("Hierarchy: %s", err)
+        end
+        place(store, descriptions, v)
+        return
+    end
+    if store.root[name] then
+        fail("Hierarchy '%s' is there already", name)
+    end
+    local only = descriptions[1]
+    if #descriptions ~= 1 or (only.ids and #only.ids ~= 1) then
+        fail("Hierarchy '%s': expected a single Resource at the root, got %d", name,
+            #descriptions == 1 and #only.ids or #descriptions)
+    end
+    store.root[name] = place(store, descriptions, 0)
+    store.roots[#store.roots + 1] = name
+end
+
+return M

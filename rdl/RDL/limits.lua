@@ -1,0 +1,15 @@
+-- SPDX-FileCopyrightText: 2026 The flux-sched authors
+-- SPDX-License-Identifier: LGPL-3.0-or-later
+
+-- What one RDL file may use up. A program that embeds RDL may change these
+-- numbers before it calls RDL.eval or RDL.evalf.
+
+return {
+    source = 64 * 1024 * 1024,      -- bytes of RDL text
+    instructions = 1e9,             -- Lua virtual machine instructions
+    seconds = 60,                   -- of processor time
+    memory = 1024 * 1024 * 1024,    -- bytes allocated while the file is read
+    text = 1024 * 1024,             -- bytes of one string made by string.rep or table.concat
+    resources = 4000000,            -- resources in one store, and ids in one list
+    depth = 64,                     -- levels of one hierarchy
+}
