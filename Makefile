@@ -3,7 +3,7 @@
 #
 # Each target first does whatever earlier steps are missing.
 
-PYTHON = build/venv/bin/python
+PY = build/venv/bin/python
 CONFIG = build/config.json
 VENV = build/venv/.complete
 DESTDIR =
@@ -17,24 +17,24 @@ $(VENV): $(CONFIG) pyproject.toml
 	@./configure --make-venv
 
 build: $(VENV)
-	@$(PYTHON) setup.py -q build_tree
+	@$(PY) setup.py -q build_tree
 
 check: build
-	@$(PYTHON) -m pytest $(CHECK)
+	@$(PY) -m pytest $(CHECK)
 
 demo: build
-	@$(PYTHON) -m fluxsched.session.demo
+	@$(PY) -m fluxsched.session.demo
 
 bench: build
 	@for bench in bench/bench_*.py; do \
-	    echo "== $$bench"; $(PYTHON) "$$bench" || exit 1; \
+	    echo "== $$bench"; $(PY) "$$bench" || exit 1; \
 	done
 
 lint: build
-	@$(PYTHON) t/lint.py
+	@$(PY) t/lint.py
 
 install: build
-	@$(PYTHON) setup.py -q install_tree --destdir="$(DESTDIR)"
+	@$(PY) setup.py -q install_tree --destdir="$(DESTDIR)"
 
 clean:
 	rm -rf build/lib build/temp build/cython build/wheel build/pytest_cache build/ruff_cache sched/*.so

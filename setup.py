@@ -2,21 +2,37 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Compile and lay out flux-sched.
 
-``setup.py build_tree`` is what ``make build`` runs: the package goes to build/lib/fluxsched (pure Python files
-as symbolic links, so an edit is seen at once) and the loadables to sched/.
+``build_tree`` (make) builds inside the source tree: the package goes to build/lib/fluxsched, pure Python files as
+symbolic links so that an edit is seen at once, and the loadables to sched/. ``install_tree`` (make install) copies
+that below the configured prefix. ``pip install .`` builds a wheel without the broker module, which has to know where
+its Python will be.
+
+Beside its modules the package has a folder ``share`` with ``rdl``, ``conf``, ``cmd`` and ``modules`` (the loadables):
+links in the source tree and below a prefix, copies in a wheel.
 """
 
+import fcntl
+import json
 import os
+import shlex
+import shutil
+import subprocess
+import sys
+from importlib import metadata
 from pathlib import Path
 
+import Cython
 from Cython.Build import cythonize
-from setuptools import Command, Extension, find_packages, setup
+from setuptools import Command, find_packages, setup
+from setuptools import Extension as _Extension
 from setuptools.command.build_ext import build_ext as _build_ext
+from setuptools.command.build_py import build_py as _build_py
 
 TOP = Path(__file__).resolve().parent
 os.chdir(TOP)
 SOURCE = Path("sched")
 BUILD = Path("build")
+CONFIG = BUILD / "config.json"
 
 DIRECTIVES = {
     "language_level": 3,
@@ -24,95 +40,350 @@ DIRECTIVES = {
     "wraparound": False,
     "cdivision": True,
     "initializedcheck": False,
+    "show_performance_hints": True,
 }
-CFLAGS = ["-O3", "-Wall", "-Wno-unused-function"]
+CFLAGS = ["-O3", "-Wno-unused-function", "-Wno-array-bounds"]
 
 # The loader opens a plugin under a name without dots, so the module is sched_plugin1 and its file sched.plugin1.so.
 PLUGINS = {"sched_plugin1": "sched.plugin1.so", "backfill_plugin1": "backfill.plugin1.so"}
 
+# What the package's folder "share" holds, and where that lies in the source tree.
+SHARE = {"rdl": Path("rdl"), "conf": Path("conf"), "cmd": SOURCE / "cmd", "modules": SOURCE}
 
-def package_extensions():
+
+class Extension(_Extension):
+    # Cython keeps those it could not translate in a set, and setuptools' own have no hash.
+    __hash__ = object.__hash__
+
+
+def fail(text):
+    raise SystemExit(f"flux-sched: {text}")
+
+
+def configuration():
+    """What configure found, or None where it never ran (pip)."""
+    if not CONFIG.exists():
+        return None
+    config = json.loads(CONFIG.read_text())
+    if config["top"] != str(TOP):
+        fail(f"build/ was made for {config['top']}: run make distclean, then make")
+    return config
+
+
+def package_extensions(flux=None):
+    """One extension for each .pyx of the package; those of fluxsched.flux only with flux-core."""
     found = []
     for path in sorted((SOURCE / "fluxsched").rglob("*.pyx")):
         parts = path.relative_to(SOURCE).with_suffix("").parts
+        extra = {"extra_compile_args": CFLAGS}
         if parts[1] == "flux":
-            continue
-        found.append(Extension(".".join(parts), [str(path)], extra_compile_args=CFLAGS))
+            if flux is None:
+                continue
+            extra = {
+                "extra_compile_args": CFLAGS + flux["cflags"],
+                "extra_link_args": flux["libs"] + [f"-Wl,-rpath,{flux['libdir']}"],
+            }
+        found.append(Extension(".".join(parts), [str(path)], **extra))
     return found
 
 
 def plugin_extensions():
-    return [
-        Extension(name, [str(path)], extra_compile_args=CFLAGS)
-        for name, path in ((name, SOURCE / "plugins" / (name + ".pyx")) for name in PLUGINS)
-        if path.exists()
-    ]
+    paths = {name: SOURCE / "plugins" / (name + ".pyx") for name in PLUGINS}
+    return [Extension(name, [str(path)], extra_compile_args=CFLAGS) for name, path in paths.items() if path.exists()]
 
 
-def compiled(extensions):
-    if not extensions:
-        return []
-    return cythonize(
-        extensions, include_path=[str(SOURCE)], build_dir=str(BUILD / "cython"), compiler_directives=DIRECTIVES
-    )
+def link(goal, path):
+    """Make path a relative symbolic link to goal, whatever it was before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = os.path.relpath(goal, path.parent)
+    if path.is_symlink() and os.readlink(path) == text:
+        return
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    path.symlink_to(text)
 
 
 class build_ext(_build_ext):
-    def get_ext_filename(self, fullname):
-        name = fullname.split(".")[-1]
-        if name in PLUGINS:
-            return os.path.join(*fullname.split(".")[:-1], PLUGINS[name])
-        return super().get_ext_filename(fullname)
+    """Translates late, so that commands that build nothing need no Cython run, and knows the loadables' names."""
+
+    translated = BUILD / "wheel" / "cython"
+    loadables = None
+    annotate = False
+    force_translation = None
+    failed = ()
+
+    def finalize_options(self):
+        extensions = self.distribution.ext_modules
+        if any(source.endswith(".pyx") for extension in extensions for source in extension.sources):
+            # One broken file must not keep the others from being built.
+            translated = cythonize(
+                extensions,
+                include_path=[str(SOURCE)],
+                build_dir=str(self.translated),
+                compiler_directives=DIRECTIVES,
+                annotate=self.annotate,
+                force=self.force_translation,
+                exclude_failures=True,
+            )
+            self.failed = sorted({e.name for e in extensions} - {e.name for e in translated})
+            self.distribution.ext_modules = translated
+        super().finalize_options()
+
+    def run(self):
+        super().run()
+        self.check_translated()
+
+    def check_translated(self):
+        if self.failed:
+            fail(f"Cython refused {', '.join(self.failed)}: see above")
+
+    def get_ext_fullpath(self, ext_name):
+        if ext_name in PLUGINS:
+            folder = self.loadables or Path(self.build_lib) / "fluxsched" / "share" / "modules"
+            return str(folder / PLUGINS[ext_name])
+        return super().get_ext_fullpath(ext_name)
+
+
+class build_py(_build_py):
+    """Of the wheel: adds the RDL language, the configurations and the commands."""
+
+    def run(self):
+        # What an earlier build left there would end up in the wheel.
+        shutil.rmtree(self.build_lib, ignore_errors=True)
+        super().run()
+        for name, folder in SHARE.items():
+            if name != "modules" and folder.is_dir():
+                shutil.copytree(folder, Path(self.build_lib) / "fluxsched" / "share" / name)
 
 
 class build_tree(Command):
-    """Build inside the source tree."""
-
     description = "build in place: build/lib/fluxsched and the loadables in sched/"
     user_options = []
 
     def initialize_options(self):
-        pass
+        self.config = None
 
     def finalize_options(self):
-        pass
+        self.config = configuration()
+        if self.config is None:
+            fail("not configured: run ./configure, or make")
 
     def run(self):
-        self.mirror(SOURCE / "fluxsched", BUILD / "lib" / "fluxsched")
-        self.build(compiled(package_extensions()), BUILD / "lib")
-        self.build(compiled(plugin_extensions()), SOURCE)
+        with open(BUILD / "build.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.build()
 
-    def build(self, extensions, where):
-        if not extensions:
-            return
-        self.distribution.ext_modules = extensions
+    def build(self):
+        os.environ.setdefault("CC", self.config["cc"])
+        flux = self.config["flux"] if self.config["python"]["libpython"] else None
+        self.mirror()
+        self.compile(package_extensions(flux) + plugin_extensions())
+        if flux is not None:
+            broker_module(
+                self.config, SOURCE / "sched.so", python=TOP / BUILD / "venv/bin/python", lib=TOP / BUILD / "lib"
+            )
+        else:
+            (SOURCE / "sched.so").unlink(missing_ok=True)
+
+    def compile(self, extensions):
+        # Neither Cython nor setuptools looks at anything but the times of files.
+        signature = repr((sys.version, Cython.__version__, DIRECTIVES, CFLAGS, self.config["cc"], self.config["flux"]))
+        stamp = BUILD / "temp" / "signature"
+        changed = not stamp.exists() or stamp.read_text() != signature
         command = build_ext(self.distribution)
-        command.build_lib = str(where)
+        command.build_lib = str(BUILD / "lib")
         command.build_temp = str(BUILD / "temp")
-        command.ensure_finalized()
-        command.run()
+        command.translated = BUILD / "cython"
+        command.loadables = SOURCE
+        command.annotate = True
+        command.force = command.force_translation = changed or None
+        before = self.annotations()
+        self.distribution.ext_modules = extensions
+        try:
+            command.ensure_finalized()
+            self.drop_stale(command, extensions)
+            _build_ext.run(command)
+        finally:
+            self.warn(path for path, time in self.annotations().items() if before.get(path) != time)
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(signature)
+        command.check_translated()
 
-    def mirror(self, source, target):
-        """Link every pure Python file; drop what has lost its source."""
-        target.mkdir(parents=True, exist_ok=True)
+    def annotations(self):
+        return {path: path.stat().st_mtime_ns for path in (BUILD / "cython").rglob("*.html")}
+
+    def warn(self, pages):
+        sys.path.insert(0, str(TOP / "t"))
+        import lint
+
+        for page in sorted(pages):
+            for text in lint.python_in_nogil(page):
+                print("warning:", text, file=sys.stderr)
+
+    def drop_stale(self, command, extensions):
+        """Remove modules whose source is gone, or that another Python was to load."""
+        wanted = {os.path.abspath(command.get_ext_fullpath(extension.name)) for extension in extensions}
+        for path in (BUILD / "lib").rglob("*.so"):
+            if os.path.abspath(path) not in wanted:
+                path.unlink()
+
+    def mirror(self):
+        """Link every file of the package that is not compiled, and drop what has lost its source."""
+        source, target = SOURCE / "fluxsched", BUILD / "lib" / "fluxsched"
         for path in source.rglob("*"):
-            if path.suffix not in (".py", ".pxd", ".lua") or "__pycache__" in path.parts:
-                continue
-            link = target / path.relative_to(source)
-            link.parent.mkdir(parents=True, exist_ok=True)
-            goal = os.path.relpath(path, link.parent)
-            if not (link.is_symlink() and os.readlink(link) == goal):
-                link.unlink(missing_ok=True)
-                link.symlink_to(goal)
-        for link in target.rglob("*"):
-            if link.is_symlink() and not link.exists():
-                link.unlink()
+            if path.is_file() and path.suffix not in (".pyx", ".c", ".h", ".pyc"):
+                link(path, target / path.relative_to(source))
+        for name, folder in SHARE.items():
+            link(folder, target / "share" / name)
+        for path in target.rglob("*"):
+            if path.is_symlink() and not path.exists() and path.parent.name != "share":
+                path.unlink()
+
+
+def broker_module(config, target, python, lib):
+    """Link sched.so, which embeds the interpreter ``python`` and imports fluxsched from the folder ``lib``."""
+    folder = SOURCE / "fluxsched" / "flux"
+    sources = sorted(folder.glob("*.c"))
+    if not sources:
+        return
+    flux, interpreter = config["flux"], config["python"]
+    command = [
+        *shlex.split(os.environ.get("CC", config["cc"])),
+        *("-std=gnu11", "-shared", "-fPIC", "-O2", "-g", "-Wall", "-Wextra", "-Wno-unused-parameter"),
+        f'-DFLUXSCHED_PYTHON="{python}"',
+        f'-DFLUXSCHED_LIB="{lib}"',
+        f"-I{interpreter['include']}",
+        *flux["cflags"],
+        *map(str, sources),
+        *("-o", str(target) + ".new"),
+        f"-L{interpreter['libdir']}",
+        f"-lpython{interpreter['ldversion']}",
+        *flux["libs"],
+        # Python cannot be unmapped while its threads and exit handlers live.
+        "-Wl,-z,nodelete",
+        f"-Wl,-rpath,{interpreter['libdir']}:{flux['libdir']}",
+    ]
+    stamp = BUILD / "temp" / "sched.so.command"
+    text = shlex.join([*command, str(target)])
+    if stamp.exists() and stamp.read_text() == text and target.exists():
+        built = target.stat().st_mtime
+        if all(path.stat().st_mtime < built for path in [*sources, *folder.glob("*.h")]):
+            return
+    print("linking", target, flush=True)
+    if subprocess.run(command).returncode:
+        fail(f"{target} could not be built: see above")
+    # A broker may have the old one mapped.
+    os.replace(str(target) + ".new", target)
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    stamp.write_text(text)
+
+
+def requirement_closure(names):
+    """Installed distributions that these requirements need, themselves included."""
+    from packaging.requirements import Requirement
+
+    found, queue = {}, list(names)
+    while queue:
+        requirement = Requirement(queue.pop())
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        distribution = metadata.distribution(requirement.name)
+        if distribution.metadata["Name"] not in found:
+            found[distribution.metadata["Name"]] = distribution
+            queue += distribution.requires or []
+    return list(found.values())
+
+
+class install_tree(Command):
+    """Below the prefix: lib/flux-sched/python (the package and the very versions it was tested with),
+    share/flux-sched (RDL and configurations), the loadables in the folder of flux modules, and the commands."""
+
+    description = "install what build_tree built below the configured prefix"
+    user_options = [("destdir=", None, "put everything below this folder instead of /")]
+
+    def initialize_options(self):
+        self.destdir = ""
+        self.config = None
+
+    def finalize_options(self):
+        self.config = configuration()
+        if self.config is None:
+            fail("not configured: run ./configure, or make")
+
+    def staged(self, path):
+        return Path(f"{self.destdir}{path}")
+
+    def run(self):
+        prefix = Path(self.config["prefix"])
+        flux = self.config["flux"] if self.config["python"]["libpython"] else None
+        own = flux is not None and flux["prefix"] == str(prefix)
+        python = prefix / "lib/flux-sched/python"
+        share = prefix / "share/flux-sched"
+        modules = Path(flux["moduledir"]) if own and flux["moduledir"] else prefix / "lib/flux/modules"
+        commands = Path(flux["cmddir"]) if own and flux["cmddir"] else prefix / "libexec/flux/cmd"
+        try:
+            self.install_python(python)
+            for name in ("rdl", "conf"):
+                self.install_folder(SHARE[name], share / name)
+                link(self.staged(share / name), self.staged(python / "fluxsched/share" / name))
+            for name in PLUGINS.values():
+                self.install_file(SOURCE / name, modules / name)
+            link(self.staged(modules), self.staged(python / "fluxsched/share/modules"))
+            self.install_launcher(prefix / "bin/flux-sched", python)
+            if flux is not None:
+                broker_module(
+                    self.config, self.staged(modules / "sched.so"), self.config["python"]["executable"], python
+                )
+                for path in sorted(SHARE["cmd"].glob("flux-*")):
+                    self.install_file(path, commands / path.name)
+        except OSError as error:
+            fail(f"{error.filename or prefix}: {error.strerror}: choose another --prefix, or install as its owner")
+        print(f"Installed below {self.staged(prefix)}")
+        if flux is not None and not own:
+            print(f"flux finds the module with FLUX_MODULE_PATH_PREPEND={modules}")
+
+    def install_python(self, python):
+        target = self.staged(python)
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(BUILD / "lib" / "fluxsched", target / "fluxsched", ignore=self.left_out)
+        for distribution in requirement_closure(self.distribution.install_requires):
+            for file in distribution.files or ():
+                if ".." not in file.parts and file.suffix != ".pyc":
+                    self.install_file(file.locate(), python / file)
+        subprocess.run([sys.executable, "-m", "compileall", "-q", str(target)], check=False)
+
+    @staticmethod
+    def left_out(folder, names):
+        if Path(folder) == BUILD / "lib" / "fluxsched":
+            return {"share"} & set(names)
+        return {name for name in names if name == "__pycache__" or name.endswith(".pxd")}
+
+    def install_folder(self, source, target):
+        shutil.rmtree(self.staged(target), ignore_errors=True)
+        shutil.copytree(source, self.staged(target), ignore=self.left_out)
+
+    def install_file(self, source, target):
+        path = self.staged(target)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(path.name + ".new")
+        shutil.copy(source, temporary)
+        temporary.replace(path)
+
+    def install_launcher(self, path, python):
+        """A command that runs the installed package and sees nothing of the caller's Python environment."""
+        code = f'import sys; sys.path.insert(0, "{python}"); from fluxsched.cli.main import main; sys.exit(main())'
+        staged = self.staged(path)
+        staged.parent.mkdir(parents=True, exist_ok=True)
+        staged.write_text(f"#!/bin/sh\nexec {self.config['python']['executable']} -I -c '{code}' \"$@\"\n")
+        staged.chmod(0o755)
 
 
 setup(
-    name="flux-sched-cython",
-    version="0.1.0",
     package_dir={"": "sched"},
     packages=find_packages("sched", include=["fluxsched", "fluxsched.*"]),
-    cmdclass={"build_ext": build_ext, "build_tree": build_tree},
+    ext_modules=package_extensions() + plugin_extensions(),
+    cmdclass={"build_ext": build_ext, "build_py": build_py, "build_tree": build_tree, "install_tree": install_tree},
+    # pip builds in the source folder, whose build/lib is the tree's own.
+    options={"build": {"build_base": "build/wheel"}, "egg_info": {"egg_base": "build"}},
 )

@@ -1,0 +1,30 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Every test, and every process a test starts, sees what was built in the tree."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parent.parent
+LIB = TOP / "build" / "lib"
+
+# Also "import fluxsched" of test modules at collection needs it, so this cannot be a fixture.
+sys.path.insert(0, str(LIB))
+os.environ["PYTHONPATH"] = str(LIB)
+os.environ["FLUX_MODULE_PATH"] = str(TOP / "sched")
+
+
+@pytest.fixture(scope="session")
+def top():
+    """The top of the source tree."""
+    return TOP
+
+
+@pytest.fixture(scope="session")
+def build_config():
+    """What configure found: the contents of build/config.json."""
+    return json.loads((TOP / "build" / "config.json").read_text())

@@ -1,0 +1,176 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What ``make lint`` looks at: ruff, cython-lint, shellcheck, licence lines, and the GIL in nogil code.
+
+The last has two parts. A function that is nogil says ``noexcept nogil`` or ``except … nogil``: without either Cython
+takes the GIL after every call. And no line of nogil code may have Python in its C, which is read from Cython's
+annotated pages (the build warns with the same text). A line that raises is meant to take the GIL, and so is what
+stands under ``with gil``.
+"""
+
+import html
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent
+SPDX = ("SPDX-FileCopyrightText: 2026 The flux-sched authors", "SPDX-License-Identifier: LGPL-3.0-or-later")
+COMMENTS = {".lua": "--", ".c": "//", ".h": "//"}
+WITH_SPDX = {".py", ".pyx", ".pxd", ".lua", ".c", ".h", ".sh", ".toml", ".mk"}
+
+PAGE_SOURCE = re.compile(r"<title>Cython: (.+)</title>")
+PAGE_LINE = re.compile(r'<pre class="cython line score-(\d+)"[^>]*>.*?<span class="">\s*(\d+)</span>: (.*?)</pre>')
+NOGIL_HEAD = re.compile(r"^\s*(?:with\s+nogil\b|c(?:p?)def\b.*\bnogil\s*:|for\b.*\bprange\(.*nogil\s*=\s*True)")
+RAISES = re.compile(r"^\s*(?:raise|with gil)\b")
+
+
+def indent(text):
+    return len(text) - len(text.lstrip())
+
+
+def code_of(line):
+    """The line without its comment; a # inside quotes is rare enough in nogil code to be read as one."""
+    return line.split("#", 1)[0].rstrip()
+
+
+def logical_heads(lines):
+    """(first, last, text) of each statement; continuation lines inside brackets or after \\ are joined."""
+    first, text, depth = None, "", 0
+    for number, line in enumerate(lines):
+        code = code_of(line)
+        if first is None:
+            if not code.strip():
+                continue
+            first = number
+        text += code.rstrip("\\") if not text else " " + code.strip().rstrip("\\")
+        depth += sum(code.count(c) for c in "([{") - sum(code.count(c) for c in ")]}")
+        if depth <= 0 and not code.endswith("\\"):
+            yield first, number, text
+            first, text, depth = None, "", 0
+
+
+def nogil_lines(lines):
+    """Indices of lines that run without the GIL, less those that raise or take it on purpose."""
+    found = set()
+    inside = allowed = None
+    for first, last, text in logical_heads(lines):
+        here = indent(text)
+        if inside is not None and here <= inside:
+            inside = None
+        if allowed is not None and here <= allowed:
+            allowed = None
+        if inside is None:
+            if NOGIL_HEAD.match(text) and text.endswith(":"):
+                inside = here
+                if "noexcept" in text:
+                    found.update(range(first, last + 1))
+            continue
+        if allowed is None and RAISES.match(text):
+            if text.endswith(":"):
+                allowed = here
+            continue
+        if allowed is None:
+            found.update(range(first, last + 1))
+    return found
+
+
+def python_in_nogil(page):
+    """Warnings out of one annotated page, as ``file:line: text``."""
+    text = Path(page).read_text(encoding="utf-8")
+    source = Path(page).with_suffix(".pyx")
+    for base in (TOP / "build" / "cython",):
+        if base in source.parents:
+            source = source.relative_to(base)
+    scores, lines = [], []
+    for score, number, line in PAGE_LINE.findall(text):
+        assert int(number) == len(lines) + 1
+        scores.append(int(score))
+        lines.append(html.unescape(re.sub(r"<[^>]*>", "", line)))
+    return [
+        f"{source}:{number + 1}: Python in nogil code: {lines[number].strip()}"
+        for number in sorted(nogil_lines(lines))
+        if scores[number] > 0
+    ]
+
+
+def bare_nogil(path, text):
+    """Functions that are nogil and say neither noexcept nor except."""
+    found = []
+    extern = None
+    for first, _, head in logical_heads(text.splitlines()):
+        if extern is not None and indent(head) > extern:
+            continue
+        extern = indent(head) if re.match(r"\s*cdef\s+extern\b", head) else None
+        if extern is not None:
+            continue
+        is_function = re.search(r"\)[^()]*\bnogil\s*:?$", head)
+        if is_function and not re.match(r"\s*(with|for|if|while|def)\b", head):
+            tail = head[head.rindex(")") :] if not re.search(r"except\s+.*\)\s*nogil", head) else "except"
+            if not re.search(r"\b(noexcept|except)\b", tail):
+                found.append(f"{path}:{first + 1}: nogil without noexcept or except: {head.strip()}")
+    return found
+
+
+def missing_spdx(path, text):
+    lines = text.splitlines()
+    if lines and lines[0].startswith("#!"):
+        lines = lines[1:]
+    marker = COMMENTS.get(Path(path).suffix, "#")
+    if [line.strip() for line in lines[:2]] != [f"{marker} {line}" for line in SPDX]:
+        return [f"{path}:1: the two SPDX lines are not on top"]
+    return []
+
+
+def project_files():
+    """Every file of the project that git knows or would add."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=TOP,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return sorted({Path(name) for name in listed.stdout.split("\0") if name and (TOP / name).is_file()})
+
+
+def is_shell(path, text):
+    return path.suffix == ".sh" or re.match(r"#!\s*/(usr/)?bin/(env )?(ba|da)?sh\b", text) is not None
+
+
+def main():
+    problems, shell, cython = [], [], []
+    for path in project_files():
+        try:
+            text = (TOP / path).read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        scripted = text.startswith("#!") or path.name == "Makefile"
+        if (path.suffix in WITH_SPDX or scripted) and text.strip():
+            problems += missing_spdx(path, text)
+        if path.suffix in (".pyx", ".pxd"):
+            cython.append(str(path))
+            problems += bare_nogil(path, text)
+        if is_shell(path, text):
+            shell.append(str(path))
+    for page in sorted((TOP / "build" / "cython").rglob("*.html")):
+        problems += python_in_nogil(page)
+    for text in problems:
+        print(text)
+    failed = bool(problems)
+    tools = [[sys.executable, "-m", "ruff", "check", "--quiet", "."]]
+    if cython:
+        tools.append([sys.executable, "-m", "cython_lint", *cython])
+    if shell and shutil.which("shellcheck"):
+        tools.append(["shellcheck", *shell])
+    elif shell:
+        print("shellcheck is not installed: shell files not checked")
+    for command in tools:
+        failed = subprocess.run(command, cwd=TOP).returncode != 0 or failed
+    print("lint: " + ("problems, see above" if failed else "clean"))
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
