@@ -1,0 +1,143 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What a simulation gives, and the measures computed from it."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Dict, Optional, Tuple
+
+import numpy as np
+
+from ..formats.trace import Trace
+
+TAU = 10.0      # s: bound of the bounded slowdown (Feitelson, Metrics for parallel job scheduling, JSSPP 2001)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One trace under one policy.
+
+    trace      the n jobs that were simulated, in queue order
+    start      float64 (n,), s in the trace's time, NaN = not started
+    finish     float64 (n,), s, NaN = not finished by `ended`
+    backfilled bool (n,): started while a job ahead of it in the queue went on waiting
+    procs      processors of the machine
+    ended      s: time of the last event, or where the simulation was cut
+    stopped    "" = ran to its end, "until" = cut at a time, "interrupted"
+    offset     int64 (n+1,), and first, last: int64 (offset[n],): processors first..last of range k, both
+               included, offset[i] <= k < offset[i+1], are those of job i; None where they were not recorded.
+               Processor p is core p % cores of node p // cores.
+    passes     scheduling passes, and their time in s
+    loop_time  s in the event loop, passes included
+    pass_count, pass_time  (64,): passes by queue length, and their time in s: [k] is for lengths from
+               2**(k-1) to 2**k - 1 ([0] is the empty queue)
+    left_out   rule -> number of jobs of the trace that were not simulated
+    """
+
+    trace: Trace
+    start: np.ndarray
+    finish: np.ndarray
+    backfilled: np.ndarray
+    procs: int
+    nodes: int
+    cores: int
+    policy: str
+    plugin: str
+    options: str
+    ended: float
+    stopped: str = ""
+    offset: Optional[np.ndarray] = None
+    first: Optional[np.ndarray] = None
+    last: Optional[np.ndarray] = None
+    passes: int = 0
+    passes_time: float = 0.0
+    loop_time: float = 0.0
+    pass_count: np.ndarray = field(default_factory=lambda: np.zeros(64, dtype=np.int64))
+    pass_time: np.ndarray = field(default_factory=lambda: np.zeros(64))
+    left_out: Dict[str, int] = field(default_factory=dict)
+
+    @property
+    def wait(self) -> np.ndarray:
+        """Waiting time in s, NaN for jobs that did not start: float64 (n,)."""
+        return self.start - self.trace.submit
+
+    @property
+    def execution(self) -> np.ndarray:
+        """Run time in s, at most the request, NaN for jobs that did not finish: float64 (n,)."""
+        return self.finish - self.start
+
+
+def utilisation(result: Result) -> Tuple[np.ndarray, np.ndarray]:
+    """Share of processors in use: times (m,) in s and values (m,), each holding until the next time."""
+    started = ~np.isnan(result.start)
+    size = result.trace.procs[started].astype(np.float64)
+    end = np.where(np.isnan(result.finish), result.ended, result.finish)[started]
+    time, value = _steps(result.start[started], end, size, result)
+    return time, value / result.procs
+
+
+def queue_length(result: Result) -> Tuple[np.ndarray, np.ndarray]:
+    """Number of waiting jobs: times (m,) in s and values (m,), each holding until the next time."""
+    came = result.trace.submit <= result.ended
+    end = np.where(np.isnan(result.start), result.ended, result.start)[came]
+    return _steps(result.trace.submit[came], end, np.ones(int(came.sum())), result)
+
+
+def _steps(begin: np.ndarray, end: np.ndarray, height: np.ndarray, result: Result) -> Tuple[np.ndarray, np.ndarray]:
+    """The sum of boxes of these heights as a step function from the first submit to the end."""
+    time = np.concatenate((begin, end, [result.trace.submit[0], result.ended]))
+    change = np.concatenate((height, -height, [0.0, 0.0]))
+    order = np.argsort(time, kind="stable")
+    total = np.cumsum(change[order])
+    time = time[order]
+    last = np.append(np.diff(time) > 0, True)          # of several changes at one time, the state after them
+    return time[last], np.round(total[last], 6)
+
+
+def bounded_slowdown(wait: np.ndarray, run: np.ndarray, tau: float = TAU) -> np.ndarray:
+    """max(1, (wait + run) / max(run, tau)), all in s; NaN where either is."""
+    return np.maximum(1.0, (wait + run) / np.maximum(run, tau))
+
+
+def _number(value: float) -> Optional[float]:
+    return None if np.isnan(value) else float(value)
+
+
+def measure(result: Result) -> Dict[str, object]:
+    """The measures of a run; None where there is nothing to measure.
+
+    Over all started jobs: mean_wait, median_wait, p95_wait, max_wait (s), mean_bounded_slowdown (jobs whose end
+    is known), backfilled_share.  Over the time from the first submit to the end: makespan (s), utilisation,
+    mean_queue_length (time average).
+    """
+    trace = result.trace
+    started = ~np.isnan(result.start)
+    finished = ~np.isnan(result.finish)
+    came = trace.submit <= result.ended
+    span = result.ended - float(trace.submit[0])
+    wait = result.wait[started]
+    end = np.where(finished, result.finish, result.ended)
+    work = (trace.procs[started] * (end - result.start)[started]).sum()
+    queued = (np.where(started, result.start, result.ended) - trace.submit)[came].sum()
+    slowdown = bounded_slowdown(result.wait, result.execution)[finished]
+    nan = float("nan")
+    return {
+        "jobs": len(trace),
+        "finished": int(finished.sum()),
+        "running": int((started & ~finished).sum()),
+        "waiting": int((came & ~started).sum()),
+        "not_submitted": int((~came).sum()),
+        "killed": int((finished & (trace.run > trace.request)).sum()),
+        "makespan": span,
+        "utilisation": _number(work / (result.procs * span) if span > 0 else nan),
+        "mean_wait": _number(wait.mean() if len(wait) else nan),
+        "median_wait": _number(np.median(wait) if len(wait) else nan),
+        "p95_wait": _number(np.percentile(wait, 95) if len(wait) else nan),
+        "max_wait": _number(wait.max() if len(wait) else nan),
+        "mean_bounded_slowdown": _number(slowdown.mean() if len(slowdown) else nan),
+        "mean_queue_length": _number(queued / span if span > 0 else nan),
+        "backfilled_share": _number(result.backfilled[started].mean() if len(wait) else nan),
+        "passes": int(result.passes),
+        "time_per_pass": _number(result.passes_time / result.passes if result.passes else nan),
+        "loop_time": float(result.loop_time),
+    }

@@ -1,0 +1,207 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Results as files and as a printed table.  A folder of results appears whole or not at all."""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from typing import Dict, Iterator, List, Sequence
+
+import numpy as np
+
+from .metrics import Result, measure
+
+# In the order and by the names that evalys reads.
+COLUMNS = ("job_id", "submission_time", "requested_number_of_resources", "requested_time", "starting_time",
+           "execution_time", "finish_time", "waiting_time", "turnaround_time", "stretch", "allocated_resources")
+SUMMARY = "summary.json"
+COMPARISON = "compare.json"
+
+
+class ResultsError(OSError):
+    """Results cannot be written there; the text names the folder and why."""
+
+
+def check(folder: str) -> None:
+    """Refuse, before any work, a folder that results could not be written to.
+
+    It may be missing (its parent must be there), empty, or hold earlier results, which are replaced.
+    Raises ResultsError.
+    """
+    folder = os.path.abspath(folder)
+    parent = os.path.dirname(folder)
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise ResultsError(f"{folder}: not a folder")
+    if not os.path.isdir(parent):
+        raise ResultsError(f"{folder}: there is no folder {parent}")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise ResultsError(f"{parent}: not writable")
+    if os.path.isdir(folder):
+        inside = os.listdir(folder)
+        if inside and not {SUMMARY, COMPARISON} & set(inside):
+            raise ResultsError(f"{folder}: holds other files; results go to a new folder, or replace earlier results")
+
+
+@contextmanager
+def folder_of_results(folder: str) -> Iterator[str]:
+    """A new folder to write into, which takes the place of `folder` at the end, unless something is raised.
+
+    Raises ResultsError (see `check`) and OSError.
+    """
+    check(folder)
+    folder = os.path.abspath(folder)
+    temporary = tempfile.mkdtemp(prefix=".simulate-", dir=os.path.dirname(folder))
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o777 & ~umask)
+        if os.path.isdir(folder):
+            old = tempfile.mkdtemp(prefix=".simulate-", dir=os.path.dirname(folder))
+            os.rename(folder, os.path.join(old, "old"))
+            try:
+                os.rename(temporary, folder)
+            except BaseException:
+                os.rename(os.path.join(old, "old"), folder)
+                raise
+            finally:
+                shutil.rmtree(old)
+        else:
+            os.rename(temporary, folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def write(result: Result, folder: str) -> None:
+    """Write jobs.csv and summary.json into an existing folder.  Raises OSError."""
+    write_jobs(result, os.path.join(folder, "jobs.csv"))
+    with open(os.path.join(folder, SUMMARY), "w", encoding="utf-8") as out:
+        json.dump(summary(result), out, indent=2)
+        out.write("\n")
+
+
+def summary(result: Result) -> Dict[str, object]:
+    """What summary.json holds: the trace and machine, the policy, what was left out, and the measures."""
+    measures = measure(result)
+    timing = {name: measures.pop(name) for name in ("time_per_pass", "loop_time")}
+    used = result.pass_count > 0
+    return {
+        "trace": result.trace.source,
+        "procs": result.procs,
+        "nodes": result.nodes,
+        "cores_per_node": result.cores,
+        "policy": result.policy,
+        "plugin": result.plugin,
+        "plugin_opts": result.options,
+        "stopped": result.stopped or "finished",
+        "notes": result.trace.notes,
+        "left_out": result.left_out,
+        **measures,
+        # Measured on the machine that ran this, so different each time; all else is reproducible.
+        "timing": {**timing, "pass_time_by_queue_length": [
+            {"queue": [0 if k == 0 else 2**(k - 1), 0 if k == 0 else 2**k - 1], "passes": int(count),
+             "mean": float(time / count)}
+            for k, (count, time) in enumerate(zip(result.pass_count, result.pass_time)) if used[k]]},
+    }
+
+
+def _column(values: np.ndarray) -> List[str]:
+    """Numbers as text: whole ones without a point, else up to six digits after it; NaN is empty."""
+    known = ~np.isnan(values)
+    out = np.full(len(values), "", dtype=object)
+    whole = known & (values == np.floor(values))
+    out[whole] = [str(v) for v in values[whole].astype(np.int64).tolist()]
+    rest = known & ~whole
+    out[rest] = [("%.6f" % v).rstrip("0").rstrip(".") for v in values[rest].tolist()]
+    return out.tolist()
+
+
+def ranges(result: Result, job: int) -> str:
+    """The processors of one job as evalys and Batsim write them: "0-3 7"."""
+    if result.offset is None:
+        return ""
+    span = slice(int(result.offset[job]), int(result.offset[job + 1]))
+    return " ".join(str(a) if a == b else f"{a}-{b}"
+                    for a, b in zip(result.first[span].tolist(), result.last[span].tolist()))
+
+
+def write_jobs(result: Result, path: str) -> None:
+    """Write one row a started job, in queue order; what is not known yet of a running job is empty.
+
+    stretch is turnaround over execution time, empty for a run time of 0.  Raises OSError.
+    """
+    trace = result.trace
+    rows = np.flatnonzero(~np.isnan(result.start))
+    with open(path, "w", encoding="ascii", newline="") as out:
+        out.write(",".join(COLUMNS) + "\n")
+        for begin in range(0, len(rows), 65536):
+            part = rows[begin:begin + 65536]
+            run = result.execution[part]
+            turnaround = result.finish[part] - trace.submit[part]
+            stretch = np.divide(turnaround, run, out=np.full(len(part), np.nan), where=run > 0)
+            columns = [list(map(str, trace.job_id[part].tolist()))]
+            columns += [_column(np.asarray(values, dtype=np.float64)) for values in (
+                trace.submit[part], trace.procs[part], trace.request[part], result.start[part], run, result.finish[part],
+                result.wait[part], turnaround, stretch)]
+            columns.append([ranges(result, job) for job in part.tolist()])
+            out.write("".join(",".join(row) + "\n" for row in zip(*columns)))
+
+
+def duration(seconds: object) -> str:
+    """Seconds for people: 0.4 s, 59 s, 12.3 min, 4.6 h, 3.2 d."""
+    if seconds is None:
+        return "-"
+    for unit, size in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * size or (unit == "min" and seconds >= size):
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.4g} s"
+
+
+def _share(value: object) -> str:
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def _plain(value: object) -> str:
+    return "-" if value is None else f"{value:,.2f}"
+
+
+def _micro(value: object) -> str:
+    return "-" if value is None else f"{1e6 * value:,.2f} µs"
+
+
+LINES = (
+    ("jobs", "jobs", lambda v: f"{v:,}"),
+    ("finished", "finished", lambda v: f"{v:,}"),
+    ("running", "still running", lambda v: f"{v:,}"),
+    ("waiting", "still waiting", lambda v: f"{v:,}"),
+    ("not_submitted", "not yet submitted", lambda v: f"{v:,}"),
+    ("killed", "killed at their limit", lambda v: f"{v:,}"),
+    ("makespan", "makespan", duration),
+    ("utilisation", "utilisation", _share),
+    ("mean_wait", "mean wait", duration),
+    ("median_wait", "median wait", duration),
+    ("p95_wait", "95th percentile of wait", duration),
+    ("max_wait", "longest wait", duration),
+    ("mean_bounded_slowdown", "mean bounded slowdown (10 s)", _plain),
+    ("mean_queue_length", "mean queue length", _plain),
+    ("backfilled_share", "backfilled", _share),
+    ("passes", "passes", lambda v: f"{v:,}"),
+    ("time_per_pass", "time per pass", _micro),
+    ("loop_time", "time in the loop", duration),
+)
+
+
+def table(results: Sequence[Result]) -> List[List[str]]:
+    """Rows of text: the names of the policies, then a measure a row; lines of zeros for cut runs are left away."""
+    measured = [measure(result) for result in results]
+    rows = [[""] + [result.policy for result in results]]
+    for key, label, show in LINES:
+        values = [m[key] for m in measured]
+        if key in ("running", "waiting", "not_submitted", "killed") and not any(values):
+            continue
+        rows.append([label] + [show(value) for value in values])
+    return rows
