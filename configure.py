@@ -82,7 +82,7 @@ class ConfigureError(Exception):
 def run(command, **kwargs):
     """The finished process, or None where the program cannot be run at all."""
     try:
-        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120, **kwargs)
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, **kwargs)
     except (OSError, subprocess.TimeoutExpired):
         return None
 
@@ -441,22 +441,18 @@ def pip_trouble(log):
     errors = [line.split("ERROR:", 1)[1].strip() for line in log.splitlines() if "ERROR:" in line]
     if NETWORK.search(log):
         return (
-            "no network: pip cannot reach the package index; connect, or set PIP_INDEX_URL or PIP_FIND_LINKS to one that"
-            " is at hand (see build/venv.log)"
+            "no network: pip cannot reach the package index; connect, or set PIP_INDEX_URL or PIP_FIND_LINKS to one"
+            " within reach (see build/venv.log)"
         )
     return f"pip failed: {errors[0] if errors else 'no reason given'} (see build/venv.log)"
 
 
 def venv_fits(python):
     """Whether build/venv works and comes from the configured Python."""
-    script = 'import json, os, sys, pip; print(json.dumps([os.path.realpath(sys.executable), "%d.%d" % sys.version_info[:2]]))'
+    script = "import os, pip, platform, sys; print(os.path.realpath(sys.executable), platform.python_version())"
     done = run([str(VENV / "bin/python"), "-c", script])
-    if done is None or done.returncode:
-        return False
-    executable, version = json.loads(done.stdout)
-    return executable == os.path.realpath(python["executable"]) and version == dotted(
-        version_tuple(python["version"])[:2]
-    )
+    wanted = f"{os.path.realpath(python['executable'])} {python['version']}"
+    return done is not None and done.returncode == 0 and done.stdout.strip() == wanted
 
 
 def logged(command, log):
@@ -479,9 +475,7 @@ def make_venv(config):
     if not venv_fits(config["python"]):
         print(f"Creating build/venv with {config['python']['executable']}", flush=True)
         if logged([config["python"]["executable"], "-m", "venv", "--clear", str(VENV)], log):
-            raise ConfigureError(
-                f"{config['python']['executable']} -m venv failed (see build/venv.log; Debian: apt install python3-venv)"
-            )
+            raise ConfigureError(f"{config['python']['executable']} -m venv failed (see build/venv.log)")
     print("Installing what pyproject.toml requires into build/venv", flush=True)
     python = str(VENV / "bin/python")
     if logged([python, "-m", "pip", "--disable-pip-version-check", "install", *requirements()], log):
@@ -503,7 +497,7 @@ def parse(arguments):
     parser = argparse.ArgumentParser(
         prog="configure",
         description="Find what the build needs and record it in build/.",
-        epilog="Environment: PYTHON (interpreter to use), CC (C compiler), PKG_CONFIG_PATH (where flux-core.pc may lie).",
+        epilog="Environment: PYTHON (interpreter), CC (C compiler), PKG_CONFIG_PATH (folders of flux-core.pc).",
     )
     parser.add_argument(
         "--prefix",

@@ -9,6 +9,7 @@ stands under ``with gil``.
 """
 
 import html
+import os
 import re
 import shutil
 import subprocess
@@ -159,9 +160,11 @@ def main():
     for text in problems:
         print(text)
     failed = bool(problems)
-    tools = [[sys.executable, "-m", "ruff", "check", "--quiet", "."]]
+    # cython-lint runs pycodestyle by its bare name.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    tools = [["ruff", "check", "--quiet", "."]]
     if cython:
-        tools.append([sys.executable, "-m", "cython_lint", *cython])
+        tools.append(["cython-lint", *cython])
     if shell and shutil.which("shellcheck"):
         tools.append(["shellcheck", *shell])
     elif shell:
