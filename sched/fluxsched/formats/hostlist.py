@@ -1,0 +1,133 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Host lists (RFC 29): "node[0-2],x" is the ordered list node0, node1, node2, x.
+
+Order and repeated hosts matter here (several ranks may share a host), and the texts come from outside, so reading is
+strict and bounded. ClusterShell's NodeSet is an unordered set with groups and operators of its own.
+
+Zeros: flux-core pads each id to the width of its own text ("h[005,4]" is h005, h4), RFC 29 to the width of the first
+("h005, h004"). flux-core writes the lists that are read here, so they are read its way; what is written here reads
+the same both ways.
+"""
+
+import re
+
+from fluxsched.formats.quote import quote
+
+MAX_HOSTS = 2**20  # most hosts a text may stand for
+_MAX_RANGES = 10000  # in one pair of brackets; flux-core reads 10240
+
+# A longer numeric part, as in a MAC address, is part of the name; flux-core draws the line at 2**25.
+_FOLDED_DIGITS = 7
+
+_PLAIN = r"[!-+\--Z\\^-~]*"  # printable ASCII without white space, comma and brackets
+_EXPRESSION = re.compile(rf"({_PLAIN})(?:\[([0-9,-]*)\]({_PLAIN}))?", re.ASCII)
+_ID = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?", re.ASCII)
+_UNFIT = re.compile(r"[^!-+\--Z\\^-~]", re.ASCII)
+
+
+class HostlistError(ValueError):
+    """The text is no host list, or stands for too many hosts."""
+
+
+def parse(text, max_hosts=MAX_HOSTS):
+    """Return (groups, number of hosts) of the host list `text`; expand() makes the names of the groups.
+
+    HostlistError if `text` is not a string, not a host list, or stands for more than `max_hosts` hosts.
+    """
+    if type(text) is not str:
+        raise HostlistError(f"expected a host list string, got {quote(text)}")
+    groups = []
+    total = 0
+    for expression in _split(text):
+        match = _EXPRESSION.fullmatch(expression)
+        if match is None:
+            raise HostlistError(f"{quote(text)} is not a host list: cannot read {quote(expression)}")
+        prefix, idlist, suffix = match.groups()
+        if idlist is None:
+            if prefix:
+                groups.append((prefix, "", 0, -1, 0))
+                total += 1
+        else:
+            for element in idlist.split(","):
+                match = _ID.fullmatch(element)
+                first = int(match[1]) if match else 0
+                last = int(match[2] or match[1]) if match else -1
+                if last < first:
+                    raise HostlistError(f"{quote(text)} is not a host list: cannot read {quote(element)}")
+                groups.append((prefix, suffix, first, last, len(match[1])))
+                total += last - first + 1
+        if total > max_hosts:
+            raise HostlistError(f"{quote(text)} stands for too many hosts, the most allowed is {max_hosts}")
+    return groups, total
+
+
+def _split(text):
+    # At the commas outside of brackets.
+    if "[" not in text:
+        return text.split(",")
+    return re.findall(r"(?:[^,\[]|\[[^\]]*(?:\]|$))+", text)
+
+
+def expand(groups):
+    """Return the names that the groups of parse() stand for, in order."""
+    names = []
+    for prefix, suffix, first, last, width in groups:
+        if last < first:
+            names.append(prefix)
+        elif width <= len(str(first)):
+            names.extend([f"{prefix}{number}{suffix}" for number in range(first, last + 1)])
+        else:
+            names.extend([f"{prefix}{number:0{width}d}{suffix}" for number in range(first, last + 1)])
+    return names
+
+
+def decode(text, max_hosts=MAX_HOSTS):
+    """Return the host names of `text`, in order and as often as they are named. HostlistError as for parse()."""
+    return expand(parse(text, max_hosts)[0])
+
+
+def encode(hosts):
+    """Return the compact host list of the names `hosts`, in their order and with their repetitions.
+
+    HostlistError if a name is empty or holds what no host list can (white space, comma, brackets, non-ASCII).
+    """
+    unfit = _UNFIT.search("".join(hosts))
+    if unfit or "" in hosts:
+        bad = next(host for host in hosts if not host or _UNFIT.search(host))
+        raise HostlistError(f"{quote(bad)} cannot be the name of a host")
+    expressions = []
+    idlist = []  # of the open bracket: [text of first, text of last]
+    open_prefix = None
+    padding = 0  # width of the open bracket's numbers, 0 when its first has no leading zero
+    expected = ""  # text that would continue the last range
+    for host in hosts:
+        prefix = host.rstrip("0123456789")
+        digits = host[len(prefix) :]
+        if not digits or len(digits) > _FOLDED_DIGITS:
+            _close(expressions, open_prefix, idlist)
+            idlist = []
+            open_prefix = None
+            expressions.append(host)
+            continue
+        number = int(digits)
+        if prefix == open_prefix and digits == expected:
+            idlist[-1][1] = digits
+        elif prefix == open_prefix and len(idlist) < _MAX_RANGES and digits == str(number).zfill(padding):
+            idlist.append([digits, digits])
+        else:
+            _close(expressions, open_prefix, idlist)
+            idlist = [[digits, digits]]
+            open_prefix = prefix
+            padding = len(digits) if digits[0] == "0" and len(digits) > 1 else 0
+        expected = str(number + 1).zfill(padding)
+    _close(expressions, open_prefix, idlist)
+    return ",".join(expressions)
+
+
+def _close(expressions, prefix, idlist):
+    if len(idlist) == 1 and idlist[0][0] == idlist[0][1]:
+        expressions.append(prefix + idlist[0][0])
+    elif idlist:
+        inner = ",".join(first if first == last else f"{first}-{last}" for first, last in idlist)
+        expressions.append(f"{prefix}[{inner}]")

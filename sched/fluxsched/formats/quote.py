@@ -1,0 +1,28 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Showing untrusted values in error texts."""
+
+_LONGEST = 60
+
+
+def quote(value):
+    """Return a short printable text for a decoded JSON value.
+
+    Never longer than about 80 characters and never raises: lists and objects are named, not walked (they may be
+    nested beyond the recursion limit), and neither are huge integers written out (Python refuses to).
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"an integer of {value.bit_length()} bits"
+    if isinstance(value, str) and len(value) > _LONGEST:
+        return ascii(value[:_LONGEST]) + "..."
+    if isinstance(value, (int, float, str)):
+        return ascii(value)
+    return type(value).__name__

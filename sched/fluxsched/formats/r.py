@@ -1,0 +1,194 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Resource sets, R version 1 (RFC 20): which cores and gpus of which ranks.
+
+The hosts in ``nodelist`` belong to the ranks in ascending order, whatever the order of the entries of ``R_lite``.
+"""
+
+import math
+from sys import intern
+from typing import NamedTuple
+
+from fluxsched.formats import hostlist, idset
+from fluxsched.formats.constraint import ConstraintError, check_property
+from fluxsched.formats.quote import quote
+
+MAX_RANKS = 2**20
+MAX_RANK = 2**24 - 1
+MAX_CHILD = 2**16 - 1  # largest id of a core or gpu
+
+
+class RError(ValueError):
+    """Not a valid R. The text names the field and what was expected."""
+
+
+class RNodes(NamedTuple):
+    """An R by rank. The first four lists are parallel, in ascending order of rank."""
+
+    ranks: list  # int
+    hosts: list  # str, may repeat
+    cores: list  # idset string, never empty; interned, written the one shortest way
+    gpus: list  # idset string, "" for none; likewise
+    properties: dict  # name -> ascending ranks, never none; with local names ("+...")
+    starttime: float  # seconds since the epoch, 0 for unset
+    expiration: float  # seconds since the epoch, 0 for unset
+
+
+def parse(R):
+    """Return the RNodes of the decoded JSON `R`, which is untrusted. RError if it is not a valid R.
+
+    Children other than core and gpu, ``scheduling`` and ``nslots`` are left out, and so are properties without ranks.
+    """
+    R = _object(R, "R")
+    version = R.get("version")
+    if type(version) is not int or version != 1:
+        raise RError(f"version: expected 1, got {quote(version)}")
+    execution = _object(R.get("execution"), "execution")
+    ranks, cores, gpus = _r_lite(_list(execution.get("R_lite"), "execution.R_lite"))
+    hosts = _nodelist(_list(execution.get("nodelist"), "execution.nodelist"), len(ranks))
+    properties = {}
+    if "properties" in execution:
+        properties = _properties(_object(execution["properties"], "execution.properties"), ranks)
+    starttime = _time(execution, "starttime")
+    expiration = _time(execution, "expiration")
+    if starttime and expiration and expiration <= starttime:
+        raise RError(f"execution.expiration: expected a time after starttime {starttime}, got {expiration}")
+    return RNodes(ranks, hosts, cores, gpus, properties, starttime, expiration)
+
+
+def emit(ranks, hosts, cores, gpus, properties=None, starttime=0, expiration=0, nslots=0):
+    """Return the R, a dict to encode as JSON, of parallel sequences in any order of ranks.
+
+    `cores` and `gpus` hold idset strings ("" for no gpus), `properties` maps names to ranks. Properties are written as
+    given: for a job's R pass them through public_properties(). `nslots` is written unless it is 0. RError if lengths
+    differ, a rank repeats, or a host's name is unfit for a host list.
+    """
+    if not len(ranks) == len(hosts) == len(cores) == len(gpus):
+        raise RError(f"{len(ranks)} ranks, {len(hosts)} hosts, {len(cores)} cores and {len(gpus)} gpus")
+    if any(map(int.__ge__, ranks, ranks[1:])):
+        order = sorted(range(len(ranks)), key=ranks.__getitem__)
+        ranks, hosts, cores, gpus = ([column[i] for i in order] for column in (ranks, hosts, cores, gpus))
+        for rank, following in zip(ranks, ranks[1:]):
+            if rank == following:
+                raise RError(f"rank {rank} is there twice")
+    entries = {}
+    for rank, children in zip(ranks, zip(cores, gpus)):
+        same = entries.get(children)
+        if same is None:
+            entries[children] = [rank]
+        else:
+            same.append(rank)
+    try:
+        nodelist = hostlist.encode(hosts)
+    except hostlist.HostlistError as error:
+        raise RError(f"execution.nodelist: {error}") from None
+    execution = {
+        "R_lite": [
+            {"rank": idset.encode(same), "children": {"core": core, "gpu": gpu} if gpu else {"core": core}}
+            for (core, gpu), same in entries.items()
+        ],
+        "nodelist": [nodelist] if nodelist else [],
+        "starttime": starttime,
+        "expiration": expiration,
+    }
+    if nslots:
+        execution["nslots"] = nslots
+    if properties:
+        named = {name: idset.encode(sorted(having)) for name, having in properties.items() if having}
+        if named:
+            execution["properties"] = named
+    return {"version": 1, "execution": execution}
+
+
+def public_properties(properties):
+    """Return `properties` without the instance-local ones ("+..."), which must not get into the R of a job."""
+    return {name: ranks for name, ranks in properties.items() if not name.startswith("+")}
+
+
+def _r_lite(entries):
+    spans = []  # (first rank, last rank, cores, gpus)
+    for i, entry in enumerate(entries):
+        field = f"execution.R_lite[{i}]"
+        entry = _object(entry, field)
+        children = _object(entry.get("children"), f"{field}.children")
+        core = _idset(children.get("core"), f"{field}.children.core", MAX_CHILD)
+        if not core:
+            raise RError(f"{field}.children.core: expected at least one core")
+        gpu = _idset(children["gpu"], f"{field}.children.gpu", MAX_CHILD) if "gpu" in children else []
+        core = intern(idset.encode_ranges(core))
+        gpu = intern(idset.encode_ranges(gpu))
+        for first, last in _idset(entry.get("rank"), f"{field}.rank", MAX_RANK):
+            spans.append((first, last, core, gpu))
+    spans.sort()
+    total = idset.count(span[:2] for span in spans)
+    ranks, cores, gpus = [], [], []
+    previous = -1
+    for first, last, core, gpu in spans:
+        if first <= previous:
+            raise RError(f"execution.R_lite: rank {first} is there twice")
+        if total > MAX_RANKS:
+            raise RError(f"execution.R_lite: {total} ranks, the most allowed is {MAX_RANKS}")
+        n = last - first + 1
+        ranks.extend(range(first, last + 1))
+        cores.extend([core] * n)
+        gpus.extend([gpu] * n)
+        previous = last
+    return ranks, cores, gpus
+
+
+def _nodelist(texts, nranks):
+    hosts = []
+    for i, text in enumerate(texts):
+        try:
+            hosts.extend(hostlist.decode(text, MAX_RANKS - len(hosts)))
+        except hostlist.HostlistError as error:
+            raise RError(f"execution.nodelist[{i}]: {error}") from None
+    if len(hosts) != nranks:
+        raise RError(f"execution.nodelist: {len(hosts)} hosts for {nranks} ranks")
+    return hosts
+
+
+def _properties(named, ranks):
+    known = set(ranks)
+    properties = {}
+    for name, text in named.items():
+        try:
+            check_property(name)
+        except ConstraintError as error:
+            raise RError(f"execution.properties: {error}") from None
+        field = f"execution.properties.{ascii(name[:60])[1:-1]}"
+        having = []
+        for first, last in _idset(text, field, MAX_RANK):
+            for rank in range(first, last + 1):
+                if rank not in known:
+                    raise RError(f"{field}: rank {rank} is not in R_lite")
+                having.append(rank)
+        if having:
+            properties[name] = having
+    return properties
+
+
+def _object(value, field):
+    if type(value) is not dict:
+        raise RError(f"{field}: expected an object, got {quote(value)}")
+    return value
+
+
+def _list(value, field):
+    if type(value) is not list:
+        raise RError(f"{field}: expected a list, got {quote(value)}")
+    return value
+
+
+def _idset(text, field, max_id):
+    try:
+        return idset.ranges(text, max_id)
+    except idset.IdsetError as error:
+        raise RError(f"{field}: {error}") from None
+
+
+def _time(execution, key):
+    value = execution.get(key, 0)
+    if type(value) not in (int, float) or not 0 <= value < math.inf or value > 2**53:
+        raise RError(f"execution.{key}: expected seconds since the epoch or 0, got {quote(value)}")
+    return float(value)
