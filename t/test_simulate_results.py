@@ -1,0 +1,237 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Measures, files, tables and pictures of results."""
+import csv
+import json
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from oracle import Job, easy, fcfs
+from simulate_result import result_of, trace_of
+
+from fluxsched.simulate import metrics, plots, results
+
+# On 10 processors under EASY: starts 0, 100, 2, 2, 150 (see the oracle's tests).
+JOBS = [Job(0, 100, 100, 6), Job(1, 50, 50, 8), Job(2, 500, 500, 1), Job(2, 500, 500, 1), Job(2, 600, 500, 1)]
+
+
+@pytest.fixture
+def result():
+    return result_of(trace_of(JOBS), easy, 10)
+
+
+def test_measures_by_hand(result):
+    assert result.start.tolist() == [0, 100, 2, 2, 150]
+    m = metrics.measure(result)
+    assert (m["jobs"], m["finished"], m["running"], m["waiting"], m["not_submitted"], m["killed"]) == (5, 5, 0, 0, 0, 1)
+    assert m["makespan"] == 650
+    assert m["utilisation"] == pytest.approx((600 + 400 + 3 * 500) / 6500)
+    assert m["mean_wait"] == pytest.approx((99 + 148) / 5)
+    assert m["median_wait"] == 0 and m["max_wait"] == 148
+    assert m["p95_wait"] == pytest.approx(99 + 0.8 * 49)
+    assert m["mean_bounded_slowdown"] == pytest.approx((3 + 149 / 50 + 648 / 500) / 5)
+    assert m["mean_queue_length"] == pytest.approx(247 / 650)
+    assert m["backfilled_share"] == 0.4
+    assert m["passes"] == 0 and m["time_per_pass"] is None
+
+
+def test_measures_of_a_run_that_was_cut():
+    r = result_of(trace_of(JOBS + [Job(900, 1, 1, 1)]), easy, 10, ended=120.0)
+    m = metrics.measure(r)
+    assert (m["finished"], m["running"], m["waiting"], m["not_submitted"]) == (1, 3, 1, 1)
+    assert m["utilisation"] == pytest.approx((600 + 8 * 20 + 2 * 118) / 1200)
+    assert m["mean_queue_length"] == pytest.approx((99 + 118) / 120)
+    assert m["mean_wait"] == pytest.approx(99 / 4)
+
+
+def test_measures_where_nothing_ran():
+    r = result_of(trace_of([Job(5, 10, 10, 1)]), fcfs, 10, ended=0.0)
+    m = metrics.measure(r)
+    assert m["not_submitted"] == 1 and m["mean_wait"] is None and m["mean_bounded_slowdown"] is None
+    assert m["utilisation"] is None and m["backfilled_share"] is None and m["mean_queue_length"] is None
+
+
+def test_bounded_slowdown():
+    slow = metrics.bounded_slowdown(np.array([0.0, 90.0, 1.0, np.nan]), np.array([100.0, 0.0, 5.0, 1.0]))
+    assert slow[:3].tolist() == [1, 9, 1] and np.isnan(slow[3])
+
+
+def test_curves(result):
+    time, share = metrics.utilisation(result)
+    assert dict(zip(time, share)) == {0: 0.6, 2: 0.8, 100: 1.0, 150: 0.3, 502: 0.1, 650: 0}
+    time, length = metrics.queue_length(result)
+    assert dict(zip(time, length)) == {0: 0, 1: 1, 2: 2, 100: 1, 150: 0, 650: 0}
+
+
+jobs = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 60), st.integers(1, 60), st.integers(1, 8)), min_size=1,
+                max_size=25)
+
+
+@given(jobs, st.integers(0, 120))
+@settings(max_examples=60, deadline=None)
+def test_curves_agree_with_the_measures(rows, ended):
+    trace = trace_of(sorted(rows, key=lambda row: row[0]))
+    for r in (result_of(trace, easy, 8), result_of(trace, easy, 8, ended=float(ended + trace.submit[0]))):
+        m = metrics.measure(r)
+        for name, (time, value) in (("utilisation", metrics.utilisation(r)), ("mean_queue_length", metrics.queue_length(r))):
+            assert (np.diff(time) > 0).all() and (value >= 0).all()
+            if m["makespan"] > 0:
+                assert (value[:-1] * np.diff(time)).sum() / m["makespan"] == pytest.approx(m[name], abs=1e-5)
+
+
+def test_files(result, tmp_path):
+    with results.folder_of_results(tmp_path / "out") as folder:
+        results.write(result, folder)
+        assert not (tmp_path / "out").exists()
+    assert sorted(os.listdir(tmp_path)) == ["out"]
+    with open(tmp_path / "out/jobs.csv", newline="") as f:
+        rows = list(csv.DictReader(f))
+    assert tuple(rows[0]) == results.COLUMNS
+    assert rows[1] == {"job_id": "2", "submission_time": "1", "requested_number_of_resources": "8", "requested_time": "50",
+                       "starting_time": "100", "execution_time": "50", "finish_time": "150", "waiting_time": "99",
+                       "turnaround_time": "149", "stretch": "2.98", "allocated_resources": "0-5 8-9"}
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert summary["makespan"] == 650 and summary["stopped"] == "finished" and summary["notes"] == {"over_request": 1}
+    assert "loop_time" not in summary and summary["timing"]["time_per_pass"] is None
+
+
+def test_fractions_zero_run_times_and_unknown_ends(tmp_path):
+    r = result_of(trace_of([Job(0, 0, 5, 1), Job(0, 30, 30, 1), Job(50, 1, 1, 1)]), fcfs, 2, ended=20.0)
+    r = replace(r, start=r.start + np.array([0.25, 0, 0]), finish=r.finish + np.array([0.25, 0, 0]), offset=None)
+    results.write_jobs(r, tmp_path / "jobs.csv")
+    assert (tmp_path / "jobs.csv").read_text().splitlines()[1:] == [
+        "1,0,1,5,0.25,0,0.25,0.25,0.25,,", "2,0,1,30,0,,,0,,,"]
+
+
+def test_pass_times_by_queue_length(result):
+    count, time = np.zeros(64, dtype=np.int64), np.zeros(64)
+    count[[0, 3]], time[[0, 3]] = [2, 4], [1e-6, 8e-6]
+    got = results.summary(replace(result, pass_count=count, pass_time=time, passes=6, passes_time=9e-6))["timing"]
+    assert got["pass_time_by_queue_length"] == [{"queue": [0, 0], "passes": 2, "mean": 5e-7},
+                                                {"queue": [4, 7], "passes": 4, "mean": 2e-6}]
+    assert got["time_per_pass"] == pytest.approx(1.5e-6)
+
+
+def test_earlier_results_are_replaced_whole(result, tmp_path):
+    for name in ("old", "new"):
+        with results.folder_of_results(tmp_path / "out") as folder:
+            results.write(result, folder)
+            with open(os.path.join(folder, name), "w"):
+                pass
+    assert sorted(os.listdir(tmp_path / "out")) == ["jobs.csv", "new", "summary.json"]
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_nothing_half_written(result, tmp_path):
+    with results.folder_of_results(tmp_path / "out") as folder:
+        results.write(result, folder)
+    before = (tmp_path / "out/summary.json").read_bytes()
+    for error in (OSError(28, "No space left on device"), KeyboardInterrupt()):
+        with pytest.raises(type(error)):
+            with results.folder_of_results(tmp_path / "out") as folder:
+                results.write_jobs(result, os.path.join(folder, "jobs.csv"))
+                raise error
+        assert os.listdir(tmp_path) == ["out"]
+        assert (tmp_path / "out/summary.json").read_bytes() == before
+
+
+def test_a_failed_exchange_puts_the_old_results_back(result, tmp_path, monkeypatch):
+    with results.folder_of_results(tmp_path / "out") as folder:
+        results.write(result, folder)
+    rename, calls = os.rename, []
+
+    def second_fails(a, b):
+        calls.append(a)
+        if len(calls) == 2:
+            raise OSError(5, "Input/output error")
+        rename(a, b)
+
+    monkeypatch.setattr(results.os, "rename", second_fails)
+    with pytest.raises(OSError, match="Input/output"):
+        with results.folder_of_results(tmp_path / "out") as folder:
+            results.write(result, folder)
+    assert os.listdir(tmp_path) == ["out"] and (tmp_path / "out/summary.json").exists()
+
+
+def test_folders_that_are_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.tex").write_text("")
+    for folder, what in (("file", "not a folder"), ("mine", "holds other files"), ("no/where", "there is no folder")):
+        with pytest.raises(results.ResultsError, match=what):
+            results.check(str(tmp_path / folder))
+    if os.geteuid():
+        (tmp_path / "mine").chmod(0o500)
+        with pytest.raises(results.ResultsError, match="not writable"):
+            results.check(str(tmp_path / "mine/out"))
+
+
+def test_not_writable(tmp_path, monkeypatch):
+    monkeypatch.setattr(results.os, "access", lambda path, mode: False)
+    with pytest.raises(results.ResultsError, match="not writable"):
+        results.check(str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("seconds, text", [(None, "-"), (0, "0 s"), (0.01234, "0.01234 s"), (59, "59 s"), (90, "1.5 min"),
+                                           (7300, "2.0 h"), (86400 * 3, "3.0 d")])
+def test_durations(seconds, text):
+    assert results.duration(seconds) == text
+
+
+def test_table(result):
+    rows = results.table([result, replace(result, policy="again")])
+    assert rows[0] == ["", "oracle", "again"]
+    labels = [row[0] for row in rows]
+    assert "killed at their limit" in labels and "still waiting" not in labels
+    assert ["makespan", "10.8 min", "10.8 min"] in rows and ["time per pass", "-", "-"] in rows
+
+
+def test_binned_means():
+    edges, mean = plots.binned(np.array([0.0, 1.0, 4.0]), np.array([2.0, 4.0, 0.0]), 0.0, 8.0, 4)
+    assert edges.tolist() == [0, 2, 4, 6, 8] and mean.tolist() == [3, 4, 0, 0]
+
+
+def picture(path):
+    from matplotlib.image import imread
+    return imread(path)[..., :3]
+
+
+def test_pictures(result, tmp_path):
+    paths = plots.plot(result, tmp_path)
+    assert sorted(os.path.basename(p) for p in paths) == ["gantt.png", "gantt.svg", "load.png", "load.svg", "wait.png",
+                                                          "wait.svg"]
+    for path in paths:
+        if path.endswith(".png"):
+            assert len(np.unique(picture(path).reshape(-1, 3), axis=0)) > 10, path
+        else:
+            text = open(path).read()
+            assert text.rstrip().endswith("</svg>") and "<dc:date>" not in text
+    again = tmp_path / "again"
+    again.mkdir()
+    plots.plot(result, again)
+    assert (again / "wait.svg").read_bytes() == (tmp_path / "wait.svg").read_bytes()
+
+
+def test_no_gantt_without_processors(result, tmp_path):
+    assert not any("gantt" in os.path.basename(p) for p in plots.plot(replace(result, offset=None), tmp_path))
+
+
+def test_a_crowded_gantt_shows_the_share_in_use(tmp_path, monkeypatch):
+    # Half the machine is busy, all of the time: half the patches are dark.
+    monkeypatch.setattr(plots, "MOST_BOXES", 0)
+    r = result_of(trace_of([Job(0, 1000, 1000, 500)]), fcfs, 1000)
+    figure = plots._figure(6, 4)
+    axes = figure.subplots()
+    plots._gantt(axes, r, 0.0, 1.0)
+    image = axes.images[0].get_array()
+    assert image.mean() == pytest.approx(0.5, abs=0.01) and image[:250].mean() > 0.98
+
+
+def test_compare(result, tmp_path):
+    other = result_of(result.trace, fcfs, 10, "fcfs")
+    paths = plots.compare([result, other], tmp_path)
+    assert [os.path.basename(p) for p in paths] == ["compare.png", "compare.svg"]
+    assert len(np.unique(picture(paths[0]).reshape(-1, 3), axis=0)) > 20
