@@ -13,9 +13,8 @@ the lowest rank, and so on; hosts, cores and gpus are then those of the RDL.
 
 import json
 
-from ClusterShell.RangeSet import RangeSet
-
 from fluxsched.core import Inventory
+from fluxsched.formats import idset as _idset
 from fluxsched.formats import r as _r
 from fluxsched.formats.rdl import Hierarchy
 from fluxsched.host import LOG_ERR, LOG_INFO, LOG_WARNING
@@ -28,22 +27,23 @@ NAMED = 3
 
 def idset(ids):
     """Whole numbers as an idset string (RFC 22)."""
-    found = RangeSet()
-    found.update(ids)
-    return str(found)
+    return _idset.encode(sorted(ids))
 
 
 def count(ids):
     """How many ids an idset string holds."""
-    return len(RangeSet(ids)) if ids else 0
+    return _idset.count(_idset.ranges(ids))
 
 
 def ranks_of(R):
     """The ranks of an R object, as an idset string; ValueError."""
+    ranks = set()
     try:
-        return ",".join(entry["rank"] for entry in R["execution"]["R_lite"])
+        for entry in R["execution"]["R_lite"]:
+            ranks.update(_idset.ids(entry["rank"]))
     except (KeyError, TypeError) as error:
         raise ValueError(f"R: execution.R_lite: expected a list of objects with rank ({error})") from None
+    return idset(ranks)
 
 
 def eventlog(text):
@@ -88,16 +88,16 @@ class Marks:
     can be given to another engine."""
 
     def __init__(self):
-        self.up = RangeSet()
-        self.gone = RangeSet()
+        self.up = set()
+        self.gone = set()
         self.properties = []
 
     def add(self, payload):
         if isinstance(payload.get("up"), str) and payload["up"]:
-            self.up.update(RangeSet(payload["up"]))
+            self.up.update(_idset.ids(payload["up"]))
         for name in ("down", "shrink"):
             if isinstance(payload.get(name), str) and payload[name]:
-                ranks = RangeSet(payload[name])
+                ranks = _idset.ids(payload[name])
                 self.up.difference_update(ranks)
                 if name == "shrink":
                     self.gone.update(ranks)
@@ -108,7 +108,7 @@ class Marks:
     def replay(self, engine):
         for change in self.properties:
             apply(engine, change)
-        apply(engine, {"up": str(self.up), "shrink": str(self.gone)})
+        apply(engine, {"up": idset(self.up), "shrink": idset(self.gone)})
 
 
 # -- RDL against the instance -------------------------------------------------
@@ -177,7 +177,7 @@ def _ids(hierarchy, vertices):
 
 def _agree(hierarchy, vertices, ids):
     """How vertices are numbered if they are these ids: a list, or None."""
-    wanted = list(RangeSet(ids)) if ids else []
+    wanted = _idset.ids(ids)
     own = _ids(hierarchy, vertices)
     if own is not None and set(own) == set(wanted):
         return own
@@ -242,21 +242,21 @@ def _assemble(hierarchy, linked, found, log):
     for node, rank, core_ids, _ in ordered:
         groups = {}
         for at, number in zip(node.cores, core_ids):
-            groups.setdefault(hierarchy.parent[at], RangeSet()).add(number)
+            groups.setdefault(hierarchy.parent[at], set()).add(number)
         layouts[rank] = tuple(
             (hierarchy.type[at], hierarchy.name[at], ids) for at, ids in groups.items() if at != node.at
         )
 
     def describe(rank, cores, gpus):
         children = []
-        held = RangeSet(cores) if cores else RangeSet()
+        held = set(_idset.ids(cores))
         for kind, name, ids in layouts.get(rank, ()):
             part = held & ids
             if part:
-                children.append({"type": kind, "name": name, "children": [{"type": "core", "ids": str(part)}]})
+                children.append({"type": kind, "name": name, "children": [{"type": "core", "ids": idset(part)}]})
                 held = held - ids
         if held:
-            children.append({"type": "core", "ids": str(held)})
+            children.append({"type": "core", "ids": idset(held)})
         if gpus:
             children.append({"type": "gpu", "ids": gpus})
         return children

@@ -22,8 +22,7 @@ the signal that ended it.
 import functools
 import os
 
-from ClusterShell.RangeSet import RangeSet
-
+from fluxsched.formats import idset
 from fluxsched.formats.jobspec import task_count
 
 __all__ = ["FINAL_STATES", "Record"]
@@ -188,18 +187,18 @@ class Record:
         self._stage(entry, "nnodes", len(units))
         if ntasks is not None:
             self._stage(entry, "ntasks", ntasks)
-        counts = [(rank, len(RangeSet(cores)) if cores else 0) for rank, cores, _ in units]
+        counts = [(rank, idset.count(idset.ranges(cores))) for rank, cores, _ in units]
         if len(counts) <= RANKS_MAX:
             for rank, count in counts:
                 self._stage(entry, f"rank.{rank}.cores", count)
         else:
             folded = {}
             for rank, count in counts:
-                folded.setdefault(count, RangeSet()).add(rank)
+                folded.setdefault(count, []).append(rank)
             self._stage(
                 entry,
                 "rank.all",
-                [{"ranks": str(ranks), "cores": count} for count, ranks in folded.items()],
+                [{"ranks": idset.encode(sorted(ranks)), "cores": count} for count, ranks in folded.items()],
             )
         self._stage(entry, "rdl", allocated_tree(units, hosts, tree))
         entry.allocated_at = when
@@ -309,7 +308,7 @@ def allocated_tree(units, hosts, tree=None):
         ranks.append(rank)
         names.append(host)
     return [
-        {"type": "node", "ranks": str(RangeSet.fromlist(map(str, ranks))), "names": names, "children": children}
+        {"type": "node", "ranks": idset.encode(sorted(ranks)), "names": names, "children": children}
         for ranks, names, children in groups.values()
     ]
 

@@ -1,0 +1,100 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Entry of the broker module: module.c calls :func:`run` with the handle and
+the module's arguments, on the thread (or in the process) of the module.
+
+What fails before the module is set running is the error that ``flux module
+load`` shows; the reason is logged too.
+"""
+
+import errno
+import functools
+
+import orjson
+
+from fluxsched.flux.handle import Handle
+from fluxsched.flux.host import BrokerHost
+from fluxsched.host import LOG_ERR
+from fluxsched.service import Service, ServiceError
+
+__all__ = ["run"]
+
+
+class LoadError(Exception):
+    """The module cannot be loaded; the text says why."""
+
+
+def run(capsule, arguments):
+    """Be the scheduler until the broker ends the module.  Raises OSError or
+    LoadError; module.c logs it and reports its errno."""
+    handle = Handle(capsule)
+    service = None
+    try:
+        if handle.rank() != 0:
+            raise LoadError("the scheduler is loaded on rank 0 only")
+        host = BrokerHost(handle, orjson.loads(handle.rpc_wait("config.get", None)))
+        try:
+            service = Service(host, arguments)
+        except ServiceError as error:
+            raise LoadError(str(error)) from None
+        _register(handle, host, service)
+        handle.set_running()
+        service.start()
+        handle.run()
+    finally:
+        if service is not None:
+            service.stop()
+        handle.close()
+
+
+def _register(handle, host, service):
+    name = handle.name()
+    for wanted in ("sched", "feasibility"):
+        if wanted == name:
+            continue    # the module's own name is a service already
+        try:
+            handle.service_register(wanted)
+        except OSError as error:
+            if error.errno == errno.EEXIST:
+                raise LoadError(
+                    f"the service {wanted} exists: another scheduler is loaded, remove it first"
+                ) from None
+            raise
+    for topic in service.TOPICS:
+        handle.on_request(
+            topic,
+            functools.partial(_handle, host, service, topic),
+            guests=topic in service.GUEST_TOPICS,
+        )
+    if name != "sched":
+        handle.on_request(f"{name}.stats-get", functools.partial(_handle, host, service, "sched.stats-get"))
+    handle.on_request(f"{name}.config-reload", functools.partial(_config_reload, host, service))
+
+
+def _handle(host, service, topic, message, text):
+    try:
+        payload = None if text is None else orjson.loads(text)
+    except ValueError as error:
+        host.log(LOG_ERR, f"{topic}: payload is not JSON: {error}")
+        host.respond_error(message, errno.EPROTO, f"payload is not JSON: {error}")
+        return
+    service.handle(topic, message, payload)
+
+
+def _config_reload(host, service, message, text):
+    before = host.config()
+    try:
+        config = orjson.loads(text or b"")
+        if not isinstance(config, dict):
+            raise ValueError("expected an object")
+    except ValueError as error:
+        host.respond_error(message, errno.EPROTO, f"config-reload: {error}")
+        return
+    host.set_config(config)
+    try:
+        service.reconfigure()
+    except ServiceError as error:
+        host.set_config(before)
+        host.respond_error(message, errno.EINVAL, str(error))
+        return
+    host.respond(message, None)
