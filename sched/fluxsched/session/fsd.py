@@ -4,30 +4,13 @@
 
 import math
 
-_UNITS = (("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86400.0))
+from fluxsched.formats import duration
 
 
 def parse(text, unit=1.0):
     """Seconds; `unit` is what a number without unit counts.  ValueError if it is no duration."""
-    text = text.strip()
-    if text.lower() in ("inf", "infinity"):
-        return math.inf
-    scale = unit
-    number = text
-    for suffix, seconds in _UNITS:
-        if text.endswith(suffix):
-            scale = seconds
-            number = text[: -len(suffix)]
-            break
-    try:
-        value = float(number) * scale
-    except ValueError:
-        raise ValueError(f"invalid Flux standard duration {text!r}") from None
-    if math.isnan(value) or math.isinf(value) or "_" in number:
-        raise ValueError(f"invalid Flux standard duration {text!r}")
-    if value < 0:
-        raise ValueError("duration must not be negative")
-    return value
+    seconds = duration.parse(text.strip())
+    return seconds * unit if text.strip()[-1:].isdigit() or text.strip()[-1:] == "." else seconds
 
 
 def show(seconds):

@@ -158,9 +158,10 @@ class Store:
             self._log("broker", 3, f"cannot write {self.path}: {self._explain(error)}; changes are kept and tried again")
         self._failing = True
         if self._retry is None and self._loop is not None:
-            self._retry = self._loop.call_later(RETRY, self._again)
+            self._retry = self._loop.call_later(RETRY, self.again)
 
-    def _again(self):
+    def again(self):
+        """Try to write what is kept."""
         self._retry = None
         self._failing = False
         self.flush()
@@ -210,6 +211,10 @@ class Store:
         row = self._db.execute("SELECT * FROM jobs WHERE id=?", (jobid,)).fetchone()
         return None if row is None else self._job_row(row)
 
+    def jobspec(self, jobid):
+        """The whole jobspec of a job that is written."""
+        return json.loads(self._db.execute("SELECT jobspec FROM jobs WHERE id=?", (jobid,)).fetchone()[0])
+
     @staticmethod
     def _job_row(row):
         jobid, state, jobspec, R, launch, info = row
@@ -230,6 +235,15 @@ class Store:
         ).fetchall()
         found = [(jobid, json.loads(info)) for jobid, info in rows]
         return [item for item in found if (item[1].get("t_inactive") or 0.0) >= since]
+
+    def unwaited(self, inactive, flag):
+        """(id, info) of jobs in state `inactive` with `flag` set that nobody has waited for."""
+        rows = self._db.execute(
+            "SELECT id, info FROM jobs WHERE state=? AND json_extract(info, '$.flags') & ? "
+            "AND json_extract(info, '$.waited') IS NULL",
+            (inactive, flag),
+        )
+        return [(jobid, json.loads(info)) for jobid, info in rows]
 
     def count(self, state):
         return self._db.execute("SELECT count(*) FROM jobs WHERE state=?", (state,)).fetchone()[0]

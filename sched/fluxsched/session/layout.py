@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""From a job's resources to its tasks: how many on which rank, and on which cores."""
+
+from fluxsched.formats import hostlist, idset
+from fluxsched.formats import jobspec as jobspecs
+
+
+def held(R):
+    """[(rank, host, core ids, gpu ids)] of an R object, by its order."""
+    execution = R["execution"]
+    rows = []
+    for entry in execution["R_lite"]:
+        children = entry.get("children", {})
+        cores = idset.ids(children.get("core", ""))
+        gpus = idset.ids(children.get("gpu", ""))
+        for rank in idset.ids(entry["rank"]):
+            rows.append((rank, cores, gpus))
+    hosts = [host for part in execution.get("nodelist", []) for host in hostlist.decode(part)]
+    return [
+        (rank, hosts[i] if i < len(hosts) else "localhost", cores, gpus)
+        for i, (rank, cores, gpus) in enumerate(rows)
+    ]
+
+
+def _slots(request, rows):
+    """Slots on each rank."""
+    if request.nnodes:
+        return [request.nslots] * len(rows)
+    if request.cores:
+        return [len(cores) // request.cores for _, _, cores, _ in rows]
+    if request.gpus:
+        return [len(gpus) // request.gpus for _, _, _, gpus in rows]
+    return _spread(request.nslots, len(rows))
+
+
+def _spread(total, n):
+    return [total // n + (i < total % n) for i in range(n)]
+
+
+def _counts(spec, request, slots, rows):
+    """Tasks on each rank."""
+    count = spec["tasks"][0].get("count", {})
+    if "per_slot" in count:
+        return [n * count["per_slot"] for n in slots]
+    per = count.get("per_resource")
+    if isinstance(per, dict) and per.get("type") == "node":
+        return [per["count"]] * len(rows)
+    if isinstance(per, dict) and per.get("type") == "core":
+        return [per["count"] * len(cores) for _, _, cores, _ in rows]
+    ncores = sum(len(cores) for _, _, cores, _ in rows)
+    return _spread(jobspecs.task_count(spec, sum(slots), len(rows), ncores), len(rows))
+
+
+def tasks(spec, R, machine):
+    """[[task rank, node index, local id, cpus to pin to or None, CUDA_VISIBLE_DEVICES]].
+
+    `machine` lists the cpus that stand for core 0, 1, ...; a rank with cores
+    that the machine does not have (an emulated one) is not pinned.
+    """
+    request = jobspecs.parse(spec)
+    rows = held(R)
+    slots = _slots(request, rows)
+    counts = _counts(spec, request, slots, rows)
+    per_slot = spec["tasks"][0].get("count", {}).get("per_slot", 0)
+    layout = []
+    number = 0
+    for node, (_, _, cores, gpus) in enumerate(rows):
+        known = all(core < len(machine) for core in cores)
+        for local in range(counts[node]):
+            own = cores
+            width = request.cores
+            if per_slot and width and len(cores) == width * slots[node]:
+                slot = local // per_slot
+                own = cores[slot * width : (slot + 1) * width]
+            pins = [machine[core] for core in own] if known and own else None
+            layout.append([number, node, local, pins, ",".join(map(str, gpus)) or "-1"])
+            number += 1
+    return layout

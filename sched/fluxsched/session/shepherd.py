@@ -1,0 +1,644 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The process that runs one job, and outlives the broker; and their common parent.
+
+Run as ``python -S -E shepherd.py FD`` this is the nursery: it forks one
+shepherd for each launch that the broker sends through FD, so that a job costs a
+fork and not the start of an interpreter.  It uses the standard library only.
+
+In the job's directory a shepherd keeps ``claim`` (locked for as long as it
+lives, and made once: whoever finds it there does not start the job again),
+``events`` and ``output`` (a JSON object per line), and ``ctl`` (a socket on which
+a broker, also a later one, follows and commands).
+
+Tasks share one process group, whose first process is reaped last so that its
+number stays ours.  What leaves the group is still found: the shepherd is its
+subreaper.
+"""
+
+import base64
+import ctypes
+import errno
+import fcntl
+import json
+import os
+import resource
+import selectors
+import shutil
+import signal
+import socket
+import struct
+import sys
+import time
+
+READ = selectors.EVENT_READ
+WRITE = selectors.EVENT_WRITE
+CHUNK = 1 << 16
+LINE_MAX = 1 << 16
+STDIN_LOW = 1 << 16  # more stdin is asked for when a task has less than this to read
+PR_SET_CHILD_SUBREAPER = 36
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def start_time(pid):
+    """Start of a process in clock ticks since boot, which with its number names it."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return int(file.read().rpartition(b")")[2].split()[19])
+
+
+def template(text, values):
+    """Fill ``{{name}}`` in; an unknown name stays as it is."""
+    parts = text.split("{{")
+    out = parts[0]
+    for part in parts[1:]:
+        name, closed, rest = part.partition("}}")
+        if closed and name.strip() in values:
+            out += str(values[name.strip()]) + rest
+        else:
+            out += "{{" + part
+    return out
+
+
+class StartError(Exception):
+    def __init__(self, text, code=1):
+        super().__init__(text)
+        self.code = code
+
+
+class Stream:
+    """One task's stdout or stderr: whole lines, in UTF-8 where they are."""
+
+    def __init__(self, shepherd, fd, rank, name, sink):
+        self.shepherd = shepherd
+        self.fd = fd
+        self.rank = rank
+        self.name = name
+        self.sink = sink
+        self.buffer = b""
+
+    def ready(self, mask):
+        try:
+            data = os.read(self.fd, CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.emit(len(self.buffer))
+            self.close()
+            return
+        self.buffer += data
+        if self.shepherd.spec["unbuffered"] or len(self.buffer) > LINE_MAX:
+            self.emit(len(self.buffer))
+        else:
+            self.emit(self.buffer.rfind(b"\n") + 1)
+
+    def emit(self, length):
+        if length:
+            data, self.buffer = self.buffer[:length], self.buffer[length:]
+            self.shepherd.output(self, data)
+
+    def close(self):
+        self.shepherd.selector.unregister(self.fd)
+        os.close(self.fd)
+        self.shepherd.streams.discard(self)
+
+
+class Link:
+    """A broker at the other end of a socket."""
+
+    def __init__(self, shepherd, sock):
+        self.shepherd = shepherd
+        self.sock = sock
+        self.inbuf = b""
+        self.out = b""
+        sock.setblocking(False)
+        shepherd.links.append(self)
+        shepherd.selector.register(sock, READ, self.ready)
+        for entry in shepherd.events:
+            self.send(entry)
+
+    def send(self, entry):
+        self.out += json.dumps(entry).encode() + b"\n"
+        self.flush()
+
+    def flush(self):
+        if self not in self.shepherd.links:
+            return
+        try:
+            while self.out:
+                self.out = self.out[self.sock.send(self.out) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.close()
+            return
+        self.shepherd.selector.modify(self.sock, READ | (WRITE if self.out else 0), self.ready)
+
+    def ready(self, mask):
+        if mask & WRITE:
+            self.flush()
+        if mask & READ and self in self.shepherd.links:
+            try:
+                data = self.sock.recv(CHUNK * 2)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self.close()
+                return
+            lines = (self.inbuf + data).split(b"\n")
+            self.inbuf = lines.pop()
+            for line in lines:
+                self.shepherd.command(self, json.loads(line))
+
+    def close(self):
+        if self in self.shepherd.links:
+            self.shepherd.links.remove(self)
+            self.shepherd.selector.unregister(self.sock)
+            self.sock.close()
+
+    def finish(self):
+        """Send what is left, waiting for the broker if it is slow; what it misses it reads in the files."""
+        try:
+            self.sock.settimeout(10)
+            self.sock.sendall(self.out)
+        except OSError:
+            return
+
+
+class Shepherd:
+    def __init__(self, spec, sock):
+        self.spec = spec
+        self.dir = spec["dir"]
+        self.selector = selectors.DefaultSelector()
+        self.first = sock
+        self.links = []
+        self.events = []
+        self.streams = set()
+        self.sinks = {}  # path -> fd
+        self.stdins = []  # of each task that still reads: [fd, bytes it has not taken]
+        self.stdin_eof = False
+        self.stdin_acks = []  # (link, n): answered when the tasks have taken what was sent
+        self.tasks = {}  # pid -> task rank, not yet exited
+        self.statuses = {}  # task rank -> exit code
+        self.group = 0
+        self.timers = {}  # name -> (monotonic time, function)
+        self.output_lost = False
+        self.failure = 0
+
+    # the record
+
+    def claim(self):
+        """Make the claim file, locked; False if there is one."""
+        own = os.path.join(self.dir, f"claim.{os.getpid()}")
+        self.lock = os.open(own, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        mark = {"pid": os.getpid(), "start": start_time(os.getpid()), "boot": self.spec["boot"]}
+        os.write(self.lock, json.dumps(mark).encode())
+        try:
+            os.link(own, os.path.join(self.dir, "claim"))
+        except FileExistsError:
+            return False
+        finally:
+            os.unlink(own)
+        return True
+
+    def record(self, name, **context):
+        """One more event, to the file and to whoever follows."""
+        entry = {"event": name, "t": time.time(), "n": len(self.events), **context}
+        self.events.append(entry)
+        data = json.dumps(entry).encode() + b"\n"
+        for link in list(self.links):
+            link.send(entry)
+        while data:
+            try:
+                data = data[os.write(self.event_file, data) :]
+            except OSError as error:
+                # A broker that follows has heard it.  Without one the end of a job waits for room on the disk.
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or self.links:
+                    return
+                time.sleep(0.5)
+
+    def output(self, stream, data):
+        if stream.sink is not None:
+            if self.spec["label"]:
+                prefix = b"%d: " % stream.rank
+                data = b"".join(prefix + line for line in data.splitlines(True))
+            self.write_all(stream.sink, data)
+            return
+        entry = {"s": stream.name, "r": stream.rank}
+        try:
+            entry["d"] = data.decode()
+        except UnicodeDecodeError:
+            entry["b"] = base64.b64encode(data).decode()
+        self.write_all(self.output_file, json.dumps(entry).encode() + b"\n")
+        for link in list(self.links):
+            if not link.out:
+                link.send({"out": 1})
+
+    def write_all(self, fd, data):
+        if self.output_lost:
+            return
+        try:
+            while data:
+                data = data[os.write(fd, data) :]
+        except OSError as error:
+            self.output_lost = True
+            self.record("output-lost", text=f"output lost: {error.strerror}")
+
+    # starting
+
+    def run(self):
+        os.setsid()
+        os.makedirs(self.dir, mode=0o700, exist_ok=True)
+        if not self.claim():
+            return
+        _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self.event_file = os.open(os.path.join(self.dir, "events"), flags, 0o600)
+        self.output_file = os.open(os.path.join(self.dir, "output"), flags, 0o600)
+        self.nofile = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.nofile[1], self.nofile[1]))
+        self.listen()
+        self.catch_signals()
+        Link(self, self.first)
+        self.record("claimed", pid=os.getpid())
+        try:
+            self.start()
+        except StartError as error:
+            self.failure = error.code
+            self.record("exception", text=str(error))
+            self.signal_all(signal.SIGKILL)
+            self.close_stdins()
+        else:
+            self.record("start", group=self.group, started=start_time(self.group))
+        self.expire_at(self.spec["expiration"])
+        self.watch()
+        shutil.rmtree(self.spec["tmpdir"], ignore_errors=True)
+        code = max([self.failure, *self.statuses.values()])
+        self.record("finish", status=code << 8)
+        for link in list(self.links):
+            link.finish()
+
+    def listen(self):
+        # a socket's path may be 107 bytes long, the state directory's may be longer
+        directory = os.open(self.dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listener.setblocking(False)
+        self.listener.bind(f"/proc/self/fd/{directory}/ctl")
+        self.listener.listen(4)
+        os.close(directory)
+        self.selector.register(self.listener, READ, self.accept)
+
+    def catch_signals(self):
+        self.wake_r, wake_w = os.pipe()
+        os.set_blocking(self.wake_r, False)
+        os.set_blocking(wake_w, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, lambda *_: self.terminate())
+        signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
+        self.selector.register(self.wake_r, READ, self.woken)
+
+    def accept(self, mask):
+        try:
+            sock, _ = self.listener.accept()
+        except OSError:
+            return
+        uid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
+        if uid == os.getuid():
+            Link(self, sock)
+        else:
+            sock.close()
+
+    def start(self):
+        spec = self.spec
+        try:
+            os.makedirs(spec["tmpdir"], mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StartError(f"{spec['tmpdir']}: {error.strerror}") from None
+        self.cwd = spec["cwd"]
+        try:
+            os.chdir(self.cwd)
+        except OSError as error:
+            self.cwd = "/tmp"
+            os.chdir(self.cwd)
+            text = f"ERROR: Could not change dir to {spec['cwd']}: {error.strerror}. Going to /tmp instead\n"
+            self.output(Stream(self, -1, 0, "stderr", None), text.encode(errors="surrogateescape"))
+        for rank, node, local, cores, gpus in spec["tasks"]:
+            values = dict(spec["values"])
+            values.update({"taskid": rank, "task.id": rank, "task.rank": rank, "task.index": local, "node.id": node})
+            try:
+                self.spawn(rank, node, local, cores, gpus, values)
+            except OSError as error:
+                raise StartError(f"task {rank}: start failed: {error.strerror}") from None
+        os.chdir("/")
+
+    def sink(self, path, values):
+        """The file that output goes to, or None for the record."""
+        if path is None:
+            return None
+        path = os.path.join(self.cwd, template(path, values))
+        if path not in self.sinks:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+            try:
+                self.sinks[path] = os.open(path, flags, 0o666)
+            except OSError as error:
+                raise StartError(f"{path}: {error.strerror}") from None
+        return self.sinks[path]
+
+    def stdin_for(self, values):
+        """(end for the task, our end or -1)"""
+        kind, path = self.spec["stdin"]
+        if kind == "service":
+            return os.pipe()
+        path = template(path, values) if kind == "file" else "/dev/null"
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC), -1
+        except OSError as error:
+            raise StartError(f"{path}: {error.strerror}") from None
+
+    def spawn(self, rank, node, local, cores, gpus, values):
+        spec = self.spec
+        out_sink = self.sink(spec["stdout"], values)
+        err_sink = self.sink(spec["stderr"], values) if spec["stderr"] is not None else out_sink
+        env = dict(spec["env"])
+        env.update(spec["node_env"][str(node)])
+        env["FLUX_TASK_RANK"] = str(rank)
+        env["FLUX_TASK_LOCAL_ID"] = str(local)
+        env["CUDA_VISIBLE_DEVICES"] = gpus
+        env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+        in_r, in_w = self.stdin_for(values)
+        out_r, out_w = os.pipe()
+        err_r, err_w = os.pipe()
+        fail_r, fail_w = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            self.become(env, cores, in_r, out_w, err_w, fail_w)
+        self.group = self.group or pid
+        try:
+            os.setpgid(pid, self.group)
+        except OSError:
+            pass  # it has done so itself, and gone on
+        self.tasks[pid] = rank
+        for fd in (in_r, out_w, err_w, fail_w):
+            os.close(fd)
+        if in_w >= 0:
+            os.set_blocking(in_w, False)
+            self.stdins.append([in_w, b""])
+        for fd, name, sink in ((out_r, "stdout", out_sink), (err_r, "stderr", err_sink)):
+            os.set_blocking(fd, False)
+            stream = Stream(self, fd, rank, name, sink)
+            self.streams.add(stream)
+            self.selector.register(fd, READ, stream.ready)
+        with os.fdopen(fail_r, "rb") as file:
+            failed = file.read()
+        if failed:
+            number = int(failed)
+            code = 126 if number in (errno.EACCES, errno.ENOEXEC) else 127
+            where = f"task {rank} (host {spec['hosts'][str(node)]})"
+            raise StartError(f"{where}: start failed: {spec['argv'][0]}: {os.strerror(number)}", code)
+
+    def become(self, env, cores, stdin, stdout, stderr, failure):
+        """In the child: turn into the task.  Does not return."""
+        number = errno.EINVAL
+        try:
+            os.setpgid(0, self.group)
+            signal.set_wakeup_fd(-1)
+            for name in ("SIGCHLD", "SIGTERM", "SIGHUP", "SIGINT", "SIGPIPE", "SIGXFSZ"):
+                signal.signal(getattr(signal, name), signal.SIG_DFL)
+            if cores:
+                try:
+                    os.sched_setaffinity(0, cores)
+                except OSError:
+                    pass  # the machine has taken a core away since the session began: run where we may
+            resource.setrlimit(resource.RLIMIT_NOFILE, self.nofile)
+            for target, fd in enumerate((stdin, stdout, stderr)):
+                os.dup2(fd, target)
+            os.execvpe(self.spec["argv"][0], self.spec["argv"], env)
+        except OSError as error:
+            number = error.errno or number
+        finally:
+            os.write(failure, b"%d" % number)
+            os._exit(127)
+
+    # watching
+
+    def expire_at(self, t):
+        """(Re)set the time limit, seconds since the epoch; 0 is none."""
+        self.spec["expiration"] = t
+        self.timers.pop("expire", None)
+        if t:
+            self.timers["expire"] = (time.monotonic() + max(0.0, t - time.time()), self.expired)
+
+    def expired(self):
+        if self.spec["expiration"] - time.time() > 0.001:  # the clock has been set back meanwhile
+            self.expire_at(self.spec["expiration"])
+            return
+        self.record("timeout")
+        self.terminate()
+
+    def terminate(self):
+        """SIGTERM now, SIGKILL after the grace."""
+        self.signal_all(signal.SIGTERM)
+        self.signal_all(signal.SIGCONT)
+        self.timers.setdefault("kill", (time.monotonic() + self.spec["grace"], self.kill))
+
+    def kill(self):
+        self.signal_all(signal.SIGKILL)
+        # a process may have been forked between the look and the kill
+        self.timers["kill"] = (time.monotonic() + 0.2, self.kill)
+
+    def signal_all(self, number):
+        if self.group:
+            try:
+                os.killpg(self.group, number)
+            except ProcessLookupError:
+                pass
+        for pid, group in self.descendants():
+            if group != self.group:
+                try:
+                    os.kill(pid, number)
+                except ProcessLookupError:
+                    pass
+
+    def descendants(self):
+        """(pid, process group) of every live process below this one."""
+        found = []
+        todo = children_of(os.getpid())
+        while todo:
+            pid = todo.pop()
+            todo += children_of(pid)
+            try:
+                with open(f"/proc/{pid}/stat", "rb") as file:
+                    fields = file.read().rpartition(b")")[2].split()
+            except OSError:
+                continue
+            if fields[0] not in (b"Z", b"X"):
+                found.append((pid, int(fields[2])))
+        return found
+
+    def woken(self, mask):
+        try:
+            os.read(self.wake_r, 4096)
+        except BlockingIOError:
+            pass
+        self.reap()
+
+    def reap(self):
+        for pid in list(self.tasks):
+            info = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if info is None:
+                continue
+            rank = self.tasks.pop(pid)
+            self.statuses[rank] = info.si_status if info.si_code == os.CLD_EXITED else 128 + info.si_status
+            if pid != self.group:
+                os.waitpid(pid, 0)
+        for pid in children_of(os.getpid()):
+            if pid != self.group and pid not in self.tasks:
+                try:
+                    os.waitpid(pid, os.WNOHANG)
+                except ChildProcessError:
+                    pass
+
+    def watch(self):
+        """Until the tasks have exited, their output has ended, and nothing of the job is left."""
+        self.reap()
+        swept = False
+        while True:
+            if not self.tasks:
+                self.close_stdins()
+                if not self.streams:
+                    if not self.descendants():
+                        return
+                    if not swept:
+                        swept = True
+                        self.terminate()
+                    self.timers["look"] = (time.monotonic() + 0.02, lambda: None)
+            now = time.monotonic()
+            for name in [name for name, (t, _) in self.timers.items() if t <= now]:
+                self.timers.pop(name)[1]()
+            wait = None
+            if self.timers:
+                wait = max(0.0, min(t for t, _ in self.timers.values()) - time.monotonic())
+            for key, mask in self.selector.select(wait):
+                if self.selector.get_map().get(key.fd) is key:
+                    key.data(mask)
+
+    # commands
+
+    def command(self, link, message):
+        op = message["op"]
+        if op == "signal":
+            self.signal_all(message["signal"])
+        elif op == "terminate":
+            self.terminate()
+        elif op == "expire":
+            self.expire_at(message["t"])
+        elif op == "stdin":
+            data = base64.b64decode(message["data"])
+            self.stdin_eof = self.stdin_eof or message["eof"]
+            self.stdin_acks.append((link, message["n"]))
+            for entry in list(self.stdins):
+                entry[1] += data
+                self.feed(entry)
+            self.acknowledge()
+
+    def feed(self, entry):
+        fd = entry[0]
+        try:
+            while entry[1]:
+                entry[1] = entry[1][os.write(fd, entry[1]) :]
+        except BlockingIOError:
+            if fd not in self.selector.get_map():
+                self.selector.register(fd, WRITE, lambda mask: (self.feed(entry), self.acknowledge()))
+            return
+        except OSError:
+            self.close_stdin(entry)
+            return
+        if fd in self.selector.get_map():
+            self.selector.unregister(fd)
+        if self.stdin_eof:
+            self.close_stdin(entry)
+
+    def close_stdin(self, entry):
+        if entry[0] in self.selector.get_map():
+            self.selector.unregister(entry[0])
+        os.close(entry[0])
+        self.stdins.remove(entry)
+
+    def close_stdins(self):
+        for entry in list(self.stdins):
+            self.close_stdin(entry)
+        self.acknowledge()
+
+    def acknowledge(self):
+        if all(len(entry[1]) < STDIN_LOW for entry in self.stdins):
+            acks, self.stdin_acks = self.stdin_acks, []
+            for link, n in acks:
+                link.send({"ack": n, "open": bool(self.stdins)})
+
+
+def children_of(pid):
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []
+
+
+def nursery(fd):
+    """Fork a shepherd for each launch: 4 bytes of length with the job's socket as ancillary data, then JSON."""
+    control = socket.socket(fileno=fd)
+    control.set_inheritable(False)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    quiet = (signal.SIGINT, signal.SIGHUP, signal.SIGTSTP, signal.SIGQUIT, signal.SIGTERM, signal.SIGXFSZ)
+    for number in quiet:
+        signal.signal(number, signal.SIG_IGN)
+    while True:
+        head, ancillary, _, _ = control.recvmsg(4, socket.CMSG_SPACE(4))
+        if len(head) < 4 or not ancillary:
+            return
+        link = socket.socket(fileno=struct.unpack("i", ancillary[0][2][:4])[0])
+        left = struct.unpack("!I", head)[0]
+        parts = []
+        while left:
+            part = control.recv(min(left, 1 << 20))
+            if not part:
+                return
+            parts.append(part)
+            left -= len(part)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            report(link, error)
+            link.close()
+            continue
+        if pid:
+            link.close()
+            continue
+        control.close()
+        for number in (signal.SIGCHLD, signal.SIGTSTP, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
+        try:
+            Shepherd(json.loads(b"".join(parts)), link).run()
+        except BaseException as error:
+            report(link, error)
+            os._exit(1)
+        os._exit(0)
+
+
+def report(link, error):
+    """Tell the broker that there is no shepherd, or no longer."""
+    try:
+        link.setblocking(True)
+        link.send(json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode() + b"\n")
+    except OSError:
+        return
+
+
+if __name__ == "__main__":
+    nursery(int(sys.argv[1]))
