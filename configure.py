@@ -432,7 +432,7 @@ def requirements():
 NETWORK = re.compile(
     r"Failed to establish a new connection|Temporary failure in name resolution|Name or service not known|"
     r"Network is unreachable|Connection refused|ConnectTimeout|Read timed out|ProxyError|SSLError|"
-    r"No route to host|ConnectionResetError",
+    r"No route to host|ConnectionResetError|\(from versions: none\)",
 )
 
 

@@ -106,11 +106,9 @@ def bare_nogil(path, text):
         extern = indent(head) if re.match(r"\s*cdef\s+extern\b", head) else None
         if extern is not None:
             continue
-        is_function = re.search(r"\)[^()]*\bnogil\s*:?$", head)
-        if is_function and not re.match(r"\s*(with|for|if|while|def)\b", head):
-            tail = head[head.rindex(")") :] if not re.search(r"except\s+.*\)\s*nogil", head) else "except"
-            if not re.search(r"\b(noexcept|except)\b", tail):
-                found.append(f"{path}:{first + 1}: nogil without noexcept or except: {head.strip()}")
+        is_function = re.match(r"\s*(?!with\b|for\b|if\b|while\b|def\b)\w.*\).*\bnogil\s*:?$", head)
+        if is_function and not re.search(r"\)\s*(noexcept|except\b.*)\s+nogil\s*:?$", head):
+            found.append(f"{path}:{first + 1}: nogil without noexcept or except: {head.strip()}")
     return found
 
 

@@ -1,0 +1,584 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""configure, what the build leaves behind, the launcher, and lint's own checks."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(TOP))
+
+import configure  # noqa: E402
+import lint  # noqa: E402
+
+VENV_PYTHON = TOP / "build" / "venv" / "bin" / "python"
+
+
+def write(path, text, mode=0o644):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def sh(path, text):
+    return write(path, "#!/bin/sh\n" + text, 0o755)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A copy of what configure is made of, with a folder of tools that is its whole PATH."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name in ("configure", "configure.py", "pyproject.toml", "flux"):
+        shutil.copy(TOP / name, tree / name)
+    (tmp_path / "bin").mkdir()
+    return tree
+
+
+@pytest.fixture
+def tool(tmp_path):
+    """Put a tool of this machine on the tree's PATH."""
+
+    def add(*names):
+        for name in names:
+            goal = shutil.which(name)
+            if goal is None:
+                pytest.skip(f"no {name} on this machine")
+            # A wrapper and not a link: some compilers and interpreters look at where they were started.
+            sh(tmp_path / "bin" / name, f'exec {goal} "$@"\n')
+
+    return add
+
+
+def run_configure(tree, *arguments, cwd=None, **environ):
+    return subprocess.run(
+        [str(tree / "configure"), *arguments],
+        env={"PATH": str(tree.parent / "bin"), "HOME": str(tree.parent), **environ},
+        cwd=cwd or tree,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def complaint(done):
+    """The single line that a failed run printed."""
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr.strip()
+
+
+def config_of(tree):
+    return json.loads((tree / "build/config.json").read_text())
+
+
+@pytest.fixture
+def python():
+    """The Python that the build uses, by its own name."""
+    return config_of(TOP)["python"]["executable"]
+
+
+@pytest.fixture
+def interpreter(tree, python):
+    """PATH with a python3."""
+    sh(tree.parent / "bin/python3", f'exec {python} "$@"\n')
+
+
+@pytest.fixture
+def toolchain(interpreter, tool):
+    """PATH with all that configure wants but flux-core."""
+    tool("cc", "as", "ld", "pkg-config")
+
+
+# configure: what is missing
+
+
+def test_no_python(tree):
+    text = complaint(run_configure(tree))
+    assert text.startswith("configure: no Python found") and "apt install python3" in text
+
+
+def test_python_too_old(tree):
+    # The front asks twice: is it new enough (no), and which version is it.
+    sh(tree.parent / "bin/python3", 'case $2 in *exit*) exit 1 ;; *) printf 3.8 ;; esac\n')
+    assert complaint(run_configure(tree)) == (
+        "configure: Python 3.9 or later is needed, but python3 is 3.8: install a newer one or name it with PYTHON="
+    )
+
+
+def test_named_python_that_is_none(tree, toolchain):
+    text = complaint(run_configure(tree, PYTHON="/nowhere/python"))
+    assert text == "configure: PYTHON=/nowhere/python cannot be run: name a Python 3 interpreter"
+
+
+def test_no_compiler(tree, interpreter):
+    text = complaint(run_configure(tree))
+    assert text == (
+        "configure: no C compiler found (cc, gcc, clang): install one (Debian: apt install gcc libc6-dev)"
+    )
+
+
+def test_named_compiler_that_is_none(tree, toolchain):
+    assert complaint(run_configure(tree, CC="nocc")) == "configure: CC=nocc was not found: name a C compiler"
+
+
+def test_compiler_without_libc(tree, interpreter):
+    sh(tree.parent / "bin/cc", "echo 'x.c:1:10: fatal error: stdio.h: No such file or directory' >&2; exit 1\n")
+    text = complaint(run_configure(tree))
+    assert "builds no program" in text and "stdio.h" in text and "libc6-dev" in text
+
+
+GOOD_PYTHON = {
+    "executable": "/x/python3",
+    "version": "3.12.1",
+    "implementation": "CPython",
+    "headers": True,
+    "venv": True,
+    "libpython": "libpython3.12.so",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"version": "3.8.18"}, ["3.8.18", "too old", "3.9"]),
+        ({"implementation": "PyPy"}, ["PyPy", "CPython is needed"]),
+        ({"headers": False}, ["Python.h", "python3-dev", "python3.12-dev"]),
+        ({"venv": False}, ["venv", "python3-venv", "python3.12-venv"]),
+    ],
+)
+def test_python_trouble(change, words):
+    assert configure.python_trouble(GOOD_PYTHON) is None
+    text = configure.python_trouble({**GOOD_PYTHON, **change})
+    assert "/x/python3" in text and "\n" not in text
+    for word in words:
+        assert word in text
+
+
+def fake_pythons(monkeypatch, *pythons):
+    by_path = {python["executable"]: python for python in pythons}
+    monkeypatch.setattr(configure, "python_candidates", lambda environ: list(by_path))
+    monkeypatch.setattr(configure.shutil, "which", lambda name, path=None: name)
+    monkeypatch.setattr(configure, "probe_python", by_path.get)
+
+
+def test_python_with_libpython_is_preferred_for_flux(monkeypatch):
+    static = {**GOOD_PYTHON, "executable": "/a", "libpython": None}
+    shared = {**GOOD_PYTHON, "executable": "/b"}
+    fake_pythons(monkeypatch, static, shared)
+    assert configure.find_python({}, want_shared=False) is static
+    assert configure.find_python({}, want_shared=True) is shared
+    fake_pythons(monkeypatch, static)
+    assert configure.find_python({}, want_shared=True) is static
+
+
+def test_incomplete_python_is_passed_over(monkeypatch):
+    bare = {**GOOD_PYTHON, "executable": "/a", "headers": False}
+    fake_pythons(monkeypatch, bare, {**GOOD_PYTHON, "executable": "/b"})
+    assert configure.find_python({}, want_shared=False)["executable"] == "/b"
+    fake_pythons(monkeypatch, bare, {**bare, "executable": "/b"})
+    with pytest.raises(configure.ConfigureError, match=r"/a .*Python\.h"):
+        configure.find_python({}, want_shared=False)
+
+
+def test_no_candidate_at_all(monkeypatch):
+    fake_pythons(monkeypatch)
+    with pytest.raises(configure.ConfigureError, match="no Python found"):
+        configure.find_python({}, want_shared=False)
+
+
+# configure: flux-core
+
+
+def fake_flux(prefix, version="0.88.0", command=True):
+    """A library that says it is flux-core, with its header and .pc file."""
+    write(
+        prefix / "include/flux/core.h",
+        "const char *flux_core_version_string (void);\nint flux_module_set_running (void *h);\n",
+    )
+    source = write(
+        prefix / "lib/core.c",
+        f'const char *flux_core_version_string (void) {{ return "{version}"; }}\n'
+        "int flux_module_set_running (void *h) { return 0; }\n",
+    )
+    library = prefix / "lib/libflux-core.so"
+    subprocess.run(["cc", "-shared", "-fPIC", str(source), "-o", str(library)], check=True)
+    write(
+        prefix / "lib/pkgconfig/flux-core.pc",
+        f"prefix={prefix}\nlibdir=${{prefix}}/lib\nfluxmoddir=${{prefix}}/lib/flux/modules\n"
+        "fluxcmddir=${prefix}/libexec/flux/cmd\n"
+        f"Name: flux-core\nDescription: fake\nVersion: {version}\nLibs: -L${{libdir}} -lflux-core\n"
+        "Cflags: -I${prefix}/include\n",
+    )
+    if command:
+        sh(prefix / "bin/flux", 'printf "%s " "$FLUX_MODULE_PATH_PREPEND|$FLUX_EXEC_PATH_PREPEND|$LUA_PATH" "$@"\n')
+    return prefix
+
+
+def test_without_flux(tree, toolchain):
+    done = run_configure(tree, "--without-flux-core", "--prefix=/opt/x")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"flux-core +left out", done.stdout)
+    assert "not sched.so, the broker module: no flux-core" in done.stdout
+    assert "embedded session" in done.stdout
+    config = config_of(tree)
+    assert config["flux"] is None and config["prefix"] == "/opt/x"
+    assert (tree / "build/config.sh").read_text() == "FLUX=''\n"
+
+
+def test_flux_by_pkg_config_path(tree, toolchain):
+    prefix = fake_flux(tree.parent / "prefix")
+    done = run_configure(tree, PKG_CONFIG_PATH=str(prefix / "lib/pkgconfig"))
+    assert done.returncode == 0, done.stderr
+    assert f"0.88.0 in {prefix} (pkg-config)" in done.stdout
+    config = config_of(tree)
+    assert config["flux"]["moduledir"] == f"{prefix}/lib/flux/modules"
+    assert config["prefix"] == str(prefix)
+    if config["python"]["libpython"]:
+        assert "\n  sched.so, the broker module" in done.stdout
+
+
+def test_flux_in_home_local(tree, toolchain):
+    prefix = fake_flux(tree.parent / "local")
+    if any(Path(p, "lib/pkgconfig/flux-core.pc").exists() for p in ("/usr", "/usr/local")):
+        pytest.skip("a flux-core in /usr comes before that in $HOME/local")
+    assert f"in {prefix} " in run_configure(tree).stdout
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        ("0.69.1", "is 0.69.1: 0.70 or later is needed"),
+        ("0.75.0", "older than 0.88, the one tried"),
+        ("0.88.0-12-g0a1b2c3", "0.88.0-12-g0a1b2c3 in"),
+        ("1.2.0", "newer than 0.88, the last one tried"),
+    ],
+)
+def test_flux_version(tree, toolchain, version, words):
+    prefix = fake_flux(tree.parent / "prefix", version)
+    done = run_configure(tree, PKG_CONFIG_PATH=str(prefix / "lib/pkgconfig"))
+    assert done.returncode == 0, done.stderr
+    assert words in done.stdout
+
+
+def test_flux_that_is_broken(tree, toolchain):
+    prefix = fake_flux(tree.parent / "prefix", command=False)
+    where = {"PKG_CONFIG_PATH": str(prefix / "lib/pkgconfig")}
+    assert "has no flux command" in run_configure(tree, **where).stdout
+    (prefix / "include/flux/core.h").unlink()
+    assert "cannot be used" in run_configure(tree, **where).stdout
+    (prefix / "lib/pkgconfig/flux-core.pc").write_text("nonsense\n")
+    done = run_configure(tree, **where)
+    assert "flux-core.pc cannot be used" in done.stdout and config_of(tree)["flux"] is None
+
+
+def test_flux_needs_pkg_config(tree, toolchain):
+    (tree.parent / "bin/pkg-config").unlink()
+    done = run_configure(tree)
+    assert done.returncode == 0
+    assert "no pkg-config (Debian: apt install pkg-config)" in done.stdout
+
+
+def test_flux_searched_prefixes_are_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(configure, "pkg_config_folders", lambda environ: ["/a/lib64/pkgconfig", "/a/share/pkgconfig"])
+    with pytest.raises(configure.FluxMissing, match=r"no flux-core\.pc below /a\)"):
+        configure.flux_from_pkg_config("pkg-config", {}, "cc")
+
+
+def test_no_libpython_means_no_broker_module():
+    config = {"flux": {"version": "0.88.0"}, "python": {**GOOD_PYTHON, "libpython": None}}
+    assert "no shared libpython" in configure.broker_module(config)
+    assert configure.broker_module({**config, "python": GOOD_PYTHON}) is None
+
+
+def test_builddir_that_holds_no_flux(tree, toolchain):
+    folder = tree.parent / "empty"
+    assert "is no folder" in complaint(run_configure(tree, f"--with-flux-core-builddir={folder}"))
+    folder.mkdir()
+    text = complaint(run_configure(tree, "--with-flux-core-builddir=empty", cwd=tree.parent))
+    assert f"{folder} holds no flux-core" in text
+    write(folder / "src/include/flux/core.h", "")
+    text = complaint(run_configure(tree, f"--with-flux-core-builddir={folder}"))
+    assert "is not built" in text and "run make" in text
+    assert not (tree / "build/config.json").exists()
+
+
+@pytest.mark.parametrize("version", ["0.88.0", "0.60.0"])
+def test_builddir(tree, toolchain, version):
+    # The build tree lies apart from its sources.
+    source, build = tree.parent / "flux-source", tree.parent / "flux-build"
+    fake = fake_flux(tree.parent / "fake", version)
+    shutil.copytree(fake / "include/flux", source / "src/include/flux")
+    (build / "src/common/.libs").mkdir(parents=True)
+    shutil.copy(fake / "lib/libflux-core.so", build / "src/common/.libs")
+    sh(build / "src/cmd/flux", "")
+    write(build / "Makefile", "srcdir = ../flux-source\n")
+    done = run_configure(tree, "--with-flux-core-builddir=flux-build", cwd=tree.parent)
+    if version == "0.60.0":
+        assert "0.70 or later is needed" in complaint(done)
+        return
+    assert done.returncode == 0, done.stderr
+    assert f"0.88.0 in {build} (build tree)" in done.stdout
+    assert config_of(tree)["flux"]["command"] == str(build / "src/cmd/flux")
+    # make runs it again from another folder, with nothing on its command line.
+    first = config_of(tree)
+    assert run_configure(tree, "--recheck", cwd="/").returncode == 0
+    assert config_of(tree) == first
+
+
+def test_recheck_keeps_the_environment(tree, toolchain, python):
+    assert run_configure(tree, "--without-flux-core", CC="cc -O1", PYTHON=python).returncode == 0
+    assert run_configure(tree, "--recheck").returncode == 0
+    config = config_of(tree)
+    assert config["cc"] == "cc -O1" and config["environ"] == {"CC": "cc -O1", "PYTHON": python}
+    assert config["flux"] is None
+
+
+def test_unknown_option(tree, toolchain):
+    done = run_configure(tree, "--with-fluxx")
+    assert done.returncode == 2 and "--with-fluxx" in done.stderr
+
+
+# The virtual environment
+
+
+def test_venv_needs_configure(tree, toolchain):
+    text = complaint(run_configure(tree, "--make-venv"))
+    assert text == "configure: not configured: run ./configure first"
+
+
+def test_no_network(tree, toolchain):
+    assert run_configure(tree, "--without-flux-core").returncode == 0
+    closed = {"PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_RETRIES": "1", "PIP_CONFIG_FILE": os.devnull}
+    done = run_configure(tree, "--make-venv", PIP_NO_CACHE_DIR="1", **closed)
+    assert done.returncode == 1
+    assert done.stderr.startswith("configure: no network: pip cannot reach the package index")
+    assert done.stderr.count("\n") == 1
+    assert not (tree / "build/venv/.complete").exists()
+
+
+def test_pip_trouble():
+    log = "Collecting x\nERROR: Could not build wheels for x\nERROR: another\n"
+    assert configure.pip_trouble(log) == "pip failed: Could not build wheels for x (see build/venv.log)"
+    assert "no network" in configure.pip_trouble("[Errno -3] Temporary failure in name resolution\n" + log)
+    assert "no network" in configure.pip_trouble("ERROR: Could not find x>=1 (from versions: none)\n")
+    assert "no reason given" in configure.pip_trouble("")
+
+
+def test_venv_that_fits_is_kept(tree, toolchain, monkeypatch):
+    """With a complete environment nothing is run but its own Python, once."""
+    monkeypatch.setattr(configure, "VENV", TOP / "build/venv")
+    config = config_of(TOP)
+    assert configure.venv_fits(config["python"])
+    assert not configure.venv_fits({**config["python"], "version": "3.9.0"})
+    monkeypatch.setattr(configure, "VENV", tree)
+    assert not configure.venv_fits(config["python"])
+
+
+# What the build leaves behind
+
+
+def dynamic_section(path):
+    if shutil.which("readelf") is None:
+        pytest.skip("no readelf on this machine")
+    return subprocess.run(["readelf", "-d", str(path)], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def test_every_module_is_built(build_config):
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    for path in (TOP / "sched/fluxsched").rglob("*.pyx"):
+        name = path.relative_to(TOP / "sched")
+        if name.parts[1] == "flux" and build_config["flux"] is None:
+            continue
+        assert (TOP / "build/lib" / name.with_suffix(suffix)).exists(), name
+    for path in (TOP / "sched/fluxsched").rglob("*.py"):
+        assert (TOP / "build/lib" / path.relative_to(TOP / "sched")).samefile(path)
+
+
+def test_share_is_beside_the_package():
+    share = TOP / "build/lib/fluxsched/share"
+    assert (share / "conf/hype.lua").exists()
+    assert (share / "rdl/RDL.lua").exists()
+    assert (share / "modules/sched.plugin1.so").exists()
+
+
+def test_standard_sched_still_imports():
+    """sched/ holds a sched.so and no __init__.py, and is on no path that Python searches."""
+    assert not (TOP / "sched/__init__.py").exists()
+    done = subprocess.run(
+        [str(VENV_PYTHON), "-c", "import sched, fluxsched; print(sched.scheduler, sched.__file__)"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert str(TOP) not in done.stdout
+
+
+@pytest.mark.parametrize("name", ["sched.plugin1.so", "backfill.plugin1.so"])
+def test_plugins_bring_no_python(name):
+    assert "libpython" not in dynamic_section(TOP / "sched" / name)
+    symbols = subprocess.run(["nm", "-D", str(TOP / "sched" / name)], stdout=subprocess.PIPE, text=True).stdout
+    assert re.search(rf" T PyInit_{name.replace('.so', '').replace('.', '_')}\b", symbols)
+
+
+def test_broker_module(build_config):
+    if configure.broker_module(build_config) is not None:
+        pytest.skip(f"not built: {configure.broker_module(build_config)}")
+    section = dynamic_section(TOP / "sched/sched.so")
+    assert "libpython" in section and "libflux-core" in section and "NODELETE" in section
+    symbols = subprocess.run(["nm", "-D", str(TOP / "sched/sched.so")], stdout=subprocess.PIPE, text=True).stdout
+    assert re.search(r" T mod_main\b", symbols)
+
+
+# The launcher
+
+
+def test_launcher_before_make(tree):
+    done = subprocess.run([str(tree / "flux"), "start"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == f"flux: nothing is built in {tree} yet: run make there\n"
+
+
+@pytest.fixture
+def launcher(tree):
+    """A tree where the launcher's two goals only tell how they were run."""
+    sh(tree / "build/venv/bin/python", 'echo "python $PYTHONPATH|$FLUX_MODULE_PATH|$*"\n')
+    write(tree / "sched/sched.plugin1.so", "")
+    real = sh(tree.parent / "real flux", 'echo "real $FLUX_MODULE_PATH_PREPEND|$FLUX_EXEC_PATH_PREPEND|$LUA_PATH|$*"\n')
+
+    def run(flux, program=None, **environ):
+        write(tree / "build/config.sh", f"FLUX='{flux and real}'\n")
+        done = subprocess.run(
+            [str(program or tree / "flux"), "run", "a b"],
+            env={"PATH": "/usr/bin:/bin", **environ},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    return run
+
+
+def test_launcher_embedded(tree, launcher):
+    goal = f"python {tree}/build/lib|{tree}/sched|-m fluxsched.session.main run a b"
+    assert launcher("") == goal
+    assert launcher("yes", FLUX_SCHED_EMBEDDED="1") == goal
+    assert launcher("", PYTHONPATH="/elsewhere") == goal
+    assert launcher("", FLUX_MODULE_PATH="/mine") == goal.replace("/sched|", "/sched:/mine|")
+
+
+def test_launcher_real(tree, launcher):
+    goal = f"real {tree}/sched|{tree}/sched/cmd|{tree}/rdl/?.lua;;|run a b"
+    assert launcher("yes") == goal
+    assert launcher("yes", FLUX_SCHED_EMBEDDED="0") == goal
+    assert f"{tree}/rdl/?.lua;/m/?.lua|" in launcher("yes", LUA_PATH="/m/?.lua")
+
+
+def test_launcher_through_a_link(tree, launcher):
+    folder = tree.parent / "elsewhere"
+    folder.mkdir()
+    (folder / "flux").symlink_to("../tree/flux")
+    (folder / "again").symlink_to(folder / "flux")
+    assert f"|{tree}/sched/cmd|" in launcher("yes", program=folder / "again")
+
+
+# lint
+
+
+NOGIL_SOURCE = """\
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+cdef int deep(int x) except -1 nogil:
+    if x < 0:
+        with gil:
+            raise ValueError(x)
+    return x
+
+cdef void bare(int x) nogil:
+    pass
+
+cdef int caller(
+    int x,
+) noexcept nogil:
+    return deep(x)
+
+cdef int clean(int x) noexcept nogil:
+    return x + 1
+
+def outside(items):
+    cdef int k = 0
+    with nogil:
+        k = clean(k)
+        with gil:
+            k = items[0]
+        bare(k)
+    return k
+"""
+
+
+def test_nogil_lines():
+    lines = NOGIL_SOURCE.splitlines()
+    inside = {lines[i].strip() for i in lint.nogil_lines(lines)}
+    assert {"if x < 0:", "return deep(x)", "k = clean(k)", "bare(k)", "int x,"} <= inside
+    assert not {"raise ValueError(x)", "k = items[0]", "return k", "with gil:", "cdef int k = 0"} & inside
+
+
+def test_python_in_nogil(tmp_path):
+    """Read from pages that the installed Cython writes, so that a change in their form is noticed."""
+    from Cython.Build import cythonize
+
+    write(tmp_path / "sample.pyx", NOGIL_SOURCE)
+    cythonize([str(tmp_path / "sample.pyx")], annotate=True, quiet=True, language_level=3)
+    found = lint.python_in_nogil(tmp_path / "sample.html")
+    # An exception that deep() raises cannot leave caller(), which takes the GIL to say so.
+    assert [text.split(": Python in nogil code: ")[1] for text in found] == ["cdef int caller("]
+    assert found[0].startswith(f"{tmp_path}/sample.pyx:11:")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cdef int f(int x) nogil:\n    return x",
+        "cdef void f(\n    int x,\n) nogil\n",
+        "ctypedef int (*f)(int x) nogil\n",
+        "cdef extern from 'a.h':\n    int g()\ncdef int f() nogil:\n    return 1\n",
+    ],
+)
+def test_bare_nogil(text):
+    assert len(lint.bare_nogil("a.pyx", text)) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cdef int f(int x) noexcept nogil:\n    return x",
+        "cdef int f(int x) except -1 nogil:\n    return x",
+        "cdef int f(int x) except? (-1) nogil:\n    return x",
+        "cdef extern from 'a.h' nogil:\n    int f(int x)\n    int g(int x) nogil\n",
+        "def f(x):\n    with nogil:\n        pass\n",
+        "cdef int f(int x):  # not nogil\n    return x",
+    ],
+)
+def test_not_bare_nogil(text):
+    assert lint.bare_nogil("a.pyx", text) == []
+
+
+def test_spdx():
+    two = [f"# {line}\n" for line in lint.SPDX]
+    assert lint.missing_spdx("a.py", "".join(two)) == []
+    assert lint.missing_spdx("a.sh", "#!/bin/sh\n" + "".join(two)) == []
+    assert lint.missing_spdx("a.lua", "".join(two).replace("#", "--")) == []
+    assert lint.missing_spdx("a.c", "".join(two).replace("#", "//")) == []
+    assert lint.missing_spdx("a.py", "".join(reversed(two))) != []
+    assert lint.missing_spdx("a.py", "import os\n") != []
+    assert lint.missing_spdx("a.py", "") != []
