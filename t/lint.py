@@ -5,7 +5,7 @@
 The last has two parts. A function that is nogil says ``noexcept nogil`` or ``except … nogil``: without either Cython
 takes the GIL after every call. And no line of nogil code may have Python in its C, which is read from Cython's
 annotated pages (the build warns with the same text). A line that raises is meant to take the GIL, and so is what
-stands under ``with gil``.
+stands under ``with gil``; a ``finally`` takes it where an exception passes through.
 """
 
 import html
@@ -24,7 +24,7 @@ WITH_SPDX = {".py", ".pyx", ".pxd", ".lua", ".c", ".h", ".sh", ".toml", ".mk"}
 PAGE_SOURCE = re.compile(r"<title>Cython: (.+)</title>")
 PAGE_LINE = re.compile(r'<pre class="cython line score-(\d+)"[^>]*>.*?<span class="">\s*(\d+)</span>: (.*?)</pre>')
 NOGIL_HEAD = re.compile(r"^\s*(?:with\s+nogil\b|c(?:p?)def\b.*\bnogil\s*:|for\b.*\bprange\(.*nogil\s*=\s*True)")
-RAISES = re.compile(r"^\s*(?:raise|with gil)\b")
+RAISES = re.compile(r"^\s*(?:raise|with gil|finally)\b")
 
 
 def indent(text):
@@ -117,7 +117,7 @@ def missing_spdx(path, text):
     if lines and lines[0].startswith("#!"):
         lines = lines[1:]
     marker = COMMENTS.get(Path(path).suffix, "#")
-    if [line.strip() for line in lines[:2]] != [f"{marker} {line}" for line in SPDX]:
+    if [line.removesuffix(" */").replace("/*", "//") for line in lines[:2]] != [f"{marker} {line}" for line in SPDX]:
         return [f"{path}:1: the two SPDX lines are not on top"]
     return []
 

@@ -579,6 +579,7 @@ def test_spdx():
     assert lint.missing_spdx("a.sh", "#!/bin/sh\n" + "".join(two)) == []
     assert lint.missing_spdx("a.lua", "".join(two).replace("#", "--")) == []
     assert lint.missing_spdx("a.c", "".join(two).replace("#", "//")) == []
+    assert lint.missing_spdx("a.c", "".join(two).replace("#", "/*").replace("\n", " */\n")) == []
     assert lint.missing_spdx("a.py", "".join(reversed(two))) != []
     assert lint.missing_spdx("a.py", "import os\n") != []
     assert lint.missing_spdx("a.py", "") != []
