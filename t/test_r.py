@@ -283,4 +283,4 @@ class TestFluxCore:
 
     def test_slots_are_taken(self):
         R = r.emit([0], ["a"], ["0"], [""], nslots=4)
-        assert json.loads(flux_decode(R))["execution"]["R_lite"] == R["execution"]["R_lite"]
+        assert json.loads(flux_decode(R))["execution"]["nslots"] == 4
