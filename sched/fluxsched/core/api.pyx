@@ -1,0 +1,591 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The engine as Python hosts use it: job ids, requests, R objects, texts.
+
+Times here are seconds since the epoch as float; inside they are microseconds.
+"""
+from collections import namedtuple
+
+from libc.stdlib cimport free
+from libc.string cimport memset
+
+from fluxsched.core.alloc cimport Alloc, Entry, alloc_clear, alloc_part, alloc_take, alloc_whole
+from fluxsched.core.bits cimport count_bits, get_bit, same_bits, set_bit
+from fluxsched.core.engine cimport Domain, EngineBase, General
+from fluxsched.core.alloc cimport grown
+from fluxsched.core.inventory cimport Inventory, idset_text
+from fluxsched.core.job cimport (
+    JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_OVERLAP, WHY_RESERVED, WHY_RESOURCES, Job,
+)
+from fluxsched.core.memory cimport zeroed
+from fluxsched.core.tree cimport (
+    VERTEX_CORE, VERTEX_GPU, VERTEX_NODE, VERTEX_PLAIN, Tree, Want,
+)
+from fluxsched.core.types cimport USEC, i32, i64, time_never, u64, usec_t
+
+from fluxsched.core.plugin import load_plugin
+from fluxsched.formats import idset as _idset
+from fluxsched.formats import r as _r
+
+Pass = namedtuple("Pass", "started denied waiting")
+
+REASONS = {
+    WHY_RESOURCES: "waiting for resources",
+    WHY_BEHIND: "waiting for jobs ahead in the queue",
+    WHY_RESERVED: "starting now would delay a job ahead in the queue",
+    WHY_DOWN: "waiting for nodes that are down or drained",
+    WHY_DEPTH: "beyond the queue depth of a scheduling pass",
+    WHY_OVERLAP: "waiting for a job of another queue on the same nodes",
+}
+
+
+class Infeasible(ValueError):
+    """A request that the resources there are can never serve; says why."""
+
+
+cdef usec_t to_usec(double seconds) except? -1:
+    """Seconds as microseconds; 0, infinite or too late is never."""
+    if seconds != seconds or seconds < 0:
+        raise ValueError(f"time {seconds!r}: expected a number of seconds, 0 or more")
+    if seconds == 0 or seconds >= 9e12:
+        return time_never()
+    return <usec_t> (seconds * USEC + 0.5)
+
+
+def _plural(n, noun):
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _need(request):
+    """A request in words."""
+    parts = [_plural(request.cores, "core")] if request.cores else []
+    if request.gpus:
+        parts.append(_plural(request.gpus, "gpu"))
+    slot = " and ".join(parts)
+    if not request.nnodes:
+        return f"{_plural(request.nslots, 'slot')} of {slot}" + (" on whole nodes" if request.exclusive else "")
+    whole = "whole " if request.exclusive else ""
+    return f"{request.nnodes} {whole}node{'s'[:request.nnodes != 1]} with {_plural(request.nslots, 'slot')} of {slot} each"
+
+
+cdef class Engine(EngineBase):
+    """One scheduler: an inventory, a policy and the jobs.
+
+    plugin: name or path of a plugin, options: its options (a string
+    "key=value,…" or a dict); raises PluginError. With sched_once, resources
+    are given out once and never come back (a test mode of the C original).
+    All ranks are up at first unless down is set.
+    """
+
+    def __init__(self, Inventory inventory not None, plugin="sched.plugin1", options="", sched_once=False,
+                 down=False):
+        self.policy = load_plugin(plugin, options)
+        self.once = sched_once
+        if not down:
+            for node in range(inventory.nnodes):
+                self.state.set_up(node, True)
+
+    def set_policy(self, plugin, options=""):
+        """Change the plugin between passes; raises PluginError and keeps the
+        old one."""
+        self.policy = load_plugin(plugin, options)
+
+    @property
+    def plugin(self):
+        """Name of the plugin."""
+        return self.policy.name
+
+    # Resources.
+
+    def _each_node(self, ranks):
+        """Node indices of ranks (idset string or ints) that there are."""
+        ids = (_idset.decode(ranks) if ranks else ()) if isinstance(ranks, str) else ranks
+        index = self.inventory.rank_index
+        return [index[rank] for rank in ids if rank in index]
+
+    def mark_up(self, ranks):
+        """Ranks whose resources may be used from now on."""
+        for node in self._each_node(ranks):
+            self.state.set_up(node, True)
+        self.eligible.generation += 1
+
+    def mark_down(self, ranks):
+        """Ranks (down or drained) that get no more jobs; jobs there go on."""
+        for node in self._each_node(ranks):
+            self.state.set_up(node, False)
+        self.eligible.generation += 1
+
+    def remove(self, ranks):
+        """Ranks that are gone for good. Jobs that cannot do without them are
+        denied by the next pass."""
+        for node in self._each_node(ranks):
+            self.state.remove(node)
+        self.eligible.generation += 1
+
+    def property_add(self, name, ranks):
+        """Give ranks a property; constraints are evaluated again."""
+        self.eligible.set_property(name, ranks, True)
+
+    def property_remove(self, name, ranks):
+        """Take a property from ranks."""
+        self.eligible.set_property(name, ranks, False)
+
+    def set_expiration(self, double t):
+        """When the instance ends (0: never): so do jobs without a duration."""
+        to_usec(t)
+        self.expiration = t
+
+    # Jobs.
+
+    cdef i32 _domain(self, str queue) except -1:
+        cdef void *room
+        cdef i32 size = self.ndomains
+        if queue not in self.domain_index:
+            room = grown(self.domain, &size, self.ndomains + 1, sizeof(self.domain[0]))
+            if room is NULL:
+                raise MemoryError("no memory for a queue")
+            self.domain = <Domain *> room
+            memset(self.domain + self.ndomains, 0, sizeof(self.domain[0]))
+            self.domain_index[queue] = self.ndomains
+            self.domain_names.append(queue)
+            self.ndomains += 1
+        return self.domain_index[queue]
+
+    cdef i32 _general(self, vertices) except -1:
+        """Keep a general request. Raises Infeasible."""
+        cdef Tree tree = self.inventory.need_tree()
+        cdef i32 i, place
+        cdef void *room
+        cdef Want *want
+        self.state.need_pools()
+        try:
+            rows = tree.flatten(vertices)
+        except LookupError as error:
+            raise Infeasible(f"there is no resource of type {error.args[0]!r}") from None
+        if not any(row[1] in (VERTEX_CORE, VERTEX_GPU) or (row[1] in (VERTEX_NODE, VERTEX_PLAIN)
+                                                           and (row[3] or row[4] == i + 1))
+                   for i, row in enumerate(rows)):
+            raise Infeasible("the request takes no core and no gpu")
+        want = <Want *> zeroed(len(rows), sizeof(Want))
+        for i, row in enumerate(rows):
+            want[i] = Want(row[0], row[1], row[2], row[3], row[4], row[5])
+        for place in range(self.ngeneral):
+            if self.general[place].want is NULL:
+                break
+        else:
+            place = self.ngeneral
+            room = grown(self.general, &self.general_room, place + 1, sizeof(General))
+            if room is NULL:
+                free(want)
+                raise MemoryError("no memory for a request")
+            self.general = <General *> room
+            self.ngeneral += 1
+        self.general[place] = General(want, len(rows))
+        return place
+
+    cdef int _fill(self, Job *j, request) except -1:
+        """A job from a request; its eligible set is used once. Raises
+        Infeasible, formats.constraint.ConstraintError, ValueError."""
+        memset(j, 0, sizeof(Job))
+        j.tree = -1
+        j.duration = to_usec(request.duration)
+        if request.tree is not None:
+            j.tree = self._general(request.tree)
+        elif request.cores <= 0 and request.gpus <= 0:
+            raise Infeasible("the request takes no core and no gpu")
+        j.nnodes = request.nnodes
+        j.nslots = request.nslots
+        j.cores = request.cores
+        j.gpus = request.gpus
+        j.exclusive = request.exclusive
+        j.domain = self._domain(request.queue)
+        try:
+            j.elig = self.eligible.use(request.constraint)
+            try:
+                if not self.could_fit(j, False):
+                    raise Infeasible(self._why_not(j, request))
+            except BaseException:
+                self.eligible.release(j.elig)
+                raise
+        except BaseException:
+            self._drop_general(j)
+            raise
+        return 0
+
+    cdef int _drop_general(self, Job *j) except -1:
+        if j.tree >= 0:
+            free(self.general[j.tree].want)
+            self.general[j.tree].want = NULL
+        return 0
+
+    cdef _why_not(self, Job *j, request):
+        """Why no set of the nodes there are could serve a request."""
+        self.eligible.count(j.elig)
+        nodes = sum([self.eligible.present[j.elig * self.inventory.nclasses + c]
+                     for c in range(self.inventory.nclasses)])
+        there = f"of {_plural(nodes, 'node')}" + (" that match the constraint" if j.elig else "")
+        if request.constraint and not nodes:
+            return "no node matches the constraint"
+        if request.tree is not None:
+            return f"the request is larger than what there is {there}"
+        able = self.eligible.capacity(j, False)
+        if j.nnodes:
+            return f"needs {_need(request)}: {able} {there} can serve it"
+        return f"needs {_need(request)}: {there[3:]} can hold {able}"
+
+    def feasible(self, request):
+        """Raises Infeasible (or ConstraintError) for a request that can never
+        be served."""
+        cdef Job j
+        self._fill(&j, request)
+        self.eligible.release(j.elig)
+        self._drop_general(&j)
+
+    def add(self, jobid, request, i64 priority=16, double t_submit=0.0):
+        """A job waits from now on.
+
+        request: formats.jobspec.Request; t_submit: seconds, decides among
+        equal priorities. Raises Infeasible (with the reason), ConstraintError,
+        and ValueError for a job id that is known.
+        """
+        cdef Job j
+        if jobid in self.slot_of:
+            raise ValueError(f"job {jobid} is known already")
+        self._fill(&j, request)
+        j.id = jobid
+        j.priority = priority
+        j.sequence = <i64> (t_submit * USEC)
+        self.slot_of[jobid] = self.c_add(&j)
+
+    cdef i32 _slot(self, jobid, i32 state) except -1:
+        slot = self.slot_of.get(jobid)
+        if slot is None or self.jobs[<i32> slot].state != state:
+            raise ValueError(f"job {jobid} {'holds no resources' if state == JOB_RUNNING else 'does not wait'}")
+        return slot
+
+    def adopt(self, jobid, dict R, freed_ranks="", i64 priority=16, double t_submit=0.0):
+        """A job that holds R already (all but freed_ranks, an idset string)
+        and runs until R's expiration. Raises ValueError where it does not
+        agree with what is there and free."""
+        cdef i32 slot, node, w, cw = self.state.cw, gw = self.state.gw
+        cdef Job j
+        cdef u64 *bits = NULL
+        if jobid in self.slot_of:
+            raise ValueError(f"job {jobid} is known already")
+        held = _r.parse(R)
+        freed = set(_idset.decode(freed_ranks)) if freed_ranks else ()
+        memset(&j, 0, sizeof(Job))
+        j.id = jobid
+        j.priority = priority
+        j.sequence = <i64> (t_submit * USEC)
+        j.tree = -1
+        j.domain = self._domain("")
+        bits = <u64 *> zeroed(cw + gw, sizeof(u64))
+        try:
+            for rank, cores, gpus in sorted(zip(held.ranks, held.cores, held.gpus)):
+                if rank in freed:
+                    continue
+                if rank not in self.inventory.rank_index:
+                    raise ValueError(f"job {jobid}: R names rank {rank}, which there is not")
+                node = self.inventory.rank_index[rank]
+                memset(bits, 0, (cw + gw) * sizeof(u64))
+                for first, width, text, kind in ((0, cw, cores, "core"), (cw, gw, gpus, "gpu")):
+                    for unit in _idset.decode(text) if text else ():
+                        if unit >= width * 64 or not get_bit(
+                                (self.inventory.gpu_all + node * gw) if first else (self.inventory.core_all + node * cw),
+                                unit):
+                            raise ValueError(f"job {jobid}: R names {kind} {unit} of rank {rank}, which there is not")
+                        set_bit(bits + <i32> first, unit)
+                if (same_bits(bits, self.inventory.core_all + node * cw, cw)
+                        and same_bits(bits + cw, self.inventory.gpu_all + node * gw, gw)):
+                    alloc_whole(&j.alloc, node, 1)
+                else:
+                    alloc_part(&j.alloc, node, bits, cw, bits + cw, gw)
+            if not self.state.is_free(&j.alloc):
+                raise ValueError(f"job {jobid}: another job holds some of its resources")
+            end = to_usec(held.expiration)
+        except BaseException:
+            alloc_clear(&j.alloc)
+            raise
+        finally:
+            free(bits)
+        slot = self.take_slot()
+        self.jobs[slot] = j
+        self.run(slot, <usec_t> (held.starttime * USEC), end)
+        self.slot_of[jobid] = slot
+
+    def cancel(self, jobid):
+        """Forget a waiting job; False if there is none of that id."""
+        cdef i32 slot
+        try:
+            slot = self._slot(jobid, JOB_WAITING)
+        except ValueError:
+            return False
+        self._unqueue(slot)
+        self.count_waiting(self.jobs + slot, -1)
+        self.drop_slot(slot)
+        del self.slot_of[jobid]
+        return True
+
+    cdef int _unqueue(self, i32 slot) except -1:
+        cdef i32 i, place = self.queue_find(slot)
+        self.nqueue -= 1
+        for i in range(place, self.nqueue):
+            self.queue[i] = self.queue[i + 1]
+        return 0
+
+    def reprioritize(self, jobid, i64 priority):
+        """Change the priority of a waiting job; False if there is none."""
+        cdef i32 slot
+        try:
+            slot = self._slot(jobid, JOB_WAITING)
+        except ValueError:
+            return False
+        self._unqueue(slot)
+        self.jobs[slot].priority = priority
+        self.queue_insert(slot)
+        return True
+
+    def free(self, jobid, ranks=None, final=True):
+        """A job gives back its resources on ranks (idset string; None: all).
+        After the final time it is forgotten. Raises ValueError for a job that
+        holds nothing, or a rank that it does not hold."""
+        cdef i32 slot = self._slot(jobid, JOB_RUNNING)
+        if ranks is not None:
+            self._free_part(slot, ranks)
+        if final:
+            self.c_free(slot)
+            del self.slot_of[jobid]
+
+    cdef int _free_part(self, i32 slot, ranks) except -1:
+        cdef Job *j = self.jobs + slot
+        cdef Alloc kept, gone
+        cdef Alloc *side
+        cdef Entry *e
+        cdef i32 i, node, found = 0
+        cdef i32 nwords = self.state.nwords
+        cdef u64 *wanted = <u64 *> zeroed(nwords, sizeof(u64))
+        cdef Tree tree = self.inventory.tree
+        memset(&kept, 0, sizeof(Alloc))
+        memset(&gone, 0, sizeof(Alloc))
+        try:
+            nodes = self._each_node(ranks)
+            for node in nodes:
+                set_bit(wanted, node)
+            for i in range(j.alloc.nentries):
+                e = j.alloc.entry + i
+                for node in range(e.node, e.node + (e.count if e.count else 1)):
+                    side = &gone if get_bit(wanted, node) else &kept
+                    found += get_bit(wanted, node)
+                    if e.count:
+                        alloc_whole(side, node, 1)
+                    else:
+                        alloc_part(side, node, j.alloc.bits + e.bits, self.state.cw,
+                                   j.alloc.bits + e.bits + self.state.cw, self.state.gw)
+            if found != count_bits(wanted, nwords) or found == 0:
+                raise ValueError(f"job {j.id} does not hold all of ranks {ranks}")
+            for i in range(j.alloc.ntakes):
+                node = tree.node[tree.pool_vertex[j.alloc.take[i].pool]]
+                side = &gone if node >= 0 and get_bit(wanted, node) else &kept
+                alloc_take(side, j.alloc.take[i].pool, j.alloc.take[i].amount)
+        except BaseException:
+            alloc_clear(&kept)
+            alloc_clear(&gone)
+            raise
+        finally:
+            free(wanted)
+        self.nrunning_whole -= self.holds_whole(j)
+        if not self.once:
+            self.state.give(&gone)
+        alloc_clear(&gone)
+        alloc_clear(&j.alloc)
+        j.alloc = kept
+        self.nrunning_whole += self.holds_whole(j)
+        self.set_units(j)
+        return 0
+
+    def update_expiration(self, jobid, double t):
+        """A running job is expected to end at t (0: never); False if there is
+        none of that id. Raises ValueError for a negative time."""
+        cdef i32 slot
+        cdef usec_t end = to_usec(t)
+        try:
+            slot = self._slot(jobid, JOB_RUNNING)
+        except ValueError:
+            return False
+        self.running.remove(self.jobs[slot].end, slot)
+        self.jobs[slot].end = end
+        self.running.insert(end, slot)
+        return True
+
+    # A pass.
+
+    def schedule(self, double now):
+        """One pass at time now: a Pass of started (job ids), denied (pairs of
+        job id and reason) and waiting: (job id, reason, estimated start or
+        None) of jobs for which either has changed since it was told."""
+        cdef i32 i, slot
+        cdef usec_t t = <usec_t> (now * USEC + 0.5)
+        with nogil:
+            self.c_schedule(t)
+        started = [self.jobs[self.started[i]].id for i in range(self.nstarted)]
+        denied = []
+        for i in range(self.ndenied):
+            slot = self.denied[i]
+            jobid = self.jobs[slot].id
+            denied.append((jobid, "the nodes that it needs have been removed"))
+            self.drop_slot(slot)
+            del self.slot_of[jobid]
+        return Pass(started, denied, self._changes())
+
+    cdef list _changes(self):
+        cdef i32 i, why, beyond
+        cdef usec_t estimate
+        cdef Job *j
+        cdef list out = []
+        for i in range(self.nqueue):
+            j = self.jobs + self.queue[i]
+            why = j.why
+            estimate = j.estimate
+            if i >= self.passed:
+                beyond = self.policy.queue_depth >= 0 and self.domain[j.domain].considered >= self.policy.queue_depth
+                why = WHY_DEPTH if beyond else WHY_BEHIND
+                estimate = -1
+            if why != j.told_why or estimate != j.told_estimate:
+                j.told_why = why
+                j.told_estimate = estimate
+                out.append((j.id, REASONS[why], None if estimate < 0 else estimate / <double> USEC))
+        return out
+
+    # What there is to tell.
+
+    def waiting(self):
+        """Ids of the waiting jobs in queue order."""
+        return [self.jobs[self.queue[i]].id for i in range(self.nqueue)]
+
+    def running_jobs(self):
+        """Ids of jobs that hold resources, by expected end."""
+        return [self.jobs[self.running.item[i].job].id for i in range(self.running.count)]
+
+    def cores_by_rank(self, jobid):
+        """What a job holds: [(rank, core ids, gpu ids)], idset strings, by
+        ascending rank. Raises ValueError for a job that holds nothing."""
+        return [(self.inventory.ranks[node], cores, gpus)
+                for node, cores, gpus in self._held(self._slot(jobid, JOB_RUNNING))]
+
+    cdef list _held(self, i32 slot):
+        cdef Job *j = self.jobs + slot
+        cdef Entry *e
+        cdef u64 *bits
+        cdef i32 i, node
+        cdef list out = []
+        for i in range(j.alloc.nentries):
+            e = j.alloc.entry + i
+            if e.count:
+                for node in range(e.node, e.node + e.count):
+                    out.append((node, self.inventory.core_set(node), self.inventory.gpu_set(node)))
+            else:
+                bits = j.alloc.bits + e.bits
+                out.append((e.node, idset_text(bits, self.state.cw), idset_text(bits + self.state.cw, self.state.gw)))
+        out.sort()
+        return out
+
+    cdef dict _emit(self, list held, double starttime, double expiration):
+        cdef i32 node
+        ranks = self.inventory.ranks
+        hosts = self.inventory.hosts
+        properties = {}
+        chosen = {row[0] for row in held}
+        for name, mask in self.eligible.properties.items():
+            # "+name" is a property that the scheduler's own instance gave.
+            if not name.startswith("+"):
+                members = [ranks[node] for node in sorted(chosen) if mask >> node & 1]
+                if members:
+                    properties[name] = members
+        return _r.emit([ranks[row[0]] for row in held], [hosts[row[0]] for row in held],
+                       [row[1] for row in held], [row[2] for row in held], properties, starttime, expiration)
+
+    def R(self, jobid, double starttime=0, double expiration=0):
+        """The R object of a job that holds resources; times in seconds."""
+        return self._emit(self._held(self._slot(jobid, JOB_RUNNING)), starttime, expiration)
+
+    def times(self, jobid):
+        """(start, expected end or 0 for none) of a running job, seconds."""
+        cdef Job *j = self.jobs + self._slot(jobid, JOB_RUNNING)
+        return j.start / <double> USEC, 0.0 if j.end == time_never() else j.end / <double> USEC
+
+    def allocated_ranks(self, jobid):
+        """Ranks on which a job holds resources, as an idset string."""
+        return _idset.encode([rank for rank, _, _ in self.cores_by_rank(jobid)])
+
+    def resource_summary(self, jobid):
+        """What a job holds in short: "rank[0-1]/core[0-3]"."""
+        folded = {}
+        for rank, cores, gpus in self.cores_by_rank(jobid):
+            folded.setdefault((cores, gpus), []).append(rank)
+        parts = []
+        for (cores, gpus), ranks in folded.items():
+            children = ",".join(name + _bracket(ids) for name, ids in (("core", cores), ("gpu", gpus)) if ids)
+            if cores and gpus:
+                children = "{" + children + "}"
+            parts.append(f"rank{_bracket(_idset.encode(ranks))}/{children}")
+        return " ".join(parts)
+
+    def tree_part(self, jobid):
+        """The part of the resource tree that a job holds: rows of (name,
+        type, amount, depth) in preorder."""
+        cdef i32 slot = self._slot(jobid, JOB_RUNNING), i
+        held = self._held(slot)
+        cores = {(row[0], unit) for row in held for unit in (_idset.decode(row[1]) if row[1] else ())}
+        gpus = {(row[0], unit) for row in held for unit in (_idset.decode(row[2]) if row[2] else ())}
+        takes = {self.jobs[slot].alloc.take[i].pool: self.jobs[slot].alloc.take[i].amount
+                 for i in range(self.jobs[slot].alloc.ntakes)}
+        return self.inventory.need_tree().part(cores, gpus, takes)
+
+    def resource_status(self):
+        """R objects of all resources, of those that jobs hold, and of those
+        that are down: {"all", "allocated", "down"}."""
+        cdef i32 node, w, cw = self.state.cw, gw = self.state.gw
+        cdef list held = [], down = [], everything = []
+        cdef u64 *bits = <u64 *> zeroed(cw + gw, sizeof(u64))
+        try:
+            for node in range(self.inventory.nnodes):
+                if not get_bit(self.state.present, node):
+                    continue
+                row = (node, self.inventory.core_set(node), self.inventory.gpu_set(node))
+                everything.append(row)
+                if not get_bit(self.state.up, node):
+                    down.append(row)
+                for w in range(cw):
+                    bits[w] = self.inventory.core_all[node * cw + w] & ~self.state.core_free[node * cw + w]
+                for w in range(gw):
+                    bits[cw + w] = self.inventory.gpu_all[node * gw + w] & ~self.state.gpu_free[node * gw + w]
+                cores = idset_text(bits, cw)
+                gpus = idset_text(bits + cw, gw)
+                if cores or gpus:
+                    held.append((node, cores, gpus))
+        finally:
+            free(bits)
+        return {"all": self._emit(everything, 0, self.expiration), "allocated": self._emit(held, 0, 0),
+                "down": self._emit(down, 0, 0)}
+
+    def stats(self):
+        """Counters since the engine was made, and what there is now."""
+        return {
+            "plugin": self.policy.name,
+            "plugin_options": dict(self.policy.options),
+            "passes": self.npasses,
+            "considered": self.nconsidered,
+            "started": self.nstarted_total,
+            "backfilled": self.nbackfilled,
+            "waiting": self.nqueue,
+            "running": self.running.count,
+            "queues": list(self.domain_names),
+            "nodes": {"all": count_bits(self.state.present, self.state.nwords), "up": self.state.nup,
+                      "idle": self.state.nidle},
+            "cores": {"up": self.state.up_cores, "free": self.state.free_cores},
+        }
+
+
+def _bracket(ids):
+    return ids if ids.isdigit() else f"[{ids}]"

@@ -1,0 +1,27 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+from fluxsched.core.job cimport Job
+from fluxsched.core.state cimport State
+from fluxsched.core.types cimport i32, i64, u64
+
+
+cdef class Eligible:
+    """The sets of nodes that constraints leave; set 0 is all nodes."""
+    cdef:
+        State state
+        u64 **bits              # [nsets] each [nwords]
+        i32 *users              # [nsets] jobs that use it; 0: free to reuse
+        i32 *counted_at         # [nsets] generation of the counts below
+        i32 *up                 # [nsets * nclasses] nodes of a class, up
+        i32 *present            # [nsets * nclasses] nodes of a class, up or not
+        i32 nsets
+        i32 generation          # changes whenever a node's state does
+        dict index              # canonical text of a constraint -> set
+        list constraint         # [nsets] the constraint, None for all nodes
+        dict properties         # name -> bit set over nodes (int)
+
+    cdef int make_room(self, i32 nsets) except -1
+    cdef void count(self, i32 set) noexcept nogil
+    cdef i64 capacity(self, const Job *j, bint up) noexcept nogil
+    cdef int release(self, i32 set) except -1
+    cdef int fill(self, i32 set) except -1

@@ -1,0 +1,188 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Constraints (RFC 31) as sets of nodes, and what such a set could ever hold."""
+import orjson
+
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy, memset
+
+from fluxsched.core.bits cimport get_bit
+from fluxsched.core.job cimport Job
+from fluxsched.core.memory cimport zeroed
+from fluxsched.core.state cimport State
+from fluxsched.core.types cimport i32, i64, u64
+
+from fluxsched.formats import constraint as _constraint
+
+
+class NodeView:
+    """What formats.constraint.evaluate asks of the nodes; node i is bit i."""
+
+    def __init__(self, ranks, hosts, mask_of_ranks, properties):
+        self.all = (1 << len(ranks)) - 1
+        self._mask_of_ranks = mask_of_ranks
+        self._properties = properties
+        self._by_host = {}
+        for i, host in enumerate(hosts):
+            self._by_host[host] = self._by_host.get(host, 0) | 1 << i
+
+    def property(self, name):
+        """Nodes that have a property."""
+        return self._properties.get(name, 0)
+
+    def hosts(self, names):
+        """Nodes of these hosts."""
+        mask = 0
+        for name in names:
+            mask |= self._by_host.get(name, 0)
+        return mask
+
+    def ranks(self, idset):
+        """Nodes of these ranks."""
+        return self._mask_of_ranks(idset)
+
+
+cdef class Eligible:
+
+    def __cinit__(self, State state not None):
+        self.state = state
+        self.index = {}
+        self.constraint = []
+        self.properties = dict(state.inv.properties)
+        self.make_room(1)
+        self.constraint.append(None)
+        self.fill(0)
+
+    def __dealloc__(self):
+        cdef i32 i
+        for i in range(self.nsets):
+            free(self.bits[i])
+        free(self.bits)
+        free(self.users)
+        free(self.counted_at)
+        free(self.up)
+        free(self.present)
+
+    cdef int make_room(self, i32 nsets) except -1:
+        cdef i32 i, old = self.nsets, classes = self.state.inv.nclasses
+        cdef void *room
+        room = realloc(self.bits, nsets * sizeof(u64 *))
+        if room is NULL:
+            raise MemoryError("no memory for a constraint")
+        self.bits = <u64 **> room
+        room = realloc(self.users, nsets * sizeof(i32))
+        if room is NULL:
+            raise MemoryError("no memory for a constraint")
+        self.users = <i32 *> room
+        room = realloc(self.counted_at, nsets * sizeof(i32))
+        if room is NULL:
+            raise MemoryError("no memory for a constraint")
+        self.counted_at = <i32 *> room
+        room = realloc(self.up, (<size_t> nsets * classes + 1) * sizeof(i32))
+        if room is NULL:
+            raise MemoryError("no memory for a constraint")
+        self.up = <i32 *> room
+        room = realloc(self.present, (<size_t> nsets * classes + 1) * sizeof(i32))
+        if room is NULL:
+            raise MemoryError("no memory for a constraint")
+        self.present = <i32 *> room
+        for i in range(old, nsets):
+            self.bits[i] = <u64 *> zeroed(self.state.nwords, sizeof(u64))
+            self.users[i] = 0
+            self.counted_at[i] = -1
+            self.nsets = i + 1
+        return 0
+
+    def use(self, constraint):
+        """The set of a constraint (None: all nodes), used once more.
+
+        Raises formats.constraint.ConstraintError.
+        """
+        cdef i32 set
+        if not constraint:
+            return 0
+        key = orjson.dumps(constraint, option=orjson.OPT_SORT_KEYS)
+        if key in self.index:
+            set = self.index[key]
+            self.users[set] += 1
+            return set
+        for set in range(1, self.nsets):
+            if self.users[set] == 0:
+                break
+        else:
+            set = self.nsets
+            self.make_room(self.nsets + 1)
+            self.constraint.append(None)
+        self.constraint[set] = (key, constraint)
+        self.fill(set)
+        self.index[key] = set
+        self.users[set] = 1
+        return set
+
+    cdef int release(self, i32 set) except -1:
+        """One job fewer uses a set."""
+        if set == 0:
+            return 0
+        self.users[set] -= 1
+        if self.users[set] == 0:
+            del self.index[self.constraint[set][0]]
+            self.constraint[set] = None
+        return 0
+
+    cdef int fill(self, i32 set) except -1:
+        """Evaluate the constraint of a set."""
+        cdef bytes raw
+        view = NodeView(self.state.inv.ranks, self.state.inv.hosts, self.state.inv.mask_of_ranks,
+                        self.properties)
+        mask = view.all if set == 0 else _constraint.evaluate(self.constraint[set][1], view)
+        raw = mask.to_bytes(self.state.nwords * 8, "little")
+        memcpy(self.bits[set], <const char *> raw, self.state.nwords * sizeof(u64))
+        self.counted_at[set] = -1
+        return 0
+
+    def set_property(self, name, ranks, bint present):
+        """Give or take a property of ranks (idset string); evaluate all again."""
+        cdef i32 set
+        mask = self.state.inv.mask_of_ranks(ranks)
+        old = self.properties.get(name, 0)
+        self.properties[name] = old | mask if present else old & ~mask
+        if not self.properties[name]:
+            del self.properties[name]
+        self.generation += 1
+        for set in range(1, self.nsets):
+            if self.users[set]:
+                self.fill(set)
+
+    cdef void count(self, i32 set) noexcept nogil:
+        """Count the nodes of each class in a set, if that is out of date."""
+        cdef i32 node, classes = self.state.inv.nclasses
+        cdef i32 *up = self.up + <size_t> set * classes
+        cdef i32 *present = self.present + <size_t> set * classes
+        if self.counted_at[set] == self.generation:
+            return
+        memset(up, 0, classes * sizeof(i32))
+        memset(present, 0, classes * sizeof(i32))
+        for node in range(self.state.inv.nnodes):
+            if get_bit(self.bits[set], node) and get_bit(self.state.present, node):
+                present[self.state.inv.node_class[node]] += 1
+                if get_bit(self.state.up, node):
+                    up[self.state.inv.node_class[node]] += 1
+        self.counted_at[set] = self.generation
+
+    cdef i64 capacity(self, const Job *j, bint up) noexcept nogil:
+        """How many nodes (or slots, if j names no nodes) of what j asks for
+        its set of nodes could hold at once, were all of it free."""
+        cdef i32 c, slots, classes = self.state.inv.nclasses
+        cdef i64 total = 0
+        cdef i32 *counts
+        self.count(j.elig)
+        counts = (self.up if up else self.present) + <size_t> j.elig * classes
+        for c in range(classes):
+            slots = self.state.inv.class_cores[c] / j.cores if j.cores else self.state.inv.class_gpus[c] / j.gpus
+            if j.gpus and self.state.inv.class_gpus[c] / j.gpus < slots:
+                slots = self.state.inv.class_gpus[c] / j.gpus
+            if j.nnodes:
+                total += counts[c] if slots >= j.nslots else 0
+            else:
+                total += <i64> slots * counts[c]
+        return total

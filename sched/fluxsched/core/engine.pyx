@@ -1,0 +1,549 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The engine: jobs, their order, and the pass that a plugin decides.
+
+No I/O, no clock, no policy: time comes in as an argument, decisions go out as
+values. A pass walks the waiting jobs in order and asks the plugin about each,
+by the five operations of the C original; the plugin answers with what the
+engine offers: fits_now, select, start, earliest, reserve, explain.
+
+Jobs live in slots of one array; all else refers to slots, as the array grows.
+"""
+from libc.stdlib cimport free, qsort
+from libc.string cimport memmove, memset
+
+from fluxsched.core.alloc cimport Alloc, alloc_clear, grown
+from fluxsched.core.bits cimport intersects
+from fluxsched.core.countplan cimport CountPlan, Running, far_future
+from fluxsched.core.eligible cimport Eligible
+from fluxsched.core.inventory cimport Inventory
+from fluxsched.core.job cimport (
+    JOB_FREE, JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_NEW, WHY_OVERLAP,
+    Job,
+)
+from fluxsched.core.memory cimport no_memory, zeroed
+from fluxsched.core.nodeplan cimport NodePlan, Request
+from fluxsched.core.state cimport State
+from fluxsched.core.tree cimport View
+from fluxsched.core.types cimport USEC, i32, i64, time_add, time_never, u64, usec_t
+
+
+class PluginError(Exception):
+    """A plugin that cannot be found or loaded, lacks an operation, or does
+    not take the options given to it."""
+
+
+cdef int lacks(const char *operation) except -1 nogil:
+    with gil:
+        raise PluginError(f"the plugin lacks the operation {operation.decode()}")
+
+
+cdef class Policy:
+    """Base of every plugin: one object for each engine it serves.
+
+    Each operation is called without the GIL; job is a slot of the engine.
+
+    sched_loop_setup: before a pass.
+    find_resources: 1 if the job's resources are free for it now, else 0.
+    select_resources: 1 once the ones to use are chosen, else 0.
+    allocate_resources: give them to the job.
+    reserve_resources: they are not free now. Answers GO_ON, STOP or HOLD.
+    """
+
+    def __init__(self, name="", dict options=None):
+        self.name = name
+        self.options = options or {}
+        self.queue_depth = -1
+
+    cdef int sched_loop_setup(self, EngineBase e) except -1 nogil:
+        lacks(b"sched_loop_setup")
+
+    cdef int find_resources(self, EngineBase e, i32 job) except -1 nogil:
+        lacks(b"find_resources")
+
+    cdef int select_resources(self, EngineBase e, i32 job) except -1 nogil:
+        lacks(b"select_resources")
+
+    cdef int allocate_resources(self, EngineBase e, i32 job) except -1 nogil:
+        lacks(b"allocate_resources")
+
+    cdef int reserve_resources(self, EngineBase e, i32 job) except -1 nogil:
+        lacks(b"reserve_resources")
+
+
+cdef inline bint before(const Job *a, const Job *b) noexcept nogil:
+    """Whether a stands ahead of b: priority, then submit order, then id."""
+    if a.priority != b.priority:
+        return a.priority > b.priority
+    if a.sequence != b.sequence:
+        return a.sequence < b.sequence
+    return a.id < b.id
+
+
+cdef struct Scored:
+    double score
+    i32 place
+
+
+cdef int compare_scored(const void *a, const void *b) noexcept nogil:
+    cdef const Scored *x = <const Scored *> a
+    cdef const Scored *y = <const Scored *> b
+    if x.score != y.score:
+        return (x.score > y.score) - (x.score < y.score)
+    return (x.place > y.place) - (x.place < y.place)
+
+
+cdef inline int append(i32 **array, i32 *count, i32 *room, i32 value) except -1 nogil:
+    cdef void *grew = grown(array[0], room, count[0] + 1, sizeof(i32))
+    if grew is NULL:
+        no_memory(b"no memory for a list of jobs")
+    array[0] = <i32 *> grew
+    array[0][count[0]] = value
+    count[0] += 1
+    return 0
+
+
+cdef class EngineBase:
+
+    def __cinit__(self, Inventory inventory not None, *args, **kwargs):
+        self.inventory = inventory
+        self.state = State(inventory)
+        self.eligible = Eligible(self.state)
+        self.running = Running()
+        self.count = CountPlan()
+        self.nodes = NodePlan(self.state)
+        self.slot_of = {}
+        self.domain_index = {}
+        self.domain_names = []
+        self.selected = -1
+        self.units_generation = -1
+        self.expiration = inventory.expiration
+
+    def __dealloc__(self):
+        cdef i32 i
+        for i in range(self.njobs):
+            alloc_clear(&self.jobs[i].alloc)
+        for i in range(self.ngeneral):
+            free(self.general[i].want)
+        free(self.jobs)
+        free(self.free_slot)
+        free(self.queue)
+        free(self.order)
+        free(self.general)
+        free(self.domain)
+        free(self.started)
+        free(self.denied)
+
+    # Slots and the queue.
+
+    cdef i32 take_slot(self) except -1 nogil:
+        cdef void *room
+        if self.nfree_slots:
+            self.nfree_slots -= 1
+            return self.free_slot[self.nfree_slots]
+        room = grown(self.jobs, &self.job_room, self.njobs + 1, sizeof(Job))
+        if room is NULL:
+            no_memory(b"no memory for a job")
+        self.jobs = <Job *> room
+        memset(self.jobs + self.njobs, 0, sizeof(Job))
+        self.njobs += 1
+        return self.njobs - 1
+
+    cdef int drop_slot(self, i32 slot) except -1 nogil:
+        cdef Job *j = self.jobs + slot
+        alloc_clear(&j.alloc)
+        j.state = JOB_FREE
+        if j.tree >= 0:
+            free(self.general[j.tree].want)
+            self.general[j.tree].want = NULL
+            j.tree = -1
+        if j.elig:
+            with gil:
+                self.eligible.release(j.elig)
+        return append(&self.free_slot, &self.nfree_slots, &self.free_slot_room, slot)
+
+    cdef i32 queue_place(self, const Job *j) noexcept nogil:
+        """Index of the first waiting job that is not ahead of j."""
+        cdef i32 low = 0, high = self.nqueue, middle
+        if high and before(self.jobs + self.queue[high - 1], j):
+            return high
+        while low < high:
+            middle = (low + high) >> 1
+            if before(self.jobs + self.queue[middle], j):
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    cdef int queue_insert(self, i32 slot) except -1 nogil:
+        cdef i32 place = self.queue_place(self.jobs + slot)
+        append(&self.queue, &self.nqueue, &self.queue_room, slot)
+        memmove(self.queue + place + 1, self.queue + place, (self.nqueue - 1 - place) * sizeof(i32))
+        self.queue[place] = slot
+        return 0
+
+    cdef i32 queue_find(self, i32 slot) noexcept nogil:
+        """Index of a waiting job; it is found by its place in the order."""
+        return self.queue_place(self.jobs + slot)
+
+    # Counting units, to know which plan holds.
+
+    cdef void unit_needs(self, Job *j) noexcept nogil:
+        """Fill in whole, node_units and core_units from the request."""
+        cdef i32 c, slots
+        cdef i64 least = -1
+        j.node_units = 0
+        j.core_units = 0
+        j.whole = j.exclusive
+        if j.tree >= 0:
+            return
+        if self.inventory.nclasses == 1 and not j.exclusive:
+            if j.nnodes:
+                j.whole = (<i64> j.nslots * j.cores == self.inventory.class_cores[0]
+                           and <i64> j.nslots * j.gpus == self.inventory.class_gpus[0])
+            else:
+                j.whole = j.cores == self.inventory.class_cores[0] and j.gpus == self.inventory.class_gpus[0]
+        if j.whole:
+            for c in range(self.inventory.nclasses):
+                slots = self.inventory.class_cores[c] / j.cores if j.cores else self.inventory.class_gpus[c] / j.gpus
+                if j.gpus and self.inventory.class_gpus[c] / j.gpus < slots:
+                    slots = self.inventory.class_gpus[c] / j.gpus
+                if least < 0 or slots < least:
+                    least = slots
+            # Any node serves as well as any other only if the least one does.
+            if j.nnodes and least >= j.nslots:
+                j.node_units = j.nnodes
+            elif not j.nnodes and least > 0 and self.inventory.nclasses == 1:
+                j.node_units = <i32> ((j.nslots + least - 1) / least)
+        if not j.exclusive and j.nnodes == 0 and j.cores == 1 and j.gpus == 0:
+            j.core_units = j.nslots
+
+    cdef void count_waiting(self, const Job *j, i32 sign) noexcept nogil:
+        if j.elig == 0:
+            self.nwaiting_nodes += sign if j.node_units else 0
+            self.nwaiting_cores += sign if j.core_units else 0
+
+    cdef bint holds_whole(self, const Job *j) noexcept nogil:
+        cdef i32 i
+        for i in range(j.alloc.nentries):
+            if j.alloc.entry[i].count == 0:
+                return False
+        return True
+
+    cdef void set_units(self, Job *j) noexcept nogil:
+        if self.plan != PLAN_EACH:
+            j.units = self.state.up_units(&j.alloc, self.plan == PLAN_CORES)
+
+    # Jobs come and go.
+
+    cdef i32 c_add(self, const Job *template) except -1 nogil:
+        """Put a job in the queue; the caller fills in id, priority, sequence,
+        duration, the request, elig (0, or used once for it), domain and tree.
+        Answers its slot."""
+        cdef i32 slot = self.take_slot()
+        cdef Job *j = self.jobs + slot
+        cdef Alloc empty = j.alloc
+        j[0] = template[0]
+        j.alloc = empty
+        j.state = JOB_WAITING
+        j.why = WHY_NEW
+        j.estimate = -1
+        j.told_why = -1
+        j.told_estimate = -1
+        j.parked = 0
+        j.parked_at = -1
+        self.unit_needs(j)
+        self.queue_insert(slot)
+        self.count_waiting(j, 1)
+        return slot
+
+    cdef int c_free(self, i32 slot) except -1 nogil:
+        """A running job gives back all it holds; its slot is free."""
+        cdef Job *j = self.jobs + slot
+        self.running.remove(j.end, slot)
+        self.nrunning_whole -= self.holds_whole(j)
+        if not self.once:
+            self.state.give(&j.alloc)
+        return self.drop_slot(slot)
+
+    cdef int run(self, i32 slot, usec_t start, usec_t end) except -1 nogil:
+        """A job with its alloc filled in holds it from now on."""
+        cdef Job *j = self.jobs + slot
+        self.state.take(&j.alloc)
+        self.running.insert(end, slot)
+        j.state = JOB_RUNNING
+        j.start = start
+        j.end = end
+        self.nrunning_whole += self.holds_whole(j)
+        self.set_units(j)
+        return 0
+
+    # What plugins are made of.
+
+    cdef Request request_of(self, const Job *j) noexcept nogil:
+        cdef Request request
+        request.elig = self.eligible.bits[j.elig]
+        request.want = self.general[j.tree].want if j.tree >= 0 else NULL
+        request.nwant = self.general[j.tree].nwant if j.tree >= 0 else 0
+        return request
+
+    cdef bint fits_now(self, i32 job) except -1 nogil:
+        """Whether the job could hold its resources from now on for its
+        duration, and no reservation made in this pass be delayed."""
+        cdef Job *j = self.jobs + job
+        cdef Request request
+        cdef usec_t end = time_add(self.now, j.duration)
+        if self.plan != PLAN_EACH:
+            return self.count.fits_now(j.node_units if self.plan == PLAN_NODES else j.core_units, end)
+        request = self.request_of(j)
+        self.selected = job if self.nodes.fits_now(j, &request, end) else -1
+        return self.selected == job
+
+    cdef int select(self, i32 job) except -1 nogil:
+        """Choose the resources of a job that fits now; 0 if there are none."""
+        cdef Job *j = self.jobs + job
+        cdef Request request
+        if self.selected != job:
+            request = self.request_of(j)
+            if not self.nodes.fits_now(j, &request, time_add(self.now, j.duration)):
+                return 0
+            self.selected = job
+        return 1
+
+    cdef int start(self, i32 job) except -1 nogil:
+        """The job starts now on what was selected for it."""
+        cdef Job *j = self.jobs + job
+        cdef Domain *d = self.domain + j.domain
+        cdef Alloc swap
+        cdef usec_t end = time_add(self.now, j.duration)
+        if end == time_never() and self.expiration * USEC > self.now:
+            end = <usec_t> (self.expiration * USEC)
+        if self.selected != job or j.state != JOB_WAITING:
+            with gil:
+                raise PluginError("allocate_resources without resources selected for the job")
+        append(&self.started, &self.nstarted, &self.started_room, job)
+        swap = j.alloc
+        j.alloc = self.nodes.picked
+        self.nodes.picked = swap
+        self.selected = -1
+        self.count_waiting(j, -1)
+        self.run(job, self.now, end)
+        if self.plan != PLAN_EACH:
+            self.count.start(j.units, end)
+        self.nstarted_total += 1
+        self.nbackfilled += d.blocked > 0
+        return 0
+
+    cdef int earliest(self, i32 job, usec_t *out) except -1 nogil:
+        """1 and the earliest time at which the job could start and delay no
+        reservation made in this pass; 0 if there is none. far_future() stands
+        for the end of a job without a duration."""
+        cdef Job *j = self.jobs + job
+        cdef Request request
+        if self.plan != PLAN_EACH:
+            return self.count.earliest(j.node_units if self.plan == PLAN_NODES else j.core_units, j.duration,
+                                       self.running, self.jobs, out)
+        request = self.request_of(j)
+        self.selected = -1
+        return self.nodes.earliest(j, &request, self.running, self.jobs, out)
+
+    cdef int reserve(self, i32 job) except -1 nogil:
+        """Reserve the job's earliest start, for this pass; 0 if it has none."""
+        cdef Job *j = self.jobs + job
+        cdef usec_t t
+        if not self.earliest(job, &t):
+            return 0
+        if self.plan != PLAN_EACH:
+            self.count.reserve(j.node_units if self.plan == PLAN_NODES else j.core_units, t, j.duration,
+                               self.running, self.jobs)
+        else:
+            self.nodes.reserve(t, time_add(t, j.duration))
+        j.estimate = t if t < far_future() else -1
+        self.domain[j.domain].reserved += 1
+        return 1
+
+    cdef void explain(self, i32 job, i32 why) noexcept nogil:
+        self.jobs[job].why = why
+
+    cdef bint nothing_free(self) noexcept nogil:
+        """Whether no job at all could start in the rest of this pass."""
+        if self.plan != PLAN_EACH:
+            return self.count.free_now == 0
+        return self.state.free_cores == 0 and self.state.gw == 0
+
+    cdef int reorder(self, const double *score) except -1 nogil:
+        """Consider the waiting jobs by ascending score in this pass; score[i]
+        is that of queue[i], and equal ones keep their order. For
+        sched_loop_setup; the queue itself stays as it is."""
+        cdef i32 i
+        cdef Scored *scored = <Scored *> zeroed(self.nqueue, sizeof(Scored))
+        cdef void *room = grown(self.order, &self.order_room, self.nqueue, sizeof(i32))
+        if room is NULL:
+            free(scored)
+            no_memory(b"no memory for the order of jobs")
+        self.order = <i32 *> room
+        for i in range(self.nqueue):
+            scored[i] = Scored(score[i], i)
+        qsort(scored, self.nqueue, sizeof(Scored), compare_scored)
+        for i in range(self.nqueue):
+            self.order[i] = self.queue[scored[i].place]
+        free(scored)
+        self.reordered = True
+        return 0
+
+    # The pass.
+
+    cdef bint could_fit(self, const Job *j, bint up) except -1 nogil:
+        """Whether the job fits on its nodes that are up (or: on all there
+        are), were all of them free."""
+        cdef i32 w
+        cdef View view
+        cdef Request request
+        if j.tree < 0:
+            return self.eligible.capacity(j, up) >= (j.nnodes if j.nnodes else j.nslots)
+        self.nodes.need_view()
+        request = self.request_of(j)
+        view = View(self.nodes.view_core, self.nodes.view_gpu, self.nodes.view_pool, self.nodes.view_nodes)
+        memmove(view.core, self.inventory.core_all, <size_t> self.state.inv.nnodes * self.state.cw * sizeof(u64))
+        memmove(view.gpu, self.inventory.gpu_all, <size_t> self.state.inv.nnodes * self.state.gw * sizeof(u64))
+        memmove(view.pool, self.state.inv.tree.pool_size, self.state.npools * sizeof(i64))
+        for w in range(self.state.nwords):
+            view.nodes[w] = (self.state.up[w] if up else self.state.present[w]) & request.elig[w]
+        self.state.inv.tree.shape(self.state.cw, self.state.gw)
+        self.selected = -1
+        return self.state.inv.tree.match(request.want, request.nwant, &view, &self.nodes.picked)
+
+    cdef int check_parked(self, i32 slot) except -1 nogil:
+        """Find out whether a job waits for nodes that are not up; -2 if no
+        node that is left could ever serve it."""
+        cdef Job *j = self.jobs + slot
+        if j.parked_at != self.eligible.generation:
+            j.parked = not self.could_fit(j, True)
+            j.parked_at = self.eligible.generation
+            if j.parked and not self.could_fit(j, False):
+                return -2
+        return j.parked
+
+    cdef bint held_elsewhere(self, const Job *j) noexcept nogil:
+        """Whether a blocked head of another domain waits for nodes of j."""
+        cdef i32 d
+        for d in range(self.ndomains):
+            if d != j.domain and self.domain[d].stopped == HOLD and intersects(
+                    self.eligible.bits[self.domain[d].held_elig], self.eligible.bits[j.elig], self.state.nwords):
+                return True
+        return False
+
+    cdef int begin_pass(self, usec_t now) except -1 nogil:
+        cdef i32 d, i
+        self.now = now
+        self.npasses += 1
+        self.nstarted = 0
+        self.ndenied = 0
+        self.nheld = 0
+        self.passed = 0
+        self.selected = -1
+        self.reordered = False
+        for d in range(self.ndomains):
+            memset(self.domain + d, 0, sizeof(Domain))
+        if self.nwaiting_nodes == self.nqueue and self.nrunning_whole == self.running.count:
+            self.plan = PLAN_NODES
+        elif self.nwaiting_cores == self.nqueue:
+            self.plan = PLAN_CORES
+        else:
+            self.plan = PLAN_EACH
+        self.nodes.begin(now)
+        if self.plan != PLAN_EACH:
+            if self.units_plan != self.plan or self.units_generation != self.eligible.generation:
+                for i in range(self.running.count):
+                    self.set_units(self.jobs + self.running.item[i].job)
+                self.units_plan = self.plan
+                self.units_generation = self.eligible.generation
+            self.count.begin(now, self.state.nidle if self.plan == PLAN_NODES else self.state.free_cores)
+        else:
+            self.units_generation = -1
+        return self.policy.sched_loop_setup(self)
+
+    cdef int consider(self, i32 slot) except -1 nogil:
+        """Ask the plugin about one waiting job."""
+        cdef Job *j = self.jobs + slot
+        cdef Domain *d = self.domain + j.domain
+        cdef int answer
+        j.estimate = -1
+        if d.stopped:
+            j.why = WHY_BEHIND
+            return 0
+        if self.policy.queue_depth >= 0 and d.considered >= self.policy.queue_depth:
+            j.why = WHY_DEPTH
+            d.stopped = STOP
+            return 0
+        answer = self.check_parked(slot)
+        if answer == -2:
+            append(&self.denied, &self.ndenied, &self.denied_room, slot)
+            return 0
+        if answer:
+            j.why = WHY_DOWN
+            return 0
+        if self.nheld and self.held_elsewhere(j):
+            j.why = WHY_OVERLAP
+            return 0
+        d.considered += 1
+        self.nconsidered += 1
+        if self.policy.find_resources(self, slot) and self.policy.select_resources(self, slot):
+            self.policy.allocate_resources(self, slot)
+            return 0
+        j = self.jobs + slot
+        d.blocked += 1
+        answer = self.policy.reserve_resources(self, slot)
+        if answer != GO_ON:
+            d.stopped = answer
+            d.held_elig = j.elig
+            self.nheld += answer == HOLD
+        return 0
+
+    cdef int c_schedule(self, usec_t now) except -1 nogil:
+        """One pass; what it decided is in started and denied."""
+        cdef i32 i, d, live
+        cdef i32 *order
+        self.begin_pass(now)
+        order = self.order if self.reordered else self.queue
+        try:
+            for i in range(self.nqueue):
+                self.passed = i + 1
+                self.consider(order[i])
+                if self.domain[self.jobs[order[i]].domain].stopped:
+                    live = 0
+                    for d in range(self.ndomains):
+                        live += self.domain[d].stopped == GO_ON
+                    if live == 0:
+                        break
+            if self.reordered:
+                for i in range(self.passed, self.nqueue):
+                    self.jobs[order[i]].why = WHY_BEHIND
+                    self.jobs[order[i]].estimate = -1
+                self.passed = self.nqueue
+        finally:
+            # A plugin may have failed half way: what it started is started.
+            self.close_queue()
+        return 0
+
+    cdef void close_queue(self) noexcept nogil:
+        """Drop from the queue what no longer waits."""
+        cdef i32 i, kept = 0
+        cdef Job *j
+        for i in range(self.ndenied):
+            self.count_waiting(self.jobs + self.denied[i], -1)
+            self.jobs[self.denied[i]].state = JOB_FREE
+        if self.nstarted + self.ndenied == 0:
+            return
+        if self.reordered:
+            self.passed = self.nqueue
+        while kept < self.nqueue and self.jobs[self.queue[kept]].state == JOB_WAITING:
+            kept += 1
+        for i in range(kept, self.passed):
+            j = self.jobs + self.queue[i]
+            if j.state == JOB_WAITING:
+                self.queue[kept] = self.queue[i]
+                kept += 1
+        memmove(self.queue + kept, self.queue + self.passed, (self.nqueue - self.passed) * sizeof(i32))
+        self.nqueue -= self.passed - kept
+        self.passed = kept

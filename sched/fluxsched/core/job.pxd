@@ -1,0 +1,48 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""A job as the engine sees it."""
+from fluxsched.core.alloc cimport Alloc
+from fluxsched.core.types cimport i32, i64, usec_t
+
+cdef enum:
+    JOB_FREE = 0            # the slot is not in use
+    JOB_WAITING = 1
+    JOB_RUNNING = 2         # holds resources
+
+# Why a job waits. The text is made when somebody asks.
+cdef enum:
+    WHY_NEW = 0             # no pass has considered it
+    WHY_RESOURCES = 1       # too few resources are free
+    WHY_BEHIND = 2          # a job ahead of it in its domain is blocked
+    WHY_RESERVED = 3        # starting now would delay a reservation
+    WHY_DOWN = 4            # parked: needs nodes that are down or drained
+    WHY_DEPTH = 5           # beyond the pass's queue depth
+    WHY_OVERLAP = 6         # could take nodes from a blocked head of another queue
+
+cdef struct Job:
+    i64 id
+    i64 priority            # higher first
+    i64 sequence            # place in submit order, lower first
+    usec_t duration         # time_never() if it has none
+    usec_t start            # running: when it started
+    usec_t end              # running: when it is expected to end
+    usec_t estimate         # waiting: planned start; -1 none
+    i64 units               # running: nodes or cores it will give back (count plan)
+    i32 state
+    i32 why
+    i32 nnodes              # 0: slots may lie on any nodes
+    i32 nslots              # a node, or in all if nnodes is 0
+    i32 cores               # a slot
+    i32 gpus                # a slot
+    i32 exclusive
+    i32 whole               # takes whole nodes: exclusive, or all of any node
+    i32 node_units          # nodes it takes, if that says all; 0: it does not
+    i32 core_units          # cores it takes, if that says all; 0: it does not
+    i32 elig                # index of its set of eligible nodes; 0: all
+    i32 domain              # index of its ordering domain
+    i32 tree                # index of its general request; -1: none
+    i32 parked
+    i32 parked_at           # resource generation in which parked was found
+    i32 told_why            # what the host was told last
+    usec_t told_estimate
+    Alloc alloc

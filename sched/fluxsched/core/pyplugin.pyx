@@ -1,0 +1,171 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Plugins in plain Python, for trying an idea: the operations of a Python
+object called from the engine, and the engine as such an object sees it."""
+from collections import namedtuple
+
+from fluxsched.core.countplan cimport far_future
+from fluxsched.core.engine cimport EngineBase, Policy
+from fluxsched.core.engine cimport GO_ON as C_GO_ON, HOLD as C_HOLD, STOP as C_STOP
+from fluxsched.core.job cimport JOB_WAITING, WHY_OVERLAP, WHY_RESERVED, WHY_RESOURCES, Job
+from fluxsched.core.memory cimport zeroed
+from fluxsched.core.types cimport USEC, i32, time_never, usec_t
+from libc.stdlib cimport free
+
+from fluxsched.core.engine import PluginError
+
+OPERATIONS = ("sched_loop_setup", "find_resources", "select_resources", "allocate_resources", "reserve_resources")
+
+# What reserve_resources answers; see fluxsched.core.engine.
+GO_ON = C_GO_ON
+STOP = C_STOP
+HOLD = C_HOLD
+
+# What explain takes.
+RESOURCES = WHY_RESOURCES
+RESERVED = WHY_RESERVED
+
+JobInfo = namedtuple("JobInfo", "id priority submit nnodes nslots cores gpus exclusive duration queue")
+
+cdef extern from *:
+    """
+    /* The operations are the first entries of the method table of Policy and
+       of all that derive from it; an entry that is still the base's is one
+       that a plugin did not provide. */
+    static int fs_same_operation (PyObject *a, PyObject *b, int i)
+    {
+        void **ta = *(void ***) ((char *) a + sizeof (PyObject));
+        void **tb = *(void ***) ((char *) b + sizeof (PyObject));
+        return ta[i] == tb[i];
+    }
+    """
+    int same_operation "fs_same_operation"(object a, object b, int i)
+
+
+def missing_operations(Policy policy not None):
+    """Names of the operations that a compiled plugin does not provide."""
+    base = Policy()
+    return [name for i, name in enumerate(OPERATIONS) if same_operation(policy, base, i)]
+
+
+cdef class Pass:
+    """The engine during a pass, for a plugin in Python. A job is a number
+    that holds for this pass. Times are seconds."""
+    cdef EngineBase engine
+
+    def __init__(self):
+        raise TypeError("a Pass is made by the engine")
+
+    cdef i32 check(self, job) except -1:
+        cdef i32 slot
+        if not isinstance(job, int) or not 0 <= job < self.engine.njobs:
+            raise PluginError(f"job {job!r}: expected the number of a waiting job")
+        slot = job
+        if self.engine.jobs[slot].state != JOB_WAITING:
+            raise PluginError(f"job {job!r} does not wait")
+        return slot
+
+    @property
+    def now(self):
+        """The time of this pass."""
+        return self.engine.now / <double> USEC
+
+    def waiting(self):
+        """The waiting jobs in queue order."""
+        return [self.engine.queue[i] for i in range(self.engine.nqueue)
+                if self.engine.jobs[self.engine.queue[i]].state == JOB_WAITING]
+
+    def info(self, job):
+        """What is known of a waiting job, as a JobInfo; duration is None if
+        it has none."""
+        cdef Job *j = self.engine.jobs + self.check(job)
+        duration = None if j.duration == time_never() else j.duration / <double> USEC
+        return JobInfo(j.id, j.priority, j.sequence / <double> USEC, j.nnodes, j.nslots, j.cores, j.gpus,
+                       bool(j.exclusive), duration, self.engine.domain_names[j.domain])
+
+    def reorder(self, key):
+        """Consider jobs by ascending key(JobInfo) in this pass; for
+        sched_loop_setup."""
+        cdef i32 i
+        cdef double *score = <double *> zeroed(self.engine.nqueue, sizeof(double))
+        try:
+            for i in range(self.engine.nqueue):
+                score[i] = key(self.info(self.engine.queue[i]))
+            self.engine.reorder(score)
+        finally:
+            free(score)
+
+    def fits_now(self, job):
+        """Whether it could start now and delay no reservation of this pass."""
+        return bool(self.engine.fits_now(self.check(job)))
+
+    def select(self, job):
+        """Choose resources for a job that fits now."""
+        return bool(self.engine.select(self.check(job)))
+
+    def start(self, job):
+        """Start it on what was selected."""
+        self.engine.start(self.check(job))
+
+    def earliest(self, job):
+        """Its earliest start that delays no reservation; None if unknown."""
+        cdef usec_t t
+        if not self.engine.earliest(self.check(job), &t) or t >= far_future():
+            return None
+        return t / <double> USEC
+
+    def reserve(self, job):
+        """Reserve that start for the rest of this pass."""
+        return bool(self.engine.reserve(self.check(job)))
+
+    def reserved(self, job):
+        """Reservations made in the job's ordering domain in this pass."""
+        return self.engine.domain[self.engine.jobs[self.check(job)].domain].reserved
+
+    def explain(self, job, why):
+        """Say why it waits: RESOURCES or RESERVED."""
+        cdef i32 reason = why
+        if not 0 < reason <= WHY_OVERLAP:
+            raise PluginError(f"reason {why!r}: expected RESOURCES or RESERVED")
+        self.engine.explain(self.check(job), reason)
+
+
+cdef Pass new_pass(EngineBase engine):
+    cdef Pass out = Pass.__new__(Pass)
+    out.engine = engine
+    return out
+
+
+cdef class PythonPolicy(Policy):
+    """A policy whose operations are methods of a Python object."""
+    cdef object plugin
+
+    def __init__(self, name, dict options, plugin):
+        super().__init__(name, options)
+        self.plugin = plugin
+        self.queue_depth = int(getattr(plugin, "queue_depth", -1))
+
+    cdef int sched_loop_setup(self, EngineBase e) except -1 nogil:
+        with gil:
+            self.plugin.sched_loop_setup(new_pass(e))
+        return 0
+
+    cdef int find_resources(self, EngineBase e, i32 job) except -1 nogil:
+        with gil:
+            return 1 if self.plugin.find_resources(new_pass(e), job) else 0
+
+    cdef int select_resources(self, EngineBase e, i32 job) except -1 nogil:
+        with gil:
+            return 1 if self.plugin.select_resources(new_pass(e), job) else 0
+
+    cdef int allocate_resources(self, EngineBase e, i32 job) except -1 nogil:
+        with gil:
+            self.plugin.allocate_resources(new_pass(e), job)
+        return 0
+
+    cdef int reserve_resources(self, EngineBase e, i32 job) except -1 nogil:
+        with gil:
+            answer = self.plugin.reserve_resources(new_pass(e), job)
+            if answer not in (GO_ON, STOP, HOLD):
+                raise PluginError(f"reserve_resources answered {answer!r}: expected GO_ON, STOP or HOLD")
+            return answer

@@ -1,0 +1,37 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+from fluxsched.core.alloc cimport Alloc
+from fluxsched.core.inventory cimport Inventory
+from fluxsched.core.types cimport i32, i64, u64
+
+
+cdef class State:
+    cdef:
+        Inventory inv
+        i32 nwords              # words of a set over nodes
+        i32 cw                  # core words a node
+        i32 gw                  # gpu words a node
+        u64 *core_free          # [nnodes * cw] held by nobody; up or not
+        u64 *gpu_free           # [nnodes * gw]
+        i32 *nfree              # [nnodes] number of free cores
+        i64 *pool_free          # [npools] amount held by nobody
+        i32 npools
+        u64 *present            # [nwords] not removed
+        u64 *up                 # [nwords] present, and neither down nor drained
+        u64 *idle               # [nwords] up, all cores and gpus free
+        u64 *some               # [nwords] up, at least one core free
+        i32 nup
+        i32 nidle
+        i64 free_cores          # on nodes that are up
+        i64 up_cores
+
+    cdef void refresh(self, i32 node) noexcept nogil
+    cdef void take_whole(self, i32 node, i32 count) noexcept nogil
+    cdef void give_whole(self, i32 node, i32 count) noexcept nogil
+    cdef void take(self, const Alloc *a) noexcept nogil
+    cdef void give(self, const Alloc *a) noexcept nogil
+    cdef bint is_free(self, const Alloc *a) noexcept nogil
+    cdef void set_up(self, i32 node, bint up) noexcept nogil
+    cdef void remove(self, i32 node) noexcept nogil
+    cdef i64 up_units(self, const Alloc *a, bint cores) noexcept nogil
+    cdef void need_pools(self) except *

@@ -1,0 +1,221 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What is free now: flat arrays over the nodes, and sets derived from them.
+
+A resource that a job holds stays out of core_free, gpu_free and pool_free,
+whether its node is up or not; idle and some say what may be given out.
+"""
+from libc.stdlib cimport free
+from libc.string cimport memcpy, memset
+
+from fluxsched.core.alloc cimport Alloc, Entry
+from fluxsched.core.bits cimport clear_bit, count_bits, get_bit, popcount, range_mask, same_bits, set_bit
+from fluxsched.core.inventory cimport Inventory
+from fluxsched.core.memory cimport zeroed
+from fluxsched.core.tree cimport Tree
+from fluxsched.core.types cimport i32, i64, u64
+
+
+cdef class State:
+
+    def __cinit__(self, Inventory inv not None):
+        cdef i32 i, n = inv.nnodes
+        self.inv = inv
+        self.nwords = inv.nwords
+        self.cw = inv.core_words
+        self.gw = inv.gpu_words
+        self.core_free = <u64 *> zeroed(<size_t> n * self.cw, sizeof(u64))
+        self.gpu_free = <u64 *> zeroed(<size_t> n * self.gw, sizeof(u64))
+        self.nfree = <i32 *> zeroed(n, sizeof(i32))
+        self.present = <u64 *> zeroed(self.nwords, sizeof(u64))
+        self.up = <u64 *> zeroed(self.nwords, sizeof(u64))
+        self.idle = <u64 *> zeroed(self.nwords, sizeof(u64))
+        self.some = <u64 *> zeroed(self.nwords, sizeof(u64))
+        memcpy(self.core_free, inv.core_all, <size_t> n * self.cw * sizeof(u64))
+        memcpy(self.gpu_free, inv.gpu_all, <size_t> n * self.gw * sizeof(u64))
+        for i in range(n):
+            set_bit(self.present, i)
+            self.nfree[i] = inv.ncores[i]
+        if inv.tree is not None:
+            self.need_pools()
+
+    def __dealloc__(self):
+        free(self.core_free)
+        free(self.gpu_free)
+        free(self.nfree)
+        free(self.pool_free)
+        free(self.present)
+        free(self.up)
+        free(self.idle)
+        free(self.some)
+
+    cdef void need_pools(self) except *:
+        """Room for the pools of the tree, made when the first is wanted."""
+        cdef Tree tree = self.inv.need_tree()
+        if self.pool_free is NULL:
+            self.pool_free = <i64 *> zeroed(tree.npools, sizeof(i64))
+            self.npools = tree.npools
+            memcpy(self.pool_free, tree.pool_size, tree.npools * sizeof(i64))
+
+    cdef void refresh(self, i32 node) noexcept nogil:
+        """Bring the derived sets and counts up to date after a change of node."""
+        cdef bint up = get_bit(self.up, node)
+        cdef bint was = get_bit(self.idle, node)
+        cdef i32 nfree = count_bits(self.core_free + node * self.cw, self.cw)
+        cdef bint now = (up and nfree == self.inv.ncores[node]
+                         and same_bits(self.gpu_free + node * self.gw, self.inv.gpu_all + node * self.gw, self.gw))
+        if up:
+            self.free_cores += nfree - self.nfree[node]
+        self.nfree[node] = nfree
+        if now != was:
+            if now:
+                set_bit(self.idle, node)
+                self.nidle += 1
+            else:
+                clear_bit(self.idle, node)
+                self.nidle -= 1
+        if up and nfree:
+            set_bit(self.some, node)
+        else:
+            clear_bit(self.some, node)
+
+    cdef void take_whole(self, i32 node, i32 count) noexcept nogil:
+        """Hold count idle nodes; word by word, as jobs may be large."""
+        cdef i32 w, taken
+        cdef i64 freed = 0
+        cdef u64 mask
+        for w in range(node >> 6, ((node + count - 1) >> 6) + 1):
+            mask = range_mask(w, node, node + count)
+            taken = popcount(self.idle[w] & mask)
+            self.nidle -= taken
+            self.idle[w] &= ~mask
+            self.some[w] &= ~mask
+        # Down nodes count in no total, and a job may be put on them (hello).
+        for w in range(node, node + count):
+            if get_bit(self.up, w):
+                freed += self.nfree[w]
+            self.nfree[w] = 0
+        self.free_cores -= freed
+        memset(self.core_free + node * self.cw, 0, <size_t> count * self.cw * sizeof(u64))
+        memset(self.gpu_free + node * self.gw, 0, <size_t> count * self.gw * sizeof(u64))
+
+    cdef void give_whole(self, i32 node, i32 count) noexcept nogil:
+        """Free count nodes that were held whole."""
+        cdef i32 w
+        cdef u64 mask, usable
+        for w in range(node >> 6, ((node + count - 1) >> 6) + 1):
+            mask = range_mask(w, node, node + count)
+            usable = self.up[w] & mask
+            self.nidle += popcount(usable)
+            self.idle[w] |= usable
+            self.some[w] |= usable
+        for w in range(node, node + count):
+            if get_bit(self.up, w):
+                self.free_cores += self.inv.ncores[w]
+            self.nfree[w] = self.inv.ncores[w]
+        memcpy(self.core_free + node * self.cw, self.inv.core_all + node * self.cw,
+               <size_t> count * self.cw * sizeof(u64))
+        memcpy(self.gpu_free + node * self.gw, self.inv.gpu_all + node * self.gw,
+               <size_t> count * self.gw * sizeof(u64))
+
+    cdef void take(self, const Alloc *a) noexcept nogil:
+        """Hold what is in a; the caller made sure that it is free."""
+        cdef i32 i, j, w
+        cdef const Entry *e
+        cdef const u64 *bits
+        for i in range(a.nentries):
+            e = a.entry + i
+            if e.count:
+                self.take_whole(e.node, e.count)
+            else:
+                bits = a.bits + e.bits
+                for w in range(self.cw):
+                    self.core_free[e.node * self.cw + w] &= ~bits[w]
+                for w in range(self.gw):
+                    self.gpu_free[e.node * self.gw + w] &= ~bits[self.cw + w]
+                self.refresh(e.node)
+        for j in range(a.ntakes):
+            self.pool_free[a.take[j].pool] -= a.take[j].amount
+
+    cdef void give(self, const Alloc *a) noexcept nogil:
+        """Free what is in a."""
+        cdef i32 i, j, w
+        cdef const Entry *e
+        cdef const u64 *bits
+        for i in range(a.nentries):
+            e = a.entry + i
+            if e.count:
+                self.give_whole(e.node, e.count)
+            else:
+                bits = a.bits + e.bits
+                for w in range(self.cw):
+                    self.core_free[e.node * self.cw + w] |= bits[w]
+                for w in range(self.gw):
+                    self.gpu_free[e.node * self.gw + w] |= bits[self.cw + w]
+                self.refresh(e.node)
+        for j in range(a.ntakes):
+            self.pool_free[a.take[j].pool] += a.take[j].amount
+
+    cdef bint is_free(self, const Alloc *a) noexcept nogil:
+        """Whether nobody holds any of it."""
+        cdef i32 i, w, node
+        cdef const Entry *e
+        cdef const u64 *bits
+        for i in range(a.nentries):
+            e = a.entry + i
+            if e.count:
+                for node in range(e.node, e.node + e.count):
+                    if not (same_bits(self.core_free + node * self.cw, self.inv.core_all + node * self.cw, self.cw)
+                            and same_bits(self.gpu_free + node * self.gw, self.inv.gpu_all + node * self.gw, self.gw)):
+                        return False
+            else:
+                bits = a.bits + e.bits
+                for w in range(self.cw):
+                    if bits[w] & ~self.core_free[e.node * self.cw + w]:
+                        return False
+                for w in range(self.gw):
+                    if bits[self.cw + w] & ~self.gpu_free[e.node * self.gw + w]:
+                        return False
+        for i in range(a.ntakes):
+            if a.take[i].amount > self.pool_free[a.take[i].pool]:
+                return False
+        return True
+
+    cdef void set_up(self, i32 node, bint up) noexcept nogil:
+        """Mark a node up or down; a removed node stays removed."""
+        if up == get_bit(self.up, node) or not get_bit(self.present, node):
+            return
+        if up:
+            set_bit(self.up, node)
+            self.nup += 1
+            self.up_cores += self.inv.ncores[node]
+            self.free_cores += self.nfree[node]
+        else:
+            clear_bit(self.up, node)
+            self.nup -= 1
+            self.up_cores -= self.inv.ncores[node]
+            self.free_cores -= self.nfree[node]
+        self.refresh(node)
+
+    cdef void remove(self, i32 node) noexcept nogil:
+        self.set_up(node, False)
+        clear_bit(self.present, node)
+
+    cdef i64 up_units(self, const Alloc *a, bint cores) noexcept nogil:
+        """Nodes (or cores) of a that will be usable once it is freed."""
+        cdef i64 total = 0
+        cdef i32 i, node
+        cdef const Entry *e
+        for i in range(a.nentries):
+            e = a.entry + i
+            if not e.count:
+                if get_bit(self.up, e.node):
+                    total += count_bits(a.bits + e.bits, self.cw) if cores else 1
+                continue
+            if self.nup == self.inv.nnodes and not cores:
+                total += e.count
+                continue
+            for node in range(e.node, e.node + e.count):
+                if get_bit(self.up, node):
+                    total += self.inv.ncores[node] if cores else 1
+        return total

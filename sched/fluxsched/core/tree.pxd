@@ -1,0 +1,75 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+from fluxsched.core.alloc cimport Alloc
+from fluxsched.core.types cimport i32, i64, u64
+
+# What a vertex is to the matcher.
+cdef enum:
+    VERTEX_PLAIN = 0        # holds others: cluster, switch, socket, …
+    VERTEX_NODE = 1
+    VERTEX_CORE = 2
+    VERTEX_GPU = 3
+    VERTEX_POOL = 4         # an amount without parts: memory, licences, …
+    VERTEX_PATH = 5         # bandwidth: drawn from every pool up to the root
+    VERTEX_SLOT = 6
+
+# One vertex of a request; a request is an array of them in preorder.
+cdef struct Want:
+    i32 type                # index of the type name
+    i32 kind                # VERTEX_…
+    i64 count
+    i32 exclusive           # the whole subtree of each vertex found
+    i32 last                # index after its children
+    i32 in_node             # a slot whose parts all lie inside one node
+
+# The resources a match may use. It takes from them as it goes.
+cdef struct View:
+    u64 *core               # [nnodes * core words]
+    u64 *gpu                # [nnodes * gpu words]
+    i64 *pool               # [npools]
+    u64 *nodes              # [words of a node set] nodes that may be used
+
+cdef struct Staged:
+    i32 vertex              # core, gpu or pool vertex (for a path pool: pool)
+    i32 kind
+    i64 amount
+
+
+cdef class Tree:
+    cdef:
+        readonly list type_names    # distinct types; index is the type
+        dict type_index
+        i32 nvertices
+        i32 *type                   # [nvertices]
+        i32 *kind                   # [nvertices] VERTEX_…
+        i32 *parent                 # [nvertices] -1: root
+        i32 *last                   # [nvertices] index after its subtree
+        i32 *node                   # [nvertices] node index; -1: above nodes
+        i32 *unit                   # [nvertices] core or gpu id; pool index
+        i32 *path_pool              # [nvertices] its bandwidth pool; -1: none
+        readonly i32 nnodes
+        i32 npools
+        i64 *pool_size              # [npools]
+        i32 *pool_vertex            # [npools]
+        i32 *node_vertex            # [nnodes]
+        u64 *type_in_node           # bit set over types: found only inside nodes
+        list nodes
+        readonly list names         # [nvertices]
+        i32 cw
+        i32 gw
+        Staged *log
+        i32 nlog
+        i32 log_room
+
+    cdef void shape(self, i32 core_words, i32 gpu_words) noexcept nogil
+    cdef int match(self, const Want *want, i32 nwant, View *view, Alloc *out) except -1 nogil
+    cdef int _all(self, i32 scope, const Want *want, i32 first, i32 end, View *view) except -1 nogil
+    cdef int _one(self, i32 scope, const Want *want, i32 q, View *view) except -1 nogil
+    cdef int _vertex(self, i32 v, const Want *want, i32 q, View *view) except -1 nogil
+    cdef int _collect(self, i32 scope, const Want *want, i32 q, View *view) except -1 nogil
+    cdef int _path(self, i32 scope, i64 amount, View *view) except -1 nogil
+    cdef int _whole(self, i32 v, View *view) except -1 nogil
+    cdef int _stage(self, i32 vertex, i32 kind, i64 amount, View *view) except -1 nogil
+    cdef void _undo(self, i32 mark, View *view) noexcept nogil
+    cdef int _export(self, View *view, Alloc *out) except -1 nogil
+    cdef int whole_pools(self, i32 node, Alloc *out) except -1 nogil

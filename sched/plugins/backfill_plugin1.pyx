@@ -1,0 +1,55 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""backfill.plugin1: backfill with reservations.
+
+Every pass plans the queue in order, from scratch. The first reserve-depth
+jobs of an ordering domain that cannot start now get their earliest start
+reserved; a later job starts now if that delays no reservation. With a depth
+of 1 (the default) this is EASY (Lifka 1995), with all jobs conservative
+backfill (Mu'alem and Feitelson 2001, IEEE TPDS 12(6)), and between them a
+hybrid of the two. A job without a duration ends never, so it does not start
+where it could delay a reservation.
+
+    flux module load sched plugin=backfill.plugin1 plugin-opts=reserve-depth=4
+
+Options: reserve-depth=N (< 0: every waiting job; 0: no reservations);
+queue-depth=N, the jobs of a domain that a pass considers (-1, the default:
+all).
+"""
+from fluxsched.core.engine cimport GO_ON, STOP, EngineBase, Policy
+from fluxsched.core.job cimport WHY_RESERVED, WHY_RESOURCES
+from fluxsched.core.types cimport i32
+
+from fluxsched.core.plugin import int_option, no_more_options
+
+
+cdef class Plugin(Policy):
+    cdef i32 reserve_depth
+
+    def __init__(self, name, dict options not None):
+        super().__init__(name, options)
+        left = dict(options)
+        self.reserve_depth = int_option(left, "reserve-depth", 1, -1)
+        self.queue_depth = int_option(left, "queue-depth", -1, -1)
+        no_more_options(name, left, ["queue-depth", "reserve-depth"])
+
+    cdef int sched_loop_setup(self, EngineBase e) except -1 nogil:
+        return 0
+
+    cdef int find_resources(self, EngineBase e, i32 job) except -1 nogil:
+        return e.fits_now(job)
+
+    cdef int select_resources(self, EngineBase e, i32 job) except -1 nogil:
+        return e.select(job)
+
+    cdef int allocate_resources(self, EngineBase e, i32 job) except -1 nogil:
+        return e.start(job)
+
+    cdef int reserve_resources(self, EngineBase e, i32 job) except -1 nogil:
+        cdef i32 reserved = e.domain[e.jobs[job].domain].reserved
+        e.explain(job, WHY_RESERVED if reserved else WHY_RESOURCES)
+        if self.reserve_depth < 0 or reserved < self.reserve_depth:
+            e.reserve(job)
+        elif e.nothing_free():
+            return STOP
+        return GO_ON

@@ -1,0 +1,42 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""sched.plugin1: first come, first served within a priority.
+
+Jobs start in order. The first of an ordering domain that cannot start now
+holds back all behind it. No reservation is made, so none has an estimate.
+
+    flux module load sched plugin=sched.plugin1 plugin-opts=queue-depth=100
+
+Options: queue-depth=N, the jobs of a domain that a pass considers (0: none;
+default: all).
+"""
+from fluxsched.core.engine cimport HOLD, EngineBase, Policy
+from fluxsched.core.job cimport WHY_RESOURCES
+from fluxsched.core.types cimport i32
+
+from fluxsched.core.plugin import int_option, no_more_options
+
+
+cdef class Plugin(Policy):
+
+    def __init__(self, name, dict options not None):
+        super().__init__(name, options)
+        left = dict(options)
+        self.queue_depth = int_option(left, "queue-depth", -1, -1)
+        no_more_options(name, left, ["queue-depth"])
+
+    cdef int sched_loop_setup(self, EngineBase e) except -1 nogil:
+        return 0
+
+    cdef int find_resources(self, EngineBase e, i32 job) except -1 nogil:
+        return e.fits_now(job)
+
+    cdef int select_resources(self, EngineBase e, i32 job) except -1 nogil:
+        return e.select(job)
+
+    cdef int allocate_resources(self, EngineBase e, i32 job) except -1 nogil:
+        return e.start(job)
+
+    cdef int reserve_resources(self, EngineBase e, i32 job) except -1 nogil:
+        e.explain(job, WHY_RESOURCES)
+        return HOLD
