@@ -178,13 +178,13 @@ class build_tree(Command):
         os.environ.setdefault("CC", self.config["cc"])
         flux = self.config["flux"] if self.config["python"]["libpython"] else None
         self.mirror()
-        self.compile(package_extensions(flux) + plugin_extensions())
         if flux is not None:
             broker_module(
                 self.config, SOURCE / "sched.so", python=TOP / BUILD / "venv/bin/python", lib=TOP / BUILD / "lib"
             )
         else:
             (SOURCE / "sched.so").unlink(missing_ok=True)
+        self.compile(package_extensions(flux) + plugin_extensions())
 
     def compile(self, extensions):
         # Neither Cython nor setuptools looks at anything but the times of files.
