@@ -7,8 +7,8 @@ symbolic links so that an edit is seen at once, and the loadables to sched/. ``i
 that below the configured prefix. ``pip install .`` builds a wheel without the broker module, which has to know where
 its Python will be.
 
-Beside its modules the package has a folder ``share`` with ``rdl``, ``conf``, ``cmd`` and ``modules`` (the loadables):
-links in the source tree and below a prefix, copies in a wheel.
+Beside its modules the package has ``share/rdl``, ``share/conf``, ``share/cmd`` and ``plugins`` (the loadables): links in
+the source tree and below a prefix, copies in a wheel.
 """
 
 import fcntl
@@ -47,8 +47,8 @@ CFLAGS = ["-O3", "-Wno-unused-function", "-Wno-array-bounds"]
 # The loader opens a plugin under a name without dots, so the module is sched_plugin1 and its file sched.plugin1.so.
 PLUGINS = {"sched_plugin1": "sched.plugin1.so", "backfill_plugin1": "backfill.plugin1.so"}
 
-# What the package's folder "share" holds, and where that lies in the source tree.
-SHARE = {"rdl": Path("rdl"), "conf": Path("conf"), "cmd": SOURCE / "cmd", "modules": SOURCE}
+# What the package has beside its modules, and where that lies in the source tree.
+SHARE = {"share/rdl": Path("rdl"), "share/conf": Path("conf"), "share/cmd": SOURCE / "cmd", "plugins": SOURCE}
 
 
 class Extension(_Extension):
@@ -140,7 +140,7 @@ class build_ext(_build_ext):
 
     def get_ext_fullpath(self, ext_name):
         if ext_name in PLUGINS:
-            folder = self.loadables or Path(self.build_lib) / "fluxsched" / "share" / "modules"
+            folder = self.loadables or Path(self.build_lib) / "fluxsched" / "plugins"
             return str(folder / PLUGINS[ext_name])
         return super().get_ext_fullpath(ext_name)
 
@@ -153,8 +153,8 @@ class build_py(_build_py):
         shutil.rmtree(self.build_lib, ignore_errors=True)
         super().run()
         for name, folder in SHARE.items():
-            if name != "modules" and folder.is_dir():
-                shutil.copytree(folder, Path(self.build_lib) / "fluxsched" / "share" / name)
+            if folder != SOURCE and folder.is_dir():
+                shutil.copytree(folder, Path(self.build_lib) / "fluxsched" / name)
 
 
 class build_tree(Command):
@@ -234,10 +234,11 @@ class build_tree(Command):
         for path in source.rglob("*"):
             if path.is_file() and path.suffix not in (".pyx", ".c", ".h", ".pyc"):
                 link(path, target / path.relative_to(source))
+        kept = {target / name for name in SHARE}
         for name, folder in SHARE.items():
-            link(folder, target / "share" / name)
+            link(folder, target / name)
         for path in target.rglob("*"):
-            if path.is_symlink() and not path.exists() and path.parent.name != "share":
+            if path.is_symlink() and not path.exists() and path not in kept:
                 path.unlink()
 
 
@@ -262,7 +263,7 @@ def broker_module(config, target, python, lib):
         *flux["libs"],
         # Python cannot be unmapped while its threads and exit handlers live.
         "-Wl,-z,nodelete",
-        f"-Wl,-rpath,{interpreter['libdir']}:{flux['libdir']}",
+        f"-Wl,-rpath,{flux['libdir']}:{interpreter['libdir']}",
     ]
     stamp = BUILD / "temp" / "sched.so.command"
     text = shlex.join([*command, str(target)])
@@ -325,17 +326,17 @@ class install_tree(Command):
         try:
             self.install_python(python)
             for name in ("rdl", "conf"):
-                self.install_folder(SHARE[name], share / name)
+                self.install_folder(Path(name), share / name)
                 link(self.staged(share / name), self.staged(python / "fluxsched/share" / name))
             for name in PLUGINS.values():
                 self.install_file(SOURCE / name, modules / name)
-            link(self.staged(modules), self.staged(python / "fluxsched/share/modules"))
+            link(self.staged(modules), self.staged(python / "fluxsched/plugins"))
             self.install_launcher(prefix / "bin/flux-sched", python)
             if flux is not None:
                 broker_module(
                     self.config, self.staged(modules / "sched.so"), self.config["python"]["executable"], python
                 )
-                for path in sorted(SHARE["cmd"].glob("flux-*")):
+                for path in sorted((SOURCE / "cmd").glob("flux-*")):
                     self.install_file(path, commands / path.name)
         except OSError as error:
             fail(f"{error.filename or prefix}: {error.strerror}: choose another --prefix, or install as its owner")
@@ -356,7 +357,7 @@ class install_tree(Command):
     @staticmethod
     def left_out(folder, names):
         if Path(folder) == BUILD / "lib" / "fluxsched":
-            return {"share"} & set(names)
+            return {"share", "plugins"} & set(names)
         return {name for name in names if name == "__pycache__" or name.endswith(".pxd")}
 
     def install_folder(self, source, target):

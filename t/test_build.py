@@ -406,10 +406,10 @@ def test_every_module_is_built(build_config):
 
 
 def test_share_is_beside_the_package():
-    share = TOP / "build/lib/fluxsched/share"
-    assert (share / "conf/hype.lua").exists()
-    assert (share / "rdl/RDL.lua").exists()
-    assert (share / "modules/sched.plugin1.so").exists()
+    package = TOP / "build/lib/fluxsched"
+    assert (package / "share/conf/hype.lua").exists()
+    assert (package / "share/rdl/RDL.lua").exists()
+    assert (package / "plugins/sched.plugin1.so").exists()
 
 
 def test_standard_sched_still_imports():
