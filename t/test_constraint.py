@@ -3,11 +3,10 @@
 """Job constraints (RFC 31)."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from fluxsched.formats import constraint, hostlist, idset
 from fluxsched.formats.constraint import ConstraintError
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 class View:

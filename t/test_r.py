@@ -10,11 +10,10 @@ import shutil
 import subprocess
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from fluxsched.formats import idset, r
 from fluxsched.formats.r import RError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 FLUX = shutil.which("flux", path=os.pathsep.join([os.environ.get("PATH", ""), os.path.expanduser("~/local/bin")]))
 
@@ -193,7 +192,7 @@ def test_emit_refuses():
         r.emit([0, 1], ["a"], ["0", "0"], ["", ""])
     with pytest.raises(RError, match="rank 1 is there twice"):
         r.emit([1, 0, 1], ["a", "b", "c"], ["0"] * 3, [""] * 3)
-    with pytest.raises(RError, match="execution.nodelist: 'a b' cannot be the name of a host"):
+    with pytest.raises(RError, match=r"execution\.nodelist: 'a b' cannot be the name of a host"):
         r.emit([0], ["a b"], ["0"], [""])
 
 
@@ -239,10 +238,14 @@ FIELDS = [
     ("version",),
     ("execution",),
     *(("execution", key) for key in ("R_lite", "nodelist", "properties", "starttime", "expiration")),
-    *(("execution", "R_lite", 0, *rest) for rest in ((), ("rank",), ("children",), ("children", "core"), ("children", "gpu"))),
+    ("execution", "R_lite", 0),
+    ("execution", "R_lite", 0, "rank"),
+    ("execution", "R_lite", 0, "children"),
+    ("execution", "R_lite", 0, "children", "core"),
+    ("execution", "R_lite", 0, "children", "gpu"),
     ("execution", "nodelist", 0),
     ("execution", "properties", "a"),
-]  # fmt: skip
+]
 
 
 @given(st.sampled_from(FIELDS), json_values)
@@ -260,7 +263,8 @@ def test_any_json_in_any_field_is_taken_or_refused(path, value):
 
 
 def flux_decode(R, *options):
-    done = subprocess.run([FLUX, "R", "decode", *options], input=json.dumps(R), capture_output=True, text=True, timeout=60)
+    command = [FLUX, "R", "decode", *options]
+    done = subprocess.run(command, input=json.dumps(R), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -11,9 +11,7 @@ _UNITS = {"": 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 # What C99 strtod reads: decimal, or hexadecimal, whose digits take an eager "d".
 _DECIMAL = re.compile(r"\+?((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(ms|[smhd]?)", re.ASCII)
-_HEX = re.compile(
-    r"\+?(0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][+-]?[0-9]+)?)(ms|[smhd]?)", re.ASCII
-)
+_HEX = re.compile(r"\+?(0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][+-]?[0-9]+)?)(ms|[smhd]?)", re.ASCII)
 _INFINITY = re.compile(r"\+?inf(inity)?", re.ASCII | re.IGNORECASE)
 
 

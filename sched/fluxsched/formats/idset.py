@@ -59,7 +59,7 @@ def count(found):
 
 
 def ids(text, max_id=MAX_ID, max_ids=MAX_IDS):
-    """Return the ids of `text` as an ascending list. IdsetError as for ranges(), or if there are more than `max_ids`."""
+    """Return the ids of `text`, ascending. IdsetError as for ranges(), or if there are more than `max_ids`."""
     found = ranges(text, max_id)
     total = count(found)
     if total > max_ids:

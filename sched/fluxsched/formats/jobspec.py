@@ -337,7 +337,8 @@ def _amount(count, unit, kind, field):
         return count
     size = _BYTES.get(unit[:-2] if unit.endswith("/s") else unit)
     if size is None:
-        raise JobspecError(f"{field}: expected one of {', '.join(_BYTES)}, or one of these per second (/s), got {quote(unit)}")
+        known = ", ".join(_BYTES)
+        raise JobspecError(f"{field}: expected one of {known}, or one of these per second (/s), got {quote(unit)}")
     amount = -(-count * size // _MEGABYTE)
     if amount > MAX_COUNT:
         raise JobspecError(f"{field}: {amount} MB, the most allowed is {MAX_COUNT}")
