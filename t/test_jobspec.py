@@ -488,14 +488,33 @@ vertices = st.recursive(
     st.builds(other, st.sampled_from(["core", "gpu", "memory", "node"]), count_values),
     lambda inner: st.builds(
         lambda kind, count, below, label: other(kind, count, *below, label=label),
-        st.sampled_from(["slot", "node", "socket", "slot"]),
+        st.sampled_from(["slot", "node", "socket"]),
         count_values,
         st.lists(inner, min_size=1, max_size=3),
         st.sampled_from(["task", "b", "c"]),
     ),
     max_leaves=8,
 )
-valid_or_nearly = st.builds(lambda roots: make(*roots), st.lists(vertices, min_size=1, max_size=2))
+
+
+def labelled(roots):
+    """A jobspec of these vertices, each slot with a label of its own, the task in the first slot."""
+    labels = []
+    for path in places(roots):
+        if path and path[-1] == "label":
+            inner = roots
+            for key in path[:-1]:
+                inner = inner[key]
+            if inner["type"] == "slot":
+                labels.append(f"{inner['label']}{len(labels)}")
+                inner["label"] = labels[-1]
+    spec = make(*roots)
+    if labels:
+        spec["tasks"][0]["slot"] = labels[0]
+    return spec
+
+
+valid_or_nearly = st.lists(vertices, min_size=1, max_size=2).map(labelled)
 
 
 def places(value, path=()):
@@ -513,7 +532,7 @@ def mutated(draw):
     commands = st.sampled_from([make(resources) for resources, _ in COMMANDS.values()])
     spec = copy.deepcopy(draw(valid_or_nearly | commands))
     spec["attributes"]["system"].update(queue="q", constraints={"and": [{"properties": ["a"]}, {"ranks": ["0"]}]})
-    for _ in range(draw(st.integers(1, 3))):
+    for _ in range(draw(st.integers(1, 2))):
         path = draw(st.sampled_from(list(places(spec))[1:]))
         inner = spec
         for key in path[:-1]:
