@@ -96,6 +96,11 @@ class Host:
         """The service cannot go on: stop the module with this exception."""
         raise NotImplementedError
 
+    def finish(self, error):
+        """What the service lives on was taken away in good order (`error` says
+        so): end the module, without an error where the host knows how."""
+        self.fatal(error)
+
     def job_name(self, jobid):
         """How people write this job id."""
         return str(jobid)

@@ -229,7 +229,11 @@ class Service:
 
     def _on_acquire(self, payload, error):
         if error is not None:
-            self._fatal("exiting, as the stream of resource.acquire ended", error)
+            if error.errno in (errno.ECANCELED, errno.ENODATA) and self._ready:
+                self.host.log(LOG_WARNING, f"exiting, as resource.acquire ended: {error.strerror}")
+                self.host.finish(error)
+            else:
+                self._fatal("resource.acquire failed", error)
             return
         if self.engine is None:
             try:

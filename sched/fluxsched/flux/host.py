@@ -85,6 +85,9 @@ class BrokerHost(Host):
     def fatal(self, error):
         self._handle.fail(error)
 
+    def finish(self, error):
+        self._handle.stop()
+
     def job_name(self, jobid):
         return job_name(jobid)
 
