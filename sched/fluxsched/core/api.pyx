@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
+# cython: boundscheck=True, wraparound=True
 """The engine as Python hosts use it: job ids, requests, R objects, texts.
 
 Times here are seconds since the epoch as float; inside they are microseconds.
@@ -99,7 +100,7 @@ cdef class Engine(EngineBase):
 
     def _each_node(self, ranks):
         """Node indices of ranks (idset string or ints) that there are."""
-        ids = (_idset.decode(ranks) if ranks else ()) if isinstance(ranks, str) else ranks
+        ids = (_idset.ids(ranks) if ranks else ()) if isinstance(ranks, str) else ranks
         index = self.inventory.rank_index
         return [index[rank] for rank in ids if rank in index]
 
@@ -273,7 +274,7 @@ cdef class Engine(EngineBase):
         if jobid in self.slot_of:
             raise ValueError(f"job {jobid} is known already")
         held = _r.parse(R)
-        freed = set(_idset.decode(freed_ranks)) if freed_ranks else ()
+        freed = set(_idset.ids(freed_ranks)) if freed_ranks else ()
         memset(&j, 0, sizeof(Job))
         j.id = jobid
         j.priority = priority
@@ -290,7 +291,7 @@ cdef class Engine(EngineBase):
                 node = self.inventory.rank_index[rank]
                 memset(bits, 0, (cw + gw) * sizeof(u64))
                 for first, width, text, kind in ((0, cw, cores, "core"), (cw, gw, gpus, "gpu")):
-                    for unit in _idset.decode(text) if text else ():
+                    for unit in _idset.ids(text) if text else ():
                         if unit >= width * 64 or not get_bit(
                                 (self.inventory.gpu_all + node * gw) if first else (self.inventory.core_all + node * cw),
                                 unit):
@@ -536,8 +537,8 @@ cdef class Engine(EngineBase):
         type, amount, depth) in preorder."""
         cdef i32 slot = self._slot(jobid, JOB_RUNNING), i
         held = self._held(slot)
-        cores = {(row[0], unit) for row in held for unit in (_idset.decode(row[1]) if row[1] else ())}
-        gpus = {(row[0], unit) for row in held for unit in (_idset.decode(row[2]) if row[2] else ())}
+        cores = {(row[0], unit) for row in held for unit in (_idset.ids(row[1]) if row[1] else ())}
+        gpus = {(row[0], unit) for row in held for unit in (_idset.ids(row[2]) if row[2] else ())}
         takes = {self.jobs[slot].alloc.take[i].pool: self.jobs[slot].alloc.take[i].amount
                  for i in range(self.jobs[slot].alloc.ntakes)}
         return self.inventory.need_tree().part(cores, gpus, takes)

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
+# cython: boundscheck=True, wraparound=True
 """What there is: the nodes of an instance, with their cores and gpus.
 
 An inventory never changes once it is made, but for the properties that the
@@ -23,7 +24,7 @@ def _unit_ids(text, field, rank, cache):
     """Ids of an idset string, checked; parsed once for each distinct text."""
     ids = cache.get(text)
     if ids is None:
-        ids = cache[text] = list(_idset.decode(text)) if text else []
+        ids = cache[text] = list(_idset.ids(text)) if text else []
         if ids and ids[-1] >= MAX_UNIT:
             raise ValueError(f"{field} id {ids[-1]} on rank {rank} is too large (limit {MAX_UNIT - 1})")
     return ids
@@ -182,7 +183,7 @@ cdef class Inventory:
         cdef bytearray bits = bytearray(self.nwords * 8)
         cdef i32 i
         if isinstance(ranks, str):
-            ranks = _idset.decode(ranks) if ranks else ()
+            ranks = _idset.ids(ranks) if ranks else ()
         for rank in ranks:
             index = self.rank_index.get(rank)
             if index is not None:
@@ -200,7 +201,7 @@ cdef class Inventory:
 
     def to_r(self, ranks=None):
         """The R object of these ranks (idset string; default: all)."""
-        mask = (1 << self.nnodes) - 1 if ranks is None else self.mask_of_ranks(ranks)
+        mask = self.mask_of_ranks(self.ranks if ranks is None else ranks)
         chosen = [i for i in range(self.nnodes) if mask >> i & 1]
         properties = {}
         for name, members in self.properties.items():

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
+# cython: boundscheck=True, wraparound=True
 """Plugins in plain Python, for trying an idea: the operations of a Python
 object called from the engine, and the engine as such an object sees it."""
 from collections import namedtuple

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
+# cython: boundscheck=True, wraparound=True
 """The tree of resources, flat, and the matcher of general requests.
 
 Vertices stand in preorder, so a subtree is a range. The matcher is the greedy
@@ -73,7 +74,7 @@ cdef class Tree:
             ids.append(None)
             parents.append(0)
             for kind, text in (("core", core_set), ("gpu", gpu_set)):
-                for unit in _idset.decode(text) if text else ():
+                for unit in _idset.ids(text) if text else ():
                     types.append(kind)
                     names.append(kind)
                     ids.append(unit)
