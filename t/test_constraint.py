@@ -108,6 +108,9 @@ def nested(depth):
         ({"ranks": [0]}, "ranks: expected an idset string, got 0"),
         ({"ranks": ["3-1"]}, "ranks: '3-1' is not an idset"),
         ({"ranks": ["0-4000000000"]}, "ranks: .* id 4000000000"),
+        ({"ranks": ["0-1048576"]}, "ranks: more than 1048576 ranks"),
+        ({"or": [{"ranks": ["0-1048575"]}, {"ranks": ["", "7"]}]}, "ranks: more than 1048576 ranks"),
+        ({"properties": ["^a\ud800"]}, "properties: property .* is not valid UTF-8"),
         (nested(33), "nested deeper than 32"),
         (nested(100000), "nested deeper than 32"),
         ({"properties": ["a"] * 10001}, "more than 10000 values"),
@@ -138,6 +141,7 @@ def test_at_the_limits():
     constraint.validate(nested(32))
     constraint.validate({"properties": ["a"] * 10000})
     constraint.validate({"hostlist": ["h[0-262143]"]})
+    constraint.validate({"ranks": ["0-1048575"]})
 
 
 leaves = st.one_of(

@@ -354,6 +354,8 @@ REFUSED = [
     (changed([], "attributes"), "attributes: expected an object, got a list"),
     (changed(None, "attributes", "system"), "attributes.system: expected an object, got null"),
     (make(queue=1), "attributes.system.queue: expected a string"),
+    (make(queue="\ud800"), "attributes.system.queue: expected valid UTF-8"),
+    (make(other("\ud800", 1)), r"resources\[0\].type: expected valid UTF-8"),
     (make(queue=None), "attributes.system.queue: expected a string"),
     (make(queue="x" * 257), "attributes.system.queue: expected a string"),
     (make(constraints=None), "attributes.system.constraints: expected an object, got null"),
@@ -570,6 +572,7 @@ def check_sound(spec):
     assert type(request.duration) is float
     assert 0 <= request.duration < 2**40
     assert type(request.queue) is str
+    json.dumps(request, ensure_ascii=False).encode()
     if request.tree is None:
         assert request.nslots >= 1
         assert request.cores >= 1 or request.exclusive

@@ -132,6 +132,7 @@ DEEP = json.loads("[" * 500 + "]" * 500)
         (make(properties={"a": "2-16777215"}), "execution.properties.a: rank 2 is not in R_lite"),
         (make(properties={"a|b": "0"}), r"execution.properties: illegal character '\|' in property 'a\|b'"),
         (make(properties={"^a": "0"}), r"execution.properties: illegal character '\^'"),
+        (make(properties={"\udc80": "0"}), "execution.properties: property .* is not valid UTF-8"),
         (make(properties={"": "0"}), "execution.properties: a property must have a name"),
         (make(starttime="0"), "execution.starttime: expected seconds since the epoch or 0, got '0'"),
         (make(starttime=-1), "execution.starttime: .* got -1"),

@@ -17,11 +17,12 @@ and ``not`` takes several constraints.
 import re
 
 from fluxsched.formats import hostlist, idset
-from fluxsched.formats.quote import quote
+from fluxsched.formats.quote import is_utf8, quote
 
 MAX_DEPTH = 32
 MAX_VALUES = 10000  # in a constraint, at all depths
 MAX_HOSTS = 2**18  # that the host lists of a constraint may stand for, together
+MAX_RANKS = 2**20  # likewise
 
 # RFC 20's illegal characters.
 _ILLEGAL = re.compile(r"[!&'\"^`|()]")
@@ -38,6 +39,8 @@ def check_property(name):
         raise ConstraintError(f"illegal character {quote(illegal[0])} in property {quote(name)}")
     if not name:
         raise ConstraintError("a property must have a name")
+    if not is_utf8(name):
+        raise ConstraintError(f"property {quote(name)} is not valid UTF-8")
 
 
 def validate(obj):
@@ -58,6 +61,7 @@ class _Budget:
     def __init__(self):
         self.values = MAX_VALUES
         self.hosts = MAX_HOSTS
+        self.ranks = MAX_RANKS
 
 
 def _walk(obj, view, depth, budget):
@@ -128,6 +132,9 @@ def _ranks(values, view, everything, budget):
             ranges = idset.ranges(value)
         except idset.IdsetError as error:
             raise ConstraintError(f"ranks: {error}") from None
+        budget.ranks -= idset.count(ranges)
+        if budget.ranks < 0:
+            raise ConstraintError(f"ranks: more than {MAX_RANKS} ranks")
         if view is not None and ranges:
             found |= view.ranks(idset.encode_ranges(ranges))
     return everything & found

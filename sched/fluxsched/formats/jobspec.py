@@ -22,7 +22,7 @@ import re
 from typing import NamedTuple
 
 from fluxsched.formats import constraint, idset
-from fluxsched.formats.quote import quote
+from fluxsched.formats.quote import is_utf8, quote
 
 MAX_DEPTH = 32
 MAX_VERTICES = 10000
@@ -422,6 +422,8 @@ def _positive(value, field):
 def _name(value, field, least=1):
     if type(value) is not str or not least <= len(value) <= MAX_NAME:
         raise JobspecError(f"{field}: expected a string of {least} to {MAX_NAME} characters, got {quote(value)}")
+    if not is_utf8(value):
+        raise JobspecError(f"{field}: expected valid UTF-8, got {quote(value)}")
     return value
 
 

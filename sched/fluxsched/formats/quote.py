@@ -1,8 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Showing untrusted values in error texts."""
+"""Untrusted values: showing them in error texts, and what passes for text."""
 
 _LONGEST = 60
+
+
+def is_utf8(text):
+    """Return whether the string `text` can be written as UTF-8; JSON can carry half a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def quote(value):
