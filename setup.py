@@ -179,9 +179,9 @@ class build_tree(Command):
         flux = self.config["flux"] if self.config["python"]["libpython"] else None
         self.mirror()
         if flux is not None:
-            broker_module(
-                self.config, SOURCE / "sched.so", python=TOP / BUILD / "venv/bin/python", lib=TOP / BUILD / "lib"
-            )
+            stamp = BUILD / "temp" / "sched.so.command"
+            built = TOP / BUILD
+            broker_module(self.config, SOURCE / "sched.so", built / "venv/bin/python", built / "lib", stamp)
         else:
             (SOURCE / "sched.so").unlink(missing_ok=True)
         self.compile(package_extensions(flux) + plugin_extensions())
@@ -242,8 +242,11 @@ class build_tree(Command):
                 path.unlink()
 
 
-def broker_module(config, target, python, lib):
-    """Link sched.so, which embeds the interpreter ``python`` and imports fluxsched from the folder ``lib``."""
+def broker_module(config, target, python, lib, stamp=None):
+    """Link sched.so, which embeds the interpreter ``python`` and imports fluxsched from the folder ``lib``.
+
+    With a file ``stamp`` that is only done when something has changed.
+    """
     folder = SOURCE / "fluxsched" / "flux"
     sources = sorted(folder.glob("*.c"))
     if not sources:
@@ -265,9 +268,8 @@ def broker_module(config, target, python, lib):
         "-Wl,-z,nodelete",
         f"-Wl,-rpath,{flux['libdir']}:{interpreter['libdir']}",
     ]
-    stamp = BUILD / "temp" / "sched.so.command"
-    text = shlex.join([*command, str(target)])
-    if stamp.exists() and stamp.read_text() == text and target.exists():
+    text = shlex.join(command)
+    if stamp is not None and stamp.exists() and stamp.read_text() == text and target.exists():
         built = target.stat().st_mtime
         if all(path.stat().st_mtime < built for path in [*sources, *folder.glob("*.h")]):
             return
@@ -276,8 +278,9 @@ def broker_module(config, target, python, lib):
         fail(f"{target} could not be built: see above")
     # A broker may have the old one mapped.
     os.replace(str(target) + ".new", target)
-    stamp.parent.mkdir(parents=True, exist_ok=True)
-    stamp.write_text(text)
+    if stamp is not None:
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(text)
 
 
 def requirement_closure(names):
@@ -358,7 +361,7 @@ class install_tree(Command):
     def left_out(folder, names):
         if Path(folder) == BUILD / "lib" / "fluxsched":
             return {"share", "plugins"} & set(names)
-        return {name for name in names if name == "__pycache__" or name.endswith(".pxd")}
+        return {"__pycache__"} & set(names)
 
     def install_folder(self, source, target):
         shutil.rmtree(self.staged(target), ignore_errors=True)
@@ -383,6 +386,8 @@ class install_tree(Command):
 setup(
     package_dir={"": "sched"},
     packages=find_packages("sched", include=["fluxsched", "fluxsched.*"]),
+    # Declarations too: a plugin in Cython is written against them.
+    package_data={"": ["*.pxd"]},
     ext_modules=package_extensions() + plugin_extensions(),
     cmdclass={"build_ext": build_ext, "build_py": build_py, "build_tree": build_tree, "install_tree": install_tree},
     # pip builds in the source folder, whose build/lib is the tree's own.
