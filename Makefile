@@ -38,7 +38,7 @@ install: build
 
 clean:
 	rm -rf build/lib build/temp build/cython build/wheel build/pytest_cache build/ruff_cache sched/*.so
-	find sched t bench -name __pycache__ -prune -exec rm -rf {} +
+	find . -path ./build -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean
 	rm -rf build .hypothesis
