@@ -75,9 +75,11 @@ class Client:
             self._buffer = bytearray(lines.pop())
             self._lines.extend(lines)
 
-    def pending(self):
-        """Whether an answer is here already."""
-        return bool(self._lines)
+    def arrived(self):
+        """What one read brings, for callers that wait on the descriptor: a list as from :meth:`receive`."""
+        if not self._lines:
+            self._fill()
+        return [self.receive() for _ in range(len(self._lines))]
 
     def receive(self):
         """Next answer, whatever its request: (id, payload, RPCError or None)."""

@@ -23,6 +23,11 @@ def held(R):
     ]
 
 
+def per_resource(spec):
+    """The shell option of --tasks-per-node and --tasks-per-core, or None."""
+    return spec["attributes"]["system"].get("shell", {}).get("options", {}).get("per-resource")
+
+
 def _slots(request, rows):
     """Slots on each rank."""
     if request.nnodes:
@@ -40,16 +45,18 @@ def _spread(total, n):
 
 def _counts(spec, request, slots, rows):
     """Tasks on each rank."""
-    count = spec["tasks"][0].get("count", {})
-    if "per_slot" in count:
-        return [n * count["per_slot"] for n in slots]
-    per = count.get("per_resource")
-    if isinstance(per, dict) and per.get("type") == "node":
-        return [per["count"]] * len(rows)
-    if isinstance(per, dict) and per.get("type") == "core":
-        return [per["count"] * len(cores) for _, _, cores, _ in rows]
     ncores = sum(len(cores) for _, _, cores, _ in rows)
-    return _spread(jobspecs.task_count(spec, sum(slots), len(rows), ncores), len(rows))
+    total = jobspecs.task_count(spec, sum(slots), len(rows), ncores)
+    count = spec["tasks"][0]["count"]
+    per = per_resource(spec) or count.get("per_resource", {})
+    each = []
+    if per.get("type") == "node":
+        each = [per.get("count", 1)] * len(rows)
+    elif per.get("type") == "core":
+        each = [per.get("count", 1) * len(cores) for _, _, cores, _ in rows]
+    elif "per_slot" in count:
+        each = [n * count["per_slot"] for n in slots]
+    return each if sum(each) == total else _spread(total, len(rows))
 
 
 def tasks(spec, R, machine):
@@ -62,7 +69,7 @@ def tasks(spec, R, machine):
     rows = held(R)
     slots = _slots(request, rows)
     counts = _counts(spec, request, slots, rows)
-    per_slot = spec["tasks"][0].get("count", {}).get("per_slot", 0)
+    per_slot = 0 if per_resource(spec) else spec["tasks"][0].get("count", {}).get("per_slot", 0)
     layout = []
     number = 0
     for node, (_, _, cores, gpus) in enumerate(rows):

@@ -33,6 +33,7 @@ class Modules:
                 "log.clear": self.log_clear,
                 "attr.get": self.attr_get,
                 "session.uptime": self.uptime,
+                "queue.list": self.queues,
             }
         )
 
@@ -149,3 +150,9 @@ class Modules:
                 "running": sum(1 for job in self.broker.manager.active.values() if job.state == RUN),
             }
         )
+
+    def queues(self, request):
+        """-> {"queues": [[name, properties required]], "scheduling": bool}"""
+        queues = self.broker.config.get("queues", {})
+        rows = [[name, list(table.get("requires", [])) if isinstance(table, dict) else []] for name, table in queues.items()]
+        request.respond({"queues": rows, "scheduling": self.scheduler.ready})

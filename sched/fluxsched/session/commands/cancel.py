@@ -1,0 +1,76 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""flux cancel: end jobs."""
+
+import sys
+
+from .. import jobid as ids
+from ..client import Client, RPCError
+from ..errors import CommandError
+from .common import Parser, call, jobid
+
+STATES = {
+    "active": ("DEPEND", "PRIORITY", "SCHED", "RUN", "CLEANUP"),
+    "pending": ("DEPEND", "PRIORITY", "SCHED"),
+    "running": ("RUN", "CLEANUP"),
+    "sched": ("SCHED",),
+    "run": ("RUN",),
+    "cleanup": ("CLEANUP",),
+    "depend": ("DEPEND",),
+    "priority": ("PRIORITY",),
+}
+
+
+def main(name, words):
+    p = Parser(name, description="Cancel pending or running jobs.")
+    p.add_argument("--all", action="store_true", help="target all jobs")
+    p.add_argument("-n", "--dry-run", action="store_true", help="do not cancel any jobs")
+    p.add_argument("-q", "--quiet", action="store_true", help="say nothing when no jobs match")
+    p.add_argument("-u", "--user", metavar="USER", help="target user; all jobs here are the owner's")
+    p.add_argument("-S", "--states", metavar="STATES", default="active", help="states to target (default=active)")
+    p.add_argument("-m", "--message", metavar="NOTE", default="", help="note of the exception")
+    p.add_argument("jobids", metavar="JOBID", nargs="*", type=jobid, help="jobs to cancel")
+    options = p.parse_args(words)
+    states = set()
+    for state in options.states.lower().split(","):
+        if state not in STATES:
+            raise CommandError(f"ERROR: invalid state {state!r}")
+        states.update(STATES[state])
+    client = Client()
+    if options.jobids:
+        if options.all:
+            raise CommandError("ERROR: Do not specify a list of jobids with --all,--user,--states options")
+        return _each(client, options)
+    if not (options.all or options.user or options.states != "active"):
+        raise CommandError("ERROR: At least one JOBID, or one of --all, --user or --states, is required")
+    listed = call(client.rpc, "job.list", {"count": 0})["jobs"]
+    targets = [job["id"] for job in listed if job["state"] in states]
+    if options.dry_run:
+        print(f"flux-cancel: Would cancel {len(targets)} job{'s' * (len(targets) != 1)}", file=sys.stderr)
+        return 0
+    cancelled = 0
+    for target in targets:
+        try:
+            client.rpc("job-manager.raise", {"id": target, "type": "cancel", "note": options.message})
+            cancelled += 1
+        except RPCError:
+            continue  # it ended meanwhile
+    if cancelled:
+        print(f"flux-cancel: Canceled {cancelled} job{'s' * (cancelled != 1)} (0 errors)", file=sys.stderr)
+    elif not options.quiet:
+        print("flux-cancel: Matched 0 jobs", file=sys.stderr)
+    return 0
+
+
+def _each(client, options):
+    code = 0
+    for target in options.jobids:
+        if options.dry_run:
+            print(f"flux-cancel: Would cancel {ids.show(target)}", file=sys.stderr)
+            continue
+        try:
+            client.rpc("job-manager.raise", {"id": target, "type": "cancel", "note": options.message})
+        except RPCError as error:
+            print(f"flux-cancel: ERROR: {error.text}", file=sys.stderr)
+            code = 1
+    return code

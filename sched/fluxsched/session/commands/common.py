@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What the commands share."""
+
+import argparse
+
+from .. import jobid as ids
+from ..client import RPCError
+from ..errors import CommandError
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose --help is spelt as flux-core's, and that takes no abbreviations."""
+
+    def __init__(self, name, **options):
+        options.setdefault("formatter_class", lambda prog: argparse.HelpFormatter(prog, max_help_position=32))
+        super().__init__(prog=f"flux {name}", allow_abbrev=False, **options)
+
+
+def jobid(text):
+    """An argparse type."""
+    try:
+        return ids.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def call(function, *arguments, **options):
+    """Call, turning a refusal of the broker into the command's error."""
+    try:
+        return function(*arguments, **options)
+    except RPCError as error:
+        raise CommandError(error.text) from None
+
+
+def subcommands(name, words, table, hint):
+    """Run table[words[0]](words[1:]); help when asked for, or when there is no such command."""
+    text = f"Usage: flux {name} COMMAND ARGS\n\n{hint}"
+    if words[:1] in (["-h"], ["--help"]):
+        print(text)
+        return 0
+    if not words or words[0] not in table:
+        what = f"unknown subcommand {words[0]!r}" if words else "missing subcommand"
+        raise CommandError(f"{what}\n{text}")
+    return table[words[0]](words[1:])

@@ -1,0 +1,60 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""flux dmesg: the session's log."""
+
+import datetime
+import sys
+import time
+
+from ..client import Client
+from .common import Parser, call
+
+
+class Human:
+    """Lines as dmesg -H shows them: the minute once, then the seconds since it."""
+
+    def __init__(self, delta):
+        self.delta = delta
+        self.minute = None
+        self.since = 0.0
+        self.last = None
+
+    def __call__(self, entry):
+        t = entry["t"]
+        minute = time.strftime("%b%d %H:%M", time.localtime(t))
+        if minute != self.minute:
+            stamp = f"[{minute}]"
+            self.minute, self.since = minute, t
+        else:
+            stamp = f"[{t - (self.last if self.delta else self.since):+11.6f}]"
+        self.last = t
+        return f"{stamp} {entry['name']}: {entry['text']}"
+
+
+def plain(entry):
+    when = datetime.datetime.fromtimestamp(entry["t"], datetime.timezone.utc)
+    return f"{when:%Y-%m-%dT%H:%M:%S.%f}Z {entry['name']}: {entry['text']}"
+
+
+def main(name, words):
+    p = Parser(name, description="Show or clear the log of the session, a ring buffer of lines.")
+    p.add_argument("-C", "--clear", action="store_true", help="clear the ring buffer")
+    p.add_argument("-c", "--read-clear", action="store_true", help="clear the ring buffer after printing it")
+    p.add_argument("-f", "--follow", action="store_true", help="go on with new lines as they come")
+    p.add_argument("-n", "--new", action="store_true", help="only new lines (implies --follow)")
+    p.add_argument("-H", "--human", action="store_true", help="readable time stamps")
+    p.add_argument("-d", "--delta", action="store_true", help="with --human, time since the line before")
+    options = p.parse_args(words)
+    client = Client()
+    if options.clear:
+        call(client.rpc, "log.clear")
+        return 0
+    show = Human(options.delta) if options.human else plain
+    payload = {"follow": options.follow or options.new, "new": options.new}
+    for answer in client.stream("log.read", payload):
+        for entry in answer["entries"]:
+            print(show(entry))
+        sys.stdout.flush()
+    if options.read_clear:
+        call(client.rpc, "log.clear")
+    return 0

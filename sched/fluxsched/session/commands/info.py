@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""flux getattr, uptime, version, exec."""
+
+import os
+import subprocess
+import time
+
+from fluxsched.formats import idset
+
+from .. import fsd
+from ..client import Client
+from ..errors import CommandError
+from .common import Parser, call
+
+VERSION = "0.1.0"
+
+
+def main(name, words):
+    return {"getattr": getattr_, "uptime": uptime, "version": version, "exec": exec_}[name](words)
+
+
+def getattr_(words):
+    p = Parser("getattr", description="Show an attribute of the session.")
+    p.add_argument("name", help="size, rank, hostlist, statedir, local-uri, ...")
+    options = p.parse_args(words)
+    print(call(Client().rpc, "attr.get", {"name": options.name})["value"])
+    return 0
+
+
+def uptime(words):
+    Parser("uptime", description="Show how long this session has been running.").parse_args(words)
+    found = call(Client().rpc, "session.uptime")
+    text = f" {time.strftime('%H:%M:%S')} run {fsd.show(found['seconds'])},  owner {found['owner']},  size {found['size']}"
+    text += f",  running {found['running']}"
+    if found["drained"]:
+        text += f",  {found['drained']} drained"
+    print(text)
+    return 0
+
+
+def version(words):
+    Parser("version", description="Show versions.").parse_args(words)
+    print(f"flux-sched (embedded session):\t{VERSION}")
+    if "FLUX_URI" in os.environ:
+        print(f"FLUX_URI:\t\t\t{os.environ['FLUX_URI']}")
+    return 0
+
+
+def exec_(words):
+    p = Parser("exec", description="Run a command as if on other ranks: with their FLUX_URI, one after the other.")
+    p.add_argument("-r", "--rank", metavar="IDSET", default="all", help="ranks (default: all)")
+    p.add_argument("command", nargs="...", metavar="COMMAND")
+    options = p.parse_args(words)
+    if not options.command:
+        raise CommandError("command is missing")
+    client = Client()
+    size = int(call(client.rpc, "attr.get", {"name": "size"})["value"])
+    uri = call(client.rpc, "attr.get", {"name": "local-uri"})["value"]
+    try:
+        ranks = range(size) if options.rank == "all" else idset.ids(options.rank)
+    except ValueError as error:
+        raise CommandError(f"--rank: {error}") from None
+    worst = 0
+    for rank in ranks:
+        if rank >= size:
+            raise CommandError(f"--rank: {rank}: this session has ranks 0-{size - 1}")
+        env = dict(os.environ, FLUX_URI=f"{uri.rpartition('-')[0]}-{rank}")
+        try:
+            code = subprocess.run(options.command, env=env, check=False).returncode
+        except OSError as error:
+            raise CommandError(f"{options.command[0]}: {error.strerror}", 127) from None
+        worst = max(worst, code if code >= 0 else 128 - code)
+    return worst

@@ -1,0 +1,343 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""flux job: attach, wait, eventlog, info, urgency, raise, kill, and others of flux-job; flux waitjob."""
+
+import json
+import signal
+import sys
+import time
+
+from .. import buildspec
+from .. import jobid as ids
+from ..client import Client, RPCError
+from ..errors import CommandError
+from .common import Parser, call, jobid, subcommands
+
+HINT = """\
+   attach          attach to a job: pass its output on, and end with its exit code
+   wait            wait for a job, or for waitable jobs
+   wait-event      wait for an event of a job
+   status          wait for jobs and end with their worst exit code
+   eventlog        display the events of a job
+   info            display data of a job: jobspec, R, eventlog
+   urgency         set the urgency of a job
+   raise           raise an exception on jobs
+   kill            send a signal to running jobs
+   id              convert job ids to another form
+   last            list the ids of the latest jobs"""
+
+
+def main(name, words):
+    if name == "waitjob":
+        return waitjob(words)
+    table = {
+        "attach": attach, "wait": wait, "wait-event": wait_event, "status": status, "eventlog": eventlog, "info": info,
+        "urgency": urgency, "raise": raise_, "kill": kill, "id": id_, "last": last, "list": list_,
+    }  # fmt: skip
+    return subcommands("job", words, table, HINT)
+
+
+def attach(words):
+    p = Parser("job attach", description="Pass the output of a job on, and end with its exit code.")
+    p.add_argument("-E", "--show-events", action="store_true", help="show events on standard error")
+    p.add_argument("-l", "--label-io", action="store_true", help="label lines with the task's rank")
+    p.add_argument("-q", "--quiet", action="store_true", help="say nothing about how the job ended")
+    p.add_argument("-r", "--read-only", action="store_true", help="do not read standard input or catch signals")
+    p.add_argument("-w", "--wait-event", metavar="NAME", help="detach after this event")
+    p.add_argument("id", type=jobid)
+    o = p.parse_args(words)
+    from .attach import Attach
+
+    job = Attach(
+        Client(),
+        o.id,
+        label=o.label_io,
+        events=o.show_events,
+        quiet=o.quiet,
+        stdin=not o.read_only and _reads_stdin(o.id),
+        until=o.wait_event,
+    )
+    return job.run(signals=not o.read_only)
+
+
+def _reads_stdin(number):
+    """Whether the job was submitted to read from who attaches."""
+    try:
+        spec = Client().rpc("job.info", {"id": number, "key": "jobspec"})["value"]
+    except RPCError as error:
+        raise CommandError(f"Failed to attach to {ids.show(number)}: {error.text}") from None
+    options = spec["attributes"]["system"].get("shell", {}).get("options", {})
+    return options.get("input", {}).get("stdin", {}).get("type") == "service"
+
+
+def wait(words):
+    p = Parser("job wait", description="Wait for a job to end; without an id for the next waitable one.")
+    p.add_argument("-a", "--all", action="store_true", help="wait for all waitable jobs")
+    p.add_argument("-v", "--verbose", action="store_true", help="a line for all jobs, not just failing ones")
+    p.add_argument("id", type=jobid, nargs="?")
+    o = p.parse_args(words)
+    client = Client()
+    code = 0
+    while True:
+        try:
+            answer = client.rpc("job.wait", {"id": o.id})
+        except RPCError as error:
+            if o.all and error.errno == 10:  # ECHILD
+                return code
+            raise CommandError(error.text, 2) from None
+        if o.id is None and not o.all:
+            print(ids.show(answer["id"]))
+        prefix = f"{ids.show(answer['id'])}: " if o.all else ""
+        if not answer["success"]:
+            print(f"flux-job: {prefix}{answer['errstr']}", file=sys.stderr)
+            code = 1
+        elif o.verbose:
+            print(f"flux-job: {prefix}job completed successfully", file=sys.stderr)
+        if not o.all:
+            return code
+
+
+def waitjob(words):
+    p = Parser("waitjob", description="Wait for one job to end; fails if it failed.")
+    p.add_argument("id", type=jobid)
+    o = p.parse_args(words)
+    answer = call(Client().rpc, "job.wait", {"id": o.id})
+    if not answer["success"]:
+        raise CommandError(answer["errstr"])
+    return 0
+
+
+def _events(client, number, until=None):
+    """Events of a job as they come; they end with the job, or with `until`."""
+    for answer in client.stream("job.watch", {"id": number, "output": False}):
+        if "event" in answer:
+            yield answer["event"]
+            if answer["event"]["name"] == until:
+                return
+
+
+def _offset(text):
+    try:
+        from .. import fsd
+
+        return fsd.parse(text)
+    except ValueError as error:
+        raise CommandError(f"--timeout: {error}") from None
+
+
+def wait_event(words):
+    p = Parser("job wait-event", description="Wait for an event of a job.")
+    p.add_argument("-t", "--timeout", metavar="DURATION", help="give up after this long")
+    p.add_argument("-q", "--quiet", action="store_true", help="do not print the event")
+    p.add_argument("-v", "--verbose", action="store_true", help="print the events before it too")
+    p.add_argument("-f", "--format", choices=("text", "json"), default="text")
+    p.add_argument("id", type=jobid)
+    p.add_argument("event")
+    o = p.parse_args(words)
+    if o.timeout is not None:
+
+        def give_up(number, frame):
+            raise CommandError(f"wait-event timeout on event '{o.event}'")
+
+        signal.signal(signal.SIGALRM, give_up)
+        signal.setitimer(signal.ITIMER_REAL, max(_offset(o.timeout), 1e-3))
+    try:
+        for entry in _events(Client(), o.id, until=o.event):
+            if entry["name"] == o.event or o.verbose:
+                if not o.quiet:
+                    print(_line(entry, o.format), flush=True)
+            if entry["name"] == o.event:
+                return 0
+    except RPCError as error:
+        raise CommandError(error.text) from None
+    raise CommandError(f"event '{o.event}' never received")
+
+
+def status(words):
+    p = Parser("job status", description="Wait for jobs to end, and end with the worst of their exit codes.")
+    p.add_argument("-v", "--verbose", action="count", default=0)
+    p.add_argument("id", type=jobid, nargs="+")
+    o = p.parse_args(words)
+    client = Client()
+    worst = 0
+    for number in o.id:
+        call(client.rpc, "job.wait", {"id": number})
+        job = call(client.rpc, "job.list", {"ids": [number]})["jobs"][0]
+        code = job.get("returncode", 1)
+        worst = max(worst, code if code >= 0 else 1)
+        if o.verbose:
+            print(f"flux-job: {ids.show(number)}: {job['result'].lower()}, exit code {code}", file=sys.stderr)
+    return worst
+
+
+def _context(context):
+    return " ".join(f"{key}={json.dumps(value, separators=(',', ':'), ensure_ascii=False)}" for key, value in context.items())
+
+
+def _line(entry, form="text", t0=None):
+    if form == "json":
+        return json.dumps(entry, separators=(",", ":"))
+    stamp = f"{entry['timestamp']:.6f}" if t0 is None else f"{entry['timestamp'] - t0:.6f}"
+    context = _context(entry["context"]) if entry.get("context") else ""
+    return f"{stamp} {entry['name']} {context}".rstrip()
+
+
+def eventlog(words):
+    p = Parser("job eventlog", description="Display the events of a job.")
+    p.add_argument("-f", "--format", choices=("text", "json"), default="text")
+    p.add_argument("-T", "--time-format", choices=("raw", "iso", "offset"), default="raw")
+    p.add_argument("-H", "--human", action="store_true", help="readable time stamps")
+    p.add_argument("-F", "--follow", action="store_true", help="go on until the job has ended")
+    p.add_argument("id", type=jobid)
+    o = p.parse_args(words)
+    client = Client()
+    if o.follow:
+        entries = _events(client, o.id)
+    else:
+        try:
+            entries = client.rpc("job.info", {"id": o.id, "key": "eventlog"})["value"]
+        except RPCError as error:
+            raise CommandError(f"job {ids.show(o.id)} not found" if error.errno == 2 else error.text) from None
+    first = None
+    try:
+        for entry in entries:
+            first = entry["timestamp"] if first is None else first
+            print(_shown(entry, o, first), flush=o.follow)
+    except RPCError as error:
+        raise CommandError(error.text) from None
+    return 0
+
+
+def _shown(entry, o, first):
+    if o.format == "json":
+        return _line(entry, "json")
+    rest = _line(entry).partition(" ")[2]
+    t = entry["timestamp"]
+    if o.human:
+        stamp = f"[{time.strftime('%b%d %H:%M', time.localtime(t))}]" if t == first else f"[{t - first:+11.6f}]"
+    elif o.time_format == "iso":
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(t)) + f".{int(t % 1 * 1e6):06d}Z"
+    elif o.time_format == "offset":
+        stamp = f"{t - first:.6f}"
+    else:
+        stamp = f"{t:.6f}"
+    return f"{stamp} {rest}"
+
+
+def info(words):
+    p = Parser("job info", description="Display data of a job.")
+    p.add_argument("-o", "--original", action="store_true", help="for jobspec: as submitted (it is never changed here)")
+    p.add_argument("id", type=jobid)
+    p.add_argument("key", help="jobspec, R or eventlog")
+    o = p.parse_args(words)
+    value = call(Client().rpc, "job.info", {"id": o.id, "key": o.key})["value"]
+    if o.key == "eventlog":
+        for entry in value:
+            print(_line(entry, "json"))
+    else:
+        print(json.dumps(value))
+    return 0
+
+
+def urgency(words):
+    p = Parser("job urgency", description="Set the urgency of a job that waits.")
+    p.add_argument("-v", "--verbose", action="store_true", help="print the urgency it had")
+    p.add_argument("id", type=jobid)
+    p.add_argument("urgency", help="0-31, HOLD, EXPEDITE, DEFAULT")
+    o = p.parse_args(words)
+    try:
+        value = buildspec.urgency(o.urgency)
+    except buildspec.SpecError as error:
+        raise CommandError(str(error)) from None
+    old = call(Client().rpc, "job-manager.urgency", {"id": o.id, "urgency": value})["old_urgency"]
+    if o.verbose:
+        print(f"flux-job: old job urgency: {old}", file=sys.stderr)
+    return 0
+
+
+def _ids_and_note(words):
+    """Ids, then a note in the remaining words."""
+    numbers = []
+    while words:
+        try:
+            numbers.append(ids.parse(words[0]))
+        except ValueError:
+            break
+        words = words[1:]
+    return numbers, " ".join(words[1:] if words[:1] == ["--"] else words)
+
+
+def raise_(words):
+    p = Parser("job raise", description="Raise an exception on jobs; severity 0 ends them.")
+    p.add_argument("-s", "--severity", metavar="N", type=int, default=0, help="0 to 7 (default 0)")
+    p.add_argument("-t", "--type", metavar="TYPE", default="cancel", help="type (default cancel)")
+    p.add_argument("-m", "--message", metavar="NOTE", help="note")
+    p.add_argument("words", nargs="...", metavar="id... [--] [message...]")
+    o = p.parse_args(words)
+    numbers, note = _ids_and_note(o.words)
+    if not numbers:
+        raise CommandError("raise: a job id is missing")
+    payload = {"type": o.type, "severity": o.severity, "note": o.message or note}
+    return _for_each(numbers, "raise", "job-manager.raise", payload)
+
+
+def _for_each(numbers, verb, topic, payload):
+    client = Client()
+    code = 0
+    for number in numbers:
+        try:
+            client.rpc(topic, dict(payload, id=number))
+        except RPCError as error:
+            print(f"flux-job: {verb} {ids.show(number)}: {error.text}", file=sys.stderr)
+            code = 1
+    return code
+
+
+def kill(words):
+    p = Parser("job kill", description="Send a signal to the processes of running jobs.")
+    p.add_argument("-s", "--signal", metavar="SIG", default="SIGTERM", help="signal (default SIGTERM)")
+    p.add_argument("id", type=jobid, nargs="+")
+    o = p.parse_args(words)
+    name = o.signal.upper()
+    if name.isdigit():
+        number = int(name)
+    else:
+        number = getattr(signal, name if name.startswith("SIG") else "SIG" + name, None)
+    if not isinstance(number, int):
+        raise CommandError(f"kill: invalid signal {o.signal}")
+    return _for_each(o.id, "kill", "job-manager.kill", {"signum": int(number)})
+
+
+def id_(words):
+    p = Parser("job id", description="Convert job ids to another form.")
+    p.add_argument("-t", "--to", choices=("dec", "hex", "f58", "f58plain", "dothex"), default="dec")
+    p.add_argument("id", type=jobid, nargs="+")
+    o = p.parse_args(words)
+    forms = {"dec": str, "hex": hex, "f58": ids.f58, "f58plain": lambda n: ids.f58(n, plain=True), "dothex": ids.dothex}
+    for number in o.id:
+        print(forms[o.to](number))
+    return 0
+
+
+def last(words):
+    p = Parser("job last", description="List the ids of the latest jobs.")
+    p.add_argument("n", type=int, nargs="?", default=1)
+    o = p.parse_args(words)
+    found = call(Client().rpc, "job.list", {"inactive": True, "count": 0})["jobs"]
+    if not found:
+        raise CommandError("job history is empty")
+    for number in sorted((job["id"] for job in found), reverse=True)[: max(o.n, 0)]:
+        print(ids.show(number))
+    return 0
+
+
+def list_(words):
+    p = Parser("job list", description="List jobs, a JSON object each.")
+    p.add_argument("-c", "--count", metavar="N", type=int, default=1000)
+    p.add_argument("-a", "--all-user", action="store_true", help="my jobs in all states")
+    p.add_argument("-A", "--all", action="store_true", help="all jobs in all states")
+    o = p.parse_args(words)
+    payload = {"count": max(o.count, 0), "inactive": o.all or o.all_user}
+    for job in call(Client().rpc, "job.list", payload)["jobs"]:
+        print(json.dumps(job))
+    return 0

@@ -1,0 +1,100 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""flux module: load, list, remove, reload the scheduler, show statistics."""
+
+import json
+import os
+
+from ..client import Client, RPCError
+from ..errors import CommandError
+from .common import Parser, call, subcommands
+
+HINT = """\
+   load            load a module: flux module load sched [NAME=VALUE...]
+   list            list loaded modules
+   remove          unload a module
+   reload          unload a module if it is loaded, and load it
+   stats           show statistics of a module"""
+
+
+def main(name, words):
+    table = {"load": load, "list": list_, "remove": remove, "reload": reload, "stats": stats}
+    return subcommands(name, words, table, HINT)
+
+
+def _arguments(words):
+    """File names are the caller's; the broker is elsewhere."""
+    out = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if key == "rdl-conf" and value:
+            word = f"{key}={os.path.abspath(value)}"
+        out.append(word)
+    return out
+
+
+def load(words):
+    p = Parser("module load", description="Load a module.")
+    p.add_argument("module")
+    p.add_argument("args", nargs="...", metavar="NAME=VALUE", help="arguments of the module, see doc/module.md")
+    options = p.parse_args(words)
+    try:
+        Client().rpc("module.load", {"name": options.module, "args": _arguments(options.args)})
+    except RPCError as error:
+        raise CommandError(f"load {options.module}: {error.text}") from None
+    return 0
+
+
+def remove(words):
+    p = Parser("module remove", description="Unload a module.")
+    p.add_argument("-f", "--force", action="store_true", help="ignore modules that are not loaded")
+    p.add_argument("module")
+    options = p.parse_args(words)
+    try:
+        Client().rpc("module.remove", {"name": options.module})
+    except RPCError as error:
+        if not (options.force and error.errno == 2):
+            raise CommandError(f"remove {options.module}: {error.text}") from None
+    return 0
+
+
+def reload(words):
+    p = Parser("module reload", description="Unload a module if it is loaded, and load it.")
+    p.add_argument("-f", "--force", action="store_true", help="ignore modules that are not loaded")
+    p.add_argument("module")
+    p.add_argument("args", nargs="...", metavar="NAME=VALUE")
+    options = p.parse_args(words)
+    try:
+        Client().rpc("module.reload", {"name": options.module, "args": _arguments(options.args)})
+    except RPCError as error:
+        raise CommandError(f"reload {options.module}: {error.text}") from None
+    return 0
+
+
+def list_(words):
+    p = Parser("module list", description="List loaded modules.")
+    p.add_argument("-l", "--long", action="store_true", help="also show the arguments they were loaded with")
+    options = p.parse_args(words)
+    modules = call(Client().rpc, "module.list")["modules"]
+    print("Module                    Idle  S Sendq Recvq Service")
+    for module in modules:
+        line = f"{module['name']:<24} {min(module['idle'], 99999):>5}  R     0     0 {','.join(module['services'])}"
+        if options.long and module["args"]:
+            line += "  " + " ".join(module["args"])
+        print(line)
+    return 0
+
+
+def stats(words):
+    p = Parser("module stats", description="Show statistics of a module, as JSON.")
+    p.add_argument("-p", "--parse", metavar="OBJNAME", help="only the value at this dotted name")
+    p.add_argument("module")
+    options = p.parse_args(words)
+    value = call(Client().rpc, "module.stats", {"name": options.module})
+    for part in (options.parse or "").split("."):
+        if part:
+            if not isinstance(value, dict) or part not in value:
+                raise CommandError(f"{options.parse}: no such value")
+            value = value[part]
+    print(json.dumps(value, indent=1))
+    return 0

@@ -1,0 +1,198 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""flux resource: list, status, drain, undrain; flux queue list, status."""
+
+import time
+
+from fluxsched.formats import hostlist, idset
+
+from ..client import Client, RPCError
+from ..errors import CommandError
+from ..layout import held
+from .common import Parser, call, subcommands
+
+HINT = """\
+   list            list resources and who has them
+   status          list which nodes are available, and which are drained
+   drain           keep jobs off nodes; without nodes, list those that are drained
+   undrain         let jobs on nodes again
+   R               print the resources as an R object"""
+
+
+def main(name, words):
+    if name == "queue":
+        return subcommands(name, words, {"list": queue_list, "status": queue_status}, QUEUE_HINT)
+    table = {"list": list_, "status": status, "drain": drain, "undrain": undrain, "R": print_R}
+    return subcommands(name, words, table, HINT)
+
+
+def _row(rows):
+    hosts = hostlist.encode([row[1] for row in rows])
+    return f"{len(rows):>6} {sum(len(row[2]) for row in rows):>6} {sum(len(row[3]) for row in rows):>5} {hosts}".rstrip()
+
+
+def _without(all_rows, taken):
+    """Rows with the cores and gpus that are left, of ranks that have any left or had none taken."""
+    used = {}
+    for rank, _, cores, gpus in taken:
+        have = used.setdefault(rank, (set(), set()))
+        have[0].update(cores)
+        have[1].update(gpus)
+    left = []
+    for rank, host, cores, gpus in all_rows:
+        c, g = used.get(rank, ((), ()))
+        rest = (rank, host, [i for i in cores if i not in c], [i for i in gpus if i not in g])
+        if rest[2] or (rest[3] and not rest[2]):
+            left.append(rest)
+    return left
+
+
+def list_(words):
+    p = Parser("resource list", description="List resources by state.")
+    p.add_argument("-s", "--states", metavar="STATE,...", default="free,allocated,down", help="only these states")
+    p.add_argument("-n", "--no-header", action="store_true", help="no header line")
+    p.add_argument("-i", "--include", metavar="TARGETS", help="only these hosts or ranks")
+    o = p.parse_args(words)
+    client = Client()
+    try:
+        found = client.rpc("sched.resource-status")
+        rows = {key: held(found[key]) if found[key]["execution"]["R_lite"] else [] for key in ("all", "allocated", "down")}
+    except RPCError:
+        # Without a scheduler, all is free but what jobs hold and what is drained.
+        found = call(client.rpc, "resource.status")
+        everything = held(found["R"])
+        drained = {entry["rank"] for entry in found["drain"]}
+        rows = {
+            "all": everything,
+            "allocated": [row for row in everything if row[0] in set(found["busy"])],
+            "down": [row for row in everything if row[0] in drained],
+        }
+    down = {row[0] for row in rows["down"]}
+    rows["free"] = [row for row in _without(rows["all"], rows["allocated"]) if row[0] not in down]
+    states = o.states.split(",")
+    bad = [state for state in states if state not in rows]
+    if bad:
+        raise CommandError(f"ERROR: Invalid resource state {bad[0]} specified")
+    if o.include:
+        keep = _included(o.include)
+        rows = {key: [row for row in value if keep(row)] for key, value in rows.items()}
+    if not o.no_header:
+        print("     STATE NNODES NCORES NGPUS NODELIST")
+    for state in states:
+        print(f"{state:>10} {_row(rows[state])}")
+    return 0
+
+
+def _included(text):
+    try:
+        if text[:1].isdigit() or text[:1] == "[":
+            ranks = set(idset.ids(text))
+            return lambda row: row[0] in ranks
+        hosts = set(hostlist.decode(text))
+        return lambda row: row[1] in hosts
+    except ValueError as error:
+        raise CommandError(f"ERROR: --include: {error}") from None
+
+
+def _drained(found):
+    """{rank: (host, busy, t, reason)} of drained ranks."""
+    hosts = {row[0]: row[1] for row in held(found["R"])}
+    busy = set(found["busy"])
+    return {e["rank"]: (hosts[e["rank"]], e["rank"] in busy, e["t"], e["reason"]) for e in found["drain"]}
+
+
+def status(words):
+    p = Parser("resource status", description="List which nodes are available, and which are drained.")
+    p.add_argument("-n", "--no-header", action="store_true", help="no header line")
+    o = p.parse_args(words)
+    found = call(Client().rpc, "resource.status")
+    rows = held(found["R"])
+    drained = _drained(found)
+    groups = {
+        "avail": [row[1] for row in rows if row[0] not in drained],
+        "draining": [host for host, busy, _, _ in drained.values() if busy],
+        "drained": [host for host, busy, _, _ in drained.values() if not busy],
+    }
+    if not o.no_header:
+        print("       STATE NNODES NODELIST")
+    for state, hosts in groups.items():
+        if hosts or state == "avail":
+            print(f"{state:>12} {len(hosts):>6} {hostlist.encode(hosts)}".rstrip())
+    return 0
+
+
+def drain(words):
+    p = Parser("resource drain", description="Keep jobs off nodes. Running jobs go on.")
+    p.add_argument("-f", "--force", action="store_true", help="overwrite the reason of nodes that are drained")
+    p.add_argument("-u", "--update", action="store_true", help="leave nodes that are drained as they are")
+    p.add_argument("-n", "--no-header", action="store_true", help="no header line")
+    p.add_argument("targets", nargs="?", help="ranks or hosts")
+    p.add_argument("reason", nargs="...", help="reason")
+    o = p.parse_args(words)
+    client = Client()
+    if o.targets is None:
+        return _list_drained(call(client.rpc, "resource.status"), o)
+    mode = "force" if o.force else "update" if o.update else ""
+    payload = {"targets": o.targets, "reason": " ".join(o.reason), "mode": mode}
+    try:
+        client.rpc("resource.drain", payload)
+    except RPCError as error:
+        hint = "\nflux-resource: INFO: Use --force to overwrite existing drain reason" if error.errno == 17 else ""
+        raise CommandError(f"ERROR: {error.text}{hint}") from None
+    return 0
+
+
+def _list_drained(found, o):
+    lines = {}
+    for host, busy, t, reason in _drained(found).values():
+        lines.setdefault((t, "draining" if busy else "drained", reason), []).append(host)
+    if not o.no_header:
+        print("TIME         STATE    REASON                         NODELIST")
+    for (t, state, reason), hosts in sorted(lines.items()):
+        print(f"{time.strftime('%b%d %H:%M', time.localtime(t)):<12} {state:<8} {reason:<30} {hostlist.encode(hosts)}")
+    return 0
+
+
+def undrain(words):
+    p = Parser("resource undrain", description="Let jobs on nodes again.")
+    p.add_argument("-u", "--update", action="store_true", help="ignore nodes that are not drained")
+    p.add_argument("-f", "--force", action="store_true", help="the same")
+    p.add_argument("targets", help="ranks or hosts")
+    p.add_argument("reason", nargs="...", help="reason")
+    o = p.parse_args(words)
+    payload = {"targets": o.targets, "mode": "update" if o.update or o.force else ""}
+    try:
+        Client().rpc("resource.undrain", payload)
+    except RPCError as error:
+        raise CommandError(f"ERROR: {error.text}") from None
+    return 0
+
+
+def print_R(words):
+    import json
+
+    Parser("resource R", description="Print the resources as an R object.").parse_args(words)
+    print(json.dumps(call(Client().rpc, "resource.status")["R"]))
+    return 0
+
+
+QUEUE_HINT = """\
+   list            list queues and their constraints
+   status          tell whether jobs are taken and scheduled"""
+
+
+def queue_list(words):
+    Parser("queue list", description="List the configured queues.").parse_args(words)
+    queues = call(Client().rpc, "queue.list")["queues"]
+    print("QUEUE        REQUIRES")
+    for name, requires in queues:
+        print(f"{name:<12} {','.join(requires)}".rstrip())
+    return 0
+
+
+def queue_status(words):
+    Parser("queue status", description="Tell whether jobs are taken and scheduled.").parse_args(words)
+    scheduling = call(Client().rpc, "queue.list")["scheduling"]
+    print("Job submission is enabled")
+    print("Scheduling is started" if scheduling else "Scheduling is stopped: no scheduler is loaded")
+    return 0

@@ -1,0 +1,174 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""flux submit, flux run, flux wreckrun."""
+
+import json
+import sys
+
+from fluxsched.formats import idset
+
+from .. import buildspec
+from .. import jobid as ids
+from ..client import ENODATA, Client
+from ..errors import CommandError
+from .common import Parser
+
+FLAGS = {"debug": 2, "waitable": 4, "novalidate": 8}
+
+
+def parser(name):
+    doing = "Enqueue a job." if name == "submit" else "Run a job: submit it, pass its output on, wait for it."
+    p = Parser(name, description=doing, usage=f"flux {name} [OPTIONS...] COMMAND [ARGS...]")
+    p.add_argument("-q", "--queue", metavar="NAME", help="submit to a queue")
+    p.add_argument(
+        "-t", "--time-limit", metavar="MIN|FSD", help="time limit in minutes when no units provided, else as 30s, 2d, 1.5h"
+    )
+    p.add_argument("--urgency", metavar="N", help="urgency (0-31), hold=0, default=16, expedite=31")
+    p.add_argument("--job-name", metavar="NAME", help="name of the job (default: that of the command)")
+    p.add_argument("-o", "--setopt", metavar="OPT", action="append", help="set a shell option, OPT[=VAL]")
+    p.add_argument(
+        "-S", "--setattr", metavar="ATTR", action="append", help="set a job attribute, ATTR[=VAL], ^ATTR=FILE reads JSON"
+    )
+    p.add_argument("--dependency", metavar="URI", help="refused: dependencies are not supported here")
+    p.add_argument("--requires", metavar="CONSTRAINT", help="constraint: PROPERTY, host:LIST, rank:IDSET, and, or, not")
+    p.add_argument("--env", metavar="RULE", action="append", help="VAR=VALUE, PATTERN, -PATTERN or ^FILE")
+    p.add_argument("--env-remove", metavar="PATTERN", dest="env", action="append", type=lambda text: "-" + text,
+                   help="take variables away")
+    p.add_argument("--env-file", metavar="FILE", dest="env", action="append", type=lambda text: "^" + text,
+                   help="read rules from FILE")
+    p.add_argument("--input", metavar="FILENAME", help="standard input from FILENAME")
+    p.add_argument("--output", metavar="FILENAME", help="standard output to FILENAME; {{id}}, {{taskid}}, ... are filled in")
+    p.add_argument("--error", metavar="FILENAME", help="standard error to FILENAME")
+    p.add_argument("-u", "--unbuffered", action="store_true", help="pass output on as it comes, not by lines")
+    p.add_argument("-l", "--label-io", action="store_true", help="label lines of output with the task's rank")
+    p.add_argument("--cwd", metavar="DIRECTORY", help="working directory of the job")
+    p.add_argument("--flags", metavar="FLAGS", help="comma separated: debug, waitable, novalidate")
+    p.add_argument("--dry-run", action="store_true", help="print the jobspec and do nothing")
+    p.add_argument("-v", "--verbose", action="count", default=0, help="say more on standard error")
+    g = p.add_argument_group("resources")
+    nodes = ["-N", "--nodes"] + (["--nnodes"] if name == "wreckrun" else [])
+    g.add_argument(*nodes, metavar="N", help="number of nodes")
+    g.add_argument("-x", "--exclusive", action="store_true", help="with --nodes: nodes are not shared")
+    g.add_argument("-n", "--ntasks", metavar="N", help="number of tasks")
+    g.add_argument("-c", "--cores-per-task", metavar="N", help="cores for each task")
+    g.add_argument("-g", "--gpus-per-task", metavar="N", help="gpus for each task")
+    g.add_argument("--cores", metavar="N", help="total number of cores")
+    g.add_argument("--tasks-per-node", metavar="N", help="number of tasks on each node")
+    g.add_argument("--tasks-per-core", metavar="N", help="number of tasks on each core")
+    g.add_argument("--gpus-per-node", metavar="N", help="gpus on each node, with --nodes")
+    if name == "submit":
+        p.add_argument("--quiet", action="store_true", help="do not print the job's id")
+        p.add_argument("--cc", metavar="IDSET", help="submit once for each id, with FLUX_JOB_CC=ID")
+        p.add_argument("--bcc", metavar="IDSET", help="the same without FLUX_JOB_CC")
+        p.add_argument("--wait", action="store_true", help="wait for the jobs to end")
+        p.add_argument("--watch", action="store_true", help="show the jobs' output (implies --wait)")
+    p.add_argument("command", nargs="...", metavar="COMMAND", help="command and its arguments")
+    return p
+
+
+def _flags(text):
+    flags = 0
+    for word in (text or "").split(","):
+        if word and word not in FLAGS:
+            raise buildspec.SpecError(f"--flags: Unknown flag {word}")
+        flags |= FLAGS.get(word, 0)
+    return flags
+
+
+def main(name, words):
+    o = parser(name).parse_args(words)
+    command = o.command[1:] if o.command[:1] == ["--"] else o.command
+    try:
+        flags = _flags(o.flags)
+        urgency = buildspec.urgency(o.urgency)
+        if name != "submit":
+            spec = buildspec.build(o, command, stdin="service")
+            if o.dry_run:
+                print(json.dumps(spec))
+                return 0
+            return _run(o, spec, urgency, flags)
+        copies = _copies(o)
+        spec = buildspec.build(o, command)
+    except buildspec.SpecError as error:
+        raise CommandError(f"ERROR: {error}") from None
+    if o.dry_run:
+        print(json.dumps(spec))
+        return 0
+    return _submit(o, spec, urgency, flags, copies)
+
+
+def _run(o, spec, urgency, flags):
+    from . import attach
+
+    label = o.label_io and not o.output
+    return attach.submit_and_attach(spec, urgency, flags, label=label, events=o.verbose > 1)
+
+
+def _copies(o):
+    """What FLUX_JOB_CC is in each copy; None: not set."""
+    if o.cc is not None and o.bcc is not None:
+        raise buildspec.SpecError("specify only one of --cc or --bcc")
+    text = o.cc if o.cc is not None else o.bcc
+    if text is None:
+        return [None]
+    try:
+        found = idset.ids(text)
+    except ValueError as error:
+        raise buildspec.SpecError(f"--cc: {error}") from None
+    if not found:
+        raise buildspec.SpecError("--cc: expected an idset, got nothing")
+    return found if o.cc is not None else [None] * len(found)
+
+
+def _submit(o, spec, urgency, flags, copies):
+    client = Client()
+    environment = spec["attributes"]["system"]["environment"]
+    asked = []
+    for copy in copies:
+        if copy is not None:
+            environment["FLUX_JOB_CC"] = str(copy)
+        asked.append(client.send("job.submit", {"jobspec": spec, "urgency": urgency, "flags": flags}))
+    answers = {}
+    while len(answers) < len(asked):
+        number, answer, error = client.receive()
+        answers[number] = (answer, error)
+    submitted = []
+    code = 0
+    for number in asked:
+        answer, error = answers[number]
+        if error is not None:
+            print(f"flux-submit: ERROR: {error.text}", file=sys.stderr)
+            code = 1
+            continue
+        submitted.append(answer["id"])
+        if not o.quiet:
+            print(ids.show(answer["id"]))
+    sys.stdout.flush()
+    if o.wait or o.watch:
+        code = max(code, _wait(client, o, submitted))
+    return code
+
+
+def _wait(client, o, jobids):
+    """Wait for jobs, with their output if asked for; the worst exit code."""
+    from .attach import Attach
+
+    following = {}
+    for jobid in jobids:
+        number = client.send("job.watch", {"id": jobid, "output": o.watch})
+        following[number] = Attach(client, jobid, label=o.label_io, quiet=not o.watch)
+    code = 0
+    while following:
+        number, payload, error = client.receive()
+        job = following.get(number)
+        if job is None:
+            continue
+        job.arrived(payload, error)
+        if job.done:
+            del following[number]
+            if error.errno != ENODATA:
+                raise CommandError(error.text)
+            code = max(code, job.code)
+            if job.code and o.verbose:
+                print(f"{ids.show(job.jobid)}: failed: status={job.code << 8}", file=sys.stderr)
+    return code
