@@ -156,7 +156,7 @@ def test_reload_keeps_marks():
     bench = Bench(R=make_r(3))
     bench.acquired({"down": "0", "property-add": {"big": "2"}})
     bench.acquired({"shrink": "1", "down": "1"})
-    bench.host.conf = {"sched": {"plugin": "backfill.plugin1"}}
+    bench.host.conf = {"sched": {"sched-once": True}}
     bench.service.reconfigure()
     bench.alloc(1, nodes=1, exclusive=True, constraints={"properties": ["big"]})
     bench.alloc(2, nodes=1)
@@ -761,7 +761,7 @@ def test_no_core_is_ever_held_twice(seed, plugin):
     bench.host.hold_commits = False
     bench.acquired({"up": "0-5"})
     for _ in range(2000):
-        bench.host.run()
+        bench.host.run(5.0)
         for _, payload in bench.host.answers[seen:]:
             if "type" in payload and payload["type"] != ANNOTATE:
                 waiting.remove(payload["id"])

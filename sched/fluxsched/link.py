@@ -145,28 +145,28 @@ def _nodes(hierarchy):
 
 def inventory(R, hierarchy, in_sim, path, log):
     """The inventory to schedule, from the instance's R and an RDL hierarchy
-    (None: only what was discovered), and a function that describes a node's
-    allocated part (see record.allocated_tree), or None.  RError, ValueError.
+    (None: only what was discovered), and whether it is the RDL's.  RError,
+    ValueError.
     """
     if hierarchy is None:
-        return Inventory.from_r(R), None
+        return Inventory.from_r(R), False
     found = _r.parse(R)
     nodes = _nodes(hierarchy)
     if in_sim:
-        return _forced(found, hierarchy, nodes, path, log)
+        return _forced(found, hierarchy, nodes, path, log), True
     linked, wrong = _linked(found, hierarchy, nodes)
     if wrong:
         more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
         log(LOG_ERR, f"RDL({path}) does not agree with the instance: {'; '.join(wrong[:NAMED])}{more}")
         log(LOG_INFO, "using the resources that the instance discovered")
-        return Inventory.from_r(R), None
+        return Inventory.from_r(R), False
     left = len(nodes) - len(linked)
     if left:
         taken = {node.at for node, *_ in linked}
         names = ", ".join([node.name for node in nodes if node.at not in taken][:NAMED])
         dots = ", ..." if left > NAMED else ""
         log(LOG_WARNING, f"RDL({path}): {left} nodes have no rank and are left out: {names}{dots}")
-    return _assemble(hierarchy, linked, found, log)
+    return _assemble(hierarchy, linked, log), True
 
 
 def _ids(hierarchy, vertices):
@@ -226,42 +226,18 @@ def _forced(found, hierarchy, nodes, path, log):
     if not linked:
         raise ValueError(f"RDL({path}): no resource of type node")
     log(LOG_INFO, f"RDL({path}): {len(linked)} of {len(nodes)} nodes forced on {len(found.ranks)} ranks")
-    return _assemble(hierarchy, linked, found, log)
+    return _assemble(hierarchy, linked, log)
 
 
-def _assemble(hierarchy, linked, found, log):
-    """Inventory and describing function of the linked nodes."""
+def _assemble(hierarchy, linked, log):
+    """The inventory of the linked nodes."""
     relinked, ordered = _prune(hierarchy, linked)
     ranks = [rank for _, rank, _, _ in ordered]
     if ranks != sorted(ranks):
         log(LOG_WARNING, "ranks run across the branches of the RDL tree: levels above the nodes are left out")
         relinked, ordered = _prune(hierarchy, linked, flat=True)
         ranks = [rank for _, rank, _, _ in ordered]
-    made = Inventory.from_rdl(relinked, ranks)
-    layouts = {}
-    for node, rank, core_ids, _ in ordered:
-        groups = {}
-        for at, number in zip(node.cores, core_ids):
-            groups.setdefault(hierarchy.parent[at], set()).add(number)
-        layouts[rank] = tuple(
-            (hierarchy.type[at], hierarchy.name[at], ids) for at, ids in groups.items() if at != node.at
-        )
-
-    def describe(rank, cores, gpus):
-        children = []
-        held = set(_idset.ids(cores))
-        for kind, name, ids in layouts.get(rank, ()):
-            part = held & ids
-            if part:
-                children.append({"type": kind, "name": name, "children": [{"type": "core", "ids": idset(part)}]})
-                held = held - ids
-        if held:
-            children.append({"type": "core", "ids": idset(held)})
-        if gpus:
-            children.append({"type": "gpu", "ids": gpus})
-        return children
-
-    return made, describe
+    return Inventory.from_rdl(relinked, ranks)
 
 
 def _prune(hierarchy, linked, flat=False):

@@ -177,16 +177,14 @@ class Record:
         self._stage(entry, "walltime", request.duration)
         self._stage(entry, "cmdline", cmdline(jobspec))
 
-    def allocated(self, jobid, when, units, hosts, ntasks=None, tree=None):
+    def allocated(self, jobid, when, units, ntasks, tree):
         """The job gets resources: `units` is a list of (rank, core ids, gpu
-        ids), `hosts` a list of names in the same order; `tree(rank, cores,
-        gpus)` describes a node's part of the tree, default: cores and gpus."""
+        ids), `tree` the allocated part of the tree (see flat and nested)."""
         entry = self._entries.get(jobid)
         if entry is None:
             return
         self._stage(entry, "nnodes", len(units))
-        if ntasks is not None:
-            self._stage(entry, "ntasks", ntasks)
+        self._stage(entry, "ntasks", ntasks)
         counts = [(rank, idset.count(idset.ranges(cores))) for rank, cores, _ in units]
         if len(counts) <= RANKS_MAX:
             for rank, count in counts:
@@ -200,7 +198,7 @@ class Record:
                 "rank.all",
                 [{"ranks": idset.encode(sorted(ranks)), "cores": count} for count, ranks in folded.items()],
             )
-        self._stage(entry, "rdl", allocated_tree(units, hosts, tree))
+        self._stage(entry, "rdl", tree)
         entry.allocated_at = when
         self._state(entry, "allocated")
 
@@ -294,29 +292,51 @@ class Record:
                 del self._entries[jobid]
 
 
-def allocated_tree(units, hosts, tree=None):
-    """The allocated part of the tree, for ``lwj.N.rdl``: a list with one entry
-    for all nodes of which the same part is allocated, ``{"type": "node",
-    "ranks": idset, "names": [...], "children": [...]}``."""
-    if tree is None:
-        tree = _flat
+def flat(units, host_of):
+    """What a job holds, for ``lwj.N.rdl``, where no RDL says how nodes are
+    made: one entry for all nodes with the same cores and gpus."""
     groups = {}
-    for (rank, cores, gpus), host in zip(units, hosts):
-        children = tree(rank, cores, gpus)
-        key = repr(children)
-        ranks, names, _ = groups.setdefault(key, ([], [], children))
-        ranks.append(rank)
-        names.append(host)
-    return [
-        {"type": "node", "ranks": idset.encode(sorted(ranks)), "names": names, "children": children}
-        for ranks, names, children in groups.values()
-    ]
+    for rank, cores, gpus in units:
+        groups.setdefault((cores, gpus), []).append(rank)
+    tree = []
+    for (cores, gpus), ranks in groups.items():
+        children = [{"type": kind, "ids": ids} for kind, ids in (("core", cores), ("gpu", gpus)) if ids]
+        names = [host_of[rank] for rank in ranks]
+        tree.append({"type": "node", "ranks": idset.encode(sorted(ranks)), "names": names, "children": children})
+    return tree
 
 
-def _flat(rank, cores, gpus):
-    children = []
-    if cores:
-        children.append({"type": "core", "ids": cores})
-    if gpus:
-        children.append({"type": "gpu", "ids": gpus})
-    return children
+def nested(rows):
+    """What a job holds of an RDL tree, for ``lwj.N.rdl``, from rows of (name,
+    type, amount, depth) in preorder.  Siblings like core0, core1 are one entry
+    with their ids."""
+    root = []
+    levels = [root]     # lists of children by depth
+    for name, kind, amount, depth in rows:
+        del levels[depth + 1:]
+        siblings = levels[depth]
+        number = name[len(kind):] if name.startswith(kind) else ""
+        if kind in ("core", "gpu") and number.isdigit():
+            last = siblings[-1] if siblings else None
+            if last is None or last["type"] != kind or "ids" not in last:
+                siblings.append({"type": kind, "ids": []})
+            siblings[-1]["ids"].append(int(number))
+            levels.append([])
+            continue
+        children = []
+        siblings.append({"type": kind, "name": name, "children": children})
+        if amount != 1:
+            siblings[-1]["size"] = amount
+        levels.append(children)
+    _close(root)
+    return root
+
+
+def _close(siblings):
+    for entry in siblings:
+        if "ids" in entry:
+            entry["ids"] = idset.encode(sorted(entry["ids"]))
+        elif entry["children"]:
+            _close(entry["children"])
+        else:
+            del entry["children"]

@@ -29,7 +29,7 @@ import time
 
 from fluxsched import args as _args
 from fluxsched import link as _link
-from fluxsched.core import Engine, Infeasible, Inventory, PluginError, load_plugin
+from fluxsched.core import Engine, Infeasible, PluginError, load_plugin
 from fluxsched.formats import jobspec as _jobspec
 from fluxsched.formats import rdl as _rdl
 from fluxsched.formats.constraint import ConstraintError
@@ -37,6 +37,7 @@ from fluxsched.host import LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_WARNING, Host
 from fluxsched.protocol import (
     ANNOTATE, CANCEL, COMMITTING, DENY, PENDING, RUNNING, STARTED, SUCCESS, Job, ProtocolError, field, where,
 )
+from fluxsched.record import RANKS_MAX, flat, nested
 from fluxsched.recorder import Recorder
 
 __all__ = ["Host", "Service", "ServiceError"]
@@ -45,6 +46,8 @@ __all__ = ["Host", "Service", "ServiceError"]
 BATCH = 32
 # A pass that takes long is followed by a pause as long as itself, up to this.
 PAUSE_MAX = 1.0
+# Settings whose change needs another engine.
+REBUILT = frozenset(("rdl_conf", "rdl_resource", "sched_once", "in_sim"))
 # Estimates are renewed when the earliest of them has passed, but not more often.
 REFRESH_MIN = 5.0
 
@@ -85,7 +88,7 @@ class Service:
         self._R = None                  # as acquired
         self._marks = _link.Marks()     # what happened to it since
         self._expiration = 0.0          # of the instance; 0: none
-        self._tree = None               # a node's allocated part, for the record
+        self._described = False         # the resources are RDL's
         self._host_of = {}              # rank -> host name
         self._ready = False
         self._stopped = False
@@ -123,8 +126,7 @@ class Service:
     def _load(self, settings):
         """Check the plugin and its options, and read the RDL."""
         try:
-            load_plugin(settings.plugin)
-            Engine(Inventory.from_counts(1, 1), settings.plugin, settings.plugin_opts)
+            load_plugin(settings.plugin, settings.plugin_opts)
         except PluginError as error:
             raise ServiceError(str(error)) from None
         if not settings.rdl_conf:
@@ -151,14 +153,15 @@ class Service:
             self.host.log(LOG_WARNING, "queue-depth: a new value counts from the next load on")
         old = self.settings, self._hierarchy
         self.settings, self._hierarchy = settings, hierarchy
-        unlike = [
-            name
-            for name in ("rdl_conf", "rdl_resource", "plugin", "plugin_opts", "sched_once", "in_sim")
-            if getattr(old[0], name) != getattr(settings, name)
-        ]
-        if unlike and self.engine is not None and not self._rebuild():
-            self.settings, self._hierarchy = old
-            raise ServiceError(f"{', '.join(unlike)}: the new values cannot be taken over; see the log")
+        unlike = [name for name in settings._fields if getattr(old[0], name) != getattr(settings, name)]
+        if self.engine is not None:
+            if not REBUILT.isdisjoint(unlike):
+                if not self._rebuild():
+                    self.settings, self._hierarchy = old
+                    raise ServiceError(f"{', '.join(unlike)}: the new values cannot be taken over; see the log")
+            elif "plugin" in unlike or "plugin_opts" in unlike:
+                self.engine.set_policy(settings.plugin, settings.plugin_opts)
+                self._kick()
         if settings.lwj_keep != old[0].lwj_keep:
             self.record.resize(settings.lwj_keep)
         self.host.log(LOG_INFO, f"configuration taken over: plugin={settings.plugin}")
@@ -166,7 +169,7 @@ class Service:
     def _rebuild(self):
         """Another plugin or other resources: a new engine that takes over all
         jobs.  If a job does not fit into it, the old one stays."""
-        old = self.engine, self._tree, self._host_of
+        old = self.engine, self._described, self._host_of
         try:
             engine = self._build()
             self._marks.replay(engine)
@@ -181,7 +184,7 @@ class Service:
                 except (Infeasible, ConstraintError) as error:
                     refused.append((job, str(error)))
         except Exception as error:
-            self.engine, self._tree, self._host_of = old
+            self.engine, self._described, self._host_of = old
             self._report("new configuration, the engine stays as it was", error)
             return False
         self.engine = engine
@@ -256,12 +259,11 @@ class Service:
     def _build(self):
         """An engine over the acquired resources, all down until said to be up."""
         settings = self.settings
-        inventory, self._tree = _link.inventory(
+        inventory, self._described = _link.inventory(
             self._R, self._hierarchy, settings.in_sim, settings.rdl_conf, self.host.log
         )
-        engine = Engine(inventory, settings.plugin, settings.plugin_opts, settings.sched_once)
-        engine.mark_down(_link.idset(inventory.ranks))
-        if self._tree is not None:
+        engine = Engine(inventory, settings.plugin, settings.plugin_opts, settings.sched_once, down=True)
+        if self._described:
             # The tree is RDL's; the instance's own properties hold beside its.
             for name, ranks in (self._R["execution"].get("properties") or {}).items():
                 engine.property_add(name, ranks)
@@ -585,7 +587,7 @@ class Service:
 
     def _reconcile(self, now):
         """After a pass that failed half way: what it had started is started."""
-        held = set(self.engine.running())
+        held = set(self.engine.running_jobs())
         self._launch_all([job for job in self.jobs.values() if job.stage == PENDING and job.id in held], now)
 
     def _waits(self, job, reason, estimate, now):
@@ -660,12 +662,15 @@ class Service:
     def _stage_allocation(self, job):
         """The allocation of a job, for the record."""
         units = self.engine.cores_by_rank(job.id)
-        hosts = [self._host_of[rank] for rank, _, _ in units]
         cores = sum(_link.count(ids) for _, ids, _ in units)
         request = job.request
         slots = request.nslots * (len(units) if request.nnodes else 1)
         ntasks = _jobspec.task_count(job.jobspec, slots, len(units), cores)
-        self.record.allocated(job.id, job.starttime, units, hosts, ntasks, self._tree)
+        if self._described and len(units) <= RANKS_MAX:
+            tree = nested(self.engine.tree_part(job.id))
+        else:
+            tree = flat(units, self._host_of)
+        self.record.allocated(job.id, job.starttime, units, ntasks, tree)
         job.jobspec = None
 
     def _committed(self, batch, error):
