@@ -1,0 +1,195 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""flux-sched simulate: a job trace under one or several policies."""
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+
+import click
+
+
+class Seconds(click.ParamType):
+    """Seconds, [D-]HH:MM:SS, or a number with s, m, h, d or w behind it."""
+
+    name = "time"
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, float):
+            return value
+        from ..formats.trace_csv import seconds
+
+        units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+        try:
+            if value[-1:] in units:
+                found = float(value[:-1]) * units[value[-1]]
+            else:
+                found = seconds(value)
+        except ValueError:
+            found = float("nan")
+        if not 0 <= found <= 9e12:
+            self.fail(f"{value!r}: seconds, [D-]HH:MM:SS, or a number with s, m, h, d or w expected", param, ctx)
+        return found
+
+
+@contextmanager
+def progress_bar(label):
+    """A function to call with (ended, arrived, all); it draws on a terminal, and nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[queue]}"),
+                  TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None, queue="")
+
+        def show(ended, arrived, total):
+            bar.update(task, completed=ended, total=total, queue=f"{arrived - ended:,} in the system")
+
+        yield show
+
+
+# What each rule of the readers and the simulator did, for people.
+NOTES = {
+    "no_request": "have no requested time: their run time is taken",
+    "zero_run": "have a run time of 0",
+    "over_request": "ran longer than they asked for: cut there",
+    "unsorted": "lines were not in order of submit time: sorted",
+    "duplicate": "lines repeat an earlier one: left out",
+    "partial": "lines are parts of a job that is there as a whole: left out",
+    "no_submit": "have no submit time: left out",
+    "no_run": "have no run time: left out",
+    "no_procs": "have no processors: left out",
+    "too_large": "are larger than the machine: left out",
+    "denied": "were denied by the scheduler",
+}
+
+
+def show(results):
+    """Print what was read and left out, and the table."""
+    from ..simulate.results import table
+
+    result = results[0]
+    trace = result.trace
+    per_node = f" x {result.cores} cores" if result.cores > 1 else ""
+    print(f"{trace.source}: {len(trace):,} jobs on {result.nodes:,} nodes{per_node}, {result.procs:,} processors")
+    for rule, count in {**trace.notes, **result.left_out}.items():
+        print(f"  {count:,} {NOTES[rule]}")
+    print()
+    rows = table(results)
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join([row[0].ljust(widths[0])] + [word.rjust(width) for word, width in zip(row[1:], widths[1:])]).rstrip())
+
+
+def fail(text, code=1):
+    """One line of error, and exit."""
+    click.echo(f"flux-sched: {text}", err=True)
+    sys.exit(code)
+
+
+@click.command("simulate", short_help="Replay a job trace under a policy.")
+@click.option("--trace", "trace_path", required=True, metavar="FILE",
+              help="Job trace: SWF (also .gz), CSV as of sacct, or flux jobs --json.")
+@click.option("--format", "trace_format", type=click.Choice(["swf", "csv", "flux"]),
+              help="The trace's format, where its name does not tell.")
+@click.option("--rdl", metavar="FILE", help="Machine: the nodes of an RDL file.")
+@click.option("--rdl-resource", "uri", default="default", metavar="URI", show_default=True,
+              help="Part of the RDL file to use.")
+@click.option("--nodes", type=click.IntRange(1, 10_000_000), metavar="N", help="Machine: N nodes ...")
+@click.option("--cores", type=click.IntRange(1, 4096), metavar="M", help="... of M cores each (default 1).")
+@click.option("--procs", type=click.IntRange(1, 10_000_000), metavar="P",
+              help="Machine: P processors, one a node.  Default: what the trace states.")
+@click.option("--exclusive", is_flag=True, help="Jobs take whole nodes.")
+@click.option("--plugin", metavar="NAME", help="Plugin, file of one (.py too), or fcfs, easy, conservative, first-fit, hybridK, "
+              "each also with +ORDER.  Default: sched.plugin1.")
+@click.option("--plugin-opts", default="", metavar="K=V,...", help="Options for the plugin.")
+@click.option("--compare", metavar="NAME,NAME...", help="Several policies: one table, one figure.")
+@click.option("--until", type=Seconds(), metavar="TIME", help="Stop at this time of the trace (seconds, or 30d, 12h ...).")
+@click.option("--out", metavar="DIR", help="Write jobs.csv and summary.json here.")
+@click.option("--plot", is_flag=True, help="Draw pictures too (PNG and SVG, into --out).")
+def simulate(trace_path, trace_format, rdl, uri, nodes, cores, procs, exclusive, plugin, plugin_opts, compare, until, out,
+             plot):
+    """Replay a job trace in virtual time: the engine and plugins of production decide.
+
+    Prints a table of measures; --out writes one row a job, and a summary.  Ctrl-C ends the run and writes what
+    there is.
+    """
+    if compare and plugin:
+        raise click.UsageError("--compare names the policies: no --plugin with it")
+    if plot and not out:
+        raise click.UsageError("--plot needs --out DIR to write into")
+    if cores is not None and nodes is None:
+        raise click.UsageError("--cores are those of a node: --nodes N expected with it")
+    if sum(value is not None for value in (rdl, nodes, procs)) > 1:
+        raise click.UsageError("one machine expected: --rdl, or --nodes and --cores, or --procs")
+
+    from ..core import PluginError
+    from ..formats import trace as traces
+    from ..formats.rdl import RDLError
+    from ..simulate import api, results
+    from ..simulate.policy import choose
+
+    names = [name.strip() for name in compare.split(",")] if compare else [plugin or "sched.plugin1"]
+    if len(set(names)) < len(names):
+        raise click.UsageError("--compare names a policy twice")
+    try:
+        if out:
+            results.check(out)
+        for name in names:
+            choose(name, plugin_opts)
+        trace = traces.load(trace_path, trace_format)
+        on = api.machine(procs=procs, nodes=nodes, cores=cores, rdl=rdl, uri=uri, trace=trace)
+        ran = []
+        for name in names:
+            with progress_bar(name) as progress:
+                ran.append(api.run(trace, on=on, plugin=name, options=plugin_opts, until=until, exclusive=exclusive,
+                                   record=out is not None, progress=progress))
+            if ran[-1].stopped == "interrupted":
+                break
+        show(ran)
+        if out:
+            write(ran, out, plot, bool(compare))
+    except (traces.TraceError, RDLError, PluginError, ValueError) as err:
+        fail(err)
+    except OSError as err:
+        fail(f"results cannot be written: {err}")
+    except MemoryError as err:
+        fail(err if str(err) else "out of memory")
+    if ran[-1].stopped == "interrupted":
+        fail(f"interrupted at {results.duration(ran[-1].ended)} of the trace" + (": what there is was written" if out else ""), 130)
+    for result in ran:
+        if result.stopped == "stalled":
+            fail(f"{result.policy}: the plugin starts no more jobs, though all is free: some never ran", 1)
+
+
+def folder_name(policy):
+    """A policy's name as a folder's."""
+    return "".join(c if c.isalnum() or c in "+-._=" else "_" for c in policy.rsplit("/", 1)[-1])
+
+
+def write(ran, out, plot, compare):
+    """Write results, whole or not at all: a folder for each of several policies."""
+    import json
+    import os
+
+    from ..simulate import plots, results
+
+    with results.folder_of_results(out) as folder:
+        if not compare:
+            results.write(ran[0], folder)
+            if plot:
+                plots.plot(ran[0], folder)
+            return
+        for result in ran:
+            inner = os.path.join(folder, folder_name(result.policy))
+            os.mkdir(inner)
+            results.write(result, inner)
+            if plot:
+                plots.plot(result, inner)
+        with open(os.path.join(folder, results.COMPARISON), "w", encoding="utf-8") as f:
+            json.dump([results.summary(result) for result in ran], f, indent=2)
+            f.write("\n")
+        plots.compare(ran, folder)

@@ -1,0 +1,238 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Running a trace through the engine."""
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import contextmanager
+from typing import Callable, Dict, List, NamedTuple, Optional, Union
+
+import numpy as np
+
+from ..core import Engine, Inventory
+from ..formats import trace as traces
+from ..formats.jobspec import Request
+from ..formats.trace import Trace
+from .loop import Loop, node_cores
+from .metrics import Result
+from .policy import choose, options_text
+
+SLICE = 0.05                   # s of real time in the loop between looks at signals
+LAST = 9e12                    # s: later times would not fit the engine's microseconds
+
+
+class SimulateError(ValueError):
+    """A simulation that cannot be set up; the text says what was expected."""
+
+
+class Machine(NamedTuple):
+    """What jobs run on.  cores: int64 (nodes,), cores of each node."""
+
+    inventory: Inventory
+    cores: np.ndarray
+    by_node: bool           # jobs that state nodes ask for nodes, not for processors alone
+
+    @property
+    def nodes(self) -> int:
+        return len(self.cores)
+
+    @property
+    def procs(self) -> int:
+        return int(self.cores.sum())
+
+
+def machine(*, procs: Optional[int] = None, nodes: Optional[int] = None, cores: Optional[int] = None,
+            rdl: Optional[str] = None, uri: str = "default", trace: Optional[Trace] = None) -> Machine:
+    """The machine to simulate: `procs` processors, one a node; or `nodes` of `cores` (default 1); or the nodes of an
+    RDL file (or an RDL hierarchy); or, without any of these, as many processors as the trace's header states.
+
+    Raises SimulateError, and RDLError for the file.
+    """
+    given = [name for name, value in (("procs", procs), ("nodes", nodes), ("rdl", rdl)) if value is not None]
+    if len(given) > 1:
+        raise SimulateError(f"the machine is given twice: {' and '.join(given)}")
+    if cores is not None and nodes is None:
+        raise SimulateError("cores are cores of a node: nodes expected with them")
+    for name, value in (("procs", procs), ("nodes", nodes), ("cores", cores)):
+        if value is not None and not 1 <= value <= 10_000_000:
+            raise SimulateError(f"{name}: a number from 1 to 10000000 expected, {value} found")
+    if rdl is not None:
+        from ..formats import rdl as rdl_format
+
+        hierarchy = rdl_format.load(os.fspath(rdl), uri) if isinstance(rdl, (str, os.PathLike)) else rdl
+        inventory = Inventory.from_rdl(hierarchy)
+    elif nodes is not None:
+        inventory = Inventory.from_counts(int(nodes), int(cores or 1))
+    else:
+        if procs is None:
+            procs = (trace.max_procs or trace.max_nodes) if trace is not None else None
+        if procs is None:
+            raise SimulateError("no machine: procs, nodes or rdl expected, as the trace states no MaxProcs")
+        if procs > 10_000_000:
+            raise SimulateError(f"the trace's MaxProcs: at most 10000000 expected, {procs} found")
+        inventory = Inventory.from_counts(int(procs), 1)
+    return Machine(inventory, node_cores(inventory), rdl is not None or nodes is not None)
+
+
+def trace_of(submit, run, procs, request=None, user=None, nodes=None, io_rate=None, job_id=None) -> Trace:
+    """A trace from arrays of shape (n,): submit, run, request in s; procs; user numbers; nodes; io_rate in MB/s.
+
+    They are put in queue order and cleaned by the rules of fluxsched.formats.trace.  Raises TraceError, and
+    SimulateError where the lengths differ.
+    """
+    columns = {"submit": submit, "run": run, "procs": procs, "request": request, "user": user, "nodes": nodes,
+               "io_rate": io_rate, "job_id": job_id}
+    columns = {name: np.asarray(value) for name, value in columns.items() if value is not None}
+    n = len(columns["submit"])
+    for name, value in columns.items():
+        if value.shape != (n,):
+            raise SimulateError(f"{name}: an array of shape ({n},) expected, {value.shape} found")
+    columns.setdefault("job_id", np.arange(1, n + 1))
+    columns.setdefault("request", np.zeros(n))
+    return traces.build(columns, source="arrays")
+
+
+def run(trace: Union[Trace, str, os.PathLike], *, procs: Optional[int] = None, nodes: Optional[int] = None,
+        cores: Optional[int] = None, rdl: Optional[str] = None, plugin: str = "sched.plugin1",
+        options: Union[str, Dict[str, str]] = "", name: Optional[str] = None, until: Optional[float] = None,
+        exclusive: bool = False, record: bool = True, on: Optional[Machine] = None,
+        progress: Optional[Callable[[int, int, int], None]] = None) -> Result:
+    """Replay a trace on a machine under a plugin; gives start and finish of each job, and measures of the run.
+
+    trace: a Trace, or the path of one.
+    procs, nodes, cores, rdl: the machine, see `machine`; or one that is made already, as `on`.
+    plugin, options: a plugin as in production, also the path of a plain-Python one, or a short name such as "easy"
+        (see fluxsched.simulate.policy); name: what to call it in results.
+    until: s in the trace's time; events after it do not happen.
+    exclusive: jobs take whole nodes.
+    record: keep which processors each job had (8 bytes a range).
+    progress: called now and then with (ended, arrived, all) jobs.
+
+    Ctrl-C ends the run: the result says stopped="interrupted", and holds what was reached (a second one, in
+    a plugin that hangs, is raised).
+
+    Raises TraceError, SimulateError, RDLError, PluginError.
+    """
+    if not isinstance(trace, Trace):
+        trace = traces.load(trace)
+    if on is None:
+        on = machine(procs=procs, nodes=nodes, cores=cores, rdl=rdl, trace=trace)
+    if until is not None and not 0 <= until <= LAST:
+        raise SimulateError(f"until: seconds from 0 to {LAST:g} expected, {until} found")
+    try:
+        choice = choose(plugin, options)
+    except ValueError as err:
+        raise SimulateError(str(err)) from None
+    jobs, left_out, request = _requests(trace, on, exclusive)
+    engine = Engine(on.inventory, plugin=choice.plugin, options=choice.options)
+    # The engine makes a queue when a job first names it; the loop's jobs are all of the default one.
+    engine.add(0, Request(0, 1, 1, 0, False, 0.0, "", None, None))
+    engine.cancel(0)
+    length = np.minimum(jobs.run, jobs.request)
+    if jobs.submit[-1] + float(length.sum()) > LAST:
+        raise SimulateError("the trace is too long: times beyond 285,000 years")
+    loop = Loop(engine, _micro(jobs.submit), _micro(length), _micro(jobs.request), *request, exclusive=exclusive, record=record)
+    limit = int(until * 1e6) if until is not None else 2**62
+    with _interrupts() as interrupted:
+        more = True
+        while more and not interrupted:
+            more = loop.advance(limit, SLICE)
+            if progress is not None:
+                progress(loop.ended, loop.arrived, len(jobs))
+    return _result(loop, jobs, on, choice, name, left_out, until, more)
+
+
+def _micro(seconds: np.ndarray) -> np.ndarray:
+    return np.rint(seconds * 1e6).astype(np.int64)
+
+
+def _requests(trace: Trace, on: Machine, exclusive: bool):
+    """Jobs that the machine can run, how many it cannot, and their nnodes, nslots and cores for the engine."""
+    nodes = trace.nodes if on.by_node else np.zeros(len(trace), dtype=np.int64)
+    most = int(on.cores.max())
+    if exclusive:
+        nodes = np.where(nodes > 0, nodes, -(-trace.procs // most))
+    per_node = -(-trace.procs // np.maximum(nodes, 1))
+    wide = np.sort(on.cores)[::-1]
+    # Nodes that have so many cores, for each number of cores a job wants of each of its nodes.
+    fitting = np.searchsorted(-wide, -np.minimum(per_node, most + 1), side="right")
+    too_large = np.where(nodes > 0, nodes > fitting, trace.procs > on.procs)
+    if too_large.all():
+        raise SimulateError(f"{trace.source}: every job is larger than the machine of {on.procs} processors")
+    jobs = trace.select(~too_large) if too_large.any() else trace
+    keep = ~too_large
+    nodes, per_node = nodes[keep], per_node[keep]
+    left_out = {"too_large": int(too_large.sum())} if too_large.any() else {}
+    placed = nodes > 0
+    # With nodes: one slot of all its cores on each; else single cores anywhere.
+    return jobs, left_out, (nodes, np.where(placed, 1, jobs.procs), np.where(placed, per_node, 1))
+
+
+@contextmanager
+def _interrupts():
+    """A list that is no longer empty once SIGINT came; only the main thread can look."""
+    came: List[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+
+    def note(number, frame):
+        if came:
+            raise KeyboardInterrupt
+        came.append(number)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _processors(loop: Loop):
+    """offset, first and last as in Result, from the loop's ranges: those lie in order of start, and a job's in the
+    order in which its nodes were chosen."""
+    table = loop.ranges()
+    ran = np.flatnonzero(loop.range_count)
+    ran = ran[np.argsort(loop.range_begin[ran])]
+    job = np.repeat(ran, loop.range_count[ran])
+    order = np.lexsort((table[:, 0], job))
+    job, first, last = job[order], table[order, 0], table[order, 1]
+    begins = np.ones(len(job), dtype=bool)                        # a range that touches the one before joins it
+    begins[1:] = (job[1:] != job[:-1]) | (first[1:] != last[:-1] + 1)
+    ends = np.append(begins[1:], True)[:len(job)]
+    offset = np.zeros(len(loop.range_count) + 1, dtype=np.int64)
+    np.cumsum(np.bincount(job[begins], minlength=len(loop.range_count)), out=offset[1:])
+    return offset, first[begins], last[ends]
+
+
+def _result(loop: Loop, jobs: Trace, on: Machine, choice, name, left_out, until, more) -> Result:
+    denied = loop.denied.astype(bool)
+    if denied.any():
+        left_out = {**left_out, "denied": int(denied.sum())}
+    start = np.where(loop.start < 0, np.nan, loop.start / 1e6)
+    finish = start + np.minimum(jobs.run, jobs.request)
+    ended = loop.clock / 1e6
+    stopped = "interrupted" if more else ""
+    if not more and loop.ended < len(jobs) - int(denied.sum()):
+        stopped = "until"
+        if until is None or (loop.ended == loop.arrived - loop.waiting and loop.arrived == len(jobs)):
+            stopped = "stalled"            # the plugin starts nothing, and nothing more will happen
+        else:
+            ended = until
+    finish[~(finish <= ended + 1e-9)] = np.nan
+    offset = first = last = None
+    if loop.record:
+        offset, first, last = _processors(loop)
+    if denied.any():
+        jobs, start, finish = jobs.select(~denied), start[~denied], finish[~denied]
+        if offset is not None:
+            offset = np.append(0, np.cumsum(np.diff(offset)[~denied]))
+    uniform = bool((on.cores == on.cores[0]).all())
+    return Result(
+        trace=jobs, start=start, finish=finish, backfilled=loop.backfilled.astype(bool)[~denied], procs=on.procs,
+        nodes=on.nodes, cores=int(on.cores[0]) if uniform else 0, policy=name or choice.name, plugin=choice.plugin,
+        options=options_text(choice.options), ended=ended, stopped=stopped, offset=offset, first=first, last=last,
+        passes=loop.passes, passes_time=float(loop.pass_ns.sum()) / 1e9, loop_time=loop.loop_ns / 1e9,
+        pass_count=loop.pass_count, pass_time=loop.pass_ns / 1e9, left_out=left_out)

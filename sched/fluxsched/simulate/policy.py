@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Short names for policies: a plugin and its options."""
+from __future__ import annotations
+
+import re
+from typing import Dict, NamedTuple, Union
+
+ORDERS = ("fcfs", "sjf", "ljf", "saf", "laf", "wfp3", "unicef", "f1", "multifactor")
+
+_NAMES = {
+    "fcfs": ("sched.plugin1", {}),
+    "easy": ("backfill.plugin1", {"reserve-depth": "1"}),
+    "conservative": ("backfill.plugin1", {"reserve-depth": "-1"}),
+    "first-fit": ("backfill.plugin1", {"reserve-depth": "0"}),
+}
+
+
+class Choice(NamedTuple):
+    """What to run: the name to print, the plugin's name or path, and its options."""
+
+    name: str
+    plugin: str
+    options: Dict[str, str]
+
+
+def options_text(options: Dict[str, str]) -> str:
+    """Options as they are written on a command line."""
+    return ",".join(f"{key}={value}" for key, value in options.items())
+
+
+def choose(text: str, options: Union[str, Dict[str, str]] = "") -> Choice:
+    """Read a policy's name, and add `options` ("key=value,…" or a dict) to those it stands for.
+
+    fcfs, easy, conservative, first-fit (backfill without reservations) and hybridK (K reservations), each
+    with +ORDER behind it for another queue order: easy+sjf.  Anything else is the name or path of a plugin,
+    which may carry options: backfill.plugin1:reserve-depth=2:order=f1.
+
+    Raises ValueError for an unknown order or an option without a value; that the plugin exists, and takes its
+    options, is found out when it is loaded.
+    """
+    if isinstance(options, dict):
+        more = {str(key): str(value) for key, value in options.items()}
+    else:
+        more = _options(options.split(",")) if options else {}
+    head, plus, order = text.partition("+")
+    hybrid = re.fullmatch(r"hybrid:?([1-9][0-9]{0,8})", head)
+    if head in _NAMES or hybrid:
+        plugin, own = ("backfill.plugin1", {"reserve-depth": hybrid.group(1)}) if hybrid else _NAMES[head]
+        own = dict(own)
+        if plus:
+            if order not in ORDERS:
+                raise ValueError(f"policy {text!r}: unknown order {order!r}; one of {', '.join(ORDERS)} expected")
+            own["order"] = order
+        name = text.replace(":", "")
+    else:
+        plugin, _, rest = text.partition(":")
+        if not plugin:
+            raise ValueError(f"policy {text!r}: a name expected")
+        own = _options(rest.split(":")) if rest else {}
+        name = text
+    own.update(more)
+    return Choice(name, plugin, own)
+
+
+def _options(items) -> Dict[str, str]:
+    found: Dict[str, str] = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip():
+            raise ValueError(f"plugin option {item!r}: key=value expected")
+        found[key.strip()] = value.strip()
+    return found
