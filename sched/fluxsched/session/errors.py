@@ -15,11 +15,12 @@ class RequestError(Exception):
 
 
 class CommandError(Exception):
-    """A command that fails with this text and exit code."""
+    """A command that fails with this text and exit code; `logged` if the broker has it in its log."""
 
-    def __init__(self, text, code=1):
+    def __init__(self, text, code=1, logged=False):
         super().__init__(text)
         self.code = code
+        self.logged = logged
 
 
 class SessionError(Exception):

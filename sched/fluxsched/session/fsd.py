@@ -15,11 +15,11 @@ def parse(text, unit=1.0):
 
 def show(seconds):
     """Duration in its largest fitting unit, with at most four digits."""
-    if seconds is None or math.isinf(seconds):
+    if math.isinf(seconds):
         return "inf"
-    if 0 < seconds < 1e-3:
-        return "%.4gus" % (seconds * 1e6)
+    if seconds < 1e-3:
+        return "0s"
     for suffix, scale in (("d", 86400.0), ("h", 3600.0), ("m", 60.0)):
         if seconds >= scale:
-            return "%.4g%s" % (seconds / scale, suffix)
-    return "%.4gs" % seconds
+            return f"{seconds / scale:.4g}{suffix}"
+    return f"{seconds:.3f}s" if seconds < 10 else f"{seconds:.4g}s"

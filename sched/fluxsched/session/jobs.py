@@ -33,7 +33,7 @@ def username(uid):
 
 
 class Job:
-    __slots__ = ("id", "state", "jobspec", "R", "info", "events", "alloc", "launched", "executing", "watchers", "pending_R")
+    __slots__ = ("id", "state", "jobspec", "R", "info", "events", "alloc", "launched", "executing", "watchers")
 
     def __init__(self, jobid, state, jobspec, info, R=None):
         self.id = jobid
@@ -46,7 +46,6 @@ class Job:
         self.launched = False  # a launch is committed or on the way there
         self.executing = False  # with the executor
         self.watchers = []
-        self.pending_R = None
 
     @property
     def name(self):
@@ -86,7 +85,7 @@ def check(jobspec):
     if not isinstance(system, dict):
         _refuse("attributes.system: expected an object")
     environment = system.get("environment", {})
-    if not (isinstance(environment, dict) and all(_plain(k) and "=" not in k and _plain(v) for k, v in environment.items())):
+    if not isinstance(environment, dict) or not all(_variable(*item) for item in environment.items()):
         _refuse("attributes.system.environment: expected an object of strings")
     if not _plain(system.get("cwd", "/")):
         _refuse("attributes.system.cwd: expected a string")
@@ -99,6 +98,10 @@ def check(jobspec):
 
 def _plain(value):
     return isinstance(value, str) and "\0" not in value
+
+
+def _variable(name, value):
+    return _plain(name) and _plain(value) and name and "=" not in name
 
 
 def _check_shell(shell):

@@ -6,6 +6,7 @@
 """
 
 import importlib
+import os
 import sys
 
 from .errors import CommandError
@@ -82,7 +83,9 @@ def main(words=None):
         return 1
     module = COMMANDS.get(name)
     if module is None:
-        print(f"flux: `{name}' is not a flux command.  See 'flux --help'", file=sys.stderr)
+        text = f"`{name}' is not a flux command.  See 'flux --help'"
+        print(f"flux: {text}", file=sys.stderr)
+        _log("flux", text)
         return 1
     try:
         command = importlib.import_module(f"fluxsched.session.commands.{module}")
@@ -92,12 +95,26 @@ def main(words=None):
     except CommandError as error:
         _flush()
         print(f"flux-{name}: {error}", file=sys.stderr)
+        if not error.logged and name != "start":
+            _log(f"flux-{name}", str(error))
         return error.code
     except BrokenPipeError:
         sys.stdout = None  # whoever read the output has gone; there is nobody to tell
         return 141
     except KeyboardInterrupt:
         return 130
+
+
+def _log(name, text):
+    """A failure also goes to the session's log, if there is a session."""
+    if not os.environ.get("FLUX_URI"):
+        return
+    from .client import Client, RPCError
+
+    try:
+        Client().rpc("log.append", {"name": name, "level": 3, "text": text.partition("\n")[0]})
+    except (CommandError, RPCError):
+        return  # the command has said what was wrong; that the session is gone is part of it
 
 
 def _flush():

@@ -47,6 +47,16 @@ class Manager:
 
     def submit(self, request):
         """job.submit {"jobspec", "urgency", "flags"} -> {"id"}"""
+        try:
+            self._submit(request)
+        except RequestError as error:
+            self._refuse(request, error)
+
+    def _refuse(self, request, error):
+        self.log("job-manager", 3, f"job refused: {error.text}")
+        request.error(error.errno, error.text)
+
+    def _submit(self, request):
         if not self.accepting:
             raise RequestError(errno.EINVAL, "the session is ending and takes no more jobs")
         spec = request.get("jobspec", dict)
@@ -60,8 +70,7 @@ class Manager:
 
         def feasible(problem):
             if problem is not None:
-                self.log("job-manager", 3, f"job refused: {problem.text}")
-                request.error(problem.errno, problem.text)
+                self._refuse(request, problem)
             else:
                 self._accept(request, spec, public, parsed, urgency, flags)
 
@@ -86,7 +95,7 @@ class Manager:
         if not isinstance(name, str) or name not in queues:
             raise RequestError(errno.EINVAL, f"{name!r} is not a valid queue")
         system["queue"] = name
-        requires = queues[name].get("requires", []) if isinstance(queues[name], dict) else []
+        requires = queues[name].get("requires", [])
         if requires:
             constraint = {"properties": list(requires)}
             if system.get("constraints"):
@@ -111,8 +120,7 @@ class Manager:
 
         def written(error):
             if error is not None:
-                self.log("job-manager", 3, f"job refused: {error.strerror}")
-                request.error(error.errno, error.strerror)
+                self._refuse(request, RequestError(error.errno, error.strerror))
                 return
             self.max_id = max(self.max_id, jobid)
             self.active[jobid] = job
@@ -487,7 +495,8 @@ class Manager:
         count = request.get("count", int, 1000)
         since = request.get("since", (int, float), 0.0)
         pending = sorted((job for job in self.active.values() if job.state == SCHED), key=Job.order)
-        others = sorted((job for job in self.active.values() if job.state != SCHED), key=lambda job: -job.info.get("t_run", 0))
+        others = [job for job in self.active.values() if job.state != SCHED]
+        others.sort(key=lambda job: -job.info.get("t_run", 0))
         found = [jobs.describe(job.id, job.state, job.info, now) for job in pending + others]
         if request.get("inactive", bool, False):
             rows = self.store.inactive_info(INACTIVE, count or -1, since)

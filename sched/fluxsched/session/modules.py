@@ -3,6 +3,7 @@
 """Modules, log, attributes and uptime, as commands see them."""
 
 import errno
+import os
 import time
 
 from .errors import RequestError
@@ -31,6 +32,7 @@ class Modules:
                 "module.stats": self.stats,
                 "log.read": self.log_read,
                 "log.clear": self.log_clear,
+                "log.append": self.log_append,
                 "attr.get": self.attr_get,
                 "session.uptime": self.uptime,
                 "queue.list": self.queues,
@@ -38,7 +40,7 @@ class Modules:
         )
 
     def _target(self, request):
-        """The module's name and arguments, which must be of one that can be loaded here."""
+        """The module's arguments; RequestError if it is none that can be loaded here."""
         name = request.get("name", str)
         arguments = request.get("args", list, [])
         verb = request.topic.partition(".")[2]
@@ -46,31 +48,30 @@ class Modules:
             raise RequestError(errno.EPROTO, f"{request.topic}: args: expected a list of strings")
         if name.rpartition("/")[2] in ("sched", "sched.so"):
             if request.rank != 0:
-                text = f"module sched is for rank 0, not for rank {request.rank}"
-                self.broker.log("sched", 3, text, rank=request.rank)
-                raise RequestError(errno.EINVAL, text)
-            return "sched", arguments
+                raise RequestError(errno.EINVAL, f"module sched is for rank 0, not for rank {request.rank}")
+            return arguments
         if name in BUILTIN:
             raise RequestError(errno.EPERM, f"module {name} is part of the session")
-        if verb == "load":
-            self.broker.log("broker", 3, f"{verb} {name}: module not found in search path", rank=request.rank)
-            raise RequestError(errno.ENOENT, "module not found in search path")
-        raise RequestError(errno.ENOENT, "No such file or directory")
+        raise RequestError(errno.ENOENT, "module not found in search path" if verb == "load" else os.strerror(2))
+
+    def _change(self, request, action):
+        """Do something to a module; a refusal is also logged."""
+        try:
+            action(self._target(request))
+        except RequestError as error:
+            verb = request.topic.partition(".")[2]
+            self.broker.log("broker", 3, f"module {verb} {request.get('name', str)}: {error.text}", rank=request.rank)
+            raise
+        request.respond()
 
     def load(self, request):
-        _, arguments = self._target(request)
-        self.scheduler.load(arguments)
-        request.respond()
+        self._change(request, self.scheduler.load)
 
     def remove(self, request):
-        self._target(request)
-        self.scheduler.unload()
-        request.respond()
+        self._change(request, lambda arguments: self.scheduler.unload())
 
     def reload(self, request):
-        _, arguments = self._target(request)
-        self.scheduler.reload(arguments)
-        request.respond()
+        self._change(request, self.scheduler.reload)
 
     def list(self, request):
         """-> {"modules": [{"name", "idle", "services", "args", "automatic"}]}"""
@@ -127,6 +128,12 @@ class Modules:
         self.broker.log.clear()
         request.respond()
 
+    def log_append(self, request):
+        """log.append {"name", "level", "text"}"""
+        name, level, text = request.get("name", str), request.get("level", int), request.get("text", str)
+        self.broker.log(name[:64], level, text[:4096], rank=request.rank)
+        request.respond()
+
     # attributes
 
     def attr_get(self, request):
@@ -154,5 +161,5 @@ class Modules:
     def queues(self, request):
         """-> {"queues": [[name, properties required]], "scheduling": bool}"""
         queues = self.broker.config.get("queues", {})
-        rows = [[name, list(table.get("requires", [])) if isinstance(table, dict) else []] for name, table in queues.items()]
+        rows = [[name, list(table.get("requires", []))] for name, table in queues.items()]
         request.respond({"queues": rows, "scheduling": self.scheduler.ready})

@@ -67,7 +67,8 @@ def configured(table):
                 for key in entry.get("properties", []):
                     properties.setdefault(key, set()).add(rank)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise SessionError(f"configuration: resource.config: expected hosts, cores, gpus, properties: {error}") from None
+        text = "configuration: resource.config: expected a list of tables with hosts, cores, gpus, properties"
+        raise SessionError(f"{text}: {type(error).__name__}: {error}") from None
     lite = []
     for rank, (cores, gpus) in enumerate(rows):
         children = {"core": idset.encode(sorted(cores))}

@@ -133,21 +133,22 @@ class Scheduler:
 
     # loading
 
-    def load(self, arguments, automatic=False):
-        """Load the module; a scheduler that the session loaded by itself makes way.  Raises RequestError."""
+    def load(self, arguments, automatic=False, replace=False):
+        """Load the module; one that the session loaded by itself makes way, or any with `replace`, once it is
+        clear that the new one can be loaded.  Raises RequestError."""
         # The engine's compiled parts are needed from here on, and only here: commands start without them.
         from fluxsched.service import Service, ServiceError
 
-        if self.service is not None and not self.automatic:
+        if self.service is not None and not (self.automatic or replace):
             raise RequestError(errno.EEXIST, "File exists")
         host = ModuleHost(self)
         try:
             service = Service(host, arguments)
         except ServiceError as error:
-            self.log("sched", 3, str(error))
             raise RequestError(errno.EINVAL, str(error)) from None
         if self.service is not None:
-            self.log("broker", INFO, "module sched, loaded by the session, makes way for the one asked for")
+            if self.automatic:
+                self.log("broker", INFO, "module sched, loaded by the session, makes way for the one asked for")
             self.unload()
         self.service = service
         self.host = host
@@ -179,16 +180,7 @@ class Scheduler:
                 self.manager.on_cancelled(job)
 
     def reload(self, arguments):
-        old = self.arguments
-        was = self.service is not None
-        if was:
-            self.unload()
-        try:
-            self.load(arguments)
-        except RequestError:
-            if was:
-                self.load(old)  # what worked a moment ago goes on
-            raise
+        self.load(arguments, replace=True)
 
     def failed(self, host, error):
         if host is self.host:
@@ -336,7 +328,8 @@ class Scheduler:
     def _events_journal(self, host, payload, callback):
         allow, deny = payload.get("allow"), payload.get("deny")
         for job in self.manager.active.values():
-            answer = {"id": job.id, "events": [e for e in job.events if _passes(e, allow, deny)], "jobspec": job.jobspec}
+            events = [entry for entry in job.events if _passes(entry, allow, deny)]
+            answer = {"id": job.id, "events": events, "jobspec": job.jobspec}
             if job.R is not None:
                 answer["R"] = job.R
             callback(answer, None)

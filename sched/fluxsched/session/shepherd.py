@@ -11,9 +11,8 @@ lives, and made once: whoever finds it there does not start the job again),
 ``events`` and ``output`` (a JSON object per line), and ``ctl`` (a socket on which
 a broker, also a later one, follows and commands).
 
-Tasks share one process group, whose first process is reaped last so that its
-number stays ours.  What leaves the group is still found: the shepherd is its
-subreaper.
+Tasks share one process group.  What leaves it is still found: the shepherd is
+the subreaper of all that is below it.
 """
 
 import base64
@@ -328,13 +327,18 @@ class Shepherd:
             os.chdir(self.cwd)
             text = f"ERROR: Could not change dir to {spec['cwd']}: {error.strerror}. Going to /tmp instead\n"
             self.output(Stream(self, -1, 0, "stderr", None), text.encode(errors="surrogateescape"))
+        starting = []
         for rank, node, local, cores, gpus in spec["tasks"]:
             values = dict(spec["values"])
             values.update({"taskid": rank, "task.id": rank, "task.rank": rank, "task.index": local, "node.id": node})
             try:
-                self.spawn(rank, node, local, cores, gpus, values)
+                starting.append(self.spawn(rank, node, local, cores, gpus, values))
             except OSError as error:
                 raise StartError(f"task {rank}: start failed: {error.strerror}") from None
+            if rank == 0:
+                self.started(*starting.pop())  # what the first cannot run, the others cannot
+        for task in starting:
+            self.started(*task)
         os.chdir("/")
 
     def sink(self, path, values):
@@ -394,13 +398,17 @@ class Shepherd:
             stream = Stream(self, fd, rank, name, sink)
             self.streams.add(stream)
             self.selector.register(fd, READ, stream.ready)
+        return fail_r, rank, node
+
+    def started(self, fail_r, rank, node):
+        """Wait until the task has become its command, or raise."""
         with os.fdopen(fail_r, "rb") as file:
             failed = file.read()
         if failed:
             number = int(failed)
             code = 126 if number in (errno.EACCES, errno.ENOEXEC) else 127
-            where = f"task {rank} (host {spec['hosts'][str(node)]})"
-            raise StartError(f"{where}: start failed: {spec['argv'][0]}: {os.strerror(number)}", code)
+            where = f"task {rank} (host {self.spec['hosts'][str(node)]})"
+            raise StartError(f"{where}: start failed: {self.spec['argv'][0]}: {os.strerror(number)}", code)
 
     def become(self, env, cores, stdin, stdout, stderr, failure):
         """In the child: turn into the task.  Does not return."""
@@ -453,17 +461,15 @@ class Shepherd:
         self.timers["kill"] = (time.monotonic() + 0.2, self.kill)
 
     def signal_all(self, number):
-        if self.group:
+        """Signal the group as one, as long as there is somebody in it, and who has left it."""
+        living = self.descendants()
+        if any(group == self.group for _, group in living):
+            living = [(-self.group, 0)] + [entry for entry in living if entry[1] != self.group]
+        for pid, _ in living:
             try:
-                os.killpg(self.group, number)
+                os.kill(pid, number)
             except ProcessLookupError:
                 pass
-        for pid, group in self.descendants():
-            if group != self.group:
-                try:
-                    os.kill(pid, number)
-                except ProcessLookupError:
-                    pass
 
     def descendants(self):
         """(pid, process group) of every live process below this one."""
@@ -489,20 +495,17 @@ class Shepherd:
         self.reap()
 
     def reap(self):
-        for pid in list(self.tasks):
-            info = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if info is None:
-                continue
-            rank = self.tasks.pop(pid)
-            self.statuses[rank] = info.si_status if info.si_code == os.CLD_EXITED else 128 + info.si_status
-            if pid != self.group:
-                os.waitpid(pid, 0)
-        for pid in children_of(os.getpid()):
-            if pid != self.group and pid not in self.tasks:
-                try:
-                    os.waitpid(pid, os.WNOHANG)
-                except ChildProcessError:
-                    pass
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            rank = self.tasks.pop(pid, None)
+            if rank is not None:
+                code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+                self.statuses[rank] = code
 
     def watch(self):
         """Until the tasks have exited, their output has ended, and nothing of the job is left."""

@@ -155,7 +155,8 @@ class Store:
 
     def _failed(self, error):
         if not self._failing and self._log is not None:
-            self._log("broker", 3, f"cannot write {self.path}: {self._explain(error)}; changes are kept and tried again")
+            text = f"cannot write {self.path}: {self._explain(error)}; changes are kept and tried again"
+            self._log("broker", 3, text)
         self._failing = True
         if self._retry is None and self._loop is not None:
             self._retry = self._loop.call_later(RETRY, self.again)

@@ -215,5 +215,5 @@ def submit_and_attach(spec, urgency, flags, **options):
     try:
         jobid = client.rpc("job.submit", {"jobspec": spec, "urgency": urgency, "flags": flags})["id"]
     except RPCError as error:
-        raise CommandError(error.text) from None
+        raise CommandError(f"ERROR: {error.text}", logged=True) from None
     return Attach(client, jobid, stdin=True, **options).run()

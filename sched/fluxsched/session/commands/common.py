@@ -3,6 +3,7 @@
 """What the commands share."""
 
 import argparse
+import sys
 
 from .. import jobid as ids
 from ..client import RPCError
@@ -15,6 +16,10 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, name, **options):
         options.setdefault("formatter_class", lambda prog: argparse.HelpFormatter(prog, max_help_position=32))
         super().__init__(prog=f"flux {name}", allow_abbrev=False, **options)
+
+    def error(self, message):
+        self.print_usage(sys.stderr)
+        raise CommandError(f"error: {message}", 2)
 
 
 def jobid(text):

@@ -31,7 +31,8 @@ def getattr_(words):
 def uptime(words):
     Parser("uptime", description="Show how long this session has been running.").parse_args(words)
     found = call(Client().rpc, "session.uptime")
-    text = f" {time.strftime('%H:%M:%S')} run {fsd.show(found['seconds'])},  owner {found['owner']},  size {found['size']}"
+    text = f" {time.strftime('%H:%M:%S')} run {fsd.show(found['seconds'])},  owner {found['owner']}"
+    text += f",  size {found['size']}"
     text += f",  running {found['running']}"
     if found["drained"]:
         text += f",  {found['drained']} drained"

@@ -171,7 +171,10 @@ def status(words):
 
 
 def _context(context):
-    return " ".join(f"{key}={json.dumps(value, separators=(',', ':'), ensure_ascii=False)}" for key, value in context.items())
+    def text(value):
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+    return " ".join(f"{key}={text(value)}" for key, value in context.items())
 
 
 def _line(entry, form="text", t0=None):

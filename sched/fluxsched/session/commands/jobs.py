@@ -38,13 +38,15 @@ GROUPS = {
     "inactive": {"COMPLETED", "FAILED", "CANCELED", "TIMEOUT"},
 }
 HEADINGS = {
-    "id": "JOBID", "id.f58": "JOBID", "id.dec": "JOBID", "id.hex": "JOBID", "id.f58plain": "JOBID", "id.dothex": "JOBID",
+    "id": "JOBID", "id.f58": "JOBID", "id.dec": "JOBID", "id.hex": "JOBID", "id.f58plain": "JOBID",
+    "id.dothex": "JOBID",
     "userid": "UID", "username": "USER", "urgency": "URG", "priority": "PRI", "state": "STATE", "state_single": "S",
     "name": "NAME", "queue": "QUEUE", "cwd": "CWD", "ntasks": "NTASKS", "ncores": "NCORES", "nnodes": "NNODES",
     "duration": "DURATION", "ranks": "RANKS", "nodelist": "NODELIST", "success": "SUCCESS", "result": "RESULT",
     "result_abbrev": "RS", "status": "STATUS", "status_abbrev": "ST", "returncode": "RC", "waitstatus": "WSTATUS",
     "runtime": "RUNTIME", "t_submit": "T_SUBMIT", "t_depend": "T_DEPEND", "t_run": "T_RUN", "t_cleanup": "T_CLEANUP",
-    "t_inactive": "T_INACTIVE", "t_remaining": "T_REMAINING", "expiration": "EXPIRATION", "dependencies": "DEPENDENCIES",
+    "t_inactive": "T_INACTIVE", "t_remaining": "T_REMAINING", "expiration": "EXPIRATION",
+    "dependencies": "DEPENDENCIES",
     "exception.occurred": "EXCEPTION-OCCURRED", "exception.type": "EXCEPTION-TYPE", "exception.note": "EXCEPTION-NOTE",
     "exception.severity": "EXCEPTION-SEVERITY", "contextual_info": "INFO", "contextual_time": "TIME",
     "annotations": "ANNOTATIONS", "inactive_reason": "INACTIVE-REASON",
@@ -138,8 +140,7 @@ class Format(string.Formatter):
         spec = spec[:-1] if hyphen else spec
         if job is None:
             spec = spec.rstrip("bcdeEfFgGnoxX%")
-            head, dot, _ = spec.partition(".")
-            return format(HEADINGS.get(field) or field.upper(), head)
+            return format(HEADINGS.get(field) or field.upper(), spec.partition(".")[0])
         value = value_of(job, field)
         if value == "" or value is None:
             value = "-" if hyphen else ""
@@ -183,7 +184,7 @@ def parser():
     p = Parser("jobs", description="List jobs. Without options, those that are pending or running.")
     p.add_argument("-a", dest="all", action="store_true", help="jobs in all states")
     p.add_argument("-A", dest="everyone", action="store_true", help="jobs of all users, in all states")
-    p.add_argument("-c", "--count", metavar="N", type=int, default=1000, help="at most N jobs (default 1000), 0 is no limit")
+    p.add_argument("-c", "--count", metavar="N", type=int, default=1000, help="at most N jobs (default 1000)")
     p.add_argument("-f", "--filter", metavar="STATE|RESULT", help="jobs in these states, or with these results")
     p.add_argument("--since", metavar="WHEN", help="jobs that ended since then: seconds since the epoch, or -1h")
     p.add_argument("-n", "--no-header", action="store_true", help="no header line")

@@ -26,10 +26,11 @@ def _arguments(words):
     """File names are the caller's; the broker is elsewhere."""
     out = []
     for word in words:
-        key, equals, value = word.partition("=")
+        key, _, value = word.partition("=")
         if key == "rdl-conf" and value:
-            word = f"{key}={os.path.abspath(value)}"
-        out.append(word)
+            out.append(f"{key}={os.path.abspath(value)}")
+        else:
+            out.append(word)
     return out
 
 
@@ -41,7 +42,7 @@ def load(words):
     try:
         Client().rpc("module.load", {"name": options.module, "args": _arguments(options.args)})
     except RPCError as error:
-        raise CommandError(f"load {options.module}: {error.text}") from None
+        raise CommandError(f"load {options.module}: {error.text}", logged=True) from None
     return 0
 
 
@@ -54,7 +55,7 @@ def remove(words):
         Client().rpc("module.remove", {"name": options.module})
     except RPCError as error:
         if not (options.force and error.errno == 2):
-            raise CommandError(f"remove {options.module}: {error.text}") from None
+            raise CommandError(f"remove {options.module}: {error.text}", logged=True) from None
     return 0
 
 
@@ -67,7 +68,7 @@ def reload(words):
     try:
         Client().rpc("module.reload", {"name": options.module, "args": _arguments(options.args)})
     except RPCError as error:
-        raise CommandError(f"reload {options.module}: {error.text}") from None
+        raise CommandError(f"reload {options.module}: {error.text}", logged=True) from None
     return 0
 
 

@@ -28,7 +28,8 @@ def main(name, words):
 
 def _row(rows):
     hosts = hostlist.encode([row[1] for row in rows])
-    return f"{len(rows):>6} {sum(len(row[2]) for row in rows):>6} {sum(len(row[3]) for row in rows):>5} {hosts}".rstrip()
+    cores, gpus = (sum(len(row[i]) for row in rows) for i in (2, 3))
+    return f"{len(rows):>6} {cores:>6} {gpus:>5} {hosts}".rstrip()
 
 
 def _without(all_rows, taken):
@@ -56,7 +57,7 @@ def list_(words):
     client = Client()
     try:
         found = client.rpc("sched.resource-status")
-        rows = {key: held(found[key]) if found[key]["execution"]["R_lite"] else [] for key in ("all", "allocated", "down")}
+        rows = {key: held(found[key]) for key in ("all", "allocated", "down")}
     except RPCError:
         # Without a scheduler, all is free but what jobs hold and what is drained.
         found = call(client.rpc, "resource.status")

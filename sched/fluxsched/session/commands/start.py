@@ -56,6 +56,10 @@ def read_config(path):
     for key in ("queues", "policy", "sched", "resource", "exec"):
         if not isinstance(config.get(key, {}), dict):
             raise SessionError(f"{path}: {key}: expected a table")
+    for name, table in config.get("queues", {}).items():
+        requires = table.get("requires", []) if isinstance(table, dict) else None
+        if not isinstance(requires, list) or not all(isinstance(word, str) for word in requires):
+            raise SessionError(f"{path}: queues.{name}: expected a table with requires, a list of properties")
     return config
 
 
@@ -66,7 +70,8 @@ def _toml():
         try:
             import tomli as tomllib
         except ImportError:
-            raise SessionError("reading TOML needs Python 3.11 or the package tomli; a .json file is read without") from None
+            text = "reading TOML needs Python 3.11 or the package tomli; a .json file is read without them"
+            raise SessionError(text) from None
     return tomllib
 
 

@@ -20,15 +20,11 @@ def parser(name):
     doing = "Enqueue a job." if name == "submit" else "Run a job: submit it, pass its output on, wait for it."
     p = Parser(name, description=doing, usage=f"flux {name} [OPTIONS...] COMMAND [ARGS...]")
     p.add_argument("-q", "--queue", metavar="NAME", help="submit to a queue")
-    p.add_argument(
-        "-t", "--time-limit", metavar="MIN|FSD", help="time limit in minutes when no units provided, else as 30s, 2d, 1.5h"
-    )
+    p.add_argument("-t", "--time-limit", metavar="MIN|FSD", help="time limit: minutes, or with a unit 30s, 1.5h, 2d")
     p.add_argument("--urgency", metavar="N", help="urgency (0-31), hold=0, default=16, expedite=31")
     p.add_argument("--job-name", metavar="NAME", help="name of the job (default: that of the command)")
     p.add_argument("-o", "--setopt", metavar="OPT", action="append", help="set a shell option, OPT[=VAL]")
-    p.add_argument(
-        "-S", "--setattr", metavar="ATTR", action="append", help="set a job attribute, ATTR[=VAL], ^ATTR=FILE reads JSON"
-    )
+    p.add_argument("-S", "--setattr", metavar="ATTR", action="append", help="set a job attribute, ATTR[=VAL]")
     p.add_argument("--dependency", metavar="URI", help="refused: dependencies are not supported here")
     p.add_argument("--requires", metavar="CONSTRAINT", help="constraint: PROPERTY, host:LIST, rank:IDSET, and, or, not")
     p.add_argument("--env", metavar="RULE", action="append", help="VAR=VALUE, PATTERN, -PATTERN or ^FILE")
@@ -37,7 +33,7 @@ def parser(name):
     p.add_argument("--env-file", metavar="FILE", dest="env", action="append", type=lambda text: "^" + text,
                    help="read rules from FILE")
     p.add_argument("--input", metavar="FILENAME", help="standard input from FILENAME")
-    p.add_argument("--output", metavar="FILENAME", help="standard output to FILENAME; {{id}}, {{taskid}}, ... are filled in")
+    p.add_argument("--output", metavar="FILENAME", help="standard output to FILENAME, with {{id}}, {{taskid}}, ...")
     p.add_argument("--error", metavar="FILENAME", help="standard error to FILENAME")
     p.add_argument("-u", "--unbuffered", action="store_true", help="pass output on as it comes, not by lines")
     p.add_argument("-l", "--label-io", action="store_true", help="label lines of output with the task's rank")
@@ -137,7 +133,7 @@ def _submit(o, spec, urgency, flags, copies):
     for number in asked:
         answer, error = answers[number]
         if error is not None:
-            print(f"flux-submit: ERROR: {error.text}", file=sys.stderr)
+            print(f"flux-submit: ERROR: {error.text}", file=sys.stderr)  # the broker has logged it
             code = 1
             continue
         submitted.append(answer["id"])
