@@ -6,6 +6,8 @@
 PY = build/venv/bin/python
 CONFIG = build/config.json
 VENV = build/venv/.complete
+# Of make install: the prefix if it is not the configured one, and a folder to stage everything in.
+prefix =
 DESTDIR =
 
 all: build
@@ -34,7 +36,7 @@ lint: build
 	@$(PY) t/lint.py
 
 install: build
-	@$(PY) setup.py -q install_tree --destdir="$(DESTDIR)"
+	@$(PY) setup.py -q install_tree --prefix="$(prefix)" --destdir="$(DESTDIR)"
 
 clean:
 	rm -rf build/lib build/temp build/cython build/wheel build/pytest_cache build/ruff_cache sched/*.so

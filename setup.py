@@ -304,9 +304,13 @@ class install_tree(Command):
     share/flux-sched (RDL and configurations), the loadables in the folder of flux modules, and the commands."""
 
     description = "install what build_tree built below the configured prefix"
-    user_options = [("destdir=", None, "put everything below this folder instead of /")]
+    user_options = [
+        ("prefix=", None, "another prefix than the configured one"),
+        ("destdir=", None, "put everything below this folder instead of /"),
+    ]
 
     def initialize_options(self):
+        self.prefix = ""
         self.destdir = ""
         self.config = None
 
@@ -314,12 +318,13 @@ class install_tree(Command):
         self.config = configuration()
         if self.config is None:
             fail("not configured: run ./configure, or make")
+        self.prefix = os.path.abspath(self.prefix or self.config["prefix"])
 
     def staged(self, path):
         return Path(f"{self.destdir}{path}")
 
     def run(self):
-        prefix = Path(self.config["prefix"])
+        prefix = Path(self.prefix)
         flux = self.config["flux"] if self.config["python"]["libpython"] else None
         own = flux is not None and flux["prefix"] == str(prefix)
         python = prefix / "lib/flux-sched/python"
@@ -345,7 +350,7 @@ class install_tree(Command):
             fail(f"{error.filename or prefix}: {error.strerror}: choose another --prefix, or install as its owner")
         print(f"Installed below {self.staged(prefix)}")
         if flux is not None and not own:
-            print(f"flux finds the module with FLUX_MODULE_PATH_PREPEND={modules}")
+            print(f"For flux to find it: FLUX_MODULE_PATH_PREPEND={modules} FLUX_EXEC_PATH_PREPEND={commands}")
 
     def install_python(self, python):
         target = self.staged(python)
@@ -353,7 +358,7 @@ class install_tree(Command):
         shutil.copytree(BUILD / "lib" / "fluxsched", target / "fluxsched", ignore=self.left_out)
         for distribution in requirement_closure(self.distribution.install_requires):
             for file in distribution.files or ():
-                if ".." not in file.parts and file.suffix != ".pyc":
+                if ".." not in file.parts and file.locate().exists():
                     self.install_file(file.locate(), python / file)
         subprocess.run([sys.executable, "-m", "compileall", "-q", str(target)], check=False)
 
@@ -371,7 +376,8 @@ class install_tree(Command):
         path = self.staged(target)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(path.name + ".new")
-        shutil.copy(source, temporary)
+        # With their times, so that compiled Python files stay valid.
+        shutil.copy2(source, temporary)
         temporary.replace(path)
 
     def install_launcher(self, path, python):

@@ -123,15 +123,18 @@ def missing_spdx(path, text):
 
 
 def project_files():
-    """Every file of the project that git knows or would add."""
+    """Every file of the project: what git knows or would add or, outside a checkout, what is not a product."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=TOP,
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
-        check=True,
     )
-    return sorted({Path(name) for name in listed.stdout.split("\0") if name and (TOP / name).is_file()})
+    names = listed.stdout.split("\0")
+    if listed.returncode:
+        names = [path.relative_to(TOP) for path in TOP.rglob("*") if TOP / "build" not in path.parents]
+    return sorted({Path(name) for name in names if name and (TOP / name).is_file()})
 
 
 def is_shell(path, text):

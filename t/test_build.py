@@ -440,6 +440,113 @@ def test_broker_module(build_config):
     assert re.search(r" T mod_main\b", symbols)
 
 
+# Installing
+
+SHOW_INSTALLED = """
+import os, fluxsched
+from fluxsched.core.plugin import load_plugin
+from fluxsched.formats import rdl
+here = os.path.dirname(fluxsched.__file__)
+load_plugin("backfill.plugin1")
+h = rdl.load(os.path.join(here, "share", "conf", "hype.lua"))
+print(here, h.type.count("node"))
+"""
+
+
+def install_tree(*options):
+    return subprocess.run(
+        [str(VENV_PYTHON), "setup.py", "-q", "install_tree", *options], cwd=TOP, capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    prefix = tmp_path_factory.mktemp("installed")
+    done = install_tree(f"--prefix={prefix}")
+    assert done.returncode == 0, done.stderr
+    return prefix, done.stdout
+
+
+def test_installed_package_stands_alone(installed, python):
+    """It runs with nothing of the source tree or its virtual environment."""
+    prefix, _ = installed
+    lib = prefix / "lib/flux-sched/python"
+    done = subprocess.run(
+        [python, "-I", "-c", f"import sys; sys.path.insert(0, {str(lib)!r})\n" + SHOW_INSTALLED],
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == f"{lib}/fluxsched 154\n", done.stderr
+    assert not [path for path in lib.rglob("*") if path.is_symlink() and str(TOP) in os.path.realpath(path)]
+
+
+def test_installed_command(installed):
+    prefix, _ = installed
+    done = subprocess.run(
+        [str(prefix / "bin/flux-sched"), "rdl", str(prefix / "share/flux-sched/conf/hype.lua"), "aggregate"],
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": "/nowhere"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "154" in done.stdout
+
+
+def test_installed_broker_module(installed, build_config):
+    if configure.broker_module(build_config) is not None:
+        pytest.skip(f"not built: {configure.broker_module(build_config)}")
+    prefix, told = installed
+    modules = prefix / "lib/flux/modules"
+    assert f"FLUX_MODULE_PATH_PREPEND={modules}" in told
+    script = "flux module remove sched-simple && flux module load sched && flux run -n1 echo it runs"
+    done = subprocess.run(
+        [build_config["flux"]["command"], "start", "sh", "-c", script],
+        env={
+            "PATH": f"{Path(build_config['flux']['command']).parent}:/usr/bin:/bin",
+            "HOME": os.environ.get("HOME", "/"),
+            "FLUX_MODULE_PATH_PREPEND": str(modules),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == "it runs\n", done.stderr
+
+
+def test_install_staged(tmp_path):
+    done = install_tree("--prefix=/opt/x", f"--destdir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "opt/x/bin/flux-sched").read_text().count("/opt/x/lib/flux-sched/python") == 1
+    # The links inside are relative, so they hold here and where the files will go.
+    assert (tmp_path / "opt/x/lib/flux-sched/python/fluxsched/plugins/sched.plugin1.so").exists()
+
+
+def test_install_where_nothing_can_be(tmp_path):
+    write(tmp_path / "file", "")
+    done = install_tree(f"--prefix={tmp_path}/file/below")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"flux-sched: {tmp_path}/file")
+    assert "choose another --prefix" in done.stderr
+
+
+@pytest.mark.skipif(
+    os.environ.get("FLUXSCHED_TEST_PIP") != "1", reason="compiles everything again: set FLUXSCHED_TEST_PIP=1"
+)
+def test_pip_install(tmp_path, python):
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run([python, "-m", "venv", str(tmp_path / "venv")], check=True)
+    subprocess.run(
+        [str(tmp_path / "venv/bin/pip"), "install", "-q", str(TOP)], check=True, cwd=tmp_path, env=environ
+    )
+    done = subprocess.run(
+        [str(tmp_path / "venv/bin/python"), "-I", "-c", SHOW_INSTALLED], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert re.fullmatch(rf"{tmp_path}/venv/lib\S*/fluxsched 154\n", done.stdout), done.stderr
+    done = subprocess.run([str(tmp_path / "venv/bin/flux-sched"), "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and "rdl" in done.stdout, done.stderr
+
+
 # The launcher
 
 
