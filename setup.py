@@ -7,8 +7,8 @@ symbolic links so that an edit is seen at once, and the loadables to sched/. ``i
 that below the configured prefix. ``pip install .`` builds a wheel without the broker module, which has to know where
 its Python will be.
 
-Beside its modules the package has ``share/rdl``, ``share/conf``, ``share/cmd`` and ``plugins`` (the loadables): links in
-the source tree and below a prefix, copies in a wheel.
+Beside its modules the package has ``share/rdl``, ``share/conf``, ``share/cmd`` and ``plugins`` (the loadables): links
+in the source tree and below a prefix, copies in a wheel.
 """
 
 import fcntl
