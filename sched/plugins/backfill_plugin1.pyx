@@ -14,27 +14,32 @@ where it could delay a reservation.
 
 Options: reserve-depth=N (< 0: every waiting job; 0: no reservations);
 queue-depth=N, the jobs of a domain that a pass considers (-1, the default:
-all).
+all); order=NAME and what goes with it, another order of the queue: see
+fluxsched.core.order.
 """
 from fluxsched.core.engine cimport GO_ON, STOP, EngineBase, Policy
 from fluxsched.core.job cimport WHY_RESERVED, WHY_RESOURCES
+from fluxsched.core.order cimport Order
 from fluxsched.core.types cimport i32
 
+from fluxsched.core.order import OPTIONS as ORDER_OPTIONS
 from fluxsched.core.plugin import int_option, no_more_options
 
 
 cdef class Plugin(Policy):
     cdef i32 reserve_depth
+    cdef Order order
 
     def __init__(self, name, dict options not None):
         super().__init__(name, options)
         left = dict(options)
         self.reserve_depth = int_option(left, "reserve-depth", 1, -1)
         self.queue_depth = int_option(left, "queue-depth", -1, -1)
-        no_more_options(name, left, ["queue-depth", "reserve-depth"])
+        self.order = Order(left)
+        no_more_options(name, left, ["queue-depth", "reserve-depth", *ORDER_OPTIONS])
 
     cdef int sched_loop_setup(self, EngineBase e) except -1 nogil:
-        return 0
+        return self.order.apply(e)
 
     cdef int find_resources(self, EngineBase e, i32 job) except -1 nogil:
         return e.fits_now(job)
@@ -43,6 +48,7 @@ cdef class Plugin(Policy):
         return e.select(job)
 
     cdef int allocate_resources(self, EngineBase e, i32 job) except -1 nogil:
+        self.order.charge(e, job)
         return e.start(job)
 
     cdef int reserve_resources(self, EngineBase e, i32 job) except -1 nogil:

@@ -8,25 +8,30 @@ holds back all behind it. No reservation is made, so none has an estimate.
     flux module load sched plugin=sched.plugin1 plugin-opts=queue-depth=100
 
 Options: queue-depth=N, the jobs of a domain that a pass considers (0: none;
-default: all).
+default: all); order=NAME and what goes with it, another order of the queue:
+see fluxsched.core.order.
 """
 from fluxsched.core.engine cimport HOLD, EngineBase, Policy
 from fluxsched.core.job cimport WHY_RESOURCES
+from fluxsched.core.order cimport Order
 from fluxsched.core.types cimport i32
 
+from fluxsched.core.order import OPTIONS as ORDER_OPTIONS
 from fluxsched.core.plugin import int_option, no_more_options
 
 
 cdef class Plugin(Policy):
+    cdef Order order
 
     def __init__(self, name, dict options not None):
         super().__init__(name, options)
         left = dict(options)
         self.queue_depth = int_option(left, "queue-depth", -1, -1)
-        no_more_options(name, left, ["queue-depth"])
+        self.order = Order(left)
+        no_more_options(name, left, ["queue-depth", *ORDER_OPTIONS])
 
     cdef int sched_loop_setup(self, EngineBase e) except -1 nogil:
-        return 0
+        return self.order.apply(e)
 
     cdef int find_resources(self, EngineBase e, i32 job) except -1 nogil:
         return e.fits_now(job)
@@ -35,6 +40,7 @@ cdef class Plugin(Policy):
         return e.select(job)
 
     cdef int allocate_resources(self, EngineBase e, i32 job) except -1 nogil:
+        self.order.charge(e, job)
         return e.start(job)
 
     cdef int reserve_resources(self, EngineBase e, i32 job) except -1 nogil:

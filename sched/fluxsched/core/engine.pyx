@@ -331,6 +331,7 @@ cdef class EngineBase:
         if self.plan != PLAN_EACH:
             self.count.start(j.units, end)
         self.nstarted_total += 1
+        self.jobs[job].backfilled = d.blocked > 0
         self.nbackfilled += d.blocked > 0
         return 0
 

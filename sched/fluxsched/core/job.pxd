@@ -41,6 +41,8 @@ cdef struct Job:
     i32 elig                # index of its set of eligible nodes; 0: all
     i32 domain              # index of its ordering domain
     i32 tree                # index of its general request; -1: none
+    i32 user                # number of its user, for fair share; 0: unknown
+    i32 backfilled          # running: a job ahead of it stayed blocked when it started
     i32 parked
     i32 parked_at           # resource generation in which parked was found
     i32 told_why            # what the host was told last

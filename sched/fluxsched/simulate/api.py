@@ -133,7 +133,8 @@ def run(trace: Union[Trace, str, os.PathLike], *, procs: Optional[int] = None, n
     length = np.minimum(jobs.run, jobs.request)
     if jobs.submit[-1] + float(length.sum()) > LAST:
         raise SimulateError("the trace is too long: times beyond 285,000 years")
-    loop = Loop(engine, _micro(jobs.submit), _micro(length), _micro(jobs.request), *request, exclusive=exclusive, record=record)
+    loop = Loop(engine, _micro(jobs.submit), _micro(length), _micro(jobs.request), *request,
+                np.unique(jobs.user, return_inverse=True)[1], exclusive=exclusive, record=record)
     limit = int(until * 1e6) if until is not None else 2**62
     with _interrupts() as interrupted:
         more = True

@@ -50,6 +50,7 @@ cdef class Loop:
     submit, run, request   int64 (n,), microseconds, submit ascending; run: how long the job will run
     nnodes, nslots, cores  int32 (n,), the request: nslots slots of cores (on each of nnodes nodes, if that is
                            not 0, else on any)
+    users                  int32 (n,) number of the job's user, >= 0, for fair share
     exclusive              whole nodes
     record                 keep which processors each job had
 
@@ -62,7 +63,7 @@ cdef class Loop:
         EngineBase engine
         readonly object start, backfilled, denied, pass_count, pass_ns, range_begin, range_count
         i64[::1] submit_, run_, request_, start_, count_, ns_, range_begin_
-        i32[::1] nnodes_, nslots_, cores_, range_count_
+        i32[::1] nnodes_, nslots_, cores_, users_, range_count_
         unsigned char[::1] backfilled_, denied_
         bint exclusive
         readonly bint record
@@ -83,7 +84,7 @@ cdef class Loop:
         i64 nranges
         i64 range_room
 
-    def __cinit__(self, EngineBase engine not None, submit, run, request, nnodes, nslots, cores, *,
+    def __cinit__(self, EngineBase engine not None, submit, run, request, nnodes, nslots, cores, users, *,
                   bint exclusive=False, bint record=True, i32 domain=0):
         cdef Inventory inv = engine.inventory
         cdef i32 node
@@ -95,7 +96,8 @@ cdef class Loop:
         self.nnodes_ = np.array(nnodes, dtype=np.int32)
         self.nslots_ = np.array(nslots, dtype=np.int32)
         self.cores_ = np.array(cores, dtype=np.int32)
-        if any(len(a) != n for a in (run, request, nnodes, nslots, cores)):
+        self.users_ = np.array(users, dtype=np.int32)
+        if any(len(a) != n for a in (run, request, nnodes, nslots, cores, users)):
             raise ValueError("arrays of one length expected")
         self.total = n
         self.exclusive = exclusive
@@ -173,7 +175,8 @@ cdef class Loop:
         memset(&template, 0, sizeof(Job))
         template.id = job + 1
         template.priority = 16
-        template.sequence = job
+        template.sequence = self.submit_[job]        # the engine's submit order is (time, id)
+        template.user = self.users_[job]
         template.duration = self.request_[job]
         template.nnodes = self.nnodes_[job]
         template.nslots = self.nslots_[job]
@@ -235,8 +238,6 @@ cdef class Loop:
         """A pass, its time by queue length, and what it started; answers its time in ns."""
         cdef i32 k, slot, job, length = self.engine.nqueue
         cdef int place = 0
-        cdef bint waits
-        cdef const Job *head
         cdef const Job *j
         cdef i64 began = clock_ns()
         self.engine.c_schedule(now)
@@ -246,16 +247,12 @@ cdef class Loop:
         self.count_[place] += 1
         self.ns_[place] += began
         self.passes += 1
-        waits = self.engine.nqueue > 0
         for k in range(self.engine.nstarted):
             slot = self.engine.started[k]
             job = self.job_of[slot]
             j = self.engine.jobs + slot
             self.start_[job] = now
-            if waits:
-                head = self.engine.jobs + self.engine.queue[0]
-                self.backfilled_[job] = (head.priority > j.priority
-                                         or (head.priority == j.priority and head.sequence < j.sequence))
+            self.backfilled_[job] = j.backfilled
             if self.record:
                 self.keep_alloc(job, &j.alloc)
             self.push(now + self.run_[job], job, slot)

@@ -6,7 +6,8 @@ from __future__ import annotations
 import re
 from typing import Dict, NamedTuple, Union
 
-ORDERS = ("fcfs", "sjf", "ljf", "saf", "laf", "wfp3", "unicef", "f1", "multifactor")
+from ..core.order import NAMES as ORDERS
+
 
 _NAMES = {
     "fcfs": ("sched.plugin1", {}),

@@ -1,0 +1,169 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Queue orders: the formulas, that both plugins follow them, aging, and priorities."""
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from oracle import Job, conservative, easy, fcfs, replay
+from simulate_result import trace_of
+
+from fluxsched.core import Engine, Inventory, PluginError
+from fluxsched.core.order import SCORES, score_multifactor
+from fluxsched.formats.jobspec import Request
+from fluxsched.simulate import api
+
+PLAIN = {
+    "fcfs": lambda s, r, n, now: s,
+    "sjf": lambda s, r, n, now: r,
+    "ljf": lambda s, r, n, now: -r,
+    "saf": lambda s, r, n, now: r * n,
+    "laf": lambda s, r, n, now: -r * n,
+    "wfp3": lambda s, r, n, now: -((now - s) / r)**3 * n,
+    "unicef": lambda s, r, n, now: -(now - s) / (max(math.log2(n), 1) * r),
+    "f1": lambda s, r, n, now: math.log10(r) * n + 870 * math.log10(max(s, 1)),
+}
+POLICIES = {"fcfs": fcfs, "easy": easy, "conservative": conservative}
+
+
+@pytest.mark.parametrize("name", sorted(PLAIN))
+def test_formulas(name):
+    for s, r, n, now in ((0, 1, 1, 0), (5, 10, 2, 100), (1000, 3600, 64, 5000), (0.5, 7, 1000, 90)):
+        assert SCORES[name](s, r, n, now) == pytest.approx(PLAIN[name](s, r, n, now), rel=1e-14)
+    assert set(SCORES) == set(PLAIN) and all("cores" in SCORES[k].__doc__ or k in ("fcfs", "sjf", "ljf") for k in SCORES)
+
+
+def test_multifactor_formula():
+    assert score_multifactor(0, 1, 100, 0, 0.5) == -(0 + 10 + 1000)
+    assert score_multifactor(302400, 50, 100, 0.5, 0.5) == -(500 + 500 + 500)
+    assert score_multifactor(1e9, 100, 100, 1.0, 0.25, weight_age=2, weight_size=3, weight_fairshare=16) == -(2 + 3 + 1)
+
+
+def key(name, origin, aging=604800):
+    def order(index, job, now):
+        if aging and now - job.submit >= aging:
+            return -1e300
+        return PLAIN[name](job.submit - origin, job.request, job.procs, now - origin)
+    return order
+
+
+jobs = st.lists(st.tuples(st.sampled_from([3, 3, 4, 9, 25, 60]), st.sampled_from([0, 1, 3, 9, 40]), st.integers(1, 60),
+                          st.sampled_from([1, 2, 3, 5, 8, 13, 16])), min_size=1, max_size=40)
+
+
+@given(jobs, st.sampled_from(sorted(PLAIN)), st.sampled_from(sorted(POLICIES)), st.sampled_from([0, 30, 604800]))
+@settings(max_examples=300, deadline=None)
+def test_followed_by_both_plugins(rows, name, policy, aging):
+    trace = trace_of(sorted(rows, key=lambda row: row[0]))
+    plain = [Job(*map(int, row)) for row in zip(trace.submit, trace.run, trace.request, trace.procs)]
+    order = None if name == "fcfs" else key(name, plain[0].submit, aging)
+    expected = replay(plain, 16, POLICIES[policy], order)
+    result = api.run(trace, procs=16, plugin=policy, options={"order": name, "aging": aging})
+    assert result.start.tolist() == expected
+
+
+class FairShare:
+    """Multifactor, as its docstring says it, for the oracle; charges the jobs that start."""
+
+    def __init__(self, users, machine, half_life):
+        self.users, self.machine, self.half_life = users, machine, half_life
+        self.usage, self.at = {}, 0
+
+    def decayed(self, now):
+        factor = 2.0**(-(now - self.at) / self.half_life)
+        self.usage = {user: value * factor for user, value in self.usage.items()}
+        self.at = now
+
+    def order(self, index, job, now):
+        self.decayed(now)
+        total = sum(self.usage.values())
+        used = self.usage.get(self.users[index], 0) / total if total else 0
+        share = 1 / max(sum(value > 0 for value in self.usage.values()), 1)
+        return -(1000 * min((now - job.submit) / 604800, 1) + 1000 * job.procs / self.machine + 1000 * 2**(-used / share))
+
+    def charging(self, policy):
+        def pass_(queue, running, free, now):
+            started = policy(queue, running, free, now)
+            self.decayed(now)
+            jobs = dict(queue)
+            for index in started:
+                job = jobs[index]
+                self.usage[self.users[index]] = self.usage.get(self.users[index], 0) + job.procs * job.request
+            return started
+        return pass_
+
+
+@given(jobs, st.sampled_from(sorted(POLICIES)), st.integers(0, 9))
+@settings(max_examples=150, deadline=None)
+def test_multifactor_with_fair_share(rows, policy, seed):
+    rows = sorted(rows, key=lambda row: row[0])
+    users = np.random.default_rng(seed).integers(0, 3, len(rows))
+    trace = api.trace_of(*(np.array(c, dtype=float) for c in (list(zip(*rows))[k] for k in (0, 1, 3, 2))), user=users)
+    plain = [Job(*map(int, row)) for row in zip(trace.submit, trace.run, trace.request, trace.procs)]
+    share = FairShare(trace.user.tolist(), 16, 100)
+    expected = replay(plain, 16, share.charging(POLICIES[policy]), share.order)
+    result = api.run(trace, procs=16, plugin=policy, options="order=multifactor,half-life=100")
+    assert result.start.tolist() == expected
+
+
+def test_fair_share_prefers_who_used_less():
+    # User 0 has just used the machine; user 1's later job goes first.
+    trace = api.trace_of(submit=[0, 1, 2], run=[100, 10, 10], procs=[4, 4, 4], user=[0, 0, 1])
+    start = {name: api.run(trace, procs=4, plugin="sched.plugin1", options=f"order={name}").start.tolist()
+             for name in ("fcfs", "multifactor")}
+    assert start == {"fcfs": [0, 100, 110], "multifactor": [0, 110, 100]}
+
+
+@pytest.mark.parametrize("plugin", ["sched.plugin1", "easy", "conservative"])
+def test_aging_ends_starvation(plugin):
+    """Short jobs come for ever; the long one waits for a gap that they never leave, unless it ages."""
+    n = 400
+    submit = np.concatenate(([0.0, 1.0], np.arange(n) * 5.0 + 2))
+    run = np.concatenate(([10.0, 50.0], np.full(n, 10.0)))
+    procs = np.concatenate(([4, 4], np.full(n, 2)))
+    trace = api.trace_of(submit, run, procs)
+    starved = api.run(trace, procs=4, plugin=plugin, options="order=sjf,aging=0").wait[1]
+    aged = api.run(trace, procs=4, plugin=plugin, options="order=sjf,aging=300").wait[1]
+    assert starved > 1900 and 300 <= aged <= 330
+
+
+def test_backfilled_is_told_by_the_order_of_the_pass():
+    # Shortest first: job 2 goes ahead of job 1 by order; that is no backfill.
+    trace = trace_of([Job(0, 10, 10, 4), Job(1, 50, 50, 4), Job(2, 5, 5, 4)])
+    result = api.run(trace, procs=4, plugin="easy+sjf")
+    assert result.start.tolist() == [0, 15, 10] and not result.backfilled.any()
+    # Under EASY, job 2 passes a blocked head.
+    trace = trace_of([Job(0, 10, 10, 3), Job(1, 50, 50, 4), Job(2, 5, 5, 1)])
+    assert api.run(trace, procs=4, plugin="easy").backfilled.tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("plugin", ["sched.plugin1", "backfill.plugin1"])
+def test_priority_goes_before_the_order(plugin):
+    engine = Engine(Inventory.from_counts(1, 4), plugin=plugin, options="order=sjf")
+    for jobid, priority, duration in ((1, 16, 50.0), (2, 16, 20.0), (3, 31, 90.0), (4, 31, 80.0), (5, 16, 10.0)):
+        engine.add(jobid, Request(0, 4, 1, 0, False, duration, "", None, None), priority, float(jobid))
+    order = []
+    now = 10.0
+    while len(order) < 5:
+        started = engine.schedule(now).started
+        assert len(started) == 1
+        order += started
+        engine.free(started[0])
+        now += 1
+    assert order == [4, 3, 5, 2, 1]
+
+
+@pytest.mark.parametrize("plugin", ["sched.plugin1", "backfill.plugin1"])
+@pytest.mark.parametrize("options, what", [
+    ("order=random", "order=random: expected one of fcfs, sjf"),
+    ("order=sjf,aging=soon", "aging=soon: expected a number from 0"),
+    ("order=sjf,aging=-1", "aging=-1: expected a number"),
+    ("order=sjf,aging=nan", "aging=nan: expected a number"),
+    ("order=sjf,weight-age=3", "weight-age: only with order=multifactor"),
+    ("order=multifactor,half-life=0", "half-life=0: expected a number from 1"),
+    ("ordre=sjf", "unknown option 'ordre'"),
+])
+def test_bad_options(plugin, options, what):
+    with pytest.raises(PluginError, match=what):
+        Engine(Inventory.from_counts(1, 1), plugin=plugin, options=options)
