@@ -7,9 +7,11 @@ All else (submissions, and what the job manager's journal of events says) is
 collected for a quarter of a second and written in one.
 """
 
+import errno
+
 from fluxsched import link as _link
 from fluxsched.formats import jobspec as _jobspec
-from fluxsched.host import LOG_ERR, LOG_WARNING
+from fluxsched.host import LOG_DEBUG, LOG_ERR, LOG_WARNING
 from fluxsched.protocol import field
 from fluxsched.record import EVENTS, Record
 
@@ -90,7 +92,9 @@ class Recorder:
     def _on_journal(self, payload, error):
         topic = "job-manager.events-journal"
         if error is not None:
-            self.host.log(LOG_WARNING, f"{topic}: {error}; the record of jobs (lwj) stands still")
+            # ENODATA: the job manager is unloaded, as when the instance ends.
+            level = LOG_DEBUG if error.errno == errno.ENODATA else LOG_WARNING
+            self.host.log(level, f"{topic}: {error.strerror}; the record of jobs (lwj) stands still")
             return
         jobid = field(payload, "id", int, topic)
         if jobid in JOBID_ANY:
