@@ -197,6 +197,7 @@ class build_tree(Command):
         command.translated = BUILD / "cython"
         command.loadables = SOURCE
         command.annotate = True
+        command.parallel = len(os.sched_getaffinity(0))
         command.force = command.force_translation = changed or None
         before = self.annotations()
         self.distribution.ext_modules = extensions
