@@ -602,7 +602,7 @@ def nursery(fd):
     for number in quiet:
         signal.signal(number, signal.SIG_IGN)
     while True:
-        head, ancillary, _, _ = control.recvmsg(4, socket.CMSG_SPACE(4))
+        head, ancillary, _, _ = control.recvmsg(4, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
         if len(head) < 4 or not ancillary:
             return
         link = socket.socket(fileno=struct.unpack("i", ancillary[0][2][:4])[0])

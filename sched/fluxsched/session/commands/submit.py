@@ -125,13 +125,14 @@ def _submit(o, spec, urgency, flags, copies):
             environment["FLUX_JOB_CC"] = str(copy)
         asked.append(client.send("job.submit", {"jobspec": spec, "urgency": urgency, "flags": flags}))
     answers = {}
-    while len(answers) < len(asked):
-        number, answer, error = client.receive()
-        answers[number] = (answer, error)
     submitted = []
     code = 0
     for number in asked:
-        answer, error = answers[number]
+        while number not in answers:
+            sys.stdout.flush()
+            got, answer, error = client.receive()
+            answers[got] = (answer, error)
+        answer, error = answers.pop(number)
         if error is not None:
             print(f"flux-submit: ERROR: {error.text}", file=sys.stderr)  # the broker has logged it
             code = 1

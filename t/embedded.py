@@ -1,0 +1,153 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""An embedded session under test, driven through its commands as a person would."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+FLUX = [sys.executable, "-m", "fluxsched.session.main"]
+WAIT = 30.0  # seconds after which something that should happen has not
+
+
+def until(condition, what="condition", timeout=WAIT):
+    """Wait for a true value of `condition()` and return it."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"timeout waiting for {what}"
+        time.sleep(0.02)
+
+
+def clean_environment(**changes):
+    env = {key: value for key, value in os.environ.items() if not key.startswith("FLUX_") or key == "FLUX_MODULE_PATH"}
+    env.update(changes)
+    return env
+
+
+def flux(*words, env=None, **options):
+    """Run a flux command outside of any session; CompletedProcess with text."""
+    options.setdefault("timeout", 60)
+    return subprocess.run(
+        [*FLUX, *words], env=env or clean_environment(), capture_output=True, text=True, check=False, **options
+    )
+
+
+class Session:
+    """A session that lasts until it is closed or killed; its command only waits."""
+
+    def __init__(self, *options, **environ):
+        command = ["sh", "-c", 'echo "$FLUX_URI"; echo "$PATH"; exec cat']
+        self.process = subprocess.Popen(
+            [*FLUX, "start", *options, *command],
+            env=clean_environment(**environ),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        uri = self.process.stdout.readline().strip()
+        path = self.process.stdout.readline().strip()
+        assert uri, self.process.stderr.read()
+        self.uri = uri
+        self.env = clean_environment(FLUX_URI=uri, PATH=path, **environ)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def run(self, *words, **options):
+        """A flux command in the session; CompletedProcess."""
+        env = dict(self.env, **options.pop("env", {}))
+        return flux(*words, env=env, **options)
+
+    def __call__(self, *words, **options):
+        """The output of a flux command that must succeed."""
+        done = self.run(*words, **options)
+        assert done.returncode == 0, (words, done.returncode, done.stdout, done.stderr)
+        return done.stdout.strip()
+
+    def fail(self, *words, **options):
+        """The standard error of a command that must fail with one clear error."""
+        done = self.run(*words, **options)
+        assert done.returncode not in (0, None), (words, done.stdout)
+        assert done.stderr.strip(), words
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.stderr.strip()
+
+    def popen(self, *words, **options):
+        options.setdefault("stdout", subprocess.PIPE)
+        options.setdefault("stderr", subprocess.PIPE)
+        return subprocess.Popen([*FLUX, *words], env=self.env, text=True, **options)
+
+    def job(self, jobid):
+        return json.loads(self("jobs", "--json", jobid))
+
+    def state(self, jobid):
+        return self.job(jobid)["state"]
+
+    def events(self, jobid):
+        return [json.loads(line) for line in self("job", "eventlog", "--format=json", jobid).splitlines()]
+
+    def wait_state(self, jobid, state):
+        until(lambda: self.state(jobid) == state, f"{jobid} to be {state}")
+
+    def log(self):
+        return self("dmesg")
+
+    def kill(self):
+        """SIGKILL to the broker."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(WAIT)
+        self._close_pipes()
+
+    def _close_pipes(self):
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+    def close(self):
+        """End the session as its command ends; its exit code."""
+        if self.process.poll() is None:
+            self.process.stdin.close()
+            self.process.stdin = None
+            self.process.wait(WAIT)
+        self._close_pipes()
+        return self.process.returncode
+
+
+def alive(pid):
+    """Whether a process runs (a zombie does not)."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except FileNotFoundError:
+        return False
+
+
+def job_processes(jobid):
+    """Process ids with this job's FLUX_JOB_ID."""
+    mark = f"FLUX_JOB_ID={jobid}".encode()
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and alive(entry):
+            try:
+                with open(f"/proc/{entry}/environ", "rb") as file:
+                    if mark in file.read().split(b"\0"):
+                        found.append(int(entry))
+            except OSError:
+                continue
+    return found
+
+
+def stripped(text):
+    """Without time stamps."""
+    return re.sub(r"\d+\.\d+", "T", text)
