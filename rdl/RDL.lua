@@ -11,6 +11,7 @@
 -- file and line. RDL.limits holds what a file may use up.
 
 local build = require "RDL.build"
+local idset = require "RDL.idset"
 local limits = require "RDL.limits"
 local list_of = require "RDL.ListOf"
 local resource = require "RDL.Resource"
@@ -32,10 +33,19 @@ local function find_type(name)
     end
 end
 
+-- Ids of a text such as "0-7", for types.
+local function ids(text, what)
+    local list, err = idset.parse(tostring(text))
+    if not list then
+        fail("%s: %s", what, err)
+    end
+    return list
+end
+
 -- The environment of one RDL file, whose hierarchies go to `rdl`.
 local function language(rdl)
     local env = sandbox.environment()
-    local Resource, is_resource = resource.define()
+    local Resource = resource.define()
     local types = {}
     env.Resource = Resource
     env.ListOf = list_of.define(env)
@@ -57,7 +67,7 @@ local function language(rdl)
             if not chunk then
                 fail("uses: %s", err)
             end
-            setfenv(chunk, setmetatable({ fail = fail }, { __index = env }))
+            setfenv(chunk, setmetatable({ fail = fail, ids = ids }, { __index = env }))
             found = chunk()
             if type(found) ~= "table" or type(found.subclass) ~= "function" then
                 fail("uses: %s returns no type", path)
@@ -70,7 +80,7 @@ local function language(rdl)
 
     -- One Resource, or those in a table of tables, as ListOf returns.
     local function collect(value, into, depth)
-        if is_resource(value) then
+        if resource.is_resource(value) then
             into[#into + 1] = value
         elseif type(value) == "table" and depth < 8 then
             for i = 1, #value do

@@ -10,7 +10,20 @@ local idset = require "RDL.idset"
 local find, format = string.find, string.format
 local type, pairs, tonumber = type, pairs, tonumber
 
+local is_resource = class.is_instance
+
 local M = {}
+
+M.is_resource = is_resource
+
+-- Ids of each description, an ascending list, or nil; and their zero-padded width. They are
+-- kept out of the file's reach: the list of one text is shared by many.
+local ids_of = setmetatable({}, { __mode = "k" })
+local width_of = setmetatable({}, { __mode = "k" })
+
+function M.ids(r)
+    return ids_of[r], width_of[r] or 0
+end
 
 local FIELDS = {
     [1] = true, [2] = true, type = true, name = true, basename = true, id = true, ids = true,
@@ -70,6 +83,9 @@ M.flags = flags
 
 -- Check one description, which its subclass may have changed since it was made.
 function M.check(r)
+    if not is_resource(r) then
+        fail("children: expected a Resource, got a %s", type(r))
+    end
     check_name("type", r.type)
     local what = r.type
     check_name(what .. ".name", r.basename)
@@ -85,9 +101,6 @@ function M.check(r)
         for key, value in pairs(r[field]) do
             check_scalar(what .. "." .. field, key, value)
         end
-    end
-    if r.ids ~= nil and type(r.ids) ~= "table" then
-        fail("%s.ids: expected a list of ids, got a %s", what, type(r.ids))
     end
     if type(r.children) ~= "table" then
         fail("%s.children: expected a table, got a %s", what, type(r.children))
@@ -110,15 +123,14 @@ local function one_id(what, id)
     return { id }, 0
 end
 
--- A new Resource class, with the function that recognises its instances. Each
--- RDL file has one of its own, so that default tags and changes to the class
--- end with the file.
+-- A new Resource class. Each RDL file has one of its own, so that default tags
+-- and changes to the class end with the file.
 function M.define()
-    local Resource, is_resource = class.root("Resource")
+    local Resource = class.root("Resource")
     local parsed = {}
 
     -- The same list of ids comes back for each node and socket.
-    local function ids_of(what, text)
+    local function parse(what, text)
         if type(text) ~= "string" then
             fail("%s.ids: expected a list of ids such as \"0-7,16\", got a %s", what, type(text))
         end
@@ -179,11 +191,10 @@ function M.define()
         end
         check_name("type", self.type)
         self.basename = args.name or args.basename or args[2] or self.type
-        self.width = 0
         if args.ids ~= nil then
-            self.ids, self.width = ids_of(self.type, args.ids)
+            ids_of[self], width_of[self] = parse(self.type, args.ids)
         elseif args.id ~= nil then
-            self.ids, self.width = one_id(self.type, args.id)
+            ids_of[self], width_of[self] = one_id(self.type, args.id)
         end
         self.size = args.size or args.count or 1
         self.allocated = args.allocated or 0
@@ -201,15 +212,20 @@ function M.define()
         M.check(self)
     end
 
-    function Resource.describe(self)
-        local ids = self.ids
-        if not ids or not self.basename then
-            return tostring(self.basename or "resource without a type")
-        end
-        return self.basename .. idset.padded(ids[1], self.width)
+    -- How many resources one description stands for.
+    function Resource:number()
+        return ids_of[self] and #ids_of[self] or 1
     end
 
-    return Resource, is_resource
+    function Resource.describe(self)
+        local name = tostring(self.basename)
+        if ids_of[self] then
+            name = name .. idset.format(ids_of[self], width_of[self])
+        end
+        return name
+    end
+
+    return Resource
 end
 
 return M

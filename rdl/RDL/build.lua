@@ -8,7 +8,7 @@ local limits = require "RDL.limits"
 local resource = require "RDL.Resource"
 local uri = require "RDL.uri"
 
-local fail = resource.fail
+local fail, ids_of = resource.fail, resource.ids
 
 local M = {}
 
@@ -29,10 +29,11 @@ local function check_names(store, parent, descriptions, seen)
         return
     end
     for _, d in ipairs(descriptions) do
-        for i = 1, d.ids and #d.ids or 1 do
+        local ids, width = ids_of(d)
+        for i = 1, ids and #ids or 1 do
             local name = d.basename
-            if d.ids then
-                name = name .. idset.padded(d.ids[i], d.width)
+            if ids then
+                name = name .. idset.padded(ids[i], width)
             end
             if seen[name] == parent then
                 fail("%s has two resources named '%s'", store:path_of(parent), name)
@@ -45,6 +46,7 @@ end
 -- Put descriptions under a parent, or a single one as a root (parent 0). Returns the
 -- number of the first new resource.
 local function place(store, descriptions, parent)
+    -- A description, and so its list of children, may be put in many places.
     local seen, checked, kinds = {}, {}, {}
     local append, id_of, children_of, used = store.append, store.id, store.children, store.used
 
@@ -57,13 +59,17 @@ local function place(store, descriptions, parent)
             if not checked[d] then
                 resource.check(d)
                 checked[d] = true
-                kinds[d] = store:intern(d.type, d.basename, d.width, d.size, d.tags, d.properties)
+                local _, width = ids_of(d)
+                kinds[d] = store:intern(d.type, d.basename, width, d.size, d.tags, d.properties)
             end
         end
         local into
         if parent ~= 0 then
-            check_names(store, parent, list, seen)
             into = children_of[parent]
+            if into or not checked[list] then
+                check_names(store, parent, list, seen)
+                checked[list] = true
+            end
             if not into then
                 into = {}
                 children_of[parent] = into
@@ -72,7 +78,7 @@ local function place(store, descriptions, parent)
         local n = into and #into or 0
         for i = 1, #list do
             local d = list[i]
-            local kind, ids, below, allocated = kinds[d], d.ids, d.children, d.allocated
+            local kind, ids, below, allocated = kinds[d], ids_of(d), d.children, d.allocated
             for j = 1, ids and #ids or 1 do
                 local v = append(store, kind, ids and ids[j] or false, parent)
                 if allocated > 0 then
@@ -121,10 +127,10 @@ function M.hierarchy(store, text, descriptions)
     if store.root[name] then
         fail("Hierarchy '%s' is there already", name)
     end
-    local only = descriptions[1]
-    if #descriptions ~= 1 or (only.ids and #only.ids ~= 1) then
+    local ids = ids_of(descriptions[1])
+    if #descriptions ~= 1 or (ids and #ids ~= 1) then
         fail("Hierarchy '%s': expected a single Resource at the root, got %d", name,
-            #descriptions == 1 and #only.ids or #descriptions)
+            #descriptions == 1 and #ids or #descriptions)
     end
     store.root[name] = place(store, descriptions, 0)
     store.roots[#store.roots + 1] = name

@@ -6,11 +6,15 @@
 
 local M = {}
 
--- A root class named `name`, and a function that tells whether a value is an
--- instance of it or of any class derived from it.
-function M.root(name)
-    local instances = setmetatable({}, { __mode = "k" })    -- metatables of instances
+local instances = setmetatable({}, { __mode = "k" })    -- metatables of instances
 
+-- Whether a value is an instance of any class made here.
+function M.is_instance(value)
+    return type(value) == "table" and instances[getmetatable(value) or false] == true
+end
+
+-- A class derived from none.
+function M.root(name)
     local function derive(name, super)
         local class = { class_name = name, super = super }
         class.class = class
@@ -43,15 +47,7 @@ function M.root(name)
         return name
     end
 
-    local function is_instance(value)
-        if type(value) ~= "table" then
-            return false
-        end
-        local meta = getmetatable(value)
-        return meta ~= nil and instances[meta] == true
-    end
-
-    return root, is_instance
+    return root
 end
 
 return M

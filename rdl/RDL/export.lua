@@ -4,7 +4,7 @@
 -- One hierarchy as flat lists, for a program that embeds Lua: it converts a few long
 -- strings rather than touching each resource.
 
-local concat = table.concat
+local concat, format = table.concat, string.format
 
 local M = {}
 
@@ -19,6 +19,8 @@ function M.flat(store, uri)
     end
     local kinds, number = {}, {}
     local kind_of, id_of, parent_of = {}, {}, {}
+    -- Numbers are made text once, for most come often.
+    local id_text = {}
     local n = 0
     local kind, id, children = store.kind, store.id, store.children
 
@@ -26,12 +28,18 @@ function M.flat(store, uri)
         local k = kind[v]
         local at = number[k]
         if not at then
-            at = #kinds
-            kinds[at + 1] = k
+            at = format("%d", #kinds)
+            kinds[#kinds + 1] = k
             number[k] = at
         end
         n = n + 1
-        kind_of[n], id_of[n], parent_of[n] = at, id[v] or -1, parent
+        local i = id[v] or -1
+        local text = id_text[i]
+        if not text then
+            text = format("%d", i)
+            id_text[i] = text
+        end
+        kind_of[n], id_of[n], parent_of[n] = at, text, parent
         return n - 1
     end
 
@@ -39,6 +47,7 @@ function M.flat(store, uri)
         local position = add(v, parent)
         local list = children[v]
         if list then
+            position = format("%d", position)
             for i = 1, #list do
                 walk(list[i], position)
             end
@@ -50,9 +59,9 @@ function M.flat(store, uri)
         table.insert(above, 1, v)
         v = store.parent[v]
     end
-    local position = -1
+    local position = "-1"
     for _, ancestor in ipairs(above) do
-        position = add(ancestor, position)
+        position = format("%d", add(ancestor, position))
     end
     walk(top, position)
     return {

@@ -22,6 +22,9 @@ local M = {}
 -- Instructions between two looks at the budget.
 local STEP = 1000
 
+-- What a line counts for: the look at memory takes as long as some instructions.
+local LINE = 20
+
 local function fail(...)
     error(format(...), 0)
 end
@@ -161,6 +164,12 @@ function M.run(f, name)
     local deadline = clock() + limits.seconds
     local memory = collectgarbage("count") + limits.memory / 1024
 
+    -- Nothing in the file can catch the error, so the hook has done its work once it raised it.
+    local function stop(...)
+        sethook()
+        fail(...)
+    end
+
     local function hook(event)
         if suspended then
             return
@@ -168,17 +177,15 @@ function M.run(f, name)
         if collectgarbage("count") > memory then
             collectgarbage()
             if collectgarbage("count") > 0.9 * memory then
-                fail("stopped: needs more than %.0f MiB of memory", limits.memory / 1048576)
+                stop("stopped: needs more than %.0f MiB of memory", limits.memory / 1048576)
             end
         end
-        if event == "count" then
-            instructions = instructions + STEP
-            if instructions > limits.instructions then
-                fail("stopped: still running after %.0f million instructions", limits.instructions / 1e6)
-            end
-            if clock() > deadline then
-                fail("stopped: still running after %d seconds", limits.seconds)
-            end
+        instructions = instructions + (event == "count" and STEP or LINE)
+        if instructions > limits.instructions then
+            stop("stopped: still running after %.0f million instructions", limits.instructions / 1e6)
+        end
+        if event == "count" and clock() > deadline then
+            stop("stopped: still running after %d seconds", limits.seconds)
         end
     end
 
@@ -190,6 +197,9 @@ function M.run(f, name)
         end
         if find(message, "^RDL:%d+: ") then
             return message
+        end
+        if find(message, "stack overflow", 1, true) then
+            message = "stack overflow"
         end
         local level = 2
         local info = getinfo(level, "Sl")
@@ -213,7 +223,7 @@ function M.run(f, name)
         jit.off()
     end
     -- The line event comes at each turn of a loop too, which bounds a string that doubles.
-    sethook(hook, "l", STEP)
+    sethook(hook, limits.watch_lines and "l" or "", STEP)
     local ok, message = xpcall(f, located)
     sethook(old_hook, old_mask, old_count)
     if jit then

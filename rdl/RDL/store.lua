@@ -149,7 +149,8 @@ function Store:at(text)
     end
     local v = self.root[name]
     if not v then
-        return nil, format("%s: no hierarchy '%s'", text, name)
+        local there = #self.roots > 0 and concat(self.roots, ", ") or "none"
+        return nil, format("%s: no hierarchy '%s' (there: %s)", text, name, there)
     end
     if #path > 0 and path[1] ~= self:name_of(v) then
         return nil, format("%s: no resource '%s'; the root is '%s'", text, path[1], self:name_of(v))

@@ -7,6 +7,26 @@
 local Socket = uses "Socket"
 local Node = Resource:subclass "Node"
 
+-- Lists of sockets that are known to share no core: most nodes repeat one.
+local disjoint = {}
+
+local function check_disjoint(sockets)
+    local lists = table.concat(sockets, ";")
+    if disjoint[lists] then
+        return
+    end
+    local socket_of = {}
+    for i = 1, #sockets do
+        for _, core in ipairs(ids(sockets[i], "Node.sockets")) do
+            if socket_of[core] then
+                fail("Node.sockets: core %d is in socket %d and in socket %d", core, socket_of[core], i - 1)
+            end
+            socket_of[core] = i - 1
+        end
+    end
+    disjoint[lists] = true
+end
+
 function Node:initialize(arg)
     if type(arg) ~= "table" then
         fail("Node: expected a table such as { name = \"n\", id = 0, sockets = { \"0-7\" } }, got a %s", type(arg))
@@ -32,17 +52,10 @@ function Node:initialize(arg)
     if type(self.tags.max_bw) == "number" then
         tags = { max_bw = self.tags.max_bw / #sockets }
     end
-    local socket_of = {}
     for i = 1, #sockets do
-        local socket = Socket { id = i - 1, cpus = sockets[i], memory = arg.memory_per_socket, tags = tags }
-        for _, core in ipairs(socket.children[1].ids) do
-            if socket_of[core] then
-                fail("Node.sockets: core %d is in socket %d and in socket %d", core, socket_of[core], i - 1)
-            end
-            socket_of[core] = i - 1
-        end
-        self:add_child(socket)
+        self:add_child(Socket { id = i - 1, cpus = sockets[i], memory = arg.memory_per_socket, tags = tags })
     end
+    check_disjoint(sockets)
 end
 
 return Node

@@ -31,7 +31,7 @@ function Socket:initialize(arg)
     local cores = Resource { "core", ids = cpus }
     local bandwidth = self.tags.max_bw
     if type(bandwidth) == "number" then
-        cores.tags.max_bw = bandwidth / #cores.ids
+        cores.tags.max_bw = bandwidth / cores:number()
     end
     self:add_child(cores)
     if arg.memory ~= nil then

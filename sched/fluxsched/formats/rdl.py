@@ -14,7 +14,7 @@ from typing import NamedTuple
 from lupa import lua51
 
 # Bytes of one interpreter: above what the sandbox allows, so that its clearer message usually comes first.
-MAX_MEMORY = 3 << 30
+MAX_MEMORY = 3 << 29
 
 
 class RDLError(ValueError):
@@ -59,28 +59,80 @@ def interpreter():
     path = os.environ.get("LUA_PATH_5_1", os.environ.get("LUA_PATH", ""))
     own = str(lua_directory() / "?.lua")
     lua.globals().package.path = f"{path};{own}" if path else own
-    return lua, lua.eval("require 'RDL'")
+    module = lua.eval("require 'RDL'")
+    module["limits"]["watch_lines"] = False
+    return lua, module
+
+
+def _text(value):
+    """A value from Lua, whose strings are bytes: lupa gives them as latin-1."""
+    if isinstance(value, str):
+        return value.encode("latin-1").decode("utf-8", "replace")
+    return value
+
+
+def _bytes(value):
+    return value.encode() if isinstance(value, str) else value
+
+
+def _scalars(table):
+    return {_text(name): _text(value) for name, value in table.items()}
 
 
 class Store:
-    """An RDL file's resources, still in Lua: ``lua`` is the store that RDL.eval or RDL.evalf returned."""
+    """An RDL file's resources, still in Lua. ``name`` is the file's."""
 
-    def __init__(self, lua, store):
-        self.runtime = lua
-        self.lua = store
+    def __init__(self, lua, store, name):
+        self.name = name
+        self._lua = lua
+        self._store = store
 
-    def call(self, method, *arguments):
+    def _call(self, method, argument):
         """Call a method of the Lua store; RDLError if it returns nil and an error."""
-        result = self.lua[method](self.lua, *arguments)
+        result = self._store[method](self._store, argument)
         if isinstance(result, tuple):
-            result, error = result[0], result[1]
+            result, error = result
             if result is None:
-                raise RDLError(error)
+                raise RDLError(f"{self.name}: {_text(error)}")
         return result
+
+    def _table(self, mapping):
+        return self._lua.table_from(
+            {_bytes(k): self._table(v) if isinstance(v, dict) else _bytes(v) for k, v in mapping.items()}
+        )
+
+    def hierarchies(self):
+        """Names of the hierarchies, in the file's order."""
+        return list(self._store["roots"].values())
+
+    def resource(self, uri="default"):
+        """One resource as a dict: name, basename, type, id (None if it has none), uri, path, uuid, size, allocated,
+        available, tags, properties, children (how many)."""
+        found = self._call("resource", _bytes(uri))
+        fields = ("name", "basename", "type", "id", "uri", "path", "uuid", "size", "allocated", "available")
+        resource = {field: found[field] for field in fields}
+        flat = self.hierarchy(resource["uri"])
+        resource["tags"] = flat.tags[resource["path"].count("/") - 1]
+        resource["properties"] = flat.properties[resource["path"].count("/") - 1]
+        resource["children"] = flat.parent.count(resource["path"].count("/") - 1)
+        return resource
+
+    def aggregate(self, uri="default"):
+        """Amounts available by type, as a dict, at and below a URI."""
+        return dict(self._call("aggregate", _bytes(uri)))
+
+    def find(self, **criteria):
+        """A new Store with what meets all criteria (type, name, ids, tags, available, uri), what is below that, and
+        its ancestors. RDLError if nothing does."""
+        return Store(self._lua, self._call("find", self._table(criteria)), self.name)
+
+    def serialize(self):
+        """RDL text that reads back equal."""
+        return _text(self._store["serialize"](self._store))
 
     def hierarchy(self, uri="default"):
         """The Hierarchy at and below a URI, with its ancestors but not their other children."""
-        flat = self.call("flat", uri)
+        flat = self._call("flat", _bytes(uri))
         kinds = [_kind(kind) for kind in flat["kinds"].values()]
         kind = [kinds[int(at)] for at in flat["kind"].split(",")]
         ids = [int(i) if i != "-1" else None for i in flat["id"].split(",")]
@@ -106,31 +158,31 @@ def _kind(kind):
         basename,
         f"{basename}%0{width}d" if width else f"{basename}%d",
         int(kind["size"]),
-        dict(kind["tags"]),
-        dict(kind["properties"]),
+        _scalars(kind["tags"]),
+        _scalars(kind["properties"]),
     )
 
 
-def _open(evaluate, *arguments):
+def _open(evaluate, name, *arguments):
     lua, module = interpreter()
     try:
         result = module[evaluate](*arguments)
     except lua51.LuaError as error:
         # Memory that runs out while the text is compiled, outside of the sandbox.
-        raise RDLError(f"{arguments[-1]}: {error}") from None
+        raise RDLError(f"{name}: {error}") from None
     if isinstance(result, tuple):
-        raise RDLError(result[1])
-    return Store(lua, result)
+        raise RDLError(_text(result[1]))
+    return Store(lua, result, name)
 
 
 def open_file(path):
     """Read an RDL file into a Store. RDLError if it cannot be read or does not evaluate."""
-    return _open("evalf", os.fspath(path))
+    return _open("evalf", os.fspath(path), os.fsencode(path))
 
 
 def open_text(text, name="<string>"):
     """Read RDL text into a Store; ``name`` stands for the file in messages."""
-    return _open("eval", text, name)
+    return _open("eval", name, text.encode(), name.encode())
 
 
 def load(path, uri="default"):
