@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 from fluxsched.core.engine cimport EngineBase
 from fluxsched.core.job cimport Job
-from fluxsched.core.types cimport i32
+from fluxsched.core.types cimport i32, i64
 
 
 cdef class Engine(EngineBase):
@@ -16,4 +16,4 @@ cdef class Engine(EngineBase):
     cdef int _free_part(self, i32 slot, ranks) except -1
     cdef list _changes(self)
     cdef list _held(self, i32 slot)
-    cdef dict _emit(self, list held, double starttime, double expiration)
+    cdef dict _emit(self, list held, double starttime, double expiration, i64 nslots=*)

@@ -491,7 +491,7 @@ cdef class Engine(EngineBase):
         out.sort()
         return out
 
-    cdef dict _emit(self, list held, double starttime, double expiration):
+    cdef dict _emit(self, list held, double starttime, double expiration, i64 nslots=0):
         cdef i32 node
         ranks = self.inventory.ranks
         hosts = self.inventory.hosts
@@ -504,11 +504,14 @@ cdef class Engine(EngineBase):
                 if members:
                     properties[name] = members
         return _r.emit([ranks[row[0]] for row in held], [hosts[row[0]] for row in held],
-                       [row[1] for row in held], [row[2] for row in held], properties, starttime, expiration)
+                       [row[1] for row in held], [row[2] for row in held], properties, starttime, expiration, nslots)
 
     def R(self, jobid, double starttime=0, double expiration=0):
         """The R object of a job that holds resources; times in seconds."""
-        return self._emit(self._held(self._slot(jobid, JOB_RUNNING)), starttime, expiration)
+        cdef i32 slot = self._slot(jobid, JOB_RUNNING)
+        cdef Job *j = self.jobs + slot
+        return self._emit(self._held(slot), starttime, expiration,
+                          <i64> j.nnodes * j.nslots if j.nnodes else j.nslots)
 
     def times(self, jobid):
         """(start, expected end or 0 for none) of a running job, seconds."""

@@ -85,7 +85,7 @@ cdef class EngineBase:
         CountPlan count
         NodePlan nodes
         i32 plan                # PLAN_… of this pass
-        i32 units_plan          # PLAN_… that the jobs' units are in
+        bint units_are_cores    # what the running jobs' units are, else nodes
         i32 units_generation
         i32 nwaiting_nodes      # waiting jobs that node_units says all of
         i32 nwaiting_cores

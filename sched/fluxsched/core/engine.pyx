@@ -189,14 +189,16 @@ cdef class EngineBase:
     # Counting units, to know which plan holds.
 
     cdef void unit_needs(self, Job *j) noexcept nogil:
-        """Fill in whole, node_units and core_units from the request."""
+        """Fill in whole, least_cores and the units from the request."""
         cdef i32 c, slots
         cdef i64 least = -1
         j.node_units = 0
         j.core_units = 0
+        j.least_cores = 0
         j.whole = j.exclusive
         if j.tree >= 0:
             return
+        j.least_cores = <i64> (j.nnodes if j.nnodes else 1) * j.nslots * j.cores
         if self.inventory.nclasses == 1 and not j.exclusive:
             if j.nnodes:
                 j.whole = (<i64> j.nslots * j.cores == self.inventory.class_cores[0]
@@ -231,8 +233,9 @@ cdef class EngineBase:
         return True
 
     cdef void set_units(self, Job *j) noexcept nogil:
-        if self.plan != PLAN_EACH:
-            j.units = self.state.up_units(&j.alloc, self.plan == PLAN_CORES)
+        """Units that a running job gives back: nodes, or cores where that is
+        what is counted, if only as a bound."""
+        j.units = self.state.up_units(&j.alloc, self.plan != PLAN_NODES)
 
     # Jobs come and go.
 
@@ -295,8 +298,12 @@ cdef class EngineBase:
         cdef usec_t end = time_add(self.now, j.duration)
         if self.plan != PLAN_EACH:
             return self.count.fits_now(j.node_units if self.plan == PLAN_NODES else j.core_units, end)
-        request = self.request_of(j)
-        self.selected = job if self.nodes.fits_now(j, &request, end) else -1
+        # What is free in all says no quickly, if not yes.
+        self.selected = -1
+        if self.count.fits_now(j.least_cores, end):
+            request = self.request_of(j)
+            if self.nodes.fits_now(j, &request, end):
+                self.selected = job
         return self.selected == job
 
     cdef int select(self, i32 job) except -1 nogil:
@@ -328,8 +335,7 @@ cdef class EngineBase:
         self.selected = -1
         self.count_waiting(j, -1)
         self.run(job, self.now, end)
-        if self.plan != PLAN_EACH:
-            self.count.start(j.units, end)
+        self.count.start(j.units, end)
         self.nstarted_total += 1
         self.jobs[job].backfilled = d.blocked > 0
         self.nbackfilled += d.blocked > 0
@@ -341,12 +347,15 @@ cdef class EngineBase:
         for the end of a job without a duration."""
         cdef Job *j = self.jobs + job
         cdef Request request
+        cdef usec_t bound
         if self.plan != PLAN_EACH:
             return self.count.earliest(j.node_units if self.plan == PLAN_NODES else j.core_units, j.duration,
                                        self.running, self.jobs, out)
-        request = self.request_of(j)
         self.selected = -1
-        return self.nodes.earliest(j, &request, self.running, self.jobs, out)
+        if not self.count.earliest(j.least_cores, j.duration, self.running, self.jobs, &bound):
+            return 0
+        request = self.request_of(j)
+        return self.nodes.earliest(j, &request, self.running, self.jobs, bound, out)
 
     cdef int reserve(self, i32 job) except -1 nogil:
         """Reserve the job's earliest start, for this pass; 0 if it has none."""
@@ -358,6 +367,7 @@ cdef class EngineBase:
             self.count.reserve(j.node_units if self.plan == PLAN_NODES else j.core_units, t, j.duration,
                                self.running, self.jobs)
         else:
+            self.count.reserve(self.state.up_units(&self.nodes.picked, True), t, j.duration, self.running, self.jobs)
             self.nodes.reserve(t, time_add(t, j.duration))
         j.estimate = t if t < far_future() else -1
         self.domain[j.domain].reserved += 1
@@ -436,6 +446,7 @@ cdef class EngineBase:
 
     cdef int begin_pass(self, usec_t now) except -1 nogil:
         cdef i32 d, i
+        cdef bint cores
         self.now = now
         self.npasses += 1
         self.nstarted = 0
@@ -453,15 +464,13 @@ cdef class EngineBase:
         else:
             self.plan = PLAN_EACH
         self.nodes.begin(now)
-        if self.plan != PLAN_EACH:
-            if self.units_plan != self.plan or self.units_generation != self.eligible.generation:
-                for i in range(self.running.count):
-                    self.set_units(self.jobs + self.running.item[i].job)
-                self.units_plan = self.plan
-                self.units_generation = self.eligible.generation
-            self.count.begin(now, self.state.nidle if self.plan == PLAN_NODES else self.state.free_cores)
-        else:
-            self.units_generation = -1
+        cores = self.plan != PLAN_NODES
+        if self.units_are_cores != cores or self.units_generation != self.eligible.generation:
+            for i in range(self.running.count):
+                self.set_units(self.jobs + self.running.item[i].job)
+            self.units_are_cores = cores
+            self.units_generation = self.eligible.generation
+        self.count.begin(now, self.state.free_cores if cores else self.state.nidle)
         return self.policy.sched_loop_setup(self)
 
     cdef int consider(self, i32 slot) except -1 nogil:

@@ -27,7 +27,8 @@ cdef struct Job:
     usec_t start            # running: when it started
     usec_t end              # running: when it is expected to end
     usec_t estimate         # waiting: planned start; -1 none
-    i64 units               # running: nodes or cores it will give back (count plan)
+    i64 units               # running: nodes or cores it will give back
+    i64 least_cores         # cores it takes at the least
     i32 state
     i32 why
     i32 nnodes              # 0: slots may lie on any nodes

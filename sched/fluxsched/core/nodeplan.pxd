@@ -45,7 +45,9 @@ cdef class NodePlan:
         Link *link
         i32 nlinks
         i32 link_room
-        i32 *head               # [nnodes] first link of a node; -1 none
+        i32 *head               # [nnodes] first link of a node by start; -1 none
+        Running by_start        # reservations by start, and by end
+        Running by_end
         u64 *reserved           # [nwords] nodes that have a link
         Failed failed[16]
         i32 nfailed
@@ -59,13 +61,14 @@ cdef class NodePlan:
         i64 *view_pool
         u64 *view_nodes
         i32 *slots              # [nnodes] what fits: slots, or 1 for a node
+        i32 *cursor             # [nnodes] first link that may still matter
         u64 *word               # [cw + gw]
         Alloc picked
 
     cdef void begin(self, usec_t now) noexcept nogil
     cdef bint hopeless(self, const Job *j, usec_t end) noexcept nogil
     cdef void remember(self, const Job *j, usec_t end) noexcept nogil
-    cdef i32 usable(self, const Job *j, i32 node, usec_t start, usec_t end, const u64 *core, const u64 *gpu) noexcept nogil
+    cdef i32 usable(self, const Job *j, i32 node, usec_t start, usec_t end, const u64 *core, const u64 *gpu, i32 *first) noexcept nogil
     cdef int pick(self, const Job *j, i32 node, i32 nslots) except -1 nogil
     cdef int fits_now(self, const Job *j, const Request *request, usec_t end) except -1 nogil
     cdef int fits_flat(self, const Job *j, const u64 *elig, usec_t end) except -1 nogil
@@ -73,9 +76,10 @@ cdef class NodePlan:
     cdef int fits_tree(self, const Request *request, usec_t start, usec_t end) except -1 nogil
     cdef int need_view(self) except -1 nogil
     cdef i64 most_reserved(self, i32 pool, usec_t start, usec_t end) noexcept nogil
-    cdef int earliest(self, const Job *j, const Request *request, Running running, const Job *jobs, usec_t *out) except -1 nogil
+    cdef int earliest(self, const Job *j, const Request *request, Running running, const Job *jobs, usec_t bound, usec_t *out) except -1 nogil
     cdef int select_at(self, const Job *j, const u64 *elig, usec_t start, usec_t end) except -1 nogil
     cdef i64 recheck(self, const Job *j, i32 node, const u64 *elig, usec_t start, usec_t end) noexcept nogil
     cdef i64 recheck_alloc(self, const Job *j, const Alloc *a, const u64 *elig, usec_t start, usec_t end) noexcept nogil
     cdef void release(self, const Alloc *a) noexcept nogil
     cdef int reserve(self, usec_t start, usec_t end) except -1 nogil
+    cdef int link_node(self, i32 node, i32 reservation, i32 entry) except -1 nogil

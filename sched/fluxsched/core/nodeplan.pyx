@@ -31,6 +31,9 @@ cdef class NodePlan:
     def __cinit__(self, State state not None):
         cdef i32 i, n = state.inv.nnodes
         self.state = state
+        self.by_start = Running()
+        self.by_end = Running()
+        self.cursor = <i32 *> zeroed(n, sizeof(i32))
         self.head = <i32 *> zeroed(n, sizeof(i32))
         self.reserved = <u64 *> zeroed(state.nwords, sizeof(u64))
         self.core = <u64 *> zeroed(<size_t> n * state.cw, sizeof(u64))
@@ -47,6 +50,7 @@ cdef class NodePlan:
         free(self.reservation)
         free(self.link)
         free(self.head)
+        free(self.cursor)
         free(self.reserved)
         free(self.core)
         free(self.gpu)
@@ -70,6 +74,8 @@ cdef class NodePlan:
                     self.head[node] = -1
                     clear_bit(self.reserved, node)
         self.nreserved = 0
+        self.by_start.count = 0
+        self.by_end.count = 0
         self.nlinks = 0
         self.nfailed = 0
         self.now = now
@@ -95,10 +101,13 @@ cdef class NodePlan:
         self.nfailed = i + 1
 
     cdef i32 usable(self, const Job *j, i32 node, usec_t start, usec_t end,
-                    const u64 *core, const u64 *gpu) noexcept nogil:
+                    const u64 *core, const u64 *gpu, i32 *first) noexcept nogil:
         """Slots of j that fit on node from start to end, given what is free of
         it (core, gpu: the node's own words) but for reservations. The bits
-        that may be used are left in self.word."""
+        that may be used are left in self.word.
+
+        first: the node's first link that may matter, where links before it
+        end by start; NULL to look at all."""
         cdef i32 w, l, ncores, ngpus
         cdef Reservation *r
         cdef Entry *e
@@ -106,9 +115,15 @@ cdef class NodePlan:
         memcpy(self.word, core, self.state.cw * sizeof(u64))
         memcpy(self.word + self.state.cw, gpu, self.state.gw * sizeof(u64))
         l = self.head[node]
+        if first is not NULL:
+            while first[0] >= 0 and self.reservation[self.link[first[0]].reservation].end <= start:
+                first[0] = self.link[first[0]].next
+            l = first[0]
         while l >= 0:
             r = self.reservation + self.link[l].reservation
-            if r.start < end and r.end > start:
+            if r.start >= end:
+                break
+            if r.end > start:
                 e = r.alloc.entry + self.link[l].entry
                 if e.count:
                     return 0
@@ -187,7 +202,7 @@ cdef class NodePlan:
                     if self.state.nfree[node] < j.cores:
                         continue
                     fit = self.usable(j, node, self.now, end, self.state.core_free + <size_t> node * self.state.cw,
-                                      self.state.gpu_free + <size_t> node * self.state.gw)
+                                      self.state.gpu_free + <size_t> node * self.state.gw, NULL)
                     if fit < (j.nslots if j.nnodes else 1):
                         continue
                     if j.nnodes:
@@ -294,7 +309,7 @@ cdef class NodePlan:
         cdef i32 fit = 0, old = self.slots[node]
         if get_bit(self.state.up, node) and get_bit(elig, node):
             fit = self.usable(j, node, start, end, self.core + <size_t> node * self.state.cw,
-                              self.gpu + <size_t> node * self.state.gw)
+                              self.gpu + <size_t> node * self.state.gw, self.cursor + node)
             if j.nnodes:
                 fit = 1 if fit >= j.nslots else 0
         self.slots[node] = fit
@@ -331,24 +346,29 @@ cdef class NodePlan:
             self.pool[a.take[k].pool] += a.take[k].amount
 
     cdef int earliest(self, const Job *j, const Request *request, Running running, const Job *jobs,
-                      usec_t *out) except -1 nogil:
+                      usec_t bound, usec_t *out) except -1 nogil:
         """1, the earliest start that no reservation forbids, and the resources
-        in self.picked; or 0: never.
+        in self.picked; or 0: never. bound: a time known not to be too late.
 
         Only ends of jobs and of reservations can be earliest starts. Going
         from one to the next, only nodes whose resources or whose reservations
         in the window changed are looked at again.
         """
-        cdef i32 i = 0, k, first, node, n = self.state.inv.nnodes
+        cdef i32 done = 0, left, entered, k, node, n = self.state.inv.nnodes
         cdef i64 total = 0, need = j.nnodes if j.nnodes else j.nslots
-        cdef usec_t t = self.now, end = time_add(self.now, j.duration), last_t, last_end
-        cdef Reservation *r
+        cdef usec_t t = bound, end = time_add(bound, j.duration)
         memcpy(self.core, self.state.core_free, <size_t> n * self.state.cw * sizeof(u64))
         memcpy(self.gpu, self.state.gpu_free, <size_t> n * self.state.gw * sizeof(u64))
+        memcpy(self.cursor, self.head, n * sizeof(i32))
         if self.state.npools:
             if self.pool is NULL:
                 self.pool = <i64 *> zeroed(self.state.npools, sizeof(i64))
             memcpy(self.pool, self.state.pool_free, self.state.npools * sizeof(i64))
+        while done < running.count and release_time(running.item[done].end, self.now) <= t:
+            self.release(&jobs[running.item[done].job].alloc)
+            done += 1
+        left = self.by_end.place(t + 1, 0)
+        entered = self.by_start.place(end, 0)
         if j.tree < 0:
             memset(self.slots, 0, n * sizeof(i32))
             for node in range(n):
@@ -361,30 +381,33 @@ cdef class NodePlan:
             elif total >= need:
                 out[0] = t
                 return self.select_at(j, request.elig, t, end)
-            last_t = t
-            last_end = end
             t = time_never()
-            if i < running.count:
-                t = release_time(running.item[i].end, self.now)
-            for k in range(self.nreserved):
-                r = self.reservation + k
-                if last_t < r.end and r.end < t:
-                    t = r.end
+            if done < running.count:
+                t = release_time(running.item[done].end, self.now)
+            if left < self.by_end.count and self.by_end.item[left].end < t:
+                t = self.by_end.item[left].end
             if t == time_never():
                 return 0
             end = time_add(t, j.duration)
-            first = i
-            while i < running.count and release_time(running.item[i].end, self.now) <= t:
-                self.release(&jobs[running.item[i].job].alloc)
-                i += 1
+            k = done
+            while done < running.count and release_time(running.item[done].end, self.now) <= t:
+                self.release(&jobs[running.item[done].job].alloc)
+                done += 1
             if j.tree >= 0:
+                while left < self.by_end.count and self.by_end.item[left].end <= t:
+                    left += 1
                 continue
-            for k in range(first, i):
+            while k < done:
                 total += self.recheck_alloc(j, &jobs[running.item[k].job].alloc, request.elig, t, end)
-            for k in range(self.nreserved):
-                r = self.reservation + k
-                if (last_t < r.end and r.end <= t) or (last_end <= r.start and r.start < end):
-                    total += self.recheck_alloc(j, &r.alloc, request.elig, t, end)
+                k += 1
+            while left < self.by_end.count and self.by_end.item[left].end <= t:
+                total += self.recheck_alloc(j, &self.reservation[self.by_end.item[left].job].alloc,
+                                            request.elig, t, end)
+                left += 1
+            while entered < self.by_start.count and self.by_start.item[entered].end < end:
+                total += self.recheck_alloc(j, &self.reservation[self.by_start.item[entered].job].alloc,
+                                            request.elig, t, end)
+                entered += 1
 
     cdef int select_at(self, const Job *j, const u64 *elig, usec_t start, usec_t end) except -1 nogil:
         """Pick the nodes of a reservation, after earliest has counted them:
@@ -401,7 +424,7 @@ cdef class NodePlan:
                     if not self.slots[node]:
                         continue
                     fit = self.usable(j, node, start, end, self.core + <size_t> node * self.state.cw,
-                                      self.gpu + <size_t> node * self.state.gw)
+                                      self.gpu + <size_t> node * self.state.gw, self.cursor + node)
                     if j.nnodes:
                         self.pick(j, node, j.nslots)
                         need -= 1
@@ -434,13 +457,23 @@ cdef class NodePlan:
         self.nreserved += 1
         for k in range(r.alloc.nentries):
             e = r.alloc.entry + k
-            room = grown(self.link, &self.link_room, self.nlinks + span(e), sizeof(Link))
-            if room is NULL:
-                no_memory(b"no memory for a reservation")
-            self.link = <Link *> room
             for node in range(e.node, e.node + span(e)):
-                self.link[self.nlinks] = Link(i, k, self.head[node])
-                self.head[node] = self.nlinks
-                self.nlinks += 1
-                set_bit(self.reserved, node)
+                self.link_node(node, i, k)
+        self.by_start.insert(start, i)
+        return self.by_end.insert(end, i)
+
+    cdef int link_node(self, i32 node, i32 reservation, i32 entry) except -1 nogil:
+        """Put a link to a reservation in a node's list, by start."""
+        cdef void *room = grown(self.link, &self.link_room, self.nlinks + 1, sizeof(Link))
+        cdef i32 *place = self.head + node
+        cdef usec_t start = self.reservation[reservation].start
+        if room is NULL:
+            no_memory(b"no memory for a reservation")
+        self.link = <Link *> room
+        while place[0] >= 0 and self.reservation[self.link[place[0]].reservation].start < start:
+            place = &self.link[place[0]].next
+        self.link[self.nlinks] = Link(reservation, entry, place[0])
+        place[0] = self.nlinks
+        self.nlinks += 1
+        set_bit(self.reserved, node)
         return 0

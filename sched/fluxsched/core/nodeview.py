@@ -15,8 +15,8 @@ class NodeView:
             self._by_host[host] = self._by_host.get(host, 0) | 1 << i
 
     def property(self, name):
-        """Nodes that have a property."""
-        return self._properties.get(name, 0)
+        """Nodes that have a property; a host's own name is one, as in flux-core."""
+        return self._properties.get(name, 0) | self._by_host.get(name, 0)
 
     def hosts(self, names):
         """Nodes of these hosts."""

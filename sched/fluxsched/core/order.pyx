@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Queue orders: by what score a policy sorts the waiting jobs before a pass.
 
-A score is a function of a job's submit time, requested time and cores, and of now; the lowest comes first, equal scores in
-submit order.  Jobs of a higher priority stay ahead of all others, whatever their score.
+A score is a function of a job's submit time, requested time and cores, and of now; the lowest comes first, equal
+scores in submit order.  Jobs of a higher priority stay ahead of all others, whatever their score.
 
 Plugin options: order=NAME; aging=SECONDS (default a week, 0 = none): a job that has waited so long goes to the
 front, in submit order.  So none starves where the head of the queue cannot be passed for ever: under sched.plugin1
@@ -123,20 +123,21 @@ def score_wfp3(double submit, double request, double cores, double now):
 
 
 def score_unicef(double submit, double request, double cores, double now):
-    """UNICEF: -wait / (log2(cores) * request), which favours old, short and small jobs; log2 is taken as at least 1,
-    so that one core counts as two.  (Tang and others, CLUSTER 2009, as above.)"""
+    """UNICEF: -wait / (log2(cores) * request), which favours old, short and small jobs; log2 is taken as at
+    least 1, so that one core counts as two.  (Tang and others, CLUSTER 2009, as above.)"""
     return c_unicef(submit, request, cores, now)
 
 
 def score_f1(double submit, double request, double cores, double now):
-    """F1: log10(request) * cores + 870 * log10(submit), the submit time counted from the first job's and taken as at least
-    1 s.  (Carastan-Santos and de Camargo: Obtaining dynamic scheduling policies with simulation and machine learning,
-    SC 2017, table 3.)"""
+    """F1: log10(request) * cores + 870 * log10(submit), the submit time counted from the first job's and taken as
+    at least 1 s.  (Carastan-Santos and de Camargo: Obtaining dynamic scheduling policies with simulation and machine
+    learning, SC 2017, table 3.)"""
     return c_f1(submit, request, cores, now)
 
 
-def score_multifactor(double wait, double cores, double machine, double usage, double share, *, double weight_age=1000.0,
-                      double weight_size=1000.0, double weight_fairshare=1000.0, double max_age=604800.0):
+def score_multifactor(double wait, double cores, double machine, double usage, double share, *,
+                      double weight_age=1000.0, double weight_size=1000.0, double weight_fairshare=1000.0,
+                      double max_age=604800.0):
     """Multifactor: -(weight-age * min(wait / max-age, 1) + weight-size * cores / machine
     + weight-fairshare * 2**(-usage / share)).
 
@@ -150,8 +151,8 @@ def score_multifactor(double wait, double cores, double machine, double usage, d
                          weight_fairshare)
 
 
-SCORES = {"fcfs": score_fcfs, "sjf": score_sjf, "ljf": score_ljf, "saf": score_saf, "laf": score_laf, "wfp3": score_wfp3,
-          "unicef": score_unicef, "f1": score_f1}
+SCORES = {"fcfs": score_fcfs, "sjf": score_sjf, "ljf": score_ljf, "saf": score_saf, "laf": score_laf,
+          "wfp3": score_wfp3, "unicef": score_unicef, "f1": score_f1}
 
 
 cdef double number(dict options, str key, double default, double least, double most) except? -1:

@@ -1,0 +1,158 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Engine benchmarks: loading, a match, and a pass of each plugin.
+
+Prints a table and writes build/bench/engine.json. With each time stands a
+checksum of the schedule that was made, so that a change of speed which is a
+change of behaviour is seen. Run it by `make bench`, or by itself with node
+counts as arguments.
+"""
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+from fluxsched.core import Engine, Inventory
+from fluxsched.formats.jobspec import Request
+
+CORES, GPUS, WAITING = 64, 4, 1000
+TOP = Path(__file__).resolve().parent.parent
+
+
+def request(nnodes=0, nslots=1, cores=1, gpus=0, exclusive=False, duration=3600.0):
+    return Request(nnodes, nslots, cores, gpus, exclusive, duration, "", None, None)
+
+
+def r_object(nnodes):
+    return {
+        "version": 1,
+        "execution": {
+            "R_lite": [{"rank": f"0-{nnodes - 1}", "children": {"core": f"0-{CORES - 1}", "gpu": f"0-{GPUS - 1}"}}],
+            "nodelist": [f"node[0-{nnodes - 1}]"],
+            "starttime": 0,
+            "expiration": 0,
+        },
+    }
+
+
+def median_of(repeat, run):
+    """Median seconds of run(), and its last result."""
+    times = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        result = run()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times), result
+
+
+def load(nnodes):
+    """Seconds and MiB that loading an inventory from R takes, in a new process."""
+    code = (
+        "import sys, json, time, resource; sys.path.insert(0, sys.argv[1]); import bench_engine as b\n"
+        "R = b.r_object(int(sys.argv[2])); rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "t = time.perf_counter(); e = b.Engine(b.Inventory.from_r(R), 'backfill.plugin1')\n"
+        "print(json.dumps([time.perf_counter() - t, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,"
+        " rss / 1024]))"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code, str(TOP / "bench"), str(nnodes)], check=True, capture_output=True, text=True
+    )
+    return json.loads(out.stdout)
+
+
+def checksum(engine):
+    """A number that two schedules share only if they are the same."""
+    text = ";".join(f"{job}={engine.resource_summary(job)}" for job in sorted(engine.running_jobs()))
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def match(nnodes):
+    """Seconds for one job of one core on one node: queue, match, bookkeeping; a pass each and in one pass."""
+    count = 2000
+    engine = Engine(Inventory.from_counts(nnodes, CORES, GPUS), "sched.plugin1")
+    one = request(1)
+
+    def singles():
+        for job in range(count):
+            engine.add(job, one)
+            engine.schedule(0.0)
+
+    single, _ = median_of(1, singles)
+    sums = [checksum(engine)]
+    for job in range(count):
+        engine.free(job)
+    for job in range(count):
+        engine.add(job, one, t_submit=job)
+    burst, _ = median_of(1, lambda: engine.schedule(0.0))
+    return single / count, burst / count, sums[0]
+
+
+def busy(nnodes, plugin, options, exclusive):
+    """An engine whose nodes are all but a few in use, and WAITING jobs."""
+    engine = Engine(Inventory.from_counts(nnodes, CORES, GPUS), plugin, options)
+    held = max(1, nnodes // 256)
+    for job in range((nnodes - nnodes // 50) // held):
+        engine.add(job, request(held, 1 if exclusive else 48, 1, 0, exclusive, 600.0 + 7 * (job % 997)))
+    engine.schedule(0.0)
+    first = 1_000_000
+    for job in range(WAITING):
+        size = max(1, (job * 7919) % (nnodes // 4 + 1))
+        if exclusive:
+            wanted = request(size, 1, 1, 0, True, 300.0 + job % 5000)
+        else:
+            shape = (4, 8, 1) if job % 3 == 0 else (20 + job % 44, 1, 0)
+            wanted = request(size, *shape, False, 300.0 + job % 5000)
+        engine.add(first + job, wanted, t_submit=1.0 + job)
+    return engine
+
+
+def passes(nnodes, plugin, options, exclusive):
+    """Median seconds of the first pass over WAITING jobs, which starts some, and of one that starts none."""
+    first, engine = [], None
+    for _ in range(3):
+        engine = busy(nnodes, plugin, options, exclusive)
+        start = time.perf_counter()
+        engine.schedule(10.0)
+        first.append(time.perf_counter() - start)
+    again, _ = median_of(3, lambda: engine.schedule(11.0))
+    return statistics.median(first), again, checksum(engine)
+
+
+def main(counts):
+    rows = []
+
+    def row(nodes, what, value, unit, check=""):
+        rows.append({"nodes": nodes, "what": what, "value": value, "unit": unit, "checksum": check})
+        print(f"{nodes:>7}  {what:<58} {value:>10.3f} {unit:<4} {check}", flush=True)
+
+    for nnodes in counts:
+        seconds, mib, base = load(nnodes)
+        row(nnodes, "load from R", seconds * 1e3, "ms")
+        row(nnodes, f"resident after load (before: {base:.0f} MiB)", mib, "MiB")
+        single, burst, check = match(nnodes)
+        row(nnodes, "one-core job: add, pass, match, bookkeeping", single * 1e6, "us", check)
+        row(nnodes, "one-core job in a burst of one pass", burst * 1e6, "us", check)
+        for plugin, options, name in (
+            ("sched.plugin1", "", "FCFS"),
+            ("backfill.plugin1", "", "EASY"),
+            ("backfill.plugin1", "reserve-depth=8", "hybrid 8"),
+            ("backfill.plugin1", "reserve-depth=-1", "conservative"),
+        ):
+            for exclusive in (True, False):
+                kind = "whole nodes" if exclusive else "shared nodes"
+                first, again, check = passes(nnodes, plugin, options, exclusive)
+                row(nnodes, f"{name} pass, {WAITING} waiting, {kind}: first", first * 1e3, "ms", check)
+                row(nnodes, f"{name} pass, {WAITING} waiting, {kind}: again", again * 1e3, "ms", check)
+    out = TOP / "build" / "bench"
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "engine.json").write_text(json.dumps(rows, indent=1) + "\n")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"written to {out / 'engine.json'}; peak {peak:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main([int(arg) for arg in sys.argv[1:]] or [154, 1024, 16384])
