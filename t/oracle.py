@@ -111,7 +111,7 @@ class Profile:
 
     def split(self, at):
         """Make `at` a step; returns its place."""
-        for i, (time, free) in enumerate(self.steps):
+        for i, (time, _) in enumerate(self.steps):
             if time == at:
                 return i
             if time > at:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Results made from the oracles' start times, for tests of what is computed and drawn from results."""
 import numpy as np
-import oracle
 
+import oracle
 from fluxsched.formats.trace import build
 from fluxsched.simulate.metrics import Result
 
@@ -30,8 +30,8 @@ def result_of(trace, policy, procs, name="oracle", ended=None):
     free = np.ones(procs, dtype=bool)
     held = {}
     count, first, last = np.zeros(len(jobs), dtype=np.int64), {}, {}
-    events = sorted([(finish[i], 0, i) for i in range(len(jobs)) if finish[i] > start[i]]
-                    + [(start[i], 1, i) for i in range(len(jobs)) if not finish[i] <= start[i] and start[i] == start[i]])
+    ran = [i for i in range(len(jobs)) if not np.isnan(start[i]) and finish[i] != start[i]]
+    events = sorted([(finish[i], 0, i) for i in ran if not np.isnan(finish[i])] + [(start[i], 1, i) for i in ran])
     for _, kind, i in events:
         if kind == 0:
             free[held.pop(i)] = True

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
-from oracle import Job, conservative, easy, fcfs, hybrid, replay
-from simulate_result import trace_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fluxsched.formats import trace as traces
 from fluxsched.simulate import api
 from fluxsched.simulate.lublin import generate
+from oracle import Job, conservative, easy, fcfs, hybrid, replay
+from simulate_result import trace_of
 
 NASA = Path(__file__).resolve().parents[2] / "shared/traces/NASA-iPSC-1993-3.1-cln.swf.gz"
 
@@ -50,7 +51,8 @@ job = st.tuples(st.sampled_from([0, 0, 1, 5, 20, 40]), st.sampled_from([0, 1, 2,
                 st.integers(1, 60), st.sampled_from([1, 1, 2, 3, 4, 5, 8, 11, 15, 16]))
 
 
-@given(st.lists(job, min_size=1, max_size=60), st.sampled_from(sorted(POLICIES)), st.sampled_from([(16, 1), (4, 4), (2, 8)]))
+@given(st.lists(job, min_size=1, max_size=60), st.sampled_from(sorted(POLICIES)),
+       st.sampled_from([(16, 1), (4, 4), (2, 8)]))
 @settings(max_examples=400, deadline=None)
 def test_random_traces(rows, policy, shape):
     trace = trace_of(sorted(rows, key=lambda row: row[0]))

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The oracles themselves, on cases small enough to schedule by hand."""
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from oracle import Job, conservative, easy, fcfs, hybrid, replay
 
 # Machine of 10.  Job 0 holds 6 until 100; job 1 needs 8 and waits for it.

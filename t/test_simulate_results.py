@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
-from oracle import Job, easy, fcfs
-from simulate_result import result_of, trace_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fluxsched.simulate import metrics, plots, results
+from oracle import Job, easy, fcfs
+from simulate_result import result_of, trace_of
 
 # On 10 processors under EASY: starts 0, 100, 2, 2, 150 (see the oracle's tests).
 JOBS = [Job(0, 100, 100, 6), Job(1, 50, 50, 8), Job(2, 500, 500, 1), Job(2, 500, 500, 1), Job(2, 600, 500, 1)]
@@ -76,7 +77,8 @@ def test_curves_agree_with_the_measures(rows, ended):
     trace = trace_of(sorted(rows, key=lambda row: row[0]))
     for r in (result_of(trace, easy, 8), result_of(trace, easy, 8, ended=float(ended + trace.submit[0]))):
         m = metrics.measure(r)
-        for name, (time, value) in (("utilisation", metrics.utilisation(r)), ("mean_queue_length", metrics.queue_length(r))):
+        for name, curve in (("utilisation", metrics.utilisation), ("mean_queue_length", metrics.queue_length)):
+            time, value = curve(r)
             assert (np.diff(time) > 0).all() and (value >= 0).all()
             if m["makespan"] > 0:
                 assert (value[:-1] * np.diff(time)).sum() / m["makespan"] == pytest.approx(m[name], abs=1e-5)
@@ -90,8 +92,9 @@ def test_files(result, tmp_path):
     with open(tmp_path / "out/jobs.csv", newline="") as f:
         rows = list(csv.DictReader(f))
     assert tuple(rows[0]) == results.COLUMNS
-    assert rows[1] == {"job_id": "2", "submission_time": "1", "requested_number_of_resources": "8", "requested_time": "50",
-                       "starting_time": "100", "execution_time": "50", "finish_time": "150", "waiting_time": "99",
+    assert rows[1] == {"job_id": "2", "submission_time": "1", "requested_number_of_resources": "8",
+                       "requested_time": "50", "starting_time": "100", "execution_time": "50", "finish_time": "150",
+                       "waiting_time": "99",
                        "turnaround_time": "149", "stretch": "2.98", "allocated_resources": "0-5 8-9"}
     summary = json.loads((tmp_path / "out/summary.json").read_text())
     assert summary["makespan"] == 650 and summary["stopped"] == "finished" and summary["notes"] == {"over_request": 1}
@@ -130,10 +133,9 @@ def test_nothing_half_written(result, tmp_path):
         results.write(result, folder)
     before = (tmp_path / "out/summary.json").read_bytes()
     for error in (OSError(28, "No space left on device"), KeyboardInterrupt()):
-        with pytest.raises(type(error)):
-            with results.folder_of_results(tmp_path / "out") as folder:
-                results.write_jobs(result, os.path.join(folder, "jobs.csv"))
-                raise error
+        with pytest.raises(type(error)), results.folder_of_results(tmp_path / "out") as folder:
+            results.write_jobs(result, os.path.join(folder, "jobs.csv"))
+            raise error
         assert os.listdir(tmp_path) == ["out"]
         assert (tmp_path / "out/summary.json").read_bytes() == before
 
@@ -150,9 +152,8 @@ def test_a_failed_exchange_puts_the_old_results_back(result, tmp_path, monkeypat
         rename(a, b)
 
     monkeypatch.setattr(results.os, "rename", second_fails)
-    with pytest.raises(OSError, match="Input/output"):
-        with results.folder_of_results(tmp_path / "out") as folder:
-            results.write(result, folder)
+    with pytest.raises(OSError, match="Input/output"), results.folder_of_results(tmp_path / "out") as folder:
+        results.write(result, folder)
     assert os.listdir(tmp_path) == ["out"] and (tmp_path / "out/summary.json").exists()
 
 
@@ -175,8 +176,8 @@ def test_not_writable(tmp_path, monkeypatch):
         results.check(str(tmp_path / "out"))
 
 
-@pytest.mark.parametrize("seconds, text", [(None, "-"), (0, "0 s"), (0.01234, "0.01234 s"), (59, "59 s"), (90, "1.5 min"),
-                                           (7300, "2.0 h"), (86400 * 3, "3.0 d")])
+@pytest.mark.parametrize("seconds, text", [(None, "-"), (0, "0 s"), (0.01234, "0.01234 s"), (59, "59 s"),
+                                           (90, "1.5 min"), (7300, "2.0 h"), (86400 * 3, "3.0 d")])
 def test_durations(seconds, text):
     assert results.duration(seconds) == text
 
@@ -207,7 +208,8 @@ def test_pictures(result, tmp_path):
         if path.endswith(".png"):
             assert len(np.unique(picture(path).reshape(-1, 3), axis=0)) > 10, path
         else:
-            text = open(path).read()
+            with open(path) as f:
+                text = f.read()
             assert text.rstrip().endswith("</svg>") and "<dc:date>" not in text
     again = tmp_path / "again"
     again.mkdir()

@@ -8,8 +8,8 @@ import pytest
 from fluxsched.formats import trace, trace_csv
 from fluxsched.formats.trace import TraceError
 
-HEAD = ("JobID,User,JobName,Account,Cluster,Partition,Priority,QOS,NNodes,NCPUS,Timelimit,State,Submit,Start,Elapsed,End,"
-        "ExitCode,IORate(MB)\n")
+HEAD = ("JobID,User,JobName,Account,Cluster,Partition,Priority,QOS,NNodes,NCPUS,Timelimit,State,Submit,Start,"
+        "Elapsed,End,ExitCode,IORate(MB)\n")
 
 
 def line(job=1, user="a", nodes=1, cpus=16, limit="00:10:00", submit="1", elapsed="00:06:00", rate=5):
@@ -52,8 +52,8 @@ def test_bars_and_calendar_times(read):
 
 
 @pytest.mark.parametrize("word, value", [
-    ("0", 0), ("90", 90), ("1.5", 1.5), ("00:10:00", 600), ("2-03:04:05", 183845), ("03:04", 184), ("100:00:00", 360000),
-    ("00:00:01.25", 1.25), ("1970-01-02T00:00:00", 86400),
+    ("0", 0), ("90", 90), ("1.5", 1.5), ("00:10:00", 600), ("2-03:04:05", 183845), ("03:04", 184),
+    ("100:00:00", 360000), ("00:00:01.25", 1.25), ("1970-01-02T00:00:00", 86400),
 ])
 def test_times(word, value):
     assert trace_csv.seconds(word) == value
@@ -64,15 +64,16 @@ def test_times_that_are_missing(word):
     assert math.isnan(trace_csv.seconds(word))
 
 
-@pytest.mark.parametrize("word", ["soon", "1:2:3:4", "2-10", "10:99:00", "10:00:60", "1e9", "12-30:00", "nan", "2024-13-01T00:00:00"])
+@pytest.mark.parametrize("word", ["soon", "1:2:3:4", "2-10", "10:99:00", "10:00:60", "1e9", "12-30:00", "nan",
+                                  "2024-13-01T00:00:00"])
 def test_times_that_are_none(word):
     with pytest.raises(ValueError):
         trace_csv.seconds(word)
 
 
 def test_duplicates_and_what_is_left_out(read):
-    t = read(HEAD + line() + line() + line(2, elapsed="Unknown").replace(",180,", ",Unknown,") + line(3, cpus=0, nodes=0)
-             + "\n" + line(4))
+    unknown = line(2, elapsed="Unknown").replace(",180,", ",Unknown,")
+    t = read(HEAD + line() + line() + unknown + line(3, cpus=0, nodes=0) + "\n" + line(4))
     assert t.job_id.tolist() == [1, 4]
     assert t.notes == {"duplicate": 1, "no_run": 1, "no_procs": 1}
 

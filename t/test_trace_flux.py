@@ -30,8 +30,8 @@ def read(tmp_path):
 
 def test_jobs(read):
     big = 2**62 + 1                       # needs all its bits
-    t = read({"jobs": [job(big, 1700000005.5, 1700000006.0, 1700000016.25), job(3, 1700000000.0, 1700000001.0,
-                                                                                1700000002.0, duration=0, queue="debug")]})
+    t = read({"jobs": [job(big, 1700000005.5, 1700000006.0, 1700000016.25),
+                       job(3, 1700000000.0, 1700000001.0, 1700000002.0, duration=0, queue="debug")]})
     assert t.job_id.tolist() == [3, big]
     assert t.unix_start == 1700000000 and t.submit.tolist() == [0, 5.5]
     assert t.run.tolist() == [1, 10.25] and t.request.tolist() == [1, 60]

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from fluxsched.formats.swfscan import scan
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fluxsched.formats import swf, trace
-from fluxsched.formats.swfscan import scan
 from fluxsched.formats.trace import TraceError
 
 NASA = Path(__file__).resolve().parents[2] / "shared/traces/NASA-iPSC-1993-3.1-cln.swf.gz"

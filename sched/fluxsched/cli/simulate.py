@@ -41,8 +41,9 @@ def progress_bar(label):
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[queue]}"),
-                  TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+                  TextColumn("{task.fields[queue]}"), TimeRemainingColumn(),
+                  console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=None, queue="")
 
         def show(ended, arrived, total):
@@ -81,7 +82,8 @@ def show(results):
     rows = table(results)
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        print("  ".join([row[0].ljust(widths[0])] + [word.rjust(width) for word, width in zip(row[1:], widths[1:])]).rstrip())
+        words = [row[0].ljust(widths[0])] + [word.rjust(width) for word, width in zip(row[1:], widths[1:])]
+        print("  ".join(words).rstrip())
 
 
 def fail(text, code=1):
@@ -103,15 +105,17 @@ def fail(text, code=1):
 @click.option("--procs", type=click.IntRange(1, 10_000_000), metavar="P",
               help="Machine: P processors, one a node.  Default: what the trace states.")
 @click.option("--exclusive", is_flag=True, help="Jobs take whole nodes.")
-@click.option("--plugin", metavar="NAME", help="Plugin, file of one (.py too), or fcfs, easy, conservative, first-fit, hybridK, "
-              "each also with +ORDER.  Default: sched.plugin1.")
+@click.option("--plugin", metavar="NAME",
+              help="Plugin, file of one (.py too), or fcfs, easy, conservative, first-fit, hybridK, each also with "
+              "+ORDER.  Default: sched.plugin1.")
 @click.option("--plugin-opts", default="", metavar="K=V,...", help="Options for the plugin.")
 @click.option("--compare", metavar="NAME,NAME...", help="Several policies: one table, one figure.")
-@click.option("--until", type=Seconds(), metavar="TIME", help="Stop at this time of the trace (seconds, or 30d, 12h ...).")
+@click.option("--until", type=Seconds(), metavar="TIME",
+              help="Stop at this time of the trace (seconds, or 30d, 12h ...).")
 @click.option("--out", metavar="DIR", help="Write jobs.csv and summary.json here.")
 @click.option("--plot", is_flag=True, help="Draw pictures too (PNG and SVG, into --out).")
-def simulate(trace_path, trace_format, rdl, uri, nodes, cores, procs, exclusive, plugin, plugin_opts, compare, until, out,
-             plot):
+def simulate(trace_path, trace_format, rdl, uri, nodes, cores, procs, exclusive, plugin, plugin_opts, compare, until,
+             out, plot):
     """Replay a job trace in virtual time: the engine and plugins of production decide.
 
     Prints a table of measures; --out writes one row a job, and a summary.  Ctrl-C ends the run and writes what
@@ -159,7 +163,8 @@ def simulate(trace_path, trace_format, rdl, uri, nodes, cores, procs, exclusive,
     except MemoryError as err:
         fail(err if str(err) else "out of memory")
     if ran[-1].stopped == "interrupted":
-        fail(f"interrupted at {results.duration(ran[-1].ended)} of the trace" + (": what there is was written" if out else ""), 130)
+        reached = f"interrupted at {results.duration(ran[-1].ended)} of the trace"
+        fail(reached + (": what there is was written" if out else ""), 130)
     for result in ran:
         if result.stopped == "stalled":
             fail(f"{result.policy}: the plugin starts no more jobs, though all is free: some never ran", 1)

@@ -3,8 +3,8 @@
 """Job traces from a Flux instance: the output of ``flux jobs -a --json``.
 
 Either an object with a list "jobs", that list alone, or one job (what is printed for one id).  The keys read
-are id, t_submit, t_run, t_cleanup, t_inactive, duration, ncores, ntasks, nnodes, userid, queue and bank; times in seconds
-since the epoch.
+are id, t_submit, t_run, t_cleanup, t_inactive, duration, ncores, ntasks, nnodes, userid, queue and bank;
+times in seconds since the epoch.
 """
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read(path: str) -> Trace:
         raise TraceError(f"{source}: JSON nested too deep") from None
     jobs = content
     if isinstance(content, dict):
-        jobs = content["jobs"] if "jobs" in content else [content]
+        jobs = content.get("jobs", [content])
     if not isinstance(jobs, list):
         raise TraceError(f"{source}: a list of jobs expected, as flux jobs --json prints it")
     if not jobs:

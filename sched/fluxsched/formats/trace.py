@@ -80,7 +80,7 @@ class Trace:
     def __len__(self) -> int:
         return len(self.job_id)
 
-    def select(self, keep: np.ndarray) -> "Trace":
+    def select(self, keep: np.ndarray) -> Trace:
         """The jobs where `keep` (bool, shape (n,)) is true, as a trace of their own."""
         return replace(self, **{name: _frozen(getattr(self, name)[keep]) for name in ARRAYS})
 

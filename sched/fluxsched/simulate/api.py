@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from contextlib import contextmanager
-from typing import Callable, Dict, List, NamedTuple, Optional, Union
+from typing import Callable, Dict, List, NamedTuple, Optional
 
 import numpy as np
 
@@ -94,9 +94,9 @@ def trace_of(submit, run, procs, request=None, user=None, nodes=None, io_rate=No
     return traces.build(columns, source="arrays")
 
 
-def run(trace: Union[Trace, str, os.PathLike], *, procs: Optional[int] = None, nodes: Optional[int] = None,
+def run(trace: Trace | str | os.PathLike, *, procs: Optional[int] = None, nodes: Optional[int] = None,
         cores: Optional[int] = None, rdl: Optional[str] = None, plugin: str = "sched.plugin1",
-        options: Union[str, Dict[str, str]] = "", name: Optional[str] = None, until: Optional[float] = None,
+        options: str | Dict[str, str] = "", name: Optional[str] = None, until: Optional[float] = None,
         exclusive: bool = False, record: bool = True, on: Optional[Machine] = None,
         progress: Optional[Callable[[int, int, int], None]] = None) -> Result:
     """Replay a trace on a machine under a plugin; gives start and finish of each job, and measures of the run.

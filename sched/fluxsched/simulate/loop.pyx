@@ -170,7 +170,7 @@ cdef class Loop:
     cdef int arrive(self, i32 job) except -1 nogil:
         cdef Job template
         cdef i32 slot
-        cdef i32 *users
+        cdef i32 *users = self.engine.eligible.users
         cdef void *room
         memset(&template, 0, sizeof(Job))
         template.id = job + 1

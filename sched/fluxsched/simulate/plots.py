@@ -36,7 +36,8 @@ def _time_unit(span: float) -> Tuple[float, str]:
     return 1.0, "seconds"
 
 
-def binned(time: np.ndarray, value: np.ndarray, begin: float, end: float, bins: int = BINS) -> Tuple[np.ndarray, np.ndarray]:
+def binned(time: np.ndarray, value: np.ndarray, begin: float, end: float,
+           bins: int = BINS) -> Tuple[np.ndarray, np.ndarray]:
     """Mean of a step function in `bins` equal parts of [begin, end]: edges (bins+1,) and means (bins,).
 
     time, value: (m,), each value holding until the next time; zero before the first.
@@ -228,8 +229,8 @@ def _bars(axes, results: Sequence[Result]) -> None:
         slowdown = m["mean_bounded_slowdown"]
         text = f"{w:.3g}" + ("" if slowdown is None else f"  (slowdown {slowdown:,.{1 if slowdown < 100 else 0}f})")
         inside = w > 0.55 * most
-        axes.text(w - 0.02 * most if inside else w + 0.02 * most, y, text, va="center", ha="right" if inside else "left",
-                  color="white" if inside else "black", fontsize=8)
+        axes.text(w - 0.02 * most if inside else w + 0.02 * most, y, text, va="center",
+                  ha="right" if inside else "left", color="white" if inside else "black", fontsize=8)
     axes.set_yticks(place, [result.policy for result in results])
     axes.set_xlim(0, most * 1.05)
     axes.set_title(f"Mean wait in {name}")

@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, NamedTuple, Union
+from typing import Dict, NamedTuple
 
 from ..core.order import NAMES as ORDERS
-
 
 _NAMES = {
     "fcfs": ("sched.plugin1", {}),
@@ -30,7 +29,7 @@ def options_text(options: Dict[str, str]) -> str:
     return ",".join(f"{key}={value}" for key, value in options.items())
 
 
-def choose(text: str, options: Union[str, Dict[str, str]] = "") -> Choice:
+def choose(text: str, options: str | Dict[str, str] = "") -> Choice:
     """Read a policy's name, and add `options` ("key=value,…" or a dict) to those it stands for.
 
     fcfs, easy, conservative, first-fit (backfill without reservations) and hybridK (K reservations), each

@@ -145,8 +145,8 @@ def write_jobs(result: Result, path: str) -> None:
             stretch = np.divide(turnaround, run, out=np.full(len(part), np.nan), where=run > 0)
             columns = [list(map(str, trace.job_id[part].tolist()))]
             columns += [_column(np.asarray(values, dtype=np.float64)) for values in (
-                trace.submit[part], trace.procs[part], trace.request[part], result.start[part], run, result.finish[part],
-                result.wait[part], turnaround, stretch)]
+                trace.submit[part], trace.procs[part], trace.request[part], result.start[part], run,
+                result.finish[part], result.wait[part], turnaround, stretch)]
             columns.append([ranges(result, job) for job in part.tolist()])
             out.write("".join(",".join(row) + "\n" for row in zip(*columns)))
 
