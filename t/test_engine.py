@@ -1,0 +1,1151 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The engine, one feature at a time."""
+
+import math
+
+import pytest
+from naive import (
+    cores,
+    estimates,
+    held,
+    hierarchy,
+    hype,
+    machine,
+    mixed,
+    nodes,
+    reasons,
+    request,
+    tree_request,
+    vertex,
+)
+
+from fluxsched.core import Engine, Infeasible, Inventory
+from fluxsched.formats import r as rset
+from fluxsched.formats.constraint import ConstraintError
+
+RESOURCES = "waiting for resources"
+BEHIND = "waiting for jobs ahead in the queue"
+RESERVED = "starting now would delay a job ahead in the queue"
+DOWN = "waiting for nodes that are down or drained"
+DEPTH = "beyond the queue depth of a scheduling pass"
+OVERLAP = "waiting for a job of another queue on the same nodes"
+
+EASY = "backfill.plugin1"
+
+
+def run(engine, *requests, now=0.0, first=1):
+    """Add jobs first, first + 1, … and make a pass."""
+    for i, wanted in enumerate(requests):
+        engine.add(first + i, wanted)
+    return engine.schedule(now)
+
+
+# Inventories.
+
+
+def test_from_counts_refuses():
+    for arguments, message in (
+        ((0, 1), "number of nodes 0: expected a whole number from 1 to 16777216"),
+        ((-3, 1), "number of nodes -3"),
+        ((2, 0), "number of cores 0"),
+        ((2, 5000), "number of cores 5000"),
+        ((2, 4, -1), "number of gpus -1"),
+        ((2, 4, 1.5), "number of gpus 1.5"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Inventory.from_counts(*arguments)
+
+
+def test_inventory_refuses():
+    with pytest.raises(ValueError, match="2 ranks, 1 hosts, 2 core sets and 2 gpu sets"):
+        Inventory([0, 1], ["a"], ["0", "0"], ["", ""])
+    with pytest.raises(ValueError, match="a rank is named twice"):
+        Inventory([1, 1], ["a", "b"], ["0", "0"], ["", ""])
+    with pytest.raises(ValueError, match="core id 4096 on rank 3 is too large"):
+        Inventory([3], ["a"], ["4096"], [""])
+    with pytest.raises(ValueError, match="gpu id 9999 on rank 0 is too large"):
+        Inventory([0], ["a"], ["0"], ["9999"])
+
+
+def test_inventory_r_round_trip():
+    R = rset.emit(
+        [7, 3, 4], ["c", "a", "b"], ["0-3", "64-70,129", "0-3"], ["0-1", "", "0-1"], {"big": [3], "fast": [4, 7]}, 0, 99
+    )
+    inventory = Inventory.from_r(R)
+    assert inventory.ranks == [3, 4, 7]
+    assert inventory.hosts == ["a", "b", "c"]
+    assert inventory.expiration == 99
+    assert rset.parse(inventory.to_r()) == rset.parse(R)
+    part = rset.parse(inventory.to_r("4,9"))
+    assert (part.ranks, part.hosts, part.properties) == ([4], ["b"], {"fast": [4]})
+
+
+def test_from_r_names_a_unit_too_large():
+    R = rset.emit([0], ["a"], ["0-5000"], [""])
+    with pytest.raises(rset.RError, match="core id 5000 on rank 0"):
+        Inventory.from_r(R)
+
+
+def test_from_rdl():
+    inventory = Inventory.from_rdl(hype(2))
+    assert inventory.hosts == ["hype0", "hype1"]
+    assert [inventory.core_set(i) for i in range(2)] == ["0-3", "0-3"]
+    assert Inventory.from_rdl(hype(2), [3, 9]).ranks == [3, 9]
+
+
+def core(i):
+    return ("core", "core", i)
+
+
+def test_from_rdl_flags_are_properties():
+    h = hierarchy(
+        (
+            "cluster",
+            "c",
+            None,
+            1,
+            {},
+            (("node", "a", 0, 1, {"big": True, "max_bw": 3, "off": False}, (core(0),)), ("node", "a", 1, 1, {}, (core(0),))),
+        )
+    )
+    assert Inventory.from_rdl(h).properties == {"big": 1}
+
+
+@pytest.mark.parametrize(
+    ("root", "message"),
+    [
+        (("cluster", "c"), "no resource of type node"),
+        (("cluster", "c", None, 1, {}, (("node", "n", 0),)), "node n0 has no core"),
+        (("cluster", "c", None, 1, {}, (("core", "core", 0),)), "core core0 is not inside a node"),
+        (("node", "n", 0, 1, {}, (("core", "core"),)), "core core of node n0 has no id"),
+        (("node", "n", 0, 1, {}, (core(1), core(1))), "node n0 has two cores with id 1"),
+        (("node", "n", 0, 1, {}, (core(1), ("gpu", "g", 2), ("gpu", "h", 2))), "node n0 has two gpus with id 2"),
+        (("node", "n", 0, 1, {}, (core(1), ("node", "m", 1))), "node m1 lies inside node n0"),
+        (("node", "n", 0, 1, {}, (core(5000),)), "core id 5000"),
+    ],
+)
+def test_from_rdl_refuses(root, message):
+    with pytest.raises(ValueError, match=message):
+        Inventory.from_rdl(hierarchy(root))
+
+
+def test_from_rdl_refuses_ranks():
+    with pytest.raises(ValueError, match="2 nodes for 1 ranks"):
+        Inventory.from_rdl(hype(2), [0])
+    with pytest.raises(ValueError, match="ascending"):
+        Inventory.from_rdl(hype(2), [1, 0])
+    with pytest.raises(ValueError, match="named twice"):
+        Inventory.from_rdl(hype(2), [1, 1])
+
+
+# Requests.
+
+
+def test_nodes_with_slots():
+    e = machine(3, 4)
+    run(e, request(nnodes=2, nslots=3))
+    assert e.cores_by_rank(1) == [(0, "0-2", ""), (1, "0-2", "")]
+    run(e, request(nnodes=3), first=2)
+    assert e.cores_by_rank(2) == [(0, "3", ""), (1, "3", ""), (2, "0", "")]
+
+
+def test_slots_anywhere_fill_nodes_in_use_first():
+    e = machine(3, 4)
+    run(e, request(nslots=2, cores=3))
+    assert e.cores_by_rank(1) == [(0, "0-2", ""), (1, "0-2", "")]
+    run(e, request(nslots=3), first=2)
+    assert e.cores_by_rank(2) == [(0, "3", ""), (1, "3", ""), (2, "0", "")]
+
+
+def test_gpus():
+    e = machine(2, 4, 2)
+    run(e, request(nslots=3, gpus=1), request(gpus=1, cores=3), request(gpus=1))
+    assert e.cores_by_rank(1) == [(0, "0-1", "0-1"), (1, "0", "0")]
+    assert e.cores_by_rank(2) == [(1, "1-3", "1")]
+    assert e.waiting() == [3]
+    assert run(e, request(), now=1.0, first=4).started == []
+    e.cancel(3)
+    assert e.schedule(2.0).started == [4]
+
+
+def test_exclusive_takes_all_of_a_node():
+    e = machine(3, 4, 2)
+    run(e, request(), request(nnodes=1, exclusive=True))
+    assert e.cores_by_rank(2) == [(1, "0-3", "0-1")]
+    assert e.R(2)["execution"]["R_lite"] == [{"rank": "1", "children": {"core": "0-3", "gpu": "0-1"}}]
+
+
+def test_exclusive_slots_anywhere_take_whole_nodes():
+    e = machine(4, 4)
+    run(e, request(nslots=5, cores=2, exclusive=True))
+    assert e.resource_summary(1) == "rank[0-2]/core[0-3]"
+    e = Engine(mixed((4, 0), (2, 0), (4, 0)))
+    run(e, request(nslots=4, cores=2, exclusive=True))
+    assert e.resource_summary(1) == "rank[0,2]/core[0-3] rank1/core[0-1]"
+
+
+def test_exclusive_node_that_names_no_core():
+    e = machine(3, 4, 2)
+    run(e, request(), request(nnodes=2, cores=0, exclusive=True))
+    assert e.resource_summary(2) == "rank[1-2]/{core[0-3],gpu[0-1]}"
+    with pytest.raises(Infeasible, match="needs 4 whole nodes: 3 of 3 nodes can serve it"):
+        e.feasible(request(nnodes=4, cores=0, exclusive=True))
+
+
+def test_gpu_without_core():
+    e = machine(1, 2, 2)
+    run(e, request(cores=0, gpus=1), request(cores=2))
+    assert e.cores_by_rank(1) == [(0, "", "0")]
+    assert e.cores_by_rank(2) == [(0, "0-1", "")]
+
+
+def test_core_ids_beyond_a_word():
+    e = Engine(mixed(("0,63-65,130", "70"), ("1", "")))
+    run(e, request(nslots=2, cores=2), request(gpus=1))
+    assert e.cores_by_rank(1) == [(0, "0,63-65", "")]
+    assert e.cores_by_rank(2) == [(0, "130", "70")]
+    assert e.resource_summary(1) == "rank0/core[0,63-65]"
+    e.free(1)
+    run(e, request(cores=4), first=3)
+    assert held(e, 3)[0] == {(0, 0), (0, 63), (0, 64), (0, 65)}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [
+        (request(nnodes=5), "needs 5 nodes with 1 slot of 1 core each: 4 of 4 nodes can serve it"),
+        (request(nnodes=1, nslots=3, cores=2), "needs 1 node with 3 slots of 2 cores each: 0 of 4 nodes can serve it"),
+        (request(nslots=17), "needs 17 slots of 1 core: 4 nodes can hold 16"),
+        (request(cores=5), "needs 1 slot of 5 cores: 4 nodes can hold 0"),
+        (request(nslots=9, gpus=1), "needs 9 slots of 1 core and 1 gpu: 4 nodes can hold 8"),
+        (request(nslots=9, cores=2, exclusive=True), "needs 9 slots of 2 cores on whole nodes: 4 nodes can hold 8"),
+        (nodes(5, nslots=2, gpus=1), "needs 5 whole nodes with 2 slots of 1 core and 1 gpu each: 4 of 4 nodes"),
+        (request(constraint={"ranks": ["9"]}), "no node matches the constraint"),
+        (request(constraint={"properties": ["none"]}), "no node matches the constraint"),
+        (
+            request(nnodes=3, constraint={"ranks": ["0-1"]}),
+            "needs 3 nodes with 1 slot of 1 core each: 2 of 2 nodes that match the constraint can serve it",
+        ),
+        (
+            cores(9, constraint={"ranks": ["0-1"]}),
+            "needs 9 slots of 1 core: 2 nodes that match the constraint can hold 8",
+        ),
+        (request(cores=0), "the request takes no core and no gpu"),
+        (tree_request(vertex("core", 17)), "the request is larger than what there is of 4 nodes"),
+        (tree_request(vertex("disk", 1)), "there is no resource of type 'disk'"),
+        (tree_request(vertex("node", 1, vertex("disk"))), "there is no resource of type 'disk'"),
+    ],
+)
+def test_infeasible(wanted, reason):
+    e = machine(4, 4, 2)
+    with pytest.raises(Infeasible) as caught:
+        e.feasible(wanted)
+    assert reason in str(caught.value)
+    with pytest.raises(Infeasible):
+        e.add(1, wanted)
+    # Nothing of it is left.
+    e.add(1, request())
+    assert e.schedule(0).started == [1]
+
+
+def test_feasible_changes_nothing():
+    e = machine(4)
+    for i in range(20):
+        e.feasible(request(queue=f"queue{i}", constraint={"ranks": [str(i % 4)]}))
+        e.feasible(tree_request(vertex("core", 2)))
+    assert e.stats()["queues"] == []
+    assert e.waiting() == []
+
+
+def test_bad_constraint():
+    e = machine(2)
+    for wanted in ({"colour": ["red"]}, {"ranks": ["x"]}, {"and": 3}, {"hostlist": ["a["]}, {"properties": [3]}, [1]):
+        with pytest.raises(ConstraintError):
+            e.add(1, request(constraint=wanted))
+        with pytest.raises(ConstraintError):
+            e.feasible(request(constraint=wanted))
+    with pytest.raises(ConstraintError):
+        e.add(1, request(constraint={"properties": ["\ud800"]}))
+    with pytest.raises(ConstraintError):
+        e.add(1, request(constraint={"properties": [2**70]}))
+    assert run(e, request()).started == [1]
+
+
+def test_add_refuses():
+    e = machine(2)
+    e.add(1, request())
+    with pytest.raises(ValueError, match="job 1 is known already"):
+        e.add(1, request())
+    e.schedule(0)
+    with pytest.raises(ValueError, match="job 1 is known already"):
+        e.add(1, request())
+    for duration in (-1, math.nan):
+        with pytest.raises(ValueError, match="expected a number of seconds"):
+            e.add(2, request(duration=duration))
+        with pytest.raises(ValueError, match="expected a number of seconds"):
+            e.feasible(request(duration=duration))
+    with pytest.raises(OverflowError):
+        e.add(2**70, request(constraint={"ranks": ["0"]}))
+    assert e.waiting() == []
+    for t in (math.nan, math.inf, 1e300):
+        with pytest.raises(ValueError, match="expected a number of seconds"):
+            e.add(2, request(), 16, t)
+
+
+def test_schedule_refuses_a_time():
+    e = machine(1)
+    e.add(1, request())
+    for now in (math.nan, math.inf, -1.0, 1e300):
+        with pytest.raises(ValueError, match="expected a number of seconds"):
+            e.schedule(now)
+    assert e.schedule(0.0).started == [1]
+
+
+def test_durations_that_never_end():
+    e = machine(1, 1, plugin=EASY)
+    run(e, request(duration=1e300), request(duration=1))
+    assert e.times(1) == (0.0, 0.0)
+    e.free(1)
+    e.schedule(5.0)
+    assert e.times(2) == (5.0, 6.0)
+
+
+# Constraints and properties.
+
+
+def test_constraints_choose_nodes():
+    e = Engine(
+        Inventory([0, 1, 2, 3], ["a", "b", "c", "d"], ["0-3"] * 4, [""] * 4, {"big": [1, 2], "fast": [2, 3]})
+    )
+    for jobid, wanted, ranks in (
+        (1, {"properties": ["big"]}, "1"),
+        (2, {"properties": ["big", "fast"]}, "2"),
+        (3, {"properties": ["^big"]}, "0"),
+        (4, {"hostlist": ["c"]}, "2"),
+        (5, {"ranks": ["3"]}, "3"),
+        (6, {"not": [{"properties": ["fast"]}, ]}, "0"),
+        (7, {"or": [{"ranks": ["3"]}, {"hostlist": ["d"]}]}, "3"),
+        (8, {"and": [{"properties": ["fast"]}, {"not": [{"properties": ["big"]}]}]}, "3"),
+        (9, {"properties": ["b"]}, "1"),
+    ):
+        e.add(jobid, request(constraint=wanted))
+        assert e.schedule(0).started == [jobid]
+        assert e.allocated_ranks(jobid) == ranks, wanted
+
+
+def test_constraint_on_70_nodes():
+    e = machine(70, 1)
+    run(e, nodes(6, constraint={"ranks": ["62-67"]}), nodes(60, constraint={"not": [{"ranks": ["62-67"]}]}))
+    assert e.allocated_ranks(1) == "62-67"
+    assert e.allocated_ranks(2) == "0-59"
+    e.free(1)
+    run(e, nodes(10), first=3)
+    assert e.allocated_ranks(3) == "60-69"
+
+
+def test_properties_come_and_go():
+    e = machine(3)
+    with pytest.raises(Infeasible, match="no node matches"):
+        e.feasible(request(constraint={"properties": ["new"]}))
+    e.property_add("new", "1-2")
+    run(e, nodes(1, constraint={"properties": ["new"]}), nodes(2, constraint={"properties": ["new"]}))
+    assert e.allocated_ranks(1) == "1"
+    e.property_add("new", "0")
+    assert e.schedule(1).started == [2]
+    assert e.allocated_ranks(2) == "0,2"
+    assert e.R(2)["execution"]["properties"] == {"new": "0,2"}
+    e.property_remove("new", "0-2")
+    with pytest.raises(Infeasible, match="no node matches"):
+        e.feasible(request(constraint={"properties": ["new"]}))
+    assert "properties" not in e.R(2)["execution"]
+
+
+def test_local_property_stays_out_of_r():
+    e = machine(2)
+    e.property_add("+mine", "0-1")
+    run(e, request(constraint={"properties": ["+mine"]}))
+    assert "properties" not in e.R(1)["execution"]
+
+
+# Order, cancel, priority.
+
+
+def test_priority_then_submit_then_id():
+    e = machine(1, 1)
+    e.add(9, request(), priority=16, t_submit=5.0)
+    e.add(8, request(), priority=16, t_submit=4.0)
+    e.add(7, request(), priority=20, t_submit=9.0)
+    e.add(6, request(), priority=16, t_submit=5.0)
+    e.add(5, request(), priority=0, t_submit=0.0)
+    assert e.waiting() == [7, 8, 6, 9, 5]
+    assert e.schedule(0).started == [7]
+    assert e.reprioritize(5, 17) is True
+    assert e.reprioritize(8, 1) is True
+    assert e.waiting() == [5, 6, 9, 8]
+    assert e.reprioritize(7, 3) is False
+    assert e.reprioritize(99, 3) is False
+
+
+def test_cancel():
+    e = machine(1, 1)
+    run(e, request(), request(), request())
+    assert e.cancel(2) is True
+    assert e.cancel(2) is False
+    assert e.cancel(1) is False
+    assert e.cancel(99) is False
+    assert e.waiting() == [3]
+    e.free(1)
+    assert e.schedule(1).started == [3]
+    e.add(2, request(constraint={"ranks": ["0"]}))
+    assert e.cancel(2)
+    e.add(2, tree_request(vertex("core")))
+    assert e.cancel(2)
+    assert e.waiting() == []
+
+
+def test_fcfs_head_holds_back():
+    e = machine(4, 1)
+    outcome = run(e, nodes(3, 10), nodes(2, 1), nodes(1, 1))
+    assert outcome.started == [1]
+    assert outcome.waiting == [(2, RESOURCES, None), (3, BEHIND, None)]
+    # Told once.
+    assert e.schedule(1).waiting == []
+    e.cancel(2)
+    assert e.schedule(2).started == [3]
+
+
+def test_fcfs_goes_on_after_a_parked_job():
+    e = machine(4, 1)
+    e.mark_down("3")
+    outcome = run(e, nodes(4), nodes(3), nodes(1))
+    assert outcome.started == [2]
+    assert outcome.waiting == [(1, DOWN, None), (3, RESOURCES, None)]
+    e.mark_up("3")
+    outcome = e.schedule(1)
+    assert reasons(outcome) == {1: RESOURCES, 3: BEHIND}
+    e.free(2)
+    assert e.schedule(2).started == [1]
+
+
+# Queues.
+
+
+def test_queues_on_disjoint_nodes_are_apart():
+    e = machine(4, 1)
+    left, right = {"ranks": ["0-1"]}, {"ranks": ["2-3"]}
+    outcome = run(
+        e,
+        nodes(1, queue="a", constraint=left),
+        nodes(2, queue="a", constraint=left),
+        nodes(1, queue="a", constraint=left),
+        nodes(1, queue="b", constraint=right),
+        nodes(2, queue="b", constraint=right),
+    )
+    assert outcome.started == [1, 4]
+    assert reasons(outcome) == {2: RESOURCES, 3: BEHIND, 5: RESOURCES}
+    assert e.stats()["queues"] == ["a", "b"]
+
+
+def test_blocked_head_holds_overlapping_queue():
+    e = machine(4, 1)
+    outcome = run(
+        e,
+        nodes(3, queue="a"),
+        nodes(2, queue="a", constraint={"ranks": ["2-3"]}),
+        nodes(1, queue="b", constraint={"ranks": ["3"]}),
+        nodes(1, queue="b", constraint={"ranks": ["1"]}),
+        nodes(1, queue="c", constraint={"ranks": ["1"]}),
+    )
+    assert outcome.started == [1]
+    # 3 could take a node of 2; 4 stands behind 3 in its own queue, 5 behind nobody (and its node is in use).
+    assert reasons(outcome) == {2: RESOURCES, 3: OVERLAP, 4: BEHIND, 5: RESOURCES}
+
+
+def test_blocked_head_lets_disjoint_queue_go():
+    e = machine(4, 1)
+    outcome = run(
+        e,
+        nodes(3, queue="a", constraint={"ranks": ["0-2"]}),
+        nodes(1, queue="a", constraint={"ranks": ["0-2"]}),
+        nodes(1, queue="b", constraint={"ranks": ["3"]}),
+    )
+    assert outcome.started == [1, 3]
+
+
+def test_queue_depth():
+    e = machine(4, 1, options="queue-depth=2")
+    outcome = run(e, nodes(1), nodes(1), nodes(1), nodes(1))
+    assert outcome.started == [1, 2]
+    assert reasons(outcome) == {3: DEPTH, 4: DEPTH}
+    assert e.schedule(1).started == [3, 4]
+    e = machine(4, 1, options="queue-depth=0")
+    outcome = run(e, nodes(1))
+    assert (outcome.started, reasons(outcome)) == ([], {1: DEPTH})
+
+
+@pytest.mark.parametrize("plugin", ["sched.plugin1", EASY])
+def test_queue_depth_counts_each_queue(plugin):
+    e = machine(6, 1, plugin=plugin, options="queue-depth=1")
+    a, b = {"ranks": ["0-2"]}, {"ranks": ["3-5"]}
+    outcome = run(
+        e,
+        nodes(1, queue="a", constraint=a),
+        nodes(1, queue="a", constraint=a),
+        nodes(1, queue="a", constraint=a),
+        nodes(1, queue="b", constraint=b),
+        nodes(1, queue="b", constraint=b),
+    )
+    assert outcome.started == [1, 4]
+    assert reasons(outcome) == {2: DEPTH, 3: DEPTH, 5: DEPTH}
+
+
+def test_parked_jobs_count_to_no_depth():
+    e = machine(2, 1, options="queue-depth=1")
+    e.mark_down("1")
+    outcome = run(e, nodes(2), nodes(2), nodes(1))
+    assert outcome.started == [3]
+    assert reasons(outcome) == {1: DOWN, 2: DOWN}
+
+
+# Backfill.
+
+
+def backfill_example(depth):
+    """Node counts on 4 nodes: 1 runs on 3 until 10; 2 wants 4, 3 wants 3, 4 wants 1 until 20, 5 wants 1 until 10."""
+    e = machine(4, 2, plugin=EASY, options={} if depth is None else {"reserve-depth": depth})
+    return e, run(e, nodes(3, 10), nodes(4, 10), nodes(3, 10), nodes(1, 20), nodes(1, 10))
+
+
+def test_easy():
+    for depth in (None, 1):
+        e, outcome = backfill_example(depth)
+        assert outcome.started == [1, 5]
+        assert estimates(outcome) == {2: 10.0, 3: None, 4: None}
+        assert reasons(outcome) == {2: RESOURCES, 3: RESERVED, 4: RESERVED}
+        assert e.stats()["backfilled"] == 1
+
+
+def test_backfill_without_reservations():
+    _, outcome = backfill_example(0)
+    assert outcome.started == [1, 4]
+    assert estimates(outcome) == {2: None, 3: None, 5: None}
+
+
+def test_hybrid_and_conservative():
+    _, outcome = backfill_example(2)
+    assert outcome.started == [1, 5]
+    assert estimates(outcome) == {2: 10.0, 3: 20.0, 4: None}
+    _, outcome = backfill_example(-1)
+    assert outcome.started == [1, 5]
+    assert estimates(outcome) == {2: 10.0, 3: 20.0, 4: 20.0}
+
+
+def test_conservative_fills_holes_in_the_plan():
+    e = machine(4, 1, plugin=EASY, options="reserve-depth=-1")
+    outcome = run(e, nodes(2, 10), nodes(3, 10), nodes(2, 30), nodes(1, 10), nodes(1, 11), nodes(1, 100))
+    # 4 fits in the hole before 2, 5 beside 2, and 6 beside it as soon as 5 has ended.
+    assert outcome.started == [1, 4, 5]
+    assert estimates(outcome) == {2: 10.0, 3: 20.0, 6: 11.0}
+
+
+def test_backfill_core_by_core():
+    e = machine(2, 4, 1, plugin=EASY)
+    outcome = run(
+        e,
+        request(nnodes=1, nslots=1, cores=4, duration=10),
+        request(nnodes=2, nslots=1, cores=3, duration=5),
+        request(cores=2, duration=20),
+        request(cores=1, duration=20),
+        request(cores=1, gpus=1, duration=9),
+    )
+    # 2 needs three cores of both nodes at 10: one core of node 1 is left for long, the others until 10.
+    assert outcome.started == [1, 4, 5]
+    assert estimates(outcome) == {2: 10.0, 3: None}
+
+
+def test_no_duration_never_delays_a_reservation():
+    for wanted, expected in ((nodes(1), []), (nodes(1, 10), [3]), (nodes(1, 11), [])):
+        e = machine(4, 1, plugin=EASY)
+        outcome = run(e, nodes(3, 10), nodes(4, 10), wanted)
+        assert outcome.started == [1] + expected
+    # A node that the reservation leaves free is another matter.
+    e = machine(5, 1, plugin=EASY)
+    assert run(e, nodes(3, 10), nodes(4, 10), nodes(1), nodes(1)).started == [1, 3]
+
+
+@pytest.mark.parametrize("unit", [nodes, lambda n, duration=0: request(nnodes=n, duration=duration)])
+def test_reservation_behind_a_job_without_duration(unit):
+    e = machine(3, 2, plugin=EASY)
+    outcome = run(e, nodes(2), nodes(3, 10), unit(1), unit(1, 1000))
+    # No estimate, but a job that ends may pass, one that never ends may not.
+    assert outcome.started == [1, 4]
+    assert estimates(outcome) == {2: None, 3: None}
+    assert reasons(outcome)[3] == RESERVED
+
+
+def test_reservations_end_too():
+    # 3 has a place before the reservation of 2; 4 takes one core of each node until 18, so 5 comes after it.
+    e = machine(2, 2, plugin=EASY, options="reserve-depth=-1")
+    outcome = run(
+        e,
+        request(nnodes=1, cores=2, duration=10),
+        request(nnodes=2, cores=2, duration=5),
+        request(nnodes=1, cores=1, duration=10),
+        request(nnodes=2, cores=1, duration=3),
+        request(nnodes=1, cores=2, duration=11),
+    )
+    assert outcome.started == [1, 3]
+    assert estimates(outcome) == {2: 10.0, 4: 15.0, 5: 18.0}
+
+
+def test_estimate_after_an_overdue_end():
+    e = machine(1, 1, plugin=EASY)
+    outcome = run(e, nodes(1, 10), nodes(1, 10))
+    assert estimates(outcome) == {2: 10.0}
+    assert estimates(e.schedule(12.0)) == {2: pytest.approx(12.0, abs=1e-3)}
+
+
+def test_parked_job_holds_no_reservation():
+    e = machine(4, 1, plugin=EASY)
+    e.mark_down("0")
+    outcome = run(e, nodes(3, 10), nodes(4, 10), nodes(2, 5), nodes(1, 5))
+    assert outcome.started == [1]
+    assert outcome.waiting == [(2, DOWN, None), (3, RESOURCES, 10.0), (4, RESERVED, None)]
+
+
+def test_a_queue_each_has_its_reservations():
+    e = machine(4, 1, plugin=EASY)
+    a, b = {"ranks": ["0-1"]}, {"ranks": ["2-3"]}
+    outcome = run(
+        e,
+        nodes(1, 10, queue="a", constraint=a),
+        nodes(2, 10, queue="a", constraint=a),
+        nodes(1, 20, queue="b", constraint=b),
+        nodes(2, 10, queue="b", constraint=b),
+        nodes(1, 10, queue="a", constraint=a),
+        nodes(1, 21, queue="b", constraint=b),
+    )
+    assert outcome.started == [1, 3, 5]
+    assert estimates(outcome) == {2: 10.0, 4: 20.0, 6: None}
+
+
+def test_instance_expiration_ends_jobs_without_duration():
+    e = machine(2, 1, plugin=EASY)
+    e.set_expiration(50.0)
+    outcome = run(e, nodes(1), nodes(2, 5), now=10.0)
+    assert e.times(1) == (10.0, 50.0)
+    assert estimates(outcome) == {2: 50.0}
+    assert e.resource_status()["all"]["execution"]["expiration"] == 50.0
+    e.set_expiration(0)
+    run(e, nodes(1), now=11.0, first=3)
+    e.cancel(2)
+    e.schedule(12.0)
+    assert e.times(3) == (12.0, 0.0)
+    for t in (-1, math.nan):
+        with pytest.raises(ValueError, match="expected a number of seconds"):
+            e.set_expiration(t)
+    for t in (math.inf, 2.0**53):
+        e = machine(2, 1)
+        e.set_expiration(t)
+        run(e, nodes(1))
+        assert e.times(1) == (0.0, 0.0)
+
+
+def test_changed_expiration():
+    e = machine(2, 1, plugin=EASY)
+    run(e, nodes(2, 10), nodes(1, 10))
+    assert e.update_expiration(1, 30.0) is True
+    assert estimates(e.schedule(1.0)) == {2: 30.0}
+    assert e.times(1) == (0.0, 30.0)
+    assert e.update_expiration(1, 0) is True
+    assert e.times(1) == (0.0, 0.0)
+    assert estimates(e.schedule(2.0)) == {2: None}
+    assert e.update_expiration(1, 5.0) is True
+    assert estimates(e.schedule(3.0)) == {2: 5.0}
+    assert e.update_expiration(2, 5.0) is False
+    assert e.update_expiration(9, 5.0) is False
+    with pytest.raises(ValueError, match="expected a number of seconds"):
+        e.update_expiration(1, -5.0)
+
+
+# Nodes up, down and gone.
+
+
+def test_down_nodes_get_no_jobs():
+    e = machine(3, 2, down=True)
+    assert run(e, request()).waiting == [(1, DOWN, None)]
+    e.mark_up("1")
+    assert e.schedule(1).started == [1]
+    assert e.allocated_ranks(1) == "1"
+    e.mark_down("1")
+    assert e.running_jobs() == [1]
+    run(e, request(), now=2.0, first=2)
+    e.mark_up("0,2")
+    assert e.schedule(3.0).started == [2]
+    assert e.allocated_ranks(2) == "0"
+    e.free(1)
+    e.mark_up("1")
+    assert e.stats()["nodes"] == {"all": 3, "up": 3, "idle": 2}
+    assert e.stats()["cores"] == {"up": 6, "free": 5}
+
+
+def test_marks_of_unknown_ranks_change_nothing():
+    e = machine(2)
+    e.mark_down("7-9")
+    e.mark_up("7-9")
+    e.remove("7-9")
+    e.mark_down("")
+    assert e.stats()["nodes"]["up"] == 2
+    for mark in (e.mark_up, e.mark_down, e.remove):
+        with pytest.raises(ValueError, match="not an idset"):
+            mark("1-")
+
+
+def test_removed_nodes_deny_what_needs_them():
+    e = machine(3, 1)
+    run(e, nodes(3), nodes(3), nodes(2), nodes(1, constraint={"ranks": ["2"]}))
+    e.remove("2")
+    e.mark_up("2")
+    e.free(1)
+    outcome = e.schedule(1.0)
+    assert [jobid for jobid, _ in outcome.denied] == [2, 4]
+    assert "removed" in outcome.denied[0][1]
+    assert outcome.started == [3]
+    assert e.waiting() == []
+    assert e.resource_status()["all"]["execution"]["R_lite"] == [{"rank": "0-1", "children": {"core": "0"}}]
+    with pytest.raises(Infeasible, match="2 of 2 nodes"):
+        e.add(5, nodes(3))
+    # Their ids are free again.
+    e.add(2, nodes(1))
+    assert e.waiting() == [2]
+
+
+def test_estimates_do_not_count_on_nodes_that_went_down():
+    for wanted in (nodes(2, 5), request(nnodes=2, nslots=1, duration=5)):
+        e = machine(4, 2, plugin=EASY)
+        run(e, nodes(2, 10), nodes(2, 20), wanted)
+        e.mark_down("0")
+        assert estimates(e.schedule(1.0)) == {3: 20.0}
+        e.mark_up("0")
+        assert estimates(e.schedule(2.0)) == {3: 10.0}
+
+
+# Freeing.
+
+
+def test_free():
+    e = machine(3, 2)
+    run(e, nodes(2), request(nslots=1))
+    with pytest.raises(ValueError, match="job 3 holds no resources"):
+        e.free(3)
+    e.free(1)
+    with pytest.raises(ValueError, match="job 1 holds no resources"):
+        e.free(1)
+    e.add(1, nodes(3))
+    with pytest.raises(ValueError, match="job 1 holds no resources"):
+        e.free(1)
+    assert e.running_jobs() == [2]
+
+
+def test_partial_free():
+    e = machine(4, 2)
+    run(e, nodes(4))
+    e.free(1, "1-2", final=False)
+    assert e.allocated_ranks(1) == "0,3"
+    assert e.stats()["cores"]["free"] == 4
+    run(e, nodes(2), first=2)
+    assert e.allocated_ranks(2) == "1-2"
+    for ranks in ("1", "0-1", "9", "3,9", ""):
+        with pytest.raises(ValueError, match="does not hold all of ranks"):
+            e.free(1, ranks, final=False)
+    with pytest.raises(ValueError, match="not an idset"):
+        e.free(1, "x")
+    e.free(1, "0", final=True)
+    assert e.running_jobs() == [2]
+    assert e.stats()["cores"]["free"] == 4
+
+
+def test_partial_free_to_the_last_node():
+    e = machine(2, 2)
+    run(e, nodes(2))
+    e.free(1, "0", final=False)
+    e.free(1, "1", final=False)
+    assert e.running_jobs() == [1]
+    assert e.cores_by_rank(1) == []
+    e.free(1)
+    assert e.running_jobs() == []
+
+
+def test_partial_free_of_parts_of_nodes():
+    e = machine(3, 4, 1)
+    run(e, request(nnodes=3, nslots=1, cores=2, gpus=1))
+    e.free(1, "0,2", final=False)
+    assert e.cores_by_rank(1) == [(1, "0-1", "0")]
+    assert e.stats()["cores"]["free"] == 10
+    assert e.stats()["nodes"]["idle"] == 2
+
+
+def test_partial_free_moves_an_estimate():
+    e = machine(4, 1, plugin=EASY)
+    run(e, nodes(2, 10), nodes(2, 20), nodes(3, 5))
+    e.free(2, "2", final=False)
+    # Node 2 is free; 3 wants two more, and has them when 1 ends.
+    assert e.schedule(1.0).waiting == []
+    e.free(1, "0", final=False)
+    assert estimates(e.schedule(2.0)) == {}
+    e.free(2, "3", final=False)
+    assert e.schedule(3.0).started == [3]
+
+
+def test_sched_once():
+    e = machine(2, 1, sched_once=True)
+    run(e, nodes(1))
+    e.free(1)
+    assert run(e, nodes(1), now=1.0, first=2).started == [2]
+    e.free(2, "1", final=False)
+    e.free(2)
+    assert run(e, nodes(1), now=2.0, first=3).started == []
+    assert e.stats()["nodes"]["idle"] == 0
+
+
+# Jobs that hold R already.
+
+
+def r_of(ranks, core, gpu="", expiration=0):
+    ids = [int(rank) for rank in ranks.split(",")]
+    return rset.emit(ids, [f"node{i}" for i in ids], [core] * len(ids), [gpu] * len(ids), None, 0, expiration)
+
+
+def test_adopt():
+    e = machine(4, 4, 2, plugin=EASY)
+    e.adopt(1, r_of("0,1", "0-3", "0-1", 50), "", priority=3, t_submit=1.0)
+    e.adopt(2, r_of("2", "1-2", "1"))
+    assert e.cores_by_rank(1) == [(0, "0-3", "0-1"), (1, "0-3", "0-1")]
+    assert e.cores_by_rank(2) == [(2, "1-2", "1")]
+    assert e.running_jobs() == [1, 2]
+    assert e.times(1) == (0.0, 50.0)
+    outcome = run(e, nodes(3, 5), cores(3), cores(2), now=10.0, first=3)
+    assert estimates(outcome) == {3: 50.0, 4: None}
+    assert outcome.started == [5]
+    assert e.cores_by_rank(5) == [(2, "0,3", "")]
+    for jobid in (1, 2, 5):
+        e.free(jobid)
+    assert e.stats()["nodes"]["idle"] == 4
+
+
+def test_adopt_with_freed_ranks():
+    e = machine(4, 2)
+    e.adopt(1, r_of("0,1,2", "0-1"), "0,2")
+    assert e.allocated_ranks(1) == "1"
+    e.adopt(2, r_of("0", "0"), "0")
+    assert e.cores_by_rank(2) == []
+    assert e.stats()["nodes"]["idle"] == 3
+    e.free(2)
+    e.free(1)
+    assert e.stats()["nodes"]["idle"] == 4
+
+
+def test_adopt_on_a_down_node():
+    e = machine(2, 2)
+    e.mark_down("0")
+    e.adopt(1, r_of("0", "0-1"))
+    e.adopt(2, r_of("1", "1"))
+    assert e.stats()["cores"] == {"up": 2, "free": 1}
+    e.mark_up("0")
+    assert e.stats()["cores"] == {"up": 4, "free": 1}
+    e.free(1)
+    assert e.stats()["cores"] == {"up": 4, "free": 3}
+
+
+@pytest.mark.parametrize(
+    ("R", "freed", "message"),
+    [
+        ({}, "", "version"),
+        (r_of("7", "0"), "", "R names rank 7, which there is not"),
+        (r_of("0", "2"), "", "R names core 2 of rank 0, which there is not"),
+        (r_of("0", "0-200"), "", "R names core 2 of rank 0"),
+        (r_of("0", "0", "0"), "", "R names gpu 0 of rank 0"),
+        (r_of("0", "0"), "1-", "not an idset"),
+        (r_of("1", "0"), "", "another job holds some of its resources"),
+        (r_of("1,2", "0-1"), "", "another job holds some of its resources"),
+    ],
+)
+def test_adopt_refuses(R, freed, message):
+    e = machine(3, 2)
+    e.adopt(1, r_of("1", "0-1"))
+    before = e.stats()
+    with pytest.raises(ValueError, match=message):
+        e.adopt(2, R, freed)
+    with pytest.raises(ValueError, match="job 1 is known already"):
+        e.adopt(1, r_of("0", "0"))
+    assert e.stats() == before
+    e.adopt(2, r_of("0,2", "0-1"))
+
+
+def test_adopt_with_times_out_of_range():
+    e = machine(1, 1)
+    R = rset.emit([0], ["node0"], ["0"], [""], None, 2.0**52, 2.0**53)
+    e.adopt(1, R)
+    assert e.times(1)[1] == 0.0
+    assert e.times(1)[0] >= 0.0
+
+
+# Requests through the tree.
+
+
+def test_sockets():
+    e = Engine(Inventory.from_rdl(hype(2)))
+    run(
+        e,
+        tree_request(vertex("socket", 1)),
+        tree_request(vertex("socket", 2)),
+        tree_request(vertex("socket", 2)),
+    )
+    assert e.cores_by_rank(1) == [(0, "0-1", "")]
+    assert e.cores_by_rank(2) == [(0, "2-3", ""), (1, "0-1", "")]
+    assert e.waiting() == [3]
+    assert e.tree_part(1) == [
+        ("hype", "cluster", 1, 0),
+        ("hype0", "node", 1, 1),
+        ("socket0", "socket", 1, 2),
+        ("core0", "core", 1, 3),
+        ("core1", "core", 1, 3),
+        ("memory", "memory", 1000, 3),
+    ]
+    e.free(1)
+    e.free(2)
+    assert e.schedule(1).started == [3]
+
+
+def test_sparse_request():
+    e = Engine(Inventory.from_rdl(hype(2)))
+    run(e, tree_request(vertex("node", 1, vertex("core", 3), vertex("memory", 1500))))
+    assert e.cores_by_rank(1) == [(0, "0-2", "")]
+    amounts = [row[2] for row in e.tree_part(1) if row[1] == "memory"]
+    assert amounts == [1000, 500]
+    # What is left of node 0: a core and 500 MB.
+    run(e, tree_request(vertex("node", 1, vertex("core", 1), vertex("memory", 501))), first=2)
+    assert e.allocated_ranks(2) == "1"
+    run(e, tree_request(vertex("node", 1, vertex("core", 1), vertex("memory", 500))), first=3)
+    assert e.allocated_ranks(3) == "0"
+
+
+def test_memory_comes_back():
+    e = Engine(Inventory.from_rdl(hype(1)), EASY)
+    big = tree_request(vertex("slot", 1, vertex("core", 1), vertex("memory", 1500)), duration=10)
+    outcome = run(e, big, big, tree_request(vertex("slot", 1, vertex("core", 1), vertex("memory", 500)), duration=20))
+    assert outcome.started == [1]
+    assert estimates(outcome) == {2: 10.0, 3: None}
+    e.free(1)
+    assert e.schedule(10.0).started == [2, 3]
+
+
+def test_slots_in_the_tree():
+    e = Engine(Inventory.from_rdl(hype(2)))
+    slot = vertex("slot", 2, vertex("socket", 1, vertex("core", 1)))
+    run(e, tree_request(vertex("node", 2, slot)))
+    assert e.resource_summary(1) == "rank[0-1]/core[0,2]"
+
+
+def test_exclusive_vertex_takes_all_of_it():
+    e = Engine(Inventory.from_rdl(hype(2)))
+    run(e, tree_request(vertex("socket", 1, vertex("core", 1), exclusive=True)))
+    assert e.cores_by_rank(1) == [(0, "0-1", "")]
+    run(e, tree_request(vertex("node", 1, vertex("core", 1), exclusive=True)), first=2)
+    assert e.cores_by_rank(2) == [(1, "0-3", "")]
+
+
+def test_tree_request_keeps_to_constraint_and_up_nodes():
+    e = Engine(Inventory.from_rdl(hype(4)))
+    e.mark_down("1")
+    run(e, tree_request(vertex("socket", 1), constraint={"ranks": ["1-2"]}))
+    assert e.allocated_ranks(1) == "2"
+    outcome = run(e, tree_request(vertex("socket", 1), constraint={"ranks": ["1"]}), first=2)
+    assert reasons(outcome) == {2: DOWN}
+    e.mark_up("1")
+    assert e.schedule(1).started == [2]
+    e.remove("3")
+    with pytest.raises(Infeasible, match="larger than what there is of 1 node that match|no node matches"):
+        e.feasible(tree_request(vertex("socket", 3), constraint={"ranks": ["1,3"]}))
+
+
+def test_bandwidth_is_drawn_up_to_the_root():
+    def wants(amount, duration=10):
+        return tree_request(
+            vertex("slot", 1, vertex("node", 1, vertex("core", 1), vertex("bandwidth", amount))), duration=duration
+        )
+
+    e = Engine(Inventory.from_rdl(hype(4, width=100, node_width=60)), EASY)
+    outcome = run(e, wants(60), wants(40), wants(1, 5))
+    assert outcome.started == [1, 2]
+    assert e.allocated_ranks(2) == "1"
+    assert estimates(outcome) == {3: 10.0}
+    with pytest.raises(Infeasible):
+        e.feasible(wants(61))
+    e.free(2)
+    assert e.schedule(1.0).started == [3]
+
+
+def test_bandwidth_needs_a_pool():
+    e = Engine(Inventory.from_rdl(hype(2)))
+    with pytest.raises(Infeasible, match="no resource of type 'bandwidth'"):
+        e.feasible(tree_request(vertex("node", 1, vertex("core", 1), vertex("bandwidth", 1))))
+
+
+def test_tree_request_needs_a_core():
+    e = Engine(Inventory.from_rdl(hype(2)))
+    with pytest.raises(Infeasible, match="takes no core"):
+        e.feasible(tree_request(vertex("memory", 100)))
+    with pytest.raises(Infeasible, match="takes no core"):
+        e.feasible(tree_request(vertex("node", 1, vertex("memory", 100))))
+
+
+def test_tree_and_flat_requests_share():
+    e = Engine(Inventory.from_rdl(hype(2)), EASY)
+    outcome = run(
+        e,
+        request(nnodes=1, cores=3, duration=10),
+        tree_request(vertex("socket", 3), duration=5),
+        nodes(1, 30),
+        request(cores=1, duration=5),
+    )
+    assert outcome.started == [1, 4]
+    assert estimates(outcome)[2] == 10.0
+    taken = held(e, 1)[0] | held(e, 4)[0]
+    assert len(taken) == 4
+
+
+def test_exclusive_node_has_its_memory():
+    e = Engine(Inventory.from_rdl(hype(2)), EASY)
+    run(e, nodes(1, 10))
+    assert [row[2] for row in e.tree_part(1) if row[1] == "memory"] == [1000, 1000]
+    # Memory of node 0, cores of node 1: a node whose memory is in use is not whole.
+    e = Engine(Inventory.from_rdl(hype(2)), EASY)
+    run(e, request(nnodes=1, nslots=4, duration=10), tree_request(vertex("core", 1), vertex("memory", 500), duration=99))
+    assert e.allocated_ranks(2) == "1"
+    e.free(1)
+    outcome = run(e, nodes(1, 5), now=1.0, first=3)
+    assert outcome.started == []
+    assert estimates(outcome) == {3: 99.0}
+
+
+def test_partial_free_returns_memory():
+    e = Engine(Inventory.from_rdl(hype(2)))
+    wanted = tree_request(vertex("node", 2, vertex("core", 1), vertex("memory", 2000)))
+    run(e, wanted)
+    e.free(1, "0", final=False)
+    assert [row[:3] for row in e.tree_part(1) if row[1] == "node"] == [("hype1", "node", 1)]
+    one = tree_request(vertex("node", 1, vertex("core", 1), vertex("memory", 2000)))
+    assert run(e, one, one, first=2).started == [2]
+    assert e.allocated_ranks(2) == "0"
+    e.free(1)
+    assert e.schedule(1.0).started == [3]
+
+
+# What it tells.
+
+
+def test_r_of_a_job():
+    e = Engine(Inventory([3, 5, 8], ["a", "b", "c"], ["0-3"] * 3, ["0"] * 3, {"fast": [5, 8], "old": [3]}))
+    run(e, request(nnodes=2, nslots=2, gpus=0, constraint={"properties": ["fast"]}))
+    R = e.R(1, 100.0, 200.0)
+    assert R == {
+        "version": 1,
+        "execution": {
+            "R_lite": [{"rank": "5,8", "children": {"core": "0-1"}}],
+            "nodelist": ["b,c"],
+            "starttime": 100.0,
+            "expiration": 200.0,
+            "nslots": 4,
+            "properties": {"fast": "5,8"},
+        },
+    }
+    assert rset.parse(R).hosts == ["b", "c"]
+    for ask in (e.R, e.cores_by_rank, e.allocated_ranks, e.resource_summary, e.tree_part, e.times):
+        with pytest.raises(ValueError, match="job 7 holds no resources"):
+            ask(7)
+
+
+def test_r_can_be_adopted_by_another_engine():
+    first = machine(4, 4, 2)
+    run(first, request(nslots=7, gpus=1), nodes(1), request(cores=2))
+    second = machine(4, 4, 2)
+    for jobid in first.running_jobs():
+        second.adopt(jobid, first.R(jobid))
+        assert second.cores_by_rank(jobid) == first.cores_by_rank(jobid)
+    assert second.resource_status() == first.resource_status()
+
+
+def test_resource_summary():
+    e = machine(4, 4, 2)
+    run(e, request(nnodes=2, nslots=1), request(nslots=1, cores=3, gpus=2), request(nslots=5), nodes(1))
+    assert e.resource_summary(1) == "rank[0-1]/core0"
+    assert e.resource_summary(2) == "rank0/{core[1-3],gpu[0-1]}"
+    assert e.resource_summary(3) == "rank1/core[1-3] rank2/core[0-1]"
+    assert e.resource_summary(4) == "rank3/{core[0-3],gpu[0-1]}"
+
+
+def test_resource_status():
+    e = machine(3, 2)
+    run(e, request(nnodes=1), nodes(1))
+    e.mark_down("2")
+    status = e.resource_status()
+    assert status["all"]["execution"]["R_lite"] == [{"rank": "0-2", "children": {"core": "0-1"}}]
+    assert status["allocated"]["execution"]["R_lite"] == [
+        {"rank": "0", "children": {"core": "0"}},
+        {"rank": "1", "children": {"core": "0-1"}},
+    ]
+    assert status["down"]["execution"] == {
+        "R_lite": [{"rank": "2", "children": {"core": "0-1"}}],
+        "nodelist": ["node2"],
+        "starttime": 0.0,
+        "expiration": 0.0,
+    }
+    for part in status.values():
+        rset.parse(part)
+
+
+def test_stats():
+    e = machine(3, 2, plugin=EASY, options="reserve-depth=2")
+    run(e, nodes(2, 10), nodes(2, 10), nodes(1, 10))
+    assert e.stats() == {
+        "plugin": "backfill.plugin1",
+        "plugin_options": {"reserve-depth": "2"},
+        "passes": 1,
+        "considered": 3,
+        "started": 2,
+        "backfilled": 1,
+        "waiting": 1,
+        "running": 2,
+        "queues": [""],
+        "nodes": {"all": 3, "up": 3, "idle": 0},
+        "cores": {"up": 6, "free": 0},
+    }
+
+
+def test_reasons_change_as_the_queue_moves():
+    e = machine(2, 1, plugin=EASY)
+    assert run(e, nodes(2, 10), nodes(2, 10), nodes(1, 10)).waiting == [(2, RESOURCES, 10.0), (3, RESERVED, None)]
+    e.free(1)
+    outcome = e.schedule(5.0)
+    assert outcome.started == [2]
+    assert outcome.waiting == [(3, RESOURCES, 15.0)]
+
+
+def test_many_jobs_on_70_nodes_all_run():
+    e = machine(70, 2)
+    for jobid in range(200):
+        e.add(jobid, nodes(1 + jobid % 67))
+    done = []
+    now = 0.0
+    while e.waiting() or e.running_jobs():
+        e.schedule(now)
+        ranks = [rank for jobid in e.running_jobs() for rank, _, _ in e.cores_by_rank(jobid)]
+        assert len(ranks) == len(set(ranks))
+        first = min(e.running_jobs())
+        e.free(first)
+        done.append(first)
+        now += 1
+    assert done == list(range(200))
+    assert e.stats()["nodes"]["idle"] == 70
