@@ -170,7 +170,9 @@ cdef class NodePlan:
         end without touching a reservation; else 0."""
         if j.tree >= 0:
             return self.fits_tree(request, self.now, end)
-        if (j.whole and j.nnodes > self.state.nidle) or self.hopeless(j, end):
+        if j.whole and j.nnodes > self.state.nidle:
+            return 0
+        if not self.state.room_for(j.nnodes, j.nslots, j.cores) or self.hopeless(j, end):
             return 0
         if self.fits_flat(j, request.elig, end):
             return 1
@@ -179,6 +181,7 @@ cdef class NodePlan:
 
     cdef int fits_flat(self, const Job *j, const u64 *elig, usec_t end) except -1 nogil:
         cdef i32 w, node, fit, phase, need = j.nnodes if j.nnodes else j.nslots
+        cdef i32 least = j.nslots * j.cores if j.nnodes else j.cores
         cdef u64 word
         alloc_reset(&self.picked)
         if j.node_units and self.nreserved == 0 and self.state.npools == 0:
@@ -199,7 +202,7 @@ cdef class NodePlan:
                 while word:
                     node = w * 64 + lowest(word)
                     word &= word - 1
-                    if self.state.nfree[node] < j.cores:
+                    if self.state.nfree[node] < least:
                         continue
                     fit = self.usable(j, node, self.now, end, self.state.core_free + <size_t> node * self.state.cw,
                                       self.state.gpu_free + <size_t> node * self.state.gw, NULL)

@@ -14,6 +14,8 @@ cdef class State:
         u64 *core_free          # [nnodes * cw] held by nobody; up or not
         u64 *gpu_free           # [nnodes * gw]
         i32 *nfree              # [nnodes] number of free cores
+        i32 *by_free            # [most_cores + 1] nodes that are up, by free cores
+        i32 most_cores          # of a node
         i64 *pool_free          # [npools] amount held by nobody
         i32 npools
         u64 *present            # [nwords] not removed
@@ -34,4 +36,5 @@ cdef class State:
     cdef void set_up(self, i32 node, bint up) noexcept nogil
     cdef void remove(self, i32 node) noexcept nogil
     cdef i64 up_units(self, const Alloc *a, bint cores) noexcept nogil
+    cdef bint room_for(self, i32 nnodes, i32 nslots, i32 cores) noexcept nogil
     cdef void need_pools(self) except *

@@ -33,6 +33,9 @@ cdef class State:
         self.some = <u64 *> zeroed(self.nwords, sizeof(u64))
         memcpy(self.core_free, inv.core_all, <size_t> n * self.cw * sizeof(u64))
         memcpy(self.gpu_free, inv.gpu_all, <size_t> n * self.gw * sizeof(u64))
+        for i in range(inv.nclasses):
+            self.most_cores = max(self.most_cores, inv.class_cores[i])
+        self.by_free = <i32 *> zeroed(self.most_cores + 1, sizeof(i32))
         for i in range(n):
             set_bit(self.present, i)
             self.nfree[i] = inv.ncores[i]
@@ -43,6 +46,7 @@ cdef class State:
         free(self.core_free)
         free(self.gpu_free)
         free(self.nfree)
+        free(self.by_free)
         free(self.pool_free)
         free(self.present)
         free(self.up)
@@ -66,6 +70,8 @@ cdef class State:
                          and same_bits(self.gpu_free + node * self.gw, self.inv.gpu_all + node * self.gw, self.gw))
         if up:
             self.free_cores += nfree - self.nfree[node]
+            self.by_free[self.nfree[node]] -= 1
+            self.by_free[nfree] += 1
         self.nfree[node] = nfree
         if now != was:
             if now:
@@ -82,7 +88,6 @@ cdef class State:
     cdef void take_whole(self, i32 node, i32 count) noexcept nogil:
         """Hold count idle nodes; word by word, as jobs may be large."""
         cdef i32 w, taken
-        cdef i64 freed = 0
         cdef u64 mask
         for w in range(node >> 6, ((node + count - 1) >> 6) + 1):
             mask = range_mask(w, node, node + count)
@@ -91,11 +96,18 @@ cdef class State:
             self.idle[w] &= ~mask
             self.some[w] &= ~mask
         # Down nodes count in no total, and a job may be put on them (hello).
-        for w in range(node, node + count):
-            if get_bit(self.up, w):
-                freed += self.nfree[w]
-            self.nfree[w] = 0
-        self.free_cores -= freed
+        if self.nup == self.inv.nnodes and self.inv.nclasses == 1:
+            self.free_cores -= <i64> count * self.most_cores
+            self.by_free[self.most_cores] -= count
+            self.by_free[0] += count
+            memset(self.nfree + node, 0, count * sizeof(i32))
+        else:
+            for w in range(node, node + count):
+                if get_bit(self.up, w):
+                    self.free_cores -= self.nfree[w]
+                    self.by_free[self.nfree[w]] -= 1
+                    self.by_free[0] += 1
+                self.nfree[w] = 0
         memset(self.core_free + node * self.cw, 0, <size_t> count * self.cw * sizeof(u64))
         memset(self.gpu_free + node * self.gw, 0, <size_t> count * self.gw * sizeof(u64))
 
@@ -109,10 +121,17 @@ cdef class State:
             self.nidle += popcount(usable)
             self.idle[w] |= usable
             self.some[w] |= usable
-        for w in range(node, node + count):
-            if get_bit(self.up, w):
-                self.free_cores += self.inv.ncores[w]
-            self.nfree[w] = self.inv.ncores[w]
+        if self.nup == self.inv.nnodes and self.inv.nclasses == 1:
+            self.free_cores += <i64> count * self.most_cores
+            self.by_free[self.most_cores] += count
+            self.by_free[0] -= count
+        else:
+            for w in range(node, node + count):
+                if get_bit(self.up, w):
+                    self.free_cores += self.inv.ncores[w]
+                    self.by_free[self.inv.ncores[w]] += 1
+                    self.by_free[0] -= 1
+        memcpy(self.nfree + node, self.inv.ncores + node, count * sizeof(i32))
         memcpy(self.core_free + node * self.cw, self.inv.core_all + node * self.cw,
                <size_t> count * self.cw * sizeof(u64))
         memcpy(self.gpu_free + node * self.gw, self.inv.gpu_all + node * self.gw,
@@ -190,16 +209,35 @@ cdef class State:
             self.nup += 1
             self.up_cores += self.inv.ncores[node]
             self.free_cores += self.nfree[node]
+            self.by_free[self.nfree[node]] += 1
         else:
             clear_bit(self.up, node)
             self.nup -= 1
             self.up_cores -= self.inv.ncores[node]
             self.free_cores -= self.nfree[node]
+            self.by_free[self.nfree[node]] -= 1
         self.refresh(node)
 
     cdef void remove(self, i32 node) noexcept nogil:
         self.set_up(node, False)
         clear_bit(self.present, node)
+
+    cdef bint room_for(self, i32 nnodes, i32 nslots, i32 cores) noexcept nogil:
+        """Whether enough cores are free on enough nodes, wherever they are;
+        quick, as it counts nodes by their free cores."""
+        cdef i64 total = 0, least = <i64> nslots * cores
+        cdef i32 c
+        if cores == 0:
+            return True
+        if nnodes:
+            if least > self.most_cores:
+                return False
+            for c in range(<i32> least, self.most_cores + 1):
+                total += self.by_free[c]
+            return total >= nnodes
+        for c in range(cores, self.most_cores + 1):
+            total += <i64> self.by_free[c] * (c / cores)
+        return total >= nslots
 
     cdef i64 up_units(self, const Alloc *a, bint cores) noexcept nogil:
         """Nodes (or cores) of a that will be usable once it is freed."""
