@@ -9,6 +9,7 @@ Requests are [name, arguments by name]; answers {"ok": value} or {"error":
 
 import errno
 import json
+import os
 import sys
 import time
 
@@ -23,6 +24,10 @@ class Agent:
 
     def rpc(self, topic, payload=None, nodeid=0xFFFFFFFF):
         return self.handle.rpc(topic, payload, nodeid).get()
+
+    def start(self, topic, payload):
+        """A request to flux-start, which minds the brokers."""
+        return flux.Flux(os.environ["FLUX_START_URI"]).rpc(f"start.{topic}", payload).get()
 
     def submit(self, jobspecs, urgency=16):
         """Submit some at once; their ids."""

@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -46,20 +47,20 @@ def config_text(hosts="fake[0-3]", cores="0-3", gpus="", properties=None, more="
 
 class Instance:
     """An instance of `size` brokers, named fake0, fake1, ..., without a
-    scheduler.  `config` is TOML."""
+    scheduler.  `config` is TOML.  With `system` it is made like a system
+    instance, whose brokers may be lost and started again."""
 
-    def __init__(self, folder, size=4, config=None, options=(), environment=()):
+    def __init__(self, folder, size=4, config=None, options=(), environment=(), system=False):
         self.command = flux_command()
         self.folder = Path(folder)
         uri = self.folder / "uri"
         uri.unlink(missing_ok=True)
         path = self.folder / "config.toml"
         path.write_text(config if config is not None else config_text())
-        # Of the caller's environment nothing that would reach another instance, or lead to other modules.
-        self.environment = {
-            key: value for key, value in os.environ.items() if not key.startswith(("FLUX_", "PMI", "SLURM"))
-            and key not in ("PYTHONPATH", "LUA_PATH")
-        }
+        self.sockets = tempfile.TemporaryDirectory(prefix="flux")
+        if system:
+            options = [*options, *self._system(path, size)]
+        self.environment = self.environment_base()
         self.environment.update(
             FLUX_MODULE_PATH_PREPEND=str(TOP / "sched"),
             FLUX_EXEC_PATH_PREPEND=str(TOP / "sched" / "cmd"),
@@ -73,7 +74,7 @@ class Instance:
             [
                 self.command, "start", f"--test-size={size}", f"--test-hosts={hosts}",
                 f"--config-path={path}", "-Slog-stderr-level=6", *options,
-                "sh", "-c", f"echo $FLUX_URI >{uri}.new && mv {uri}.new {uri} && exec sleep 600",
+                "sh", "-c", f"echo $FLUX_URI $FLUX_START_URI >{uri}.new && mv {uri}.new {uri} && exec sleep 600",
             ],
             env=self.environment, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, start_new_session=True,
         )
@@ -81,7 +82,7 @@ class Instance:
         try:
             self.wait(lambda: uri.exists() or self.process.poll() is not None, "the instance to start")
             assert uri.exists(), self.log_text()
-            self.environment["FLUX_URI"] = uri.read_text().strip()
+            self.environment["FLUX_URI"], self.environment["FLUX_START_URI"] = uri.read_text().split()
             self.agent = subprocess.Popen(
                 [self.command, "python", str(AGENT)],
                 env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -89,6 +90,30 @@ class Instance:
         except BaseException:
             self.stop()
             raise
+
+    def _system(self, path, size):
+        """Have brokers found by configuration, over sockets of known names."""
+        certificate = self.folder / "certificate"
+        subprocess.run([self.command, "keygen", str(certificate)], env=self.environment_base(), check=True, timeout=WAIT)
+        (self.folder / "state").mkdir()
+        with open(path, "a") as file:
+            file.write(
+                f'[bootstrap]\ncurve_cert = "{certificate}"\n'
+                f'default_bind = "ipc://{self.sockets.name}/%h"\ndefault_connect = "ipc://{self.sockets.name}/%h"\n'
+                f'hosts = [{{ host = "fake[0-{size - 1}]" }}]\n'
+            )
+        return [
+            "--test-exit-mode=leader", "--test-exit-timeout=0", "--test-start-mode=all", f"-Sbroker.quorum={size}",
+            "-Stbon.topo=custom", "-Stbon.zmqdebug=1", f"-Sstatedir={self.folder}/state",
+        ]
+
+    @staticmethod
+    def environment_base():
+        """The caller's environment, less what would reach another instance or lead to other modules."""
+        return {
+            key: value for key, value in os.environ.items()
+            if not key.startswith(("FLUX_", "PMI", "SLURM")) and key not in ("PYTHONPATH", "LUA_PATH")
+        }
 
     def stop(self):
         """End the instance; what is left of it after a while is killed."""
@@ -107,6 +132,7 @@ class Instance:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(WAIT)
         self.log.close()
+        self.sockets.cleanup()
 
     def __enter__(self):
         return self
