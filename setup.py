@@ -33,6 +33,8 @@ os.chdir(TOP)
 SOURCE = Path("sched")
 BUILD = Path("build")
 CONFIG = BUILD / "config.json"
+# Newer than what was compiled when flux-core has become another one.
+FLUX_FLAGS = BUILD / "temp" / "flux.flags"
 
 DIRECTIVES = {
     "language_level": 3,
@@ -82,6 +84,7 @@ def package_extensions(flux=None):
             extra = {
                 "extra_compile_args": CFLAGS + flux["cflags"],
                 "extra_link_args": flux["libs"] + [f"-Wl,-rpath,{flux['libdir']}"],
+                "depends": [str(FLUX_FLAGS)],
             }
         found.append(Extension(".".join(parts), [str(path)], **extra))
     return found
@@ -181,6 +184,10 @@ class build_tree(Command):
         if flux is not None:
             stamp = BUILD / "temp" / "sched.so.command"
             built = TOP / BUILD
+            flags = repr((flux["cflags"], flux["libs"], flux["libdir"]))
+            if not FLUX_FLAGS.exists() or FLUX_FLAGS.read_text() != flags:
+                FLUX_FLAGS.parent.mkdir(parents=True, exist_ok=True)
+                FLUX_FLAGS.write_text(flags)
             broker_module(self.config, SOURCE / "sched.so", built / "venv/bin/python", built / "lib", stamp)
         else:
             (SOURCE / "sched.so").unlink(missing_ok=True)
@@ -188,7 +195,7 @@ class build_tree(Command):
 
     def compile(self, extensions):
         # Neither Cython nor setuptools looks at anything but the times of files.
-        signature = repr((sys.version, Cython.__version__, DIRECTIVES, CFLAGS, self.config["cc"], self.config["flux"]))
+        signature = repr((sys.version, Cython.__version__, DIRECTIVES, CFLAGS, self.config["cc"]))
         stamp = BUILD / "temp" / "signature"
         changed = not stamp.exists() or stamp.read_text() != signature
         command = build_ext(self.distribution)
