@@ -132,8 +132,9 @@ def _wait_distribution(axes, results: Sequence[Result]) -> None:
         longest = max(longest, wait[-1])
         none = float((wait <= 0).mean())
         lowest = min(lowest, none)
+        digits = 2 if 0.99 < none < 1 else 0
         axes.step(np.append(np.maximum(wait[chosen], 0.5), [1e12]), np.append(share[chosen], [1.0]), where="post",
-                  color=colour, linewidth=1.3, label=f"{result.policy}: {100 * none:.0f} % do not wait")
+                  color=colour, linewidth=1.3, label=f"{result.policy}: {100 * none:.{digits}f} % do not wait")
     axes.set_xscale("log")
     axes.set_xlim(0.8, max(longest * 1.3, 100.0))
     ticks = [(1, "1 s"), (10, "10 s"), (60, "1 min"), (600, "10 min"), (3600, "1 h"), (6 * 3600, "6 h"), (86400, "1 d"),
@@ -213,7 +214,6 @@ def compare(results: Sequence[Result], folder: str) -> List[str]:
         _draw_load(load, results, begin, end, unit, False)
         load.set_xlim(0, (end - begin) / unit)
         load.set_xlabel(f"time in {name}")
-        queue.legend(loc="upper right", ncols=4)
         return _save(figure, folder, "compare")
 
 

@@ -1,0 +1,213 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The commands flux-sched simulate and generate-trace, as a user calls them."""
+import csv
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parent.parent
+RUN = "import sys; from fluxsched.cli.main import main; sys.exit(main(prog_name='flux-sched'))"
+ENV = {**os.environ, "PYTHONPATH": str(TOP / "build/lib"), "COLUMNS": "100"}
+
+SLOW = """
+import time
+class Plugin:
+    def __init__(self, options): self.passes = 0
+    def sched_loop_setup(self, engine):
+        self.passes += 1
+        if self.passes == 30:
+            open("reached", "w").close()
+        if self.passes >= 30:
+            time.sleep(0.02)
+    def find_resources(self, engine, job): return engine.fits_now(job)
+    def select_resources(self, engine, job): return engine.select(job)
+    def allocate_resources(self, engine, job): engine.start(job)
+    def reserve_resources(self, engine, job): return 1
+"""
+
+
+def command(*args, cwd, **more):
+    return subprocess.Popen([sys.executable, "-c", RUN, *map(str, args)], cwd=cwd, env=ENV, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, **more)
+
+
+def call(*args, cwd, code=0):
+    process = command(*args, cwd=cwd)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == code, out + err
+    assert "Traceback" not in err
+    return out, err
+
+
+@pytest.fixture
+def trace(tmp_path):
+    call("generate-trace", "g.swf.gz", "--jobs", 300, "--procs", 32, "--load", 1.1, "--seed", 3, "--overestimate", 3,
+         "--users", 4, cwd=tmp_path)
+    return tmp_path / "g.swf.gz"
+
+
+def test_the_whole_way(trace, tmp_path):
+    out, err = call("simulate", "--trace", trace, "--plugin", "backfill.plugin1", "--plugin-opts", "reserve-depth=1",
+                    "--out", "o", "--plot", cwd=tmp_path)
+    assert err == ""
+    assert "g.swf.gz: 300 jobs on 32 nodes, 32 processors" in out
+    assert "mean bounded slowdown (10 s)" in out and "time per pass" in out
+    assert sorted(os.listdir(tmp_path / "o")) == ["gantt.png", "gantt.svg", "jobs.csv", "load.png", "load.svg",
+                                                  "summary.json", "wait.png", "wait.svg"]
+    assert sorted(os.listdir(tmp_path)) == ["g.swf.gz", "o"]
+    summary = json.loads((tmp_path / "o/summary.json").read_text())
+    with open(tmp_path / "o/jobs.csv", newline="") as f:
+        rows = list(csv.DictReader(f))
+    assert summary["finished"] == len(rows) == 300 and summary["plugin_opts"] == "reserve-depth=1"
+    wait = [float(row["waiting_time"]) for row in rows]
+    assert sum(wait) / 300 == pytest.approx(summary["mean_wait"])
+    assert all(float(row["finish_time"]) == pytest.approx(float(row["starting_time"]) + float(row["execution_time"]))
+               for row in rows)
+
+
+def test_compare(trace, tmp_path):
+    out, _ = call("simulate", "--trace", trace, "--compare", "fcfs,easy,conservative,hybrid4+sjf", "--out", "o",
+                  cwd=tmp_path)
+    header = next(line for line in out.splitlines() if "conservative" in line)
+    assert header.split() == ["fcfs", "easy", "conservative", "hybrid4+sjf"]
+    assert sorted(os.listdir(tmp_path / "o")) == ["compare.json", "compare.png", "compare.svg", "conservative", "easy",
+                                                  "fcfs", "hybrid4+sjf"]
+    waits = {s["policy"]: s["mean_wait"] for s in json.loads((tmp_path / "o/compare.json").read_text())}
+    assert waits["easy"] < waits["fcfs"]
+    # Again into the same folder: it is replaced.
+    call("simulate", "--trace", trace, "--compare", "fcfs,easy", "--out", "o", cwd=tmp_path)
+    assert sorted(os.listdir(tmp_path / "o")) == ["compare.json", "compare.png", "compare.svg", "easy", "fcfs"]
+
+
+def test_machines_and_cuts(trace, tmp_path):
+    out, _ = call("simulate", "--trace", trace, "--nodes", 8, "--cores", 8, "--until", "2d", cwd=tmp_path)
+    assert "8 nodes x 8 cores, 64 processors" in out and "not yet submitted" in out and "makespan" in out
+    out, _ = call("simulate", "--trace", trace, "--rdl", TOP / "conf/hype.lua", "--plugin", "easy", cwd=tmp_path)
+    assert "154 nodes x 16 cores" in out
+    out, _ = call("simulate", "--trace", trace, "--procs", 16, cwd=tmp_path)
+    assert "are larger than the machine: left out" in out
+
+
+@pytest.mark.parametrize("args, code, what", [
+    (["--trace", "none.swf"], 1, "none.swf: cannot be read: No such file"),
+    (["--trace", "empty.swf"], 1, "empty.swf: no jobs in the trace"),
+    (["--trace", "binary.swf"], 1, "a binary file, not a trace"),
+    (["--trace", "words.swf"], 1, "words.swf: line 3: field 4: a number expected, 'ten' found"),
+    (["--trace", "short.swf.gz"], 1, "truncated or broken gzip file"),
+    (["--trace", "g.swf.gz", "--plugin", "no.such"], 1, "plugin no.such: neither no.such.so nor no.such.py"),
+    (["--trace", "g.swf.gz", "--plugin", "easy", "--plugin-opts", "depth=1"], 1, "unknown option 'depth'"),
+    (["--trace", "g.swf.gz", "--plugin", "easy", "--plugin-opts", "depth"], 1, "key=value expected"),
+    (["--trace", "g.swf.gz", "--plugin", "easy+best"], 1, "unknown order 'best'"),
+    (["--trace", "g.swf.gz", "--rdl", "none.lua"], 1, "none.lua"),
+    (["--trace", "g.swf.gz", "--procs", "0"], 2, "0 is not in the range"),
+    (["--trace", "g.swf.gz", "--procs", "4", "--nodes", "4"], 2, "one machine expected"),
+    (["--trace", "g.swf.gz", "--cores", "4"], 2, "--nodes N expected with it"),
+    (["--trace", "g.swf.gz", "--plugin", "easy", "--compare", "fcfs"], 2, "no --plugin with it"),
+    (["--trace", "g.swf.gz", "--compare", "fcfs,fcfs"], 2, "names a policy twice"),
+    (["--trace", "g.swf.gz", "--until", "soon"], 2, "'soon': seconds, [D-]HH:MM:SS"),
+    (["--trace", "g.swf.gz", "--plot"], 2, "--plot needs --out"),
+    (["--trace", "g.swf.gz", "--out", "full"], 1, "full: holds other files"),
+    (["--trace", "g.swf.gz", "--out", "no/where"], 1, "there is no folder"),
+    ([], 2, "Missing option '--trace'"),
+])
+def test_one_clear_error_and_nothing_written(trace, tmp_path, args, code, what):
+    (tmp_path / "empty.swf").write_text("")
+    (tmp_path / "binary.swf").write_bytes(b"\x7fELF\0\1\2")
+    good = "1 0 -1 10 4 -1 -1 -1 -1 -1 1 1 1 -1 0 -1 -1 -1\n"
+    (tmp_path / "words.swf").write_text("; Version: 2\n" + good + good.replace(" 10 ", " ten "))
+    (tmp_path / "short.swf.gz").write_bytes(trace.read_bytes()[:1000])
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/mine").write_text("")
+    before = sorted(os.listdir(tmp_path))
+    where = [] if "--out" in args or code == 2 else ["--out", "o"]
+    out, err = call("simulate", *args, *where, cwd=tmp_path, code=code)
+    lines = [line for line in err.splitlines() if line]
+    assert what in lines[-1] and out == ""
+    if code == 1:
+        assert len(lines) == 1 and lines[0].startswith("flux-sched: ")
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def wait_for(path, process):
+    for _ in range(600):
+        if path.exists():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not appear")
+
+
+def test_ctrl_c_writes_what_there_is(trace, tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW)
+    process = command("simulate", "--trace", trace, "--plugin", "./slow.py", "--out", "o", "--plot", cwd=tmp_path)
+    wait_for(tmp_path / "reached", process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "interrupted at" in err and "what there is was written" in err and "Traceback" not in err
+    summary = json.loads((tmp_path / "o/summary.json").read_text())
+    with open(tmp_path / "o/jobs.csv", newline="") as f:
+        rows = list(csv.DictReader(f))
+    assert summary["stopped"] == "interrupted"
+    assert 0 < len(rows) == summary["finished"] + summary["running"] < 300
+    assert "not yet submitted" in out
+
+
+def test_killed_leaves_no_results(trace, tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW)
+    process = command("simulate", "--trace", trace, "--plugin", "./slow.py", "--out", "o", cwd=tmp_path)
+    wait_for(tmp_path / "reached", process)
+    process.kill()
+    process.communicate()
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_progress_bar_on_a_terminal_only(trace, tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW.replace("0.02", "0.003"))
+    mine, theirs = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-c", RUN, "simulate", "--trace", str(trace), "--plugin", "./slow.py"],
+                               cwd=tmp_path, env={**ENV, "TERM": "xterm"}, stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    try:
+        while True:
+            piece = os.read(mine, 4096)
+            if not piece:
+                break
+            seen += piece
+    except OSError:                 # the other end is closed
+        pass
+    os.close(mine)
+    out = process.communicate(timeout=60)[0]
+    assert process.returncode == 0 and b"/300" in seen and b"in the system" in seen and b"300" in out
+
+
+def test_a_plugin_that_starts_nothing(trace, tmp_path):
+    (tmp_path / "lazy.py").write_text(SLOW.replace("return engine.fits_now(job)", "return False").replace("0.02", "0"))
+    out, err = call("simulate", "--trace", trace, "--plugin", "./lazy.py", cwd=tmp_path, code=1)
+    assert "the plugin starts no more jobs" in err and "still waiting" in out
+
+
+def test_generate(tmp_path):
+    for name in ("a.swf", "b.swf"):
+        out, _ = call("generate-trace", name, "--jobs", 50, "--seed", 9, cwd=tmp_path)
+        assert f"{name}: 50 jobs on 128 processors" in out
+    assert (tmp_path / "a.swf").read_bytes() == (tmp_path / "b.swf").read_bytes()
+    _, err = call("generate-trace", "no/where.swf", cwd=tmp_path, code=1)
+    assert err == "flux-sched: no/where.swf: cannot be written: No such file or directory\n"
+    _, err = call("generate-trace", "x.swf", "--load", 0, cwd=tmp_path, code=2)
+    assert "0" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", ["simulate", "generate-trace"])
+def test_help(name, tmp_path):
+    out, _ = call(name, "--help", cwd=tmp_path)
+    assert "Usage: flux-sched " + name in out
