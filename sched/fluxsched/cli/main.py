@@ -12,6 +12,7 @@ import click
 
 COMMANDS = {
     "generate-trace": ("fluxsched.cli.generate", "generate_trace"),
+    "plugin": ("fluxsched.cli.plugin", "plugin"),
     "rdl": ("fluxsched.cli.rdl", "rdl"),
     "simulate": ("fluxsched.cli.simulate", "simulate"),
 }

@@ -28,7 +28,7 @@ from fluxsched.core.tree cimport View
 from fluxsched.core.types cimport USEC, i32, i64, time_add, time_never, u64, usec_t
 
 
-class PluginError(Exception):
+class PluginError(ValueError):
     """A plugin that cannot be found or loaded, lacks an operation, or does
     not take the options given to it."""
 

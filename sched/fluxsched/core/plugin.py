@@ -77,7 +77,7 @@ def int_option(options, key, default, least, most=2**31 - 1):
 def no_more_options(name, options, known):
     """Refuse what is left of the options. Raises PluginError."""
     if options:
-        raise PluginError(f"plugin {name}: unknown option {sorted(options)[0]!r}; it knows {', '.join(known) or 'none'}")
+        raise PluginError(f"unknown option {sorted(options)[0]!r}; it knows {', '.join(known) or 'none'}")
 
 
 def load_plugin(name, options=""):
