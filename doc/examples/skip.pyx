@@ -20,7 +20,7 @@ cdef class Plugin(Policy):
         super().__init__(name, options)
         left = dict(options)
         self.skip = int_option(left, "skip", 3, 0)
-        no_more_options(name, left, ["skip"])
+        no_more_options(left, ["skip"])
 
     cdef int sched_loop_setup(self, EngineBase e) except -1 nogil:
         return 0

@@ -36,7 +36,7 @@ cdef class Plugin(Policy):
         self.reserve_depth = int_option(left, "reserve-depth", 1, -1)
         self.queue_depth = int_option(left, "queue-depth", -1, -1)
         self.order = Order(left)
-        no_more_options(name, left, ["queue-depth", "reserve-depth", *ORDER_OPTIONS])
+        no_more_options(left, ["queue-depth", "reserve-depth", *ORDER_OPTIONS])
 
     cdef int sched_loop_setup(self, EngineBase e) except -1 nogil:
         return self.order.apply(e)

@@ -28,7 +28,7 @@ cdef class Plugin(Policy):
         left = dict(options)
         self.queue_depth = int_option(left, "queue-depth", -1, -1)
         self.order = Order(left)
-        no_more_options(name, left, ["queue-depth", *ORDER_OPTIONS])
+        no_more_options(left, ["queue-depth", *ORDER_OPTIONS])
 
     cdef int sched_loop_setup(self, EngineBase e) except -1 nogil:
         return self.order.apply(e)

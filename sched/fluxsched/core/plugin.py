@@ -74,7 +74,7 @@ def int_option(options, key, default, least, most=2**31 - 1):
     return value
 
 
-def no_more_options(name, options, known):
+def no_more_options(options, known):
     """Refuse what is left of the options. Raises PluginError."""
     if options:
         raise PluginError(f"unknown option {sorted(options)[0]!r}; it knows {', '.join(known) or 'none'}")
