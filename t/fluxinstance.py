@@ -69,7 +69,7 @@ class Instance:
             **dict(environment),
         )
         hosts = f"fake[0-{size - 1}]" if size > 1 else "fake0"
-        self.log = open(self.folder / "log", "wb")
+        self.log = open(self.folder / "log", "wb")  # noqa: SIM115  closed by stop()
         self.process = subprocess.Popen(
             [
                 self.command, "start", f"--test-size={size}", f"--test-hosts={hosts}",
@@ -94,7 +94,8 @@ class Instance:
     def _system(self, path, size):
         """Have brokers found by configuration, over sockets of known names."""
         certificate = self.folder / "certificate"
-        subprocess.run([self.command, "keygen", str(certificate)], env=self.environment_base(), check=True, timeout=WAIT)
+        command = [self.command, "keygen", str(certificate)]
+        subprocess.run(command, env=self.environment_base(), check=True, timeout=WAIT)
         (self.folder / "state").mkdir()
         with open(path, "a") as file:
             file.write(
@@ -164,7 +165,7 @@ class Instance:
     def run(self, *words, timeout=WAIT, env=None):
         return subprocess.run(
             [self.command, *words], env={**self.environment, **(env or {})}, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout, cwd=self.folder,
+            capture_output=True, text=True, timeout=timeout, cwd=self.folder,
         )
 
     def wait(self, condition, what, timeout=WAIT):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Jobs in a real instance: who gets what, when, and what they are told."""
 
+import subprocess
 import time
 
 import pytest
@@ -221,9 +222,8 @@ def test_a_time_limit_moves_a_reservation(instance):
     begin = instance.event(first, "alloc")["timestamp"]
     assert instance.annotation(second, "t_estimate") == pytest.approx(begin + 100.0, abs=2.0)
     instance.flux("update", str(first), "duration=300s")
-    instance.wait(
-        lambda: instance.annotation(second, "t_estimate") == pytest.approx(begin + 300.0, abs=2.0), "the estimate to move"
-    )
+    moved = pytest.approx(begin + 300.0, abs=2.0)
+    instance.wait(lambda: instance.annotation(second, "t_estimate") == moved, "the estimate to move")
     instance.end(first)
     alloc = instance.event(second, "alloc")
     sched = alloc["context"]["annotations"]["sched"]
@@ -441,11 +441,9 @@ def test_the_walk_through(tmp_path):
         "flux kvs dir lwj.1",
         "flux dmesg",
     ]
-    import subprocess
-
     done = subprocess.run(
         [str(TOP / "flux"), "start", "-s3", "sh", "-ec", "\n".join(words)],
-        cwd=TOP, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60,
+        cwd=TOP, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert 'lwj.1.state = "running"' in done.stdout

@@ -167,6 +167,70 @@ def test_reload_keeps_marks():
     assert bench.ranks(2) == [0]
 
 
+RDL = """
+uses "Node"
+Hierarchy "default" { Resource{ "cluster", name = "c", children = {
+    ListOf{ Node, ids = "0-3", args = { name = "node", sockets = { "0-1", "2-3" } } } } } }
+"""
+
+
+@pytest.fixture
+def rdl(tmp_path):
+    path = tmp_path / "nodes.lua"
+    path.write_text(RDL)
+    return path
+
+
+def test_another_engine_takes_over_all_jobs(rdl):
+    bench = Bench(["plugin=backfill.plugin1"])
+    bench.host.hold_commits = True
+    bench.alloc(1, nodes=2, slots=1, cores=4, duration=100.0)
+    bench.host.let_commit()
+    bench.free(1, make_r(ranks=[1]), final=False)
+    bench.alloc(2, nodes=2, slots=1, cores=4, duration=10.0)    # its commit is under way
+    bench.alloc(3, nodes=4, slots=1, cores=4)
+    bench.host.conf = {"sched": {"rdl-conf": str(rdl)}}
+    before = bench.service.engine
+    bench.service.reconfigure()
+    assert bench.service.engine is not before
+    bench.host.hold_commits = False
+    bench.alloc(4, nodes=1, slots=1, cores=4, duration=5.0)
+    assert bench.ranks(2) == [1, 2] and bench.ranks(4) == [3]
+    assert bench.annotations(3)["t_estimate"] == pytest.approx(1100.0)
+    for jobid in (2, 4, 1):
+        bench.free(jobid)
+    assert bench.started(3)
+    bench.host.run(1.0)
+    assert "socket1" in str(bench.host.kvs["lwj.3.rdl"])
+    assert bench.host.texts(3) == []
+
+
+def test_another_engine_that_does_not_hold_the_jobs(tmp_path):
+    path = tmp_path / "small.lua"
+    path.write_text(RDL.replace('"0-3"', '"0-1"').replace('"2-3"', '"2"'))
+    bench = Bench()
+    bench.alloc(1, nodes=4, slots=1, cores=4)
+    bench.host.conf = {"sched": {"rdl-conf": str(path), "in-sim": True}}
+    with pytest.raises(ServiceError, match="cannot be taken over"):
+        bench.service.reconfigure()
+    assert bench.service.settings.rdl_conf == ""
+    bench.free(1)
+    bench.alloc(2, nodes=4, slots=1, cores=4)
+    assert bench.started(2)
+    assert bench.host.kvs["lwj.2.rdl"][0]["names"] == ["node0", "node1", "node2", "node3"]
+
+
+def test_another_engine_denies_what_cannot_run_in_it(tmp_path):
+    path = tmp_path / "small.lua"
+    path.write_text(RDL.replace('"0-3"', '"0-1"'))
+    bench = Bench()
+    bench.alloc(1, nodes=1, slots=1, cores=4)
+    bench.alloc(2, nodes=4, slots=1, cores=4)
+    bench.host.conf = {"sched": {"rdl-conf": str(path), "in-sim": True}}
+    bench.service.reconfigure()
+    assert bench.kinds(2)[-1] == DENY
+
+
 # -- alloc --------------------------------------------------------------------
 
 

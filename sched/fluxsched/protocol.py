@@ -5,7 +5,8 @@
 import traceback
 
 __all__ = [
-    "ANNOTATE", "CANCEL", "COMMITTING", "DENY", "Job", "PENDING", "ProtocolError", "RUNNING", "STARTED", "SUCCESS",
+    "ANNOTATE", "CANCEL", "COMMITTING", "DENY", "Job", "PENDING", "ProtocolError", "RUNNING",
+    "ServiceError", "STARTED", "SUCCESS",
     "field", "where",
 ]
 
@@ -20,6 +21,10 @@ PENDING = 0      # waits in the engine
 STARTED = 1      # the engine gave it resources; not yet handed to a commit
 COMMITTING = 2   # its R is on the way into the KVS
 RUNNING = 3      # answered
+
+
+class ServiceError(Exception):
+    """The scheduler cannot be loaded as asked; the text says why."""
 
 
 class ProtocolError(Exception):

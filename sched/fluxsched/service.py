@@ -27,18 +27,29 @@ import functools
 import math
 import time
 
-from fluxsched import args as _args
 from fluxsched import link as _link
-from fluxsched.core import Engine, Infeasible, PluginError, load_plugin
+from fluxsched.core import Infeasible
 from fluxsched.formats import jobspec as _jobspec
-from fluxsched.formats import rdl as _rdl
 from fluxsched.formats.constraint import ConstraintError
 from fluxsched.host import LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_WARNING, Host
 from fluxsched.protocol import (
-    ANNOTATE, CANCEL, COMMITTING, DENY, PENDING, RUNNING, STARTED, SUCCESS, Job, ProtocolError, field, where,
+    ANNOTATE,
+    CANCEL,
+    COMMITTING,
+    DENY,
+    PENDING,
+    RUNNING,
+    STARTED,
+    SUCCESS,
+    Job,
+    ProtocolError,
+    ServiceError,
+    field,
+    where,
 )
 from fluxsched.record import RANKS_MAX, flat, nested
 from fluxsched.recorder import Recorder
+from fluxsched.resources import Resources
 
 __all__ = ["Host", "Service", "ServiceError"]
 
@@ -46,14 +57,8 @@ __all__ = ["Host", "Service", "ServiceError"]
 BATCH = 32
 # A pass that takes long is followed by a pause as long as itself, up to this.
 PAUSE_MAX = 1.0
-# Settings whose change needs another engine.
-REBUILT = frozenset(("rdl_conf", "rdl_resource", "sched_once", "in_sim"))
 # Estimates are renewed when the earliest of them has passed, but not more often.
 REFRESH_MIN = 5.0
-
-
-class ServiceError(Exception):
-    """The scheduler cannot be loaded as asked; the text says why."""
 
 
 class Service:
@@ -78,18 +83,11 @@ class Service:
 
     def __init__(self, host, arguments):
         self.host = host
-        self._arguments = list(arguments)
-        self.settings = self._read_settings()
-        self._hierarchy = self._load(self.settings)
+        self.resources = Resources(host, arguments)
         self.engine = None
         self.jobs = {}
         self.recorder = Recorder(host, self.settings.lwj_keep, self._guarded, self._stage_allocation)
         self.record = self.recorder.record
-        self._R = None                  # as acquired
-        self._marks = _link.Marks()     # what happened to it since
-        self._expiration = 0.0          # of the instance; 0: none
-        self._described = False         # the resources are RDL's
-        self._host_of = {}              # rank -> host name
         self._ready = False
         self._stopped = False
         self._waiting_for_ready = []    # messages that came too early
@@ -115,68 +113,42 @@ class Service:
             "feasibility.check": self._feasibility,
         }
 
-    # -- settings, plugin, RDL ------------------------------------------------
+    # -- settings -------------------------------------------------------------
 
-    def _read_settings(self):
-        try:
-            return _args.parse(self._arguments, self.host.config().get("sched"))
-        except _args.ArgumentError as error:
-            raise ServiceError(str(error)) from None
-
-    def _load(self, settings):
-        """Check the plugin and its options, and read the RDL."""
-        try:
-            load_plugin(settings.plugin, settings.plugin_opts)
-        except PluginError as error:
-            raise ServiceError(str(error)) from None
-        if not settings.rdl_conf:
-            return None
-        try:
-            return _rdl.load(settings.rdl_conf, settings.rdl_resource)
-        except OSError as error:
-            raise ServiceError(f"rdl-conf={settings.rdl_conf}: {error.strerror or error}") from None
-        except _rdl.RDLError as error:
-            raise ServiceError(f"rdl-conf={settings.rdl_conf}: {error}") from None
+    @property
+    def settings(self):
+        return self.resources.settings
 
     def reconfigure(self):
-        """The instance's configuration changed.  What cannot be used is
-        reported, and the settings stay as they were."""
+        """The instance's configuration changed.  ServiceError: it cannot be
+        used, which is in the log, and the settings stay as they were."""
         try:
-            settings = self._read_settings()
-            if settings == self.settings:
-                return
-            hierarchy = self._load(settings)
+            changed = self.resources.reconfigure(self._rebuild, self._set_policy)
         except ServiceError as error:
             self.host.log(LOG_ERR, f"configuration not taken over: {error}")
             raise
-        if settings.queue_depth != self.settings.queue_depth:
+        if not changed:
+            return
+        if "queue_depth" in changed:
             self.host.log(LOG_WARNING, "queue-depth: a new value counts from the next load on")
-        old = self.settings, self._hierarchy
-        self.settings, self._hierarchy = settings, hierarchy
-        unlike = [name for name in settings._fields if getattr(old[0], name) != getattr(settings, name)]
-        if self.engine is not None:
-            if not REBUILT.isdisjoint(unlike):
-                if not self._rebuild():
-                    self.settings, self._hierarchy = old
-                    raise ServiceError(f"{', '.join(unlike)}: the new values cannot be taken over; see the log")
-            elif "plugin" in unlike or "plugin_opts" in unlike:
-                self.engine.set_policy(settings.plugin, settings.plugin_opts)
-                self._kick()
-        if settings.lwj_keep != old[0].lwj_keep:
-            self.record.resize(settings.lwj_keep)
-        self.host.log(LOG_INFO, f"configuration taken over: plugin={settings.plugin}")
+        if "lwj_keep" in changed:
+            self.record.resize(self.settings.lwj_keep)
+        self.host.log(LOG_INFO, f"configuration taken over: plugin={self.settings.plugin}")
+
+    def _set_policy(self, plugin, options):
+        self.engine.set_policy(plugin, options)
+        self._kick()
 
     def _rebuild(self):
-        """Another plugin or other resources: a new engine that takes over all
-        jobs.  If a job does not fit into it, the old one stays."""
-        old = self.engine, self._described, self._host_of
+        """A new engine that takes over all jobs.  If one that holds resources
+        does not fit into it, the old engine stays: False."""
+        old = self.engine
+        refused = []
         try:
-            engine = self._build()
-            self._marks.replay(engine)
-            refused = []
+            engine = self.resources.build()
             for job in self.jobs.values():
                 if job.stage != PENDING:
-                    R = old[0].R(job.id, job.starttime, job.expiration)
+                    R = old.R(job.id, job.starttime, job.expiration)
                     engine.adopt(job.id, R, "", priority=job.priority, t_submit=job.t_submit)
                     continue
                 try:
@@ -184,7 +156,6 @@ class Service:
                 except (Infeasible, ConstraintError) as error:
                     refused.append((job, str(error)))
         except Exception as error:
-            self.engine, self._described, self._host_of = old
             self._report("new configuration, the engine stays as it was", error)
             return False
         self.engine = engine
@@ -240,54 +211,21 @@ class Service:
             return
         if self.engine is None:
             try:
-                self._R = field(payload, "resources", dict, "resource.acquire")
-                self.engine = self._build()
+                self.engine = self.resources.acquire(payload)
             except Exception as problem:
                 self._report("resource.acquire", problem)
                 self.host.fatal(problem)
                 return
-            self._update_resources(payload)
             self._hello_left = 2
             self.host.request(
                 "job-manager.sched-hello", {"partial-ok": True}, self._guarded(self._on_hello), streaming=True
             )
             self.recorder.load(self._hello_step)
             return
-        self._update_resources(payload)
-        self._kick()
-
-    def _build(self):
-        """An engine over the acquired resources, all down until said to be up."""
-        settings = self.settings
-        inventory, self._described = _link.inventory(
-            self._R, self._hierarchy, settings.in_sim, settings.rdl_conf, self.host.log
-        )
-        engine = Engine(inventory, settings.plugin, settings.plugin_opts, settings.sched_once, down=True)
-        if self._described:
-            # The tree is RDL's; the instance's own properties hold beside its.
-            for name, ranks in (self._R["execution"].get("properties") or {}).items():
-                engine.property_add(name, ranks)
-        if self.engine is None:
-            self._expiration = self._R["execution"].get("expiration", 0.0)
-        engine.set_expiration(self._expiration)
-        self._host_of = dict(zip(inventory.ranks, inventory.hosts))
-        if settings.verbosity > 0:
-            self.host.log(LOG_INFO, f"resources: {inventory.nnodes} nodes")
-        return engine
-
-    def _update_resources(self, payload):
-        self._marks.add(payload)
-        _link.apply(self.engine, payload)
-        expiration = payload.get("expiration")
-        if expiration is not None:
-            self._set_expiration(expiration)
-
-    def _set_expiration(self, expiration):
-        if isinstance(expiration, bool) or not isinstance(expiration, (int, float)) or expiration < 0:
-            raise ProtocolError(f"resource.acquire: field 'expiration': expected a number, got {expiration!r}")
-        self._expiration = float(expiration)
-        self.engine.set_expiration(self._expiration)
-        self.host.log(LOG_INFO, f"resource expiration updated to {self._expiration:.2f}")
+        try:
+            self.resources.update(self.engine, payload)
+        finally:
+            self._kick()
 
     def _on_hello(self, payload, error):
         if error is not None:
@@ -628,7 +566,7 @@ class Service:
             job.stage = STARTED
             job.starttime = now
             duration = job.request.duration
-            job.expiration = now + duration if duration > 0 else self._expiration
+            job.expiration = now + duration if duration > 0 else self.resources.expiration
         waiting = min((job.order() for job in self.jobs.values() if job.stage == PENDING), default=None)
         for job in jobs:
             if waiting is not None and waiting < job.order():
@@ -666,10 +604,10 @@ class Service:
         request = job.request
         slots = request.nslots * (len(units) if request.nnodes else 1)
         ntasks = _jobspec.task_count(job.jobspec, slots, len(units), cores)
-        if self._described and len(units) <= RANKS_MAX:
+        if self.resources.described and len(units) <= RANKS_MAX:
             tree = nested(self.engine.tree_part(job.id))
         else:
-            tree = flat(units, self._host_of)
+            tree = flat(units, self.resources.host_of)
         self.record.allocated(job.id, job.starttime, units, ntasks, tree)
         job.jobspec = None
 
@@ -687,7 +625,7 @@ class Service:
                 self._kick()
                 continue
             job.stage = RUNNING
-            note = {key: None for key in job.sent}
+            note = dict.fromkeys(job.sent)
             note["selection_type"] = job.sent["selection_type"]
             note["resource_summary"] = summary
             job.sent = {}

@@ -1,5 +1,5 @@
-/* SPDX-FileCopyrightText: 2026 The flux-sched authors */
-/* SPDX-License-Identifier: LGPL-3.0-or-later */
+// SPDX-FileCopyrightText: 2026 The flux-sched authors
+// SPDX-License-Identifier: LGPL-3.0-or-later
 
 /* sched.so: the broker module.  Plain C, since it is called before there is an
  * interpreter; all it does is to start one, once in a process, and to call
