@@ -1,0 +1,112 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Simulator benchmarks: reading, the event loop, and the time of a pass by queue length.
+
+Prints tables and writes build/bench/simulate.json. With each time stands a checksum of the schedule that was made.
+Wall time and processor time are both given, as the wall time is only worth something on a quiet machine. Run it by
+`make bench`, or by itself with the number of synthetic jobs as argument.
+"""
+import json
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from fluxsched.formats import swf, trace
+from fluxsched.simulate import api, lublin
+
+TOP = Path(__file__).resolve().parent.parent
+NASA = TOP.parent / "shared/traces/NASA-iPSC-1993-3.1-cln.swf.gz"
+OUT = TOP / "build" / "bench"
+
+
+def checksum(result):
+    """Of the start times, and the processors where they were kept."""
+    total = zlib.crc32(np.nan_to_num(result.start, nan=-1).tobytes())
+    if result.offset is not None:
+        total = zlib.crc32(result.first.tobytes() + result.last.tobytes(), total)
+    return f"{total:08x}"
+
+
+def timed(run):
+    """Wall and processor seconds of run(), and its result."""
+    wall, processor = time.perf_counter(), time.process_time()
+    result = run()
+    return time.perf_counter() - wall, time.process_time() - processor, result
+
+
+def peak_mib():
+    """Peak memory of this process; getrusage would count the parent's, up to the exec."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def one(jobs, procs, load, policy, record):
+    """A synthetic trace in a process of its own, for its peak memory; a dict of figures."""
+    code = f"import sys; sys.path.insert(0, {str(TOP / 'bench')!r}); import bench_simulate as b; " \
+           f"b.in_process({jobs}, {procs}, {load}, {policy!r}, {record})"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+def in_process(jobs, procs, load, policy, record):
+    made = lublin.generate(jobs, procs, load, seed=1, overestimate=3.0)
+    machine = api.machine(procs=procs)
+    wall, processor, result = timed(lambda: api.run(made, on=machine, plugin=policy, record=record))
+    print(json.dumps({
+        "wall": wall, "processor": processor, "loop": result.loop_time, "passes": result.passes,
+        "mib": peak_mib(), "checksum": checksum(result),
+        "by_queue": [[int(2 ** (k - 1)) if k else 0, int(count), float(spent)]
+                     for k, (count, spent) in enumerate(zip(result.pass_count, result.pass_time)) if count],
+    }))
+
+
+def main(jobs):
+    rows = []
+
+    def row(what, value, unit, check=""):
+        rows.append({"what": what, "value": value, "unit": unit, "checksum": check})
+        print(f"{what:<74} {value:>10.3f} {unit:<4} {check}", flush=True)
+
+    OUT.mkdir(parents=True, exist_ok=True)
+    if NASA.exists():
+        wall, _, nasa = timed(lambda: trace.load(NASA))
+        row(f"NASA trace, {len(nasa):,} jobs: read", wall * 1e3, "ms")
+        for policy in ("fcfs", "easy", "hybrid8", "conservative"):
+            runs = [api.run(nasa, plugin=policy) for _ in range(5)]
+            row(f"NASA trace, 128 nodes, {policy}: loop", min(r.loop_time for r in runs) * 1e3, "ms", checksum(runs[0]))
+    else:
+        print(f"no {NASA.name} beside the repository: left out")
+
+    made = lublin.generate(jobs, 16384, 0.9, seed=1, overestimate=3.0)
+    path = OUT / "synthetic.swf"
+    wall, _, _ = timed(lambda: swf.write(made, path))
+    row(f"{jobs:,} synthetic jobs: write as SWF", wall, "s")
+    wall, _, _ = timed(lambda: trace.load(path))
+    row(f"{jobs:,} synthetic jobs: read", wall, "s")
+    path.unlink()
+    del made
+
+    for policy, count, load, record in (("easy", jobs, 0.9, False), ("easy", jobs, 0.9, True),
+                                        ("fcfs", jobs, 0.6, False),
+                                        ("hybrid8", jobs // 10, 0.9, False), ("conservative", jobs // 50, 0.9, False),
+                                        ("easy+f1", jobs // 10, 0.9, False), ("easy", jobs // 50, 1.3, False),
+                                        ("conservative", jobs // 250, 1.3, False)):
+        figures = one(count, 16384, load, policy, record)
+        what = f"{count:,} jobs, 16,384 nodes, load {load}, {policy}" + (", processors kept" if record else "")
+        row(f"{what}: wall", figures["wall"], "s", figures["checksum"])
+        row(f"{what}: processor", figures["processor"], "s")
+        row(f"{what}: peak", figures["mib"], "MiB")
+        if not record:
+            cells = [f"{least:,}+: {spent / n * 1e6:.1f}" for least, n, spent in figures["by_queue"] if n >= 20]
+            print("    pass in us by queue length   " + "  ".join(cells))
+        rows[-1]["pass_by_queue_length"] = figures["by_queue"]
+    (OUT / "simulate.json").write_text(json.dumps(rows, indent=1) + "\n")
+    print(f"written to {OUT / 'simulate.json'}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
