@@ -791,9 +791,9 @@ def test_partial_free_moves_an_estimate():
     run(e, nodes(2, 10), nodes(2, 20), nodes(3, 5))
     e.free(2, "2", final=False)
     # Node 2 is free; 3 wants two more, and has them when 1 ends.
-    assert e.schedule(1.0).waiting == []
+    assert estimates(e.schedule(1.0)) == {3: 10.0}
     e.free(1, "0", final=False)
-    assert estimates(e.schedule(2.0)) == {}
+    assert e.schedule(2.0).waiting == []
     e.free(2, "3", final=False)
     assert e.schedule(3.0).started == [3]
 
@@ -943,9 +943,14 @@ def test_memory_comes_back():
 
 def test_slots_in_the_tree():
     e = Engine(Inventory.from_rdl(hype(2)))
-    slot = vertex("slot", 2, vertex("socket", 1, vertex("core", 1)))
-    run(e, tree_request(vertex("node", 2, slot)))
-    assert e.resource_summary(1) == "rank[0-1]/core[0,2]"
+    wanted = tree_request(vertex("node", 2, vertex("slot", 2, vertex("socket", 1, vertex("core", 1), exclusive=True))))
+    assert run(e, wanted).started == [1]
+    assert e.resource_summary(1) == "rank[0-1]/core[0-3]"
+    e.free(1)
+    # Slots that share a socket.
+    wanted = tree_request(vertex("node", 2, vertex("slot", 2, vertex("socket", 1, vertex("core", 1)))))
+    assert run(e, wanted, first=2).started == [2]
+    assert e.resource_summary(2) == "rank[0-1]/core[0-1]"
 
 
 def test_exclusive_vertex_takes_all_of_it():
@@ -1020,14 +1025,6 @@ def test_exclusive_node_has_its_memory():
     e = Engine(Inventory.from_rdl(hype(2)), EASY)
     run(e, nodes(1, 10))
     assert [row[2] for row in e.tree_part(1) if row[1] == "memory"] == [1000, 1000]
-    # Memory of node 0, cores of node 1: a node whose memory is in use is not whole.
-    e = Engine(Inventory.from_rdl(hype(2)), EASY)
-    run(e, request(nnodes=1, nslots=4, duration=10), tree_request(vertex("core", 1), vertex("memory", 500), duration=99))
-    assert e.allocated_ranks(2) == "1"
-    e.free(1)
-    outcome = run(e, nodes(1, 5), now=1.0, first=3)
-    assert outcome.started == []
-    assert estimates(outcome) == {3: 99.0}
 
 
 def test_partial_free_returns_memory():

@@ -53,6 +53,13 @@ cdef usec_t to_usec(double seconds) except? -1:
     return <usec_t> (seconds * USEC + 0.5)
 
 
+cdef usec_t to_instant(double seconds) except? -1:
+    """Seconds since the epoch as microseconds."""
+    if not 0 <= seconds < 9e12:
+        raise ValueError(f"time {seconds!r}: expected a number of seconds from 0 to 9e12")
+    return <usec_t> (seconds * USEC + 0.5)
+
+
 def _plural(n, noun):
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
@@ -63,6 +70,8 @@ def _need(request):
     if request.gpus:
         parts.append(_plural(request.gpus, "gpu"))
     slot = " and ".join(parts)
+    if not parts:
+        return _plural(request.nnodes, "whole node")
     if not request.nnodes:
         return f"{_plural(request.nslots, 'slot')} of {slot}" + (" on whole nodes" if request.exclusive else "")
     whole = "whole " if request.exclusive else ""
@@ -134,7 +143,7 @@ cdef class Engine(EngineBase):
     def set_expiration(self, double t):
         """When the instance ends (0: never): so do jobs without a duration."""
         to_usec(t)
-        self.expiration = t
+        self.expiration = t if t < 9e12 else 0
 
     # Jobs.
 
@@ -192,15 +201,18 @@ cdef class Engine(EngineBase):
         j.duration = to_usec(request.duration)
         if request.tree is not None:
             j.tree = self._general(request.tree)
-        elif request.cores <= 0 and request.gpus <= 0:
+        elif request.cores <= 0 and request.gpus <= 0 and not (request.exclusive and request.nnodes > 0):
             raise Infeasible("the request takes no core and no gpu")
-        j.nnodes = request.nnodes
-        j.nslots = request.nslots
-        j.cores = request.cores
-        j.gpus = request.gpus
-        j.exclusive = request.exclusive
-        j.domain = self._domain(request.queue)
         try:
+            j.nnodes = request.nnodes
+            j.nslots = request.nslots
+            j.cores = request.cores
+            j.gpus = request.gpus
+            j.exclusive = request.exclusive
+            if j.tree < 0 and j.cores == 0 and j.gpus == 0:
+                # Whole nodes, whatever is in them: at least a core.
+                j.nslots = 1
+                j.cores = 1
             j.elig = self.eligible.use(request.constraint)
             try:
                 if not self.could_fit(j, False):
@@ -247,15 +259,18 @@ cdef class Engine(EngineBase):
 
         request: formats.jobspec.Request; t_submit: seconds, decides among
         equal priorities. Raises Infeasible (with the reason), ConstraintError,
-        and ValueError for a job id that is known.
+        and ValueError for a job id that is known or a time out of range.
         """
         cdef Job j
+        cdef i64 number = jobid
+        cdef usec_t submitted = to_instant(t_submit)
         if jobid in self.slot_of:
             raise ValueError(f"job {jobid} is known already")
         self._fill(&j, request)
-        j.id = jobid
+        j.id = number
         j.priority = priority
-        j.sequence = <i64> (t_submit * USEC)
+        j.sequence = submitted
+        j.domain = self._domain(request.queue)
         self.slot_of[jobid] = self.c_add(&j)
 
     cdef i32 _slot(self, jobid, i32 state) except -1:
@@ -280,7 +295,6 @@ cdef class Engine(EngineBase):
         j.priority = priority
         j.sequence = <i64> (t_submit * USEC)
         j.tree = -1
-        j.domain = self._domain("")
         bits = <u64 *> zeroed(cw + gw, sizeof(u64))
         try:
             for rank, cores, gpus in sorted(zip(held.ranks, held.cores, held.gpus)):
@@ -312,7 +326,7 @@ cdef class Engine(EngineBase):
             free(bits)
         slot = self.take_slot()
         self.jobs[slot] = j
-        self.run(slot, <usec_t> (held.starttime * USEC), end)
+        self.run(slot, <usec_t> (min(held.starttime, 9e12) * USEC), end)
         self.slot_of[jobid] = slot
 
     def cancel(self, jobid):
@@ -364,8 +378,7 @@ cdef class Engine(EngineBase):
         cdef Alloc *side
         cdef Entry *e
         cdef i32 i, node, found = 0
-        cdef i32 nwords = self.state.nwords
-        cdef u64 *wanted = <u64 *> zeroed(nwords, sizeof(u64))
+        cdef u64 *wanted = <u64 *> zeroed(self.state.nwords, sizeof(u64))
         cdef Tree tree = self.inventory.tree
         memset(&kept, 0, sizeof(Alloc))
         memset(&gone, 0, sizeof(Alloc))
@@ -383,7 +396,8 @@ cdef class Engine(EngineBase):
                     else:
                         alloc_part(side, node, j.alloc.bits + e.bits, self.state.cw,
                                    j.alloc.bits + e.bits + self.state.cw, self.state.gw)
-            if found != count_bits(wanted, nwords) or found == 0:
+            # A rank that there is not is not held either.
+            if found != len(_idset.ids(ranks)) or found == 0:
                 raise ValueError(f"job {j.id} does not hold all of ranks {ranks}")
             for i in range(j.alloc.ntakes):
                 node = tree.node[tree.pool_vertex[j.alloc.take[i].pool]]
@@ -426,7 +440,7 @@ cdef class Engine(EngineBase):
         job id and reason) and waiting: (job id, reason, estimated start or
         None) of jobs for which either has changed since it was told."""
         cdef i32 i, slot
-        cdef usec_t t = <usec_t> (now * USEC + 0.5)
+        cdef usec_t t = to_instant(now)
         with nogil:
             self.c_schedule(t)
         started = [self.jobs[self.started[i]].id for i in range(self.nstarted)]
@@ -440,7 +454,7 @@ cdef class Engine(EngineBase):
         return Pass(started, denied, self._changes())
 
     cdef list _changes(self):
-        cdef i32 i, why, beyond
+        cdef i32 i, why
         cdef usec_t estimate
         cdef Job *j
         cdef list out = []
@@ -449,8 +463,7 @@ cdef class Engine(EngineBase):
             why = j.why
             estimate = j.estimate
             if i >= self.passed:
-                beyond = self.policy.queue_depth >= 0 and self.domain[j.domain].considered >= self.policy.queue_depth
-                why = WHY_DEPTH if beyond else WHY_BEHIND
+                why = self.domain[j.domain].why_behind
                 estimate = -1
             if why != j.told_why or estimate != j.told_estimate:
                 j.told_why = why

@@ -76,7 +76,12 @@ cdef class Eligible:
         cdef i32 set
         if not constraint:
             return 0
-        key = orjson.dumps(constraint, option=orjson.OPT_SORT_KEYS)
+        try:
+            key = orjson.dumps(constraint, option=orjson.OPT_SORT_KEYS)
+        except TypeError:
+            # No JSON, so no constraint; this says where.
+            _constraint.validate(constraint)
+            raise
         if key in self.index:
             set = self.index[key]
             self.users[set] += 1

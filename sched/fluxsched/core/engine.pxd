@@ -29,6 +29,7 @@ cdef struct Domain:
     i32 considered          # jobs considered
     i32 blocked             # of these, jobs that could not start
     i32 reserved            # reservations made
+    i32 why_behind          # once stopped: why the jobs behind wait
     i32 held_elig           # with HOLD: eligible set of the blocked head
 
 # A general request, flattened; see fluxsched.core.tree.
@@ -70,6 +71,9 @@ cdef class EngineBase:
         i32 *order              # [nqueue] order of this pass, if reordered
         i32 order_room
         bint reordered
+        bint scattered          # a plugin started other jobs than it was asked about
+        bint in_pass
+        i32 current             # job that the plugin is asked about; -1
         Running running
         General *general
         i32 ngeneral
@@ -139,5 +143,6 @@ cdef class EngineBase:
     cdef bint held_elsewhere(self, const Job *j) noexcept nogil
     cdef int begin_pass(self, usec_t now) except -1 nogil
     cdef int consider(self, i32 slot) except -1 nogil
+    cdef void stop(self, const Job *j, i32 how, i32 why) noexcept nogil
     cdef int run(self, i32 slot, usec_t start, usec_t end) except -1 nogil
     cdef void close_queue(self) noexcept nogil

@@ -19,7 +19,7 @@ from fluxsched.core.eligible cimport Eligible
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport (
     JOB_FREE, JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_NEW, WHY_OVERLAP,
-    Job,
+    WHY_RESOURCES, Job,
 )
 from fluxsched.core.memory cimport no_memory, zeroed
 from fluxsched.core.nodeplan cimport NodePlan, Request
@@ -311,6 +311,7 @@ cdef class EngineBase:
         cdef Job *j = self.jobs + job
         cdef Request request
         if self.selected != job:
+            self.selected = -1
             request = self.request_of(j)
             if not self.nodes.fits_now(j, &request, time_add(self.now, j.duration)):
                 return 0
@@ -329,6 +330,7 @@ cdef class EngineBase:
             with gil:
                 raise PluginError("allocate_resources without resources selected for the job")
         append(&self.started, &self.nstarted, &self.started_room, job)
+        self.scattered |= job != self.current
         swap = j.alloc
         j.alloc = self.nodes.picked
         self.nodes.picked = swap
@@ -455,6 +457,8 @@ cdef class EngineBase:
         self.passed = 0
         self.selected = -1
         self.reordered = False
+        self.scattered = False
+        self.current = -1
         for d in range(self.ndomains):
             memset(self.domain + d, 0, sizeof(Domain))
         if self.nwaiting_nodes == self.nqueue and self.nrunning_whole == self.running.count:
@@ -471,7 +475,15 @@ cdef class EngineBase:
             self.units_are_cores = cores
             self.units_generation = self.eligible.generation
         self.count.begin(now, self.state.free_cores if cores else self.state.nidle)
-        return self.policy.sched_loop_setup(self)
+        return 0
+
+    cdef void stop(self, const Job *j, i32 how, i32 why) noexcept nogil:
+        """No job behind j in its domain is considered in this pass."""
+        cdef Domain *d = self.domain + j.domain
+        d.stopped = how
+        d.why_behind = why
+        d.held_elig = j.elig
+        self.nheld += how == HOLD
 
     cdef int consider(self, i32 slot) except -1 nogil:
         """Ask the plugin about one waiting job."""
@@ -480,11 +492,11 @@ cdef class EngineBase:
         cdef int answer
         j.estimate = -1
         if d.stopped:
-            j.why = WHY_BEHIND
+            j.why = d.why_behind
             return 0
         if self.policy.queue_depth >= 0 and d.considered >= self.policy.queue_depth:
             j.why = WHY_DEPTH
-            d.stopped = STOP
+            self.stop(j, STOP, WHY_DEPTH)
             return 0
         answer = self.check_parked(slot)
         if answer == -2:
@@ -494,8 +506,12 @@ cdef class EngineBase:
             j.why = WHY_DOWN
             return 0
         if self.nheld and self.held_elsewhere(j):
+            # It is the blocked head of its own domain, then.
             j.why = WHY_OVERLAP
+            self.stop(j, HOLD, WHY_BEHIND)
             return 0
+        # Until the plugin says otherwise.
+        j.why = WHY_RESOURCES
         d.considered += 1
         self.nconsidered += 1
         if self.policy.find_resources(self, slot) and self.policy.select_resources(self, slot):
@@ -505,20 +521,25 @@ cdef class EngineBase:
         d.blocked += 1
         answer = self.policy.reserve_resources(self, slot)
         if answer != GO_ON:
-            d.stopped = answer
-            d.held_elig = j.elig
-            self.nheld += answer == HOLD
+            self.stop(j, answer, WHY_BEHIND)
         return 0
 
     cdef int c_schedule(self, usec_t now) except -1 nogil:
         """One pass; what it decided is in started and denied."""
         cdef i32 i, d, live
         cdef i32 *order
+        cdef bint done = False
         self.begin_pass(now)
-        order = self.order if self.reordered else self.queue
+        self.in_pass = True
         try:
+            self.policy.sched_loop_setup(self)
+            order = self.order if self.reordered else self.queue
             for i in range(self.nqueue):
                 self.passed = i + 1
+                # A plugin may have started it before its turn.
+                if self.jobs[order[i]].state != JOB_WAITING:
+                    continue
+                self.current = order[i]
                 self.consider(order[i])
                 if self.domain[self.jobs[order[i]].domain].stopped:
                     live = 0
@@ -526,13 +547,18 @@ cdef class EngineBase:
                         live += self.domain[d].stopped == GO_ON
                     if live == 0:
                         break
-            if self.reordered:
+            if self.reordered or self.scattered:
                 for i in range(self.passed, self.nqueue):
-                    self.jobs[order[i]].why = WHY_BEHIND
+                    self.jobs[order[i]].why = self.domain[self.jobs[order[i]].domain].why_behind
                     self.jobs[order[i]].estimate = -1
                 self.passed = self.nqueue
+            done = True
         finally:
-            # A plugin may have failed half way: what it started is started.
+            # A plugin may have failed half way: what it started is started,
+            # but nobody hears of the denied, so they wait for the next pass.
+            if not done:
+                self.ndenied = 0
+            self.in_pass = False
             self.close_queue()
         return 0
 
@@ -545,7 +571,7 @@ cdef class EngineBase:
             self.jobs[self.denied[i]].state = JOB_FREE
         if self.nstarted + self.ndenied == 0:
             return
-        if self.reordered:
+        if self.reordered or self.scattered:
             self.passed = self.nqueue
         while kept < self.nqueue and self.jobs[self.queue[kept]].state == JOB_WAITING:
             kept += 1

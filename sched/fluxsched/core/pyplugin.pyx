@@ -59,6 +59,8 @@ cdef class Pass:
 
     cdef i32 check(self, job) except -1:
         cdef i32 slot
+        if not self.engine.in_pass:
+            raise PluginError("the pass is over")
         if not isinstance(job, int) or not 0 <= job < self.engine.njobs:
             raise PluginError(f"job {job!r}: expected the number of a waiting job")
         slot = job
@@ -92,6 +94,8 @@ cdef class Pass:
         try:
             for i in range(self.engine.nqueue):
                 score[i] = key(self.info(self.engine.queue[i]))
+                if score[i] != score[i]:
+                    raise PluginError("a key of reorder is not a number")
             self.engine.reorder(score)
         finally:
             free(score)
