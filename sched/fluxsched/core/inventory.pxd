@@ -20,6 +20,8 @@ cdef class Inventory:
         i32 *class_gpus         # [nclasses]
         readonly list ranks     # [nnodes] int, ascending
         readonly list hosts     # [nnodes] str
+        list core_text          # [nnodes] idset strings
+        list gpu_text
         readonly dict properties    # name -> int, bit set over node indices
         readonly double expiration  # of the instance, seconds; 0: none
         dict rank_index         # rank -> node index

@@ -101,10 +101,14 @@ cdef class Inventory:
         self.node_class = <i32 *> zeroed(nnodes, sizeof(i32))
 
     cdef void _finish(self) except *:
-        """Counts and classes, from the core and gpu sets."""
+        """Counts, classes and texts, from the core and gpu sets."""
         cdef i32 i
-        cdef dict classes = {}
+        cdef dict classes = {}, texts = {}
+        self.core_text = []
+        self.gpu_text = []
         for i in range(self.nnodes):
+            self.core_text.append(shared_text(texts, self.core_all + i * self.core_words, self.core_words))
+            self.gpu_text.append(shared_text(texts, self.gpu_all + i * self.gpu_words, self.gpu_words))
             self.ncores[i] = count_bits(self.core_all + i * self.core_words, self.core_words)
             self.ngpus[i] = count_bits(self.gpu_all + i * self.gpu_words, self.gpu_words)
             key = (self.ncores[i], self.ngpus[i])
@@ -193,11 +197,11 @@ cdef class Inventory:
 
     def core_set(self, i32 node):
         """Ids of the cores of a node, as an idset string."""
-        return idset_text(self.core_all + node * self.core_words, self.core_words)
+        return self.core_text[node]
 
     def gpu_set(self, i32 node):
         """Ids of the gpus of a node, as an idset string."""
-        return idset_text(self.gpu_all + node * self.gpu_words, self.gpu_words)
+        return self.gpu_text[node]
 
     def to_r(self, ranks=None):
         """The R object of these ranks (idset string; default: all)."""
@@ -211,6 +215,14 @@ cdef class Inventory:
         return _r.emit([self.ranks[i] for i in chosen], [self.hosts[i] for i in chosen],
                        [self.core_set(i) for i in chosen], [self.gpu_set(i) for i in chosen],
                        properties, 0, self.expiration)
+
+
+cdef str shared_text(dict texts, const u64 *words, i32 nwords):
+    """idset_text, made once for all nodes with an equal set."""
+    cdef bytes key = (<const char *> words)[:nwords * 8]
+    if key not in texts:
+        texts[key] = idset_text(words, nwords)
+    return texts[key]
 
 
 cdef str idset_text(const u64 *words, i32 nwords):
