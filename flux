@@ -39,7 +39,7 @@ fi
 # The real flux puts its own folders behind these.
 export FLUX_MODULE_PATH_PREPEND="$top/sched${FLUX_MODULE_PATH_PREPEND:+:$FLUX_MODULE_PATH_PREPEND}"
 export FLUX_EXEC_PATH_PREPEND="$top/sched/cmd${FLUX_EXEC_PATH_PREPEND:+:$FLUX_EXEC_PATH_PREPEND}"
-if [ "${1:-}" = start ]; then
+if [ "${1:-}" = start ] || [ "${1:-}" = broker ]; then
     # The place of the scheduler is left free for "flux module load sched".
     export FLUX_SCHED_MODULE="${FLUX_SCHED_MODULE:-none}"
     export FLUX_MODPROBE_PATH_APPEND="$top/sched/modprobe${FLUX_MODPROBE_PATH_APPEND:+:$FLUX_MODPROBE_PATH_APPEND}"
