@@ -72,6 +72,7 @@ def check(jobspec):
     """Check what the executor will rely on, and the resources; the parsed request.  Raises RequestError."""
     try:
         request = jobspecs.parse(jobspec)
+        wanted(jobspec, request)
     except jobspecs.JobspecError as error:
         raise RequestError(22, f"jobspec: {error}" if not str(error).startswith("jobspec") else str(error)) from None
     tasks = jobspec.get("tasks")
@@ -138,14 +139,20 @@ def run_duration(system):
         _refuse(f"attributes.system.exec.test.run_duration: {error}")
 
 
+def wanted(jobspec, request):
+    """(tasks, cores) that the job asks for.  Raises JobspecError."""
+    nodes = request.nnodes or 1
+    slots = request.nslots * nodes
+    ncores = slots * request.cores
+    return jobspecs.task_count(jobspec, slots, nodes, ncores), ncores
+
+
 def new_info(jobspec, request, urgency, flags, t_submit):
     """What is kept of a job beside its jobspec, R and events."""
     system = jobspec["attributes"]["system"]
     command = jobspec["tasks"][0]["command"]
     name = system.get("job", {}).get("name") if isinstance(system.get("job"), dict) else None
-    nodes = request.nnodes or 1
-    slots = request.nslots * nodes
-    ncores = slots * request.cores
+    ntasks, ncores = wanted(jobspec, request)
     return {
         "urgency": urgency,
         "priority": PRIORITY_MAX if urgency == URGENCY_MAX else urgency,
@@ -156,7 +163,7 @@ def new_info(jobspec, request, urgency, flags, t_submit):
         "cwd": system.get("cwd", ""),
         "queue": request.queue,
         "duration": request.duration,
-        "ntasks": jobspecs.task_count(jobspec, slots, nodes, ncores),
+        "ntasks": ntasks,
         "ncores": ncores,
         "nnodes": request.nnodes,
     }

@@ -6,9 +6,9 @@
 """
 
 import importlib
-import os
 import sys
 
+from .commands import common
 from .errors import CommandError
 
 HELP = """\
@@ -84,8 +84,7 @@ def main(words=None):
     module = COMMANDS.get(name)
     if module is None:
         text = f"`{name}' is not a flux command.  See 'flux --help'"
-        print(f"flux: {text}", file=sys.stderr)
-        _log("flux", text)
+        common.complain("flux", text)
         return 1
     try:
         command = importlib.import_module(f"fluxsched.session.commands.{module}")
@@ -96,25 +95,13 @@ def main(words=None):
         _flush()
         print(f"flux-{name}: {error}", file=sys.stderr)
         if not error.logged and name != "start":
-            _log(f"flux-{name}", str(error))
+            common.log_failure(f"flux-{name}", str(error))
         return error.code
     except BrokenPipeError:
         sys.stdout = None  # whoever read the output has gone; there is nobody to tell
         return 141
     except KeyboardInterrupt:
         return 130
-
-
-def _log(name, text):
-    """A failure also goes to the session's log, if there is a session."""
-    if not os.environ.get("FLUX_URI"):
-        return
-    from .client import Client, RPCError
-
-    try:
-        Client().rpc("log.append", {"name": name, "level": 3, "text": text.partition("\n")[0]})
-    except (CommandError, RPCError):
-        return  # the command has said what was wrong; that the session is gone is part of it
 
 
 def _flush():

@@ -71,7 +71,7 @@ class Manager:
         def feasible(problem):
             if problem is not None:
                 self._refuse(request, problem)
-            else:
+            elif request.open:
                 self._accept(request, spec, public, parsed, urgency, flags)
 
         self.link.feasible(public, feasible)

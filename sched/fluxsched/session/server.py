@@ -156,7 +156,7 @@ class Connection:
     def _line(self, line):
         try:
             message = json.loads(line, parse_constant=_refuse_constant)
-            number, topic, payload = message["id"], message["topic"], message.get("payload") or {}
+            number, topic, payload = message["id"], message["topic"], message.get("payload", {})
             rank = message.get("rank", 0)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             self.server.log("broker", 4, "a client sent what is no request; dropped")

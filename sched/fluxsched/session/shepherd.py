@@ -277,7 +277,7 @@ class Shepherd:
         self.expire_at(self.spec["expiration"])
         self.watch()
         shutil.rmtree(self.spec["tmpdir"], ignore_errors=True)
-        code = max([self.failure, *self.statuses.values()])
+        code = self.failure or max(self.statuses.values())
         self.record("finish", status=code << 8)
         for link in list(self.links):
             link.finish()

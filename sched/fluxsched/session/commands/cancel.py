@@ -7,7 +7,7 @@ import sys
 from .. import jobid as ids
 from ..client import Client, RPCError
 from ..errors import CommandError
-from .common import Parser, call, jobid
+from .common import Parser, call, complain, jobid
 
 STATES = {
     "active": ("DEPEND", "PRIORITY", "SCHED", "RUN", "CLEANUP"),
@@ -71,6 +71,6 @@ def _each(client, options):
         try:
             client.rpc("job-manager.raise", {"id": target, "type": "cancel", "note": options.message})
         except RPCError as error:
-            print(f"flux-cancel: ERROR: {error.text}", file=sys.stderr)
+            complain("flux-cancel", f"ERROR: {error.text}")
             code = 1
     return code

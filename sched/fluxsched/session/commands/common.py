@@ -3,10 +3,11 @@
 """What the commands share."""
 
 import argparse
+import os
 import sys
 
 from .. import jobid as ids
-from ..client import RPCError
+from ..client import Client, RPCError
 from ..errors import CommandError
 
 
@@ -36,6 +37,22 @@ def call(function, *arguments, **options):
         return function(*arguments, **options)
     except RPCError as error:
         raise CommandError(error.text) from None
+
+
+def log_failure(name, text):
+    """What a command says on standard error also goes to the session's log, if there is a session."""
+    if not os.environ.get("FLUX_URI"):
+        return
+    try:
+        Client().rpc("log.append", {"name": name, "level": 3, "text": text.partition("\n")[0]})
+    except (CommandError, RPCError):
+        return  # the session is gone; the terminal has the text
+
+
+def complain(name, text):
+    """Say that one of several things has failed, and go on."""
+    print(f"{name}: {text}", file=sys.stderr)
+    log_failure(name, text)
 
 
 def subcommands(name, words, table, hint):

@@ -11,7 +11,7 @@ from .. import buildspec
 from .. import jobid as ids
 from ..client import Client, RPCError
 from ..errors import CommandError
-from .common import Parser, call, jobid, subcommands
+from .common import Parser, call, complain, jobid, subcommands
 
 HINT = """\
    attach          attach to a job: pass its output on, and end with its exit code
@@ -291,7 +291,7 @@ def _for_each(numbers, verb, topic, payload):
         try:
             client.rpc(topic, dict(payload, id=number))
         except RPCError as error:
-            print(f"flux-job: {verb} {ids.show(number)}: {error.text}", file=sys.stderr)
+            complain("flux-job", f"{verb}: {error.text}")
             code = 1
     return code
 
