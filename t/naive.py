@@ -7,7 +7,7 @@ Slow and simple on purpose, with Python sets of (rank, id); nothing of the engin
 
 from collections import namedtuple
 
-from fluxsched.core import Engine, Inventory
+from fluxsched.core import Engine, Infeasible, Inventory
 from fluxsched.formats import idset
 from fluxsched.formats.jobspec import Request, Vertex
 
@@ -116,3 +116,309 @@ def estimates(outcome):
 def machine(nnodes, ncores=4, ngpus=0, plugin="sched.plugin1", options="", **more):
     """An engine on equal nodes."""
     return Engine(Inventory.from_counts(nnodes, ncores, ngpus), plugin, options, **more)
+
+
+class Model:
+    """Who holds what on an engine's machine, and what a pass had to do.
+
+    Every change goes through here to one or more engines at once, whose answers must be the same. Ranks and units
+    are sets; a waiting job is (priority, submit, id, request), a running one (cores, gpus, end).
+    """
+
+    def __init__(self, make, depth=None):
+        """make: makes an engine; called twice. depth: reserve-depth of backfill.plugin1, None for sched.plugin1."""
+        self.engines = [make(), make()]
+        self.engine = self.engines[0]
+        inventory = self.engine.inventory
+        self.cores = {rank: units(inventory.core_set(i)) for i, rank in enumerate(inventory.ranks)}
+        self.gpus = {rank: units(inventory.gpu_set(i)) for i, rank in enumerate(inventory.ranks)}
+        self.ranks = set(inventory.ranks)
+        self.present = set(self.ranks)
+        self.up = set(self.ranks)
+        self.depth = depth
+        self.waiting = {}
+        self.running = {}
+        self.told = {}
+        self.now = 0
+        self.count = 0
+        self.promise = None         # (job, time): the head's last estimate, while nothing may move it back
+
+    def both(self, name, *arguments, **more):
+        """Call a method of both engines; they answer the same."""
+        answers = []
+        for engine in self.engines:
+            try:
+                answers.append(getattr(engine, name)(*arguments, **more))
+            except ValueError as error:
+                answers.append((type(error), str(error)))
+        assert answers[0] == answers[1]
+        return answers[0]
+
+    # What fits where.
+
+    def eligible(self, wanted):
+        if wanted.constraint is None:
+            return self.ranks
+        return units(wanted.constraint["ranks"][0])
+
+    def slots(self, wanted, rank, cores, gpus):
+        """Slots of a request that go on a node with these free."""
+        if wanted.exclusive and (cores != self.cores[rank] or gpus != self.gpus[rank]):
+            return 0
+        if not wanted.cores and not wanted.gpus:
+            return wanted.nslots
+        counts = [(cores, wanted.cores), (gpus, wanted.gpus)]
+        return min(len(free) // count for free, count in counts if count)
+
+    def fits(self, wanted, ranks, cores, gpus):
+        """Whether a request fits on these ranks, of which cores and gpus ({rank: set}) are free."""
+        counts = [self.slots(wanted, rank, cores[rank], gpus[rank]) for rank in ranks & self.eligible(wanted)]
+        if wanted.nnodes:
+            return sum(count >= wanted.nslots for count in counts) >= wanted.nnodes
+        return sum(counts) >= wanted.nslots
+
+    def free(self, running):
+        """({rank: cores}, {rank: gpus}) that these running jobs leave."""
+        cores = {rank: set(ids) for rank, ids in self.cores.items()}
+        gpus = {rank: set(ids) for rank, ids in self.gpus.items()}
+        for held_cores, held_gpus, _ in running.values():
+            for rank, unit in held_cores:
+                assert unit in cores[rank], "a core is held by two jobs"
+                cores[rank].remove(unit)
+            for rank, unit in held_gpus:
+                assert unit in gpus[rank], "a gpu is held by two jobs"
+                gpus[rank].remove(unit)
+        return cores, gpus
+
+    def earliest(self, wanted, running):
+        """When a request fits if the running jobs end when they said; None: never. Microseconds."""
+        now = self.now * 10**6
+        ends = {jobid: None if job[2] is None else max(job[2] * 10**6, now + 1) for jobid, job in running.items()}
+        for time in sorted({now, *(end for end in ends.values() if end is not None)}):
+            left = {jobid: running[jobid] for jobid, end in ends.items() if end is None or end > time}
+            if self.fits(wanted, self.up, *self.free(left)):
+                return time
+        return None
+
+    # What happens.
+
+    def add(self, wanted, priority=16):
+        self.count += 1
+        answer = self.both("add", self.count, wanted, priority, float(self.count // 2))
+        if self.fits(wanted, self.present, self.cores, self.gpus):
+            assert answer is None
+            self.waiting[self.count] = (-priority, self.count // 2, self.count, wanted)
+            if self.promise and self.waiting[self.promise[0]] > self.waiting[self.count]:
+                self.promise = None
+        else:
+            assert answer[0] is Infeasible
+        self.check()
+
+    def order(self):
+        return sorted(self.waiting, key=self.waiting.get)
+
+    def cancel(self, jobid):
+        assert self.both("cancel", jobid) is (jobid in self.waiting)
+        self.waiting.pop(jobid, None)
+        self.promise = None
+        self.check()
+
+    def reprioritize(self, jobid, priority):
+        assert self.both("reprioritize", jobid, priority) is (jobid in self.waiting)
+        if jobid in self.waiting:
+            self.waiting[jobid] = (-priority, *self.waiting[jobid][1:])
+        self.promise = None
+        self.check()
+
+    def end(self, jobid):
+        assert self.both("free", jobid) is None
+        del self.running[jobid]
+        self.check()
+
+    def end_part(self, jobid, ranks):
+        """Some ranks of a job are free; those that it does not hold are refused."""
+        cores, gpus, end = self.running[jobid]
+        answer = self.both("free", jobid, idset.encode(sorted(ranks)), final=False)
+        if ranks and ranks <= {rank for rank, _ in cores | gpus}:
+            assert answer is None
+            self.running[jobid] = (
+                {unit for unit in cores if unit[0] not in ranks},
+                {unit for unit in gpus if unit[0] not in ranks},
+                end,
+            )
+        else:
+            assert answer[0] is ValueError
+        self.check()
+
+    def move_end(self, jobid, end):
+        """A running job is expected to end at another time, None for never."""
+        assert self.both("update_expiration", jobid, float(end or 0)) is True
+        self.running[jobid] = (*self.running[jobid][:2], end)
+        self.promise = None
+
+    def mark(self, name, ranks):
+        """mark_up, mark_down or remove."""
+        assert self.both(name, idset.encode(sorted(ranks))) is None
+        if name == "remove":
+            self.present -= ranks
+        self.up = (self.up | ranks) & self.present if name == "mark_up" else self.up - ranks
+        self.promise = None
+        self.check()
+
+    def check(self):
+        """What is free is what nobody holds, and the jobs are those that there should be."""
+        cores, gpus = self.free(self.running)
+        idle = [rank for rank in self.up if cores[rank] == self.cores[rank] and gpus[rank] == self.gpus[rank]]
+        stats = self.both("stats")
+        assert stats["nodes"] == {"all": len(self.present), "up": len(self.up), "idle": len(idle)}
+        assert stats["cores"] == {
+            "up": sum(len(self.cores[rank]) for rank in self.up),
+            "free": sum(len(cores[rank]) for rank in self.up),
+        }
+        assert self.both("waiting") == self.order()
+        assert sorted(self.both("running_jobs")) == sorted(self.running)
+
+    def check_status(self):
+        """The same in terms of R."""
+        cores, gpus = self.free(self.running)
+        status = self.both("resource_status")
+        allocated = {}
+        for entry in status["allocated"]["execution"]["R_lite"]:
+            for rank in units(entry["rank"]):
+                allocated[rank] = (units(entry["children"]["core"]), units(entry["children"].get("gpu")))
+        expected = {rank: (self.cores[rank] - cores[rank], self.gpus[rank] - gpus[rank]) for rank in self.present}
+        assert allocated == {rank: taken for rank, taken in expected.items() if taken != (set(), set())}
+        for name, ranks in (("all", self.present), ("down", self.present - self.up)):
+            rows = status[name]["execution"]["R_lite"]
+            assert {rank for row in rows for rank in units(row["rank"])} == ranks
+
+    # A pass.
+
+    def schedule(self, now):
+        """A pass at a time (whole seconds), and whether it did what the policy says."""
+        self.now = now
+        outcome = self.both("schedule", float(now))
+        for jobid, reason, estimate in outcome.waiting:
+            self.told[jobid] = (reason, None if estimate is None else round(estimate * 10**6))
+        started = set(outcome.started)
+        queue = self.order()
+        requests = {jobid: self.waiting[jobid][3] for jobid in queue}
+        denied = {
+            jobid for jobid in queue if not self.fits(requests[jobid], self.present, self.cores, self.gpus)
+        }
+        # Those behind a blocked job are denied later.
+        assert {jobid for jobid, _ in outcome.denied} <= denied
+        for jobid in started:
+            self.check_start(jobid, requests[jobid])
+        if self.depth is None:
+            self.check_fcfs(queue, requests, started, denied)
+        else:
+            self.check_backfill(queue, requests, started, denied)
+        for jobid in started | {jobid for jobid, _ in outcome.denied}:
+            del self.waiting[jobid]
+            self.told.pop(jobid, None)
+        self.check()
+        self.check_promise(requests, started)
+        return outcome
+
+    def take(self, jobid, wanted):
+        cores, gpus = held(self.engine, jobid)
+        self.running[jobid] = (cores, gpus, self.now + int(wanted.duration) if wanted.duration else None)
+
+    def check_start(self, jobid, wanted):
+        """What a job got is what it asked for."""
+        assert self.both("cores_by_rank", jobid) == self.engine.cores_by_rank(jobid)
+        cores, gpus = held(self.engine, jobid)
+        ranks = {rank for rank, _ in cores | gpus}
+        assert ranks <= self.up & self.eligible(wanted)
+        slots = 0
+        for rank in ranks:
+            mine = {unit for r, unit in cores if r == rank}
+            my_gpus = {unit for r, unit in gpus if r == rank}
+            assert mine <= self.cores[rank] and my_gpus <= self.gpus[rank]
+            fit = self.slots(wanted, rank, mine, my_gpus)
+            if wanted.exclusive:
+                assert mine == self.cores[rank] and my_gpus == self.gpus[rank]
+                assert fit >= (wanted.nslots if wanted.nnodes else 1)
+            else:
+                assert (len(mine), len(my_gpus)) == (fit * wanted.cores, fit * wanted.gpus)
+                assert fit == wanted.nslots or not wanted.nnodes
+            slots += fit
+        if wanted.nnodes:
+            assert len(ranks) == wanted.nnodes
+        elif not wanted.exclusive:
+            assert slots == wanted.nslots
+        else:
+            assert slots >= wanted.nslots
+
+    def cannot(self, jobid, requests, denied, started):
+        """Whether a job is not to be considered: no up node will do; it says so."""
+        if jobid in denied:
+            assert jobid not in started
+            return True
+        if not self.fits(requests[jobid], self.up, self.cores, self.gpus):
+            assert jobid not in started
+            assert self.told[jobid] == ("waiting for nodes that are down or drained", None)
+            return True
+        return False
+
+    def check_fcfs(self, queue, requests, started, denied):
+        blocked = {}
+        for jobid in queue:
+            wanted = requests[jobid]
+            if wanted.queue in blocked:
+                assert jobid not in started
+                assert self.told[jobid] == ("waiting for jobs ahead in the queue", None) or jobid in denied
+            elif self.cannot(jobid, requests, denied, started):
+                pass
+            elif any(self.eligible(wanted) & ranks for ranks in blocked.values()):
+                assert jobid not in started
+                assert self.told[jobid] == ("waiting for a job of another queue on the same nodes", None)
+                blocked[wanted.queue] = self.eligible(wanted)
+            elif self.fits(wanted, self.up, *self.free(self.running)):
+                assert jobid in started
+                self.take(jobid, wanted)
+            else:
+                assert jobid not in started
+                assert self.told[jobid] == ("waiting for resources", None)
+                blocked[wanted.queue] = self.eligible(wanted)
+
+    def check_backfill(self, queue, requests, started, denied):
+        reserved = []               # estimates of jobs that may have a reservation
+        of_queue = {}
+        head = None
+        for jobid in queue:
+            wanted = requests[jobid]
+            if self.cannot(jobid, requests, denied, started):
+                continue
+            if jobid in started:
+                self.take(jobid, wanted)
+                continue
+            estimate = self.told[jobid][1]
+            end = self.now * 10**6 + int(wanted.duration) * 10**6 if wanted.duration else None
+            if all(time is None or (end is not None and end <= time) for time in reserved) and (end or not reserved):
+                assert not self.fits(wanted, self.up, *self.free(self.running)), "it could start"
+            count = of_queue.get(wanted.queue, 0)
+            if 0 <= self.depth <= count:
+                assert estimate is None
+                continue
+            if not reserved:
+                assert estimate == self.earliest(wanted, self.running)
+                head = (jobid, estimate)
+            reserved.append(estimate)
+            of_queue[wanted.queue] = count + (estimate is not None)
+        if head and head[1] is not None:
+            assert self.earliest(requests[head[0]], self.running) <= head[1], "the reservation is not kept"
+
+    def check_promise(self, requests, started):
+        """While nothing that may disturb it happens, the head starts no later than it was told."""
+        late = any(job[2] is not None and job[2] <= self.now for job in self.running.values())
+        if self.promise and not late:
+            jobid, time = self.promise
+            assert jobid in started or (self.told[jobid][1] <= time and time > self.now * 10**6)
+        self.promise = None
+        for jobid in self.order():
+            if self.fits(requests[jobid], self.up, self.cores, self.gpus):
+                if self.depth and not late and self.told[jobid][1] is not None:
+                    self.promise = (jobid, self.told[jobid][1])
+                break
