@@ -484,13 +484,13 @@ def test_file_size_limit(tmp_path):
     with Session("--no-sched", f"--statedir={tmp_path}") as session:
         first = session("submit", "true")
         size = os.path.getsize(tmp_path / "session.sqlite-wal")
-        resource.prlimit(session.process.pid, resource.RLIMIT_FSIZE, (size, size))
+        resource.prlimit(session.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
         text = session.fail("submit", f"--env=X={'y' * 100000}", "true")
         assert "cannot write" in text
         assert text.count("\n") == 0
         assert "cannot write" in session.fail("kvs", "put", f"a={'y' * 100000}")
         assert session("jobs", "-no", "{id}") == first
-        resource.prlimit(session.process.pid, resource.RLIMIT_FSIZE, (-1, -1))
+        resource.prlimit(session.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
         second = session("submit", "true")
         session.kill()
     with Session("--no-sched", f"--statedir={tmp_path}") as session:

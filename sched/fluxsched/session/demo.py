@@ -1,0 +1,252 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What `make demo` shows: the walk-through of a session, then a batch under backfill on an emulated cluster.
+
+Everything here is done with the commands that people type, or with the requests that these send.
+"""
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import time
+
+from fluxsched.formats import idset
+
+from . import buildspec
+from .client import Client
+
+CLUSTER = "hype"
+BINS = 72  # columns of the chart
+ROWS = 22  # and its lines
+
+# name, nodes, time limit and true run time in seconds, how often
+MIX = (
+    ("setup", 40, 4, 1.0, 1),
+    ("climate", 100, 6, 2.5, 1),
+    ("climate", 120, 6, 2.0, 1),
+    ("post", 8, 3, 0.8, 4),
+    ("sweep", 24, 4, 1.4, 5),
+    ("whole", 154, 4, 0.8, 1),
+    ("test", 2, 2, 0.3, 6),
+    ("sweep", 30, 4, 1.6, 3),
+    ("post", 16, 3, 0.7, 4),
+)
+
+
+def main():
+    p = argparse.ArgumentParser(prog="python -m fluxsched.session.demo", description="Show a session at work.")
+    p.add_argument("--conf", metavar="FILE", help="RDL file of the cluster (default: conf/hype.lua of the source tree)")
+    p.add_argument("--part", choices=("walk", "batch"), help=argparse.SUPPRESS)
+    options = p.parse_args()
+    if options.conf is None:
+        top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
+        options.conf = os.path.join(top, "conf", f"{CLUSTER}.lua")
+    if not os.path.isfile(options.conf):
+        print(f"demo: {options.conf}: no such file; name an RDL file with --conf", file=sys.stderr)
+        return 1
+    if options.part == "walk":
+        return walk(options.conf)
+    if options.part == "batch":
+        return batch()
+    print("A session of three ranks on this machine, as in the walk-through of the README\n", flush=True)
+    print("$ flux start -s3", flush=True)
+    code = _session(["-s3"], "walk", options.conf)
+    if code:
+        return code
+    print(f"\nA batch of jobs under backfill.plugin1, on {CLUSTER} emulated: commands run here\n", flush=True)
+    print(f"$ flux start --emulate={os.path.relpath(options.conf)}", flush=True)
+    return _session([f"--emulate={options.conf}"], "batch", options.conf)
+
+
+def _session(options, part, conf):
+    command = [sys.executable, "-m", "fluxsched.session.demo", f"--part={part}", f"--conf={conf}"]
+    start = [sys.executable, "-m", "fluxsched.session.main", "start", *options]
+    return subprocess.run([*start, "env", "PYTHONPATH=" + _library(), *command], check=False).returncode
+
+
+def _library():
+    return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+# the walk-through
+
+
+def flux(*words):
+    """Run a command, shown with its output; the output."""
+    print("$ flux " + " ".join(word if word.isalnum() else shlex.quote(word) for word in words), flush=True)
+    done = subprocess.run(["flux", *words], stdout=subprocess.PIPE, text=True, check=False)
+    print(done.stdout, end="", flush=True)
+    if done.returncode:
+        raise SystemExit(done.returncode)
+    return done.stdout.strip()
+
+
+def walk(conf):
+    flux("module", "load", "sched", f"rdl-conf={os.path.relpath(conf)}")
+    flux("module", "list")
+    jobid = flux("submit", "-N3", "-n3", "sleep", "1")
+    flux("jobs")
+    flux("job", "wait", jobid)
+    _until_recorded()
+    flux("kvs", "dir", "lwj.1")
+    flux("dmesg")
+    return 0
+
+
+def _until_recorded():
+    """The record follows the job by a fraction of a second."""
+    client = Client()
+    for _ in range(100):
+        if client.rpc("kvs.get", {"key": "lwj.1.state"})["value"] == "complete":
+            return
+        time.sleep(0.05)
+
+
+# the batch
+
+
+def _letters():
+    for first in ("", *"abcdefghijklmnopqrstuvwxyz"):
+        for last in "ABCDEFGHIJKLMNOPQRSTUVWXYZ":
+            yield first + last
+
+
+def _spec(name, nodes, limit, seconds):
+    blank = dict.fromkeys(
+        "ntasks cores_per_task gpus_per_task cores tasks_per_node tasks_per_core gpus_per_node env cwd queue requires "
+        "dependency input output error setopt setattr".split()
+    )
+    options = argparse.Namespace(
+        **blank,
+        nodes=str(nodes),
+        exclusive=True,
+        time_limit=f"{limit}s",
+        job_name=name,
+        label_io=False,
+        unbuffered=False,
+    )
+    return buildspec.build(options, ["sleep", str(seconds)], env={"PATH": os.defpath})
+
+
+def _mix():
+    """The jobs, in the order in which they are submitted: kinds take turns."""
+    left = [list(entry) for entry in MIX]
+    while any(entry[4] for entry in left):
+        for entry in left:
+            if entry[4]:
+                entry[4] -= 1
+                yield tuple(entry[:4])
+
+
+def batch():
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else 132)
+    flux("module", "load", "sched", "plugin=backfill.plugin1", "plugin-opts=reserve-depth=1")
+    flux("resource", "list")
+    client = Client()
+    mix = list(_mix())
+    console.print(f"submitting {len(mix)} jobs, each [i]sleep[/i] on every one of its nodes")
+    asked = [client.send("job.submit", {"jobspec": _spec(*entry)}) for entry in mix]
+    answers = {}
+    while len(answers) < len(asked):
+        number, answer, error = client.receive()
+        if error is not None:
+            print(f"demo: {error.text}", file=sys.stderr)
+            return 1
+        answers[number] = answer["id"]
+    ids = [answers[number] for number in asked]
+    reasons = {}
+    jobs = _follow(client, ids, reasons, console)
+    _table(console, jobs, reasons)
+    _chart(console, jobs, int(client.rpc("attr.get", {"name": "size"})["value"]))
+    return 0 if all(job["result"] == "COMPLETED" for job in jobs) else 1
+
+
+def _follow(client, ids, reasons, console):
+    """Wait for the jobs; what they wait for meanwhile is noted in `reasons`."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not sys.stdout.isatty(), transient=True) as progress:
+        task = progress.add_task("jobs", total=len(ids))
+        while True:
+            jobs = client.rpc("job.list", {"ids": ids})["jobs"]
+            for job in jobs:
+                sched = job["annotations"].get("sched", {})
+                if job["state"] == "SCHED" and sched.get("reason_pending"):
+                    reasons[job["id"]] = sched["reason_pending"]
+            states = [job["state"] for job in jobs]
+            done = states.count("INACTIVE")
+            text = f"{states.count('RUN')} run, {states.count('SCHED')} wait"
+            progress.update(task, completed=done, description=text)
+            if done == len(ids):
+                return jobs
+            time.sleep(0.1)
+
+
+def _waited_for(job, jobs):
+    """Names of the jobs whose end the start of this one waited for: the last on its nodes."""
+    ranks = set(idset.ids(job["ranks"]))
+    earlier = [other for other in jobs if job["t_submit"] < other["t_inactive"] <= job["t_run"]]
+    before = [other for other in earlier if ranks & set(idset.ids(other["ranks"]))]
+    if not before:
+        return ""
+    last = max(other["t_inactive"] for other in before)
+    return " ".join(other["letter"] for other in before if last - other["t_inactive"] < 0.02)
+
+
+def _table(console, jobs, reasons):
+    from rich.table import Table
+
+    table = Table(title="Jobs, in the order of their submission", box=None, pad_edge=False)
+    for name, justify in (("", "left"), ("name", "left"), ("nodes", "right"), ("limit", "right"), ("waited", "right")):
+        table.add_column(name, justify=justify, no_wrap=True)
+    for name in ("for", "started", "ran", "on", "last reason for waiting"):
+        table.add_column(name, justify="right" if name == "ran" else "left", no_wrap=True, overflow="ellipsis")
+    for letter, job in zip(_letters(), jobs):
+        job["letter"] = letter
+    for job in jobs:
+        wait = job["t_run"] - job["t_submit"]
+        table.add_row(
+            job["letter"],
+            job["name"],
+            str(job["nnodes"]),
+            f"{job['duration']:g}s",
+            f"{wait:.1f}s",
+            _waited_for(job, jobs),
+            job["annotations"].get("sched", {}).get("selection_type", ""),
+            f"{job['t_cleanup'] - job['t_run']:.1f}s",
+            job["nodelist"],
+            reasons.get(job["id"], ""),
+        )
+    console.print(table)
+
+
+def _chart(console, jobs, size):
+    """Nodes downwards, time to the right: which job has most of each cell."""
+    begin = min(job["t_run"] for job in jobs)
+    end = max(job["t_inactive"] for job in jobs)
+    rows = min(ROWS, size)
+    step = (end - begin) / BINS
+    print(f"\nNodes over time: {size} nodes downwards, {end - begin:.1f} s to the right; a letter is a job, a dot idle\n")
+    spans = [(set(idset.ids(job["ranks"])), job["t_run"], job["t_inactive"], job["letter"][-1]) for job in jobs]
+    for row in range(rows):
+        nodes = set(range(row * size // rows, (row + 1) * size // rows))
+        line = ""
+        for column in range(BINS):
+            middle = begin + (column + 0.5) * step
+            held = {letter: len(ranks & nodes) for ranks, start, stop, letter in spans if start <= middle < stop}
+            idle = len(nodes) - sum(held.values())
+            letter = max(held, key=held.get) if held else "."
+            line += letter if held.get(letter, 0) > idle else "."
+        print(f"{min(nodes):>4}-{max(nodes):<4} {line}")
+    busy = sum(job["nnodes"] * (job["t_inactive"] - job["t_run"]) for job in jobs)
+    share = 100 * busy / size / (end - begin)
+    print(f"\n{len(jobs)} jobs in {end - begin:.1f} s; nodes were busy {share:.0f} % of the time")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
