@@ -75,7 +75,13 @@ def _need(request):
     if not request.nnodes:
         return f"{_plural(request.nslots, 'slot')} of {slot}" + (" on whole nodes" if request.exclusive else "")
     whole = "whole " if request.exclusive else ""
-    return f"{request.nnodes} {whole}node{'s'[:request.nnodes != 1]} with {_plural(request.nslots, 'slot')} of {slot} each"
+    return f"{_plural(request.nnodes, whole + 'node')} with {_plural(request.nslots, 'slot')} of {slot} each"
+
+
+def _without_bandwidth(vertices):
+    """A general request without what it asks of bandwidth."""
+    return tuple(vertex._replace(children=_without_bandwidth(vertex.children))
+                 for vertex in vertices if vertex.type != "bandwidth")
 
 
 cdef class Engine(EngineBase):
@@ -104,6 +110,11 @@ cdef class Engine(EngineBase):
     def plugin(self):
         """Name of the plugin."""
         return self.policy.name
+
+    @property
+    def io_aware(self):
+        """Whether bandwidth that jobs ask for is a resource."""
+        return bool(self.policy.io_aware)
 
     # Resources.
 
@@ -167,6 +178,8 @@ cdef class Engine(EngineBase):
         cdef i32 i, place
         cdef void *room
         cdef Want *want
+        if not self.policy.io_aware:
+            vertices = _without_bandwidth(vertices)
         self.state.need_pools()
         try:
             rows = tree.flatten(vertices)

@@ -1,5 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
+cimport cython
+
 from fluxsched.core.job cimport Job
 from fluxsched.core.types cimport i32, i64, time_never, usec_t
 
@@ -20,6 +22,7 @@ cdef inline usec_t release_time(usec_t end, usec_t now) noexcept nogil:
     return far_future() if end == time_never() else end
 
 
+@cython.final
 cdef class Running:
     """Running jobs sorted by (end, job)."""
     cdef:
@@ -32,6 +35,7 @@ cdef class Running:
     cdef void remove(self, usec_t end, i32 job) noexcept nogil
 
 
+@cython.final
 cdef class CountPlan:
     """The future as a number of free units over time."""
     cdef:

@@ -1,10 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
+cimport cython
+
 from fluxsched.core.job cimport Job
 from fluxsched.core.state cimport State
 from fluxsched.core.types cimport i32, i64, u64
 
 
+@cython.final
 cdef class Eligible:
     """The sets of nodes that constraints leave; set 0 is all nodes."""
     cdef:

@@ -44,6 +44,7 @@ cdef class Policy:
         readonly str name
         readonly dict options
         public int queue_depth      # jobs of a domain considered in a pass; < 0: all
+        public bint io_aware        # bandwidth that jobs ask for is a resource
 
     cdef int sched_loop_setup(self, EngineBase e) except -1 nogil
     cdef int find_resources(self, EngineBase e, i32 job) except -1 nogil

@@ -54,6 +54,7 @@ cdef class Policy:
         self.name = name
         self.options = options or {}
         self.queue_depth = -1
+        self.io_aware = True
 
     cdef int sched_loop_setup(self, EngineBase e) except -1 nogil:
         lacks(b"sched_loop_setup")
@@ -302,7 +303,7 @@ cdef class EngineBase:
         self.selected = -1
         if self.count.fits_now(j.least_cores, end):
             request = self.request_of(j)
-            if self.nodes.fits_now(j, &request, end):
+            if self.nodes.fits_now(j, &request, end, self.running, self.jobs):
                 self.selected = job
         return self.selected == job
 
@@ -313,7 +314,7 @@ cdef class EngineBase:
         if self.selected != job:
             self.selected = -1
             request = self.request_of(j)
-            if not self.nodes.fits_now(j, &request, time_add(self.now, j.duration)):
+            if not self.nodes.fits_now(j, &request, time_add(self.now, j.duration), self.running, self.jobs):
                 return 0
             self.selected = job
         return 1

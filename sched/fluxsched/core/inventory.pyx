@@ -60,7 +60,8 @@ cdef class Inventory:
         cdef dict cache = {}
         if not len(hosts) == len(cores) == len(gpus) == n:
             raise ValueError(
-                f"{n} ranks, {len(hosts)} hosts, {len(cores)} core sets and {len(gpus)} gpu sets: expected as many of each")
+                f"{n} ranks, {len(hosts)} hosts, {len(cores)} core sets and {len(gpus)} gpu sets: "
+                "expected as many of each")
         order = sorted(range(n), key=ranks.__getitem__)
         core_ids = []
         gpu_ids = []

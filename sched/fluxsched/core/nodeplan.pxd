@@ -1,7 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
+cimport cython
+
 from fluxsched.core.alloc cimport Alloc
 from fluxsched.core.countplan cimport Running
+from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport Job
 from fluxsched.core.state cimport State
 from fluxsched.core.tree cimport Tree, Want
@@ -35,10 +38,14 @@ cdef struct Request:
     i32 nwant
 
 
+@cython.final
 cdef class NodePlan:
     """The future node by node, core by core."""
     cdef:
         State state
+        Inventory inv
+        i32 cw                  # core words a node
+        i32 gw                  # gpu words a node
         Reservation *reservation
         i32 nreserved
         i32 reservation_room
@@ -65,18 +72,27 @@ cdef class NodePlan:
         u64 *word               # [cw + gw]
         Alloc picked
 
+    cdef const u64 *all_cores(self, i32 node) noexcept nogil
+    cdef const u64 *all_gpus(self, i32 node) noexcept nogil
+    cdef const u64 *now_core(self, i32 node) noexcept nogil
+    cdef const u64 *now_gpu(self, i32 node) noexcept nogil
+    cdef const u64 *then_core(self, i32 node) noexcept nogil
+    cdef const u64 *then_gpu(self, i32 node) noexcept nogil
     cdef void begin(self, usec_t now) noexcept nogil
     cdef bint hopeless(self, const Job *j, usec_t end) noexcept nogil
     cdef void remember(self, const Job *j, usec_t end) noexcept nogil
-    cdef i32 usable(self, const Job *j, i32 node, usec_t start, usec_t end, const u64 *core, const u64 *gpu, i32 *first) noexcept nogil
+    cdef i32 usable(self, const Job *j, i32 node, usec_t start, usec_t end, const u64 *core, const u64 *gpu,
+                    i32 *first) noexcept nogil
     cdef int pick(self, const Job *j, i32 node, i32 nslots) except -1 nogil
-    cdef int fits_now(self, const Job *j, const Request *request, usec_t end) except -1 nogil
+    cdef int fits_now(self, const Job *j, const Request *request, usec_t end, Running running, const Job *jobs) except -1 nogil
     cdef int fits_flat(self, const Job *j, const u64 *elig, usec_t end) except -1 nogil
     cdef int fits_runs(self, const Job *j, const u64 *elig) except -1 nogil
-    cdef int fits_tree(self, const Request *request, usec_t start, usec_t end) except -1 nogil
+    cdef int fits_tree(self, const Request *request, usec_t start, usec_t end, Running running, const Job *jobs) except -1 nogil
     cdef int need_view(self) except -1 nogil
-    cdef i64 most_reserved(self, i32 pool, usec_t start, usec_t end) noexcept nogil
-    cdef int earliest(self, const Job *j, const Request *request, Running running, const Job *jobs, usec_t bound, usec_t *out) except -1 nogil
+    cdef i64 reserved_at(self, i32 pool, usec_t t) noexcept nogil
+    cdef i64 least_free(self, i32 pool, i64 amount, usec_t start, usec_t end, Running running, const Job *jobs) noexcept nogil
+    cdef int earliest(self, const Job *j, const Request *request, Running running, const Job *jobs, usec_t bound,
+                      usec_t *out) except -1 nogil
     cdef int select_at(self, const Job *j, const u64 *elig, usec_t start, usec_t end) except -1 nogil
     cdef i64 recheck(self, const Job *j, i32 node, const u64 *elig, usec_t start, usec_t end) noexcept nogil
     cdef i64 recheck_alloc(self, const Job *j, const Alloc *a, const u64 *elig, usec_t start, usec_t end) noexcept nogil

@@ -31,6 +31,9 @@ cdef class NodePlan:
     def __cinit__(self, State state not None):
         cdef i32 i, n = state.inv.nnodes
         self.state = state
+        self.inv = state.inv
+        self.cw = state.cw
+        self.gw = state.gw
         self.by_start = Running()
         self.by_end = Running()
         self.cursor = <i32 *> zeroed(n, sizeof(i32))
@@ -62,6 +65,26 @@ cdef class NodePlan:
         free(self.slots)
         free(self.word)
         alloc_clear(&self.picked)
+
+    # A node's words: all it has, what is free now, what is free then.
+
+    cdef const u64 *all_cores(self, i32 node) noexcept nogil:
+        return self.inv.core_all + <size_t> node * self.cw
+
+    cdef const u64 *all_gpus(self, i32 node) noexcept nogil:
+        return self.inv.gpu_all + <size_t> node * self.gw
+
+    cdef const u64 *now_core(self, i32 node) noexcept nogil:
+        return self.state.core_free + <size_t> node * self.cw
+
+    cdef const u64 *now_gpu(self, i32 node) noexcept nogil:
+        return self.state.gpu_free + <size_t> node * self.gw
+
+    cdef const u64 *then_core(self, i32 node) noexcept nogil:
+        return self.core + <size_t> node * self.cw
+
+    cdef const u64 *then_gpu(self, i32 node) noexcept nogil:
+        return self.gpu + <size_t> node * self.gw
 
     cdef void begin(self, usec_t now) noexcept nogil:
         """Forget the reservations of the last pass."""
@@ -112,8 +135,8 @@ cdef class NodePlan:
         cdef Reservation *r
         cdef Entry *e
         cdef u64 *bits
-        memcpy(self.word, core, self.state.cw * sizeof(u64))
-        memcpy(self.word + self.state.cw, gpu, self.state.gw * sizeof(u64))
+        memcpy(self.word, core, self.cw * sizeof(u64))
+        memcpy(self.word + self.cw, gpu, self.gw * sizeof(u64))
         l = self.head[node]
         if first is not NULL:
             while first[0] >= 0 and self.reservation[self.link[first[0]].reservation].end <= start:
@@ -128,17 +151,17 @@ cdef class NodePlan:
                 if e.count:
                     return 0
                 bits = r.alloc.bits + e.bits
-                for w in range(self.state.cw + self.state.gw):
+                for w in range(self.cw + self.gw):
                     self.word[w] &= ~bits[w]
             l = self.link[l].next
         if j.whole:
-            if not same_bits(self.word, self.state.inv.core_all + <size_t> node * self.state.cw, self.state.cw):
+            if not same_bits(self.word, self.all_cores(node), self.cw):
                 return 0
-            if not same_bits(self.word + self.state.cw, self.state.inv.gpu_all + <size_t> node * self.state.gw, self.state.gw):
+            if not same_bits(self.word + self.cw, self.all_gpus(node), self.gw):
                 return 0
-        ncores = count_bits(self.word, self.state.cw)
+        ncores = count_bits(self.word, self.cw)
         if j.gpus:
-            ngpus = count_bits(self.word + self.state.cw, self.state.gw) / j.gpus
+            ngpus = count_bits(self.word + self.cw, self.gw) / j.gpus
             if not j.cores:
                 return ngpus
             ncores = ncores / j.cores
@@ -149,27 +172,28 @@ cdef class NodePlan:
         """Add nslots slots of node to self.picked, from the bits in self.word."""
         cdef i32 w, k, need_cores = nslots * j.cores, need_gpus = nslots * j.gpus
         if not j.whole:
-            for w in range(self.state.cw + self.state.gw):
+            for w in range(self.cw + self.gw):
                 k = popcount(self.word[w])
-                if w < self.state.cw:
+                if w < self.cw:
                     self.word[w] = low_bits(self.word[w], need_cores)
                     need_cores -= k if k < need_cores else need_cores
                 else:
                     self.word[w] = low_bits(self.word[w], need_gpus)
                     need_gpus -= k if k < need_gpus else need_gpus
-            if not (same_bits(self.word, self.state.inv.core_all + <size_t> node * self.state.cw, self.state.cw)
-                    and same_bits(self.word + self.state.cw, self.state.inv.gpu_all + <size_t> node * self.state.gw, self.state.gw)):
-                return alloc_part(&self.picked, node, self.word, self.state.cw, self.word + self.state.cw, self.state.gw)
+            if not (same_bits(self.word, self.all_cores(node), self.cw)
+                    and same_bits(self.word + self.cw, self.all_gpus(node), self.gw)):
+                return alloc_part(&self.picked, node, self.word, self.cw, self.word + self.cw, self.gw)
         alloc_whole(&self.picked, node, 1)
         if j.exclusive and self.state.npools:
-            self.state.inv.tree.whole_pools(node, &self.picked)
+            self.inv.tree.whole_pools(node, &self.picked)
         return 0
 
-    cdef int fits_now(self, const Job *j, const Request *request, usec_t end) except -1 nogil:
+    cdef int fits_now(self, const Job *j, const Request *request, usec_t end, Running running,
+                      const Job *jobs) except -1 nogil:
         """1 and the resources in self.picked, if j can hold them from now to
         end without touching a reservation; else 0."""
         if j.tree >= 0:
-            return self.fits_tree(request, self.now, end)
+            return self.fits_tree(request, self.now, end, running, jobs)
         if j.whole and j.nnodes > self.state.nidle:
             return 0
         if not self.state.room_for(j.nnodes, j.nslots, j.cores) or self.hopeless(j, end):
@@ -204,8 +228,7 @@ cdef class NodePlan:
                     word &= word - 1
                     if self.state.nfree[node] < least:
                         continue
-                    fit = self.usable(j, node, self.now, end, self.state.core_free + <size_t> node * self.state.cw,
-                                      self.state.gpu_free + <size_t> node * self.state.gw, NULL)
+                    fit = self.usable(j, node, self.now, end, self.now_core(node), self.now_gpu(node), NULL)
                     if fit < (j.nslots if j.nnodes else 1):
                         continue
                     if j.nnodes:
@@ -241,49 +264,68 @@ cdef class NodePlan:
         return 0
 
     cdef int need_view(self) except -1 nogil:
-        cdef size_t n = self.state.inv.nnodes
+        cdef size_t n = self.inv.nnodes
         if self.view_nodes is NULL:
-            self.view_core = <u64 *> zeroed(n * self.state.cw, sizeof(u64))
-            self.view_gpu = <u64 *> zeroed(n * self.state.gw, sizeof(u64))
+            self.view_core = <u64 *> zeroed(n * self.cw, sizeof(u64))
+            self.view_gpu = <u64 *> zeroed(n * self.gw, sizeof(u64))
             self.view_pool = <i64 *> zeroed(self.state.npools, sizeof(i64))
             self.view_nodes = <u64 *> zeroed(self.state.nwords, sizeof(u64))
         return 0
 
-    cdef i64 most_reserved(self, i32 pool, usec_t start, usec_t end) noexcept nogil:
-        """The most of a pool that is reserved at one time from start to end."""
-        cdef i64 held, most = 0
-        cdef i32 i, k, n
-        cdef usec_t t
+    cdef i64 reserved_at(self, i32 pool, usec_t t) noexcept nogil:
+        """How much of a pool is reserved at t."""
+        cdef i64 held = 0
+        cdef i32 i, n
         cdef Reservation *r
-        for i in range(-1, self.nreserved):
-            t = start if i < 0 else self.reservation[i].start
-            if t < start or t >= end:
-                continue
-            held = 0
-            for k in range(self.nreserved):
-                r = self.reservation + k
-                if not (r.start <= t and t < r.end):
-                    continue
+        for i in range(self.nreserved):
+            r = self.reservation + i
+            if r.start <= t and t < r.end:
                 for n in range(r.alloc.ntakes):
                     if r.alloc.take[n].pool == pool:
                         held += r.alloc.take[n].amount
-            if held > most:
-                most = held
-        return most
+        return held
 
-    cdef int fits_tree(self, const Request *request, usec_t start, usec_t end) except -1 nogil:
+    cdef i64 least_free(self, i32 pool, i64 amount, usec_t start, usec_t end, Running running,
+                        const Job *jobs) noexcept nogil:
+        """The least of a pool that is free at one time from start to end, when
+        amount is free at start but for reservations: running jobs give back
+        meanwhile, and what they give back may be what a reservation waits for."""
+        cdef i64 free, least = amount - self.reserved_at(pool, start)
+        cdef i32 i, k, n
+        cdef usec_t t, back
+        cdef const Alloc *a
+        for i in range(self.nreserved):
+            t = self.reservation[i].start
+            if t <= start or t >= end:
+                continue
+            free = amount - self.reserved_at(pool, t)
+            for k in range(running.count):
+                back = release_time(running.item[k].end, self.now)
+                if back > t:
+                    break
+                if back > start:
+                    a = &jobs[running.item[k].job].alloc
+                    for n in range(a.ntakes):
+                        if a.take[n].pool == pool:
+                            free += a.take[n].amount
+            if free < least:
+                least = free
+        return least
+
+    cdef int fits_tree(self, const Request *request, usec_t start, usec_t end, Running running,
+                       const Job *jobs) except -1 nogil:
         """The same for a general request; at a later start than now, from
         what earliest has released."""
         cdef bint now = start == self.now
         cdef i32 i, k, w
-        cdef size_t n = self.state.inv.nnodes
+        cdef size_t n = self.inv.nnodes
         cdef View view
         cdef Entry *e
         cdef Reservation *r
         self.need_view()
         view = View(self.view_core, self.view_gpu, self.view_pool, self.view_nodes)
-        memcpy(view.core, self.state.core_free if now else self.core, n * self.state.cw * sizeof(u64))
-        memcpy(view.gpu, self.state.gpu_free if now else self.gpu, n * self.state.gw * sizeof(u64))
+        memcpy(view.core, self.state.core_free if now else self.core, n * self.cw * sizeof(u64))
+        memcpy(view.gpu, self.state.gpu_free if now else self.gpu, n * self.gw * sizeof(u64))
         memcpy(view.pool, self.state.pool_free if now else self.pool, self.state.npools * sizeof(i64))
         for w in range(self.state.nwords):
             view.nodes[w] = self.state.up[w] & request.elig[w]
@@ -294,25 +336,24 @@ cdef class NodePlan:
             for k in range(r.alloc.nentries):
                 e = r.alloc.entry + k
                 if e.count:
-                    memset(view.core + <size_t> e.node * self.state.cw, 0, <size_t> e.count * self.state.cw * sizeof(u64))
-                    memset(view.gpu + <size_t> e.node * self.state.gw, 0, <size_t> e.count * self.state.gw * sizeof(u64))
+                    memset(view.core + <size_t> e.node * self.cw, 0, <size_t> e.count * self.cw * sizeof(u64))
+                    memset(view.gpu + <size_t> e.node * self.gw, 0, <size_t> e.count * self.gw * sizeof(u64))
                     continue
-                for w in range(self.state.cw):
-                    view.core[<size_t> e.node * self.state.cw + w] &= ~r.alloc.bits[e.bits + w]
-                for w in range(self.state.gw):
-                    view.gpu[<size_t> e.node * self.state.gw + w] &= ~r.alloc.bits[e.bits + self.state.cw + w]
+                for w in range(self.cw):
+                    view.core[<size_t> e.node * self.cw + w] &= ~r.alloc.bits[e.bits + w]
+                for w in range(self.gw):
+                    view.gpu[<size_t> e.node * self.gw + w] &= ~r.alloc.bits[e.bits + self.cw + w]
         if self.nreserved:
             for i in range(self.state.npools):
-                view.pool[i] -= self.most_reserved(i, start, end)
-        self.state.inv.tree.shape(self.state.cw, self.state.gw)
-        return self.state.inv.tree.match(request.want, request.nwant, &view, &self.picked)
+                view.pool[i] = self.least_free(i, view.pool[i], start, end, running, jobs)
+        self.inv.tree.shape(self.cw, self.gw)
+        return self.inv.tree.match(request.want, request.nwant, &view, &self.picked)
 
     cdef i64 recheck(self, const Job *j, i32 node, const u64 *elig, usec_t start, usec_t end) noexcept nogil:
         """Count again what fits on node; the change of the total."""
         cdef i32 fit = 0, old = self.slots[node]
         if get_bit(self.state.up, node) and get_bit(elig, node):
-            fit = self.usable(j, node, start, end, self.core + <size_t> node * self.state.cw,
-                              self.gpu + <size_t> node * self.state.gw, self.cursor + node)
+            fit = self.usable(j, node, start, end, self.then_core(node), self.then_gpu(node), self.cursor + node)
             if j.nnodes:
                 fit = 1 if fit >= j.nslots else 0
         self.slots[node] = fit
@@ -336,15 +377,15 @@ cdef class NodePlan:
         for k in range(a.nentries):
             e = a.entry + k
             if e.count:
-                memcpy(self.core + <size_t> e.node * self.state.cw, self.state.inv.core_all + <size_t> e.node * self.state.cw,
-                       <size_t> e.count * self.state.cw * sizeof(u64))
-                memcpy(self.gpu + <size_t> e.node * self.state.gw, self.state.inv.gpu_all + <size_t> e.node * self.state.gw,
-                       <size_t> e.count * self.state.gw * sizeof(u64))
+                memcpy(self.core + <size_t> e.node * self.cw, self.inv.core_all + <size_t> e.node * self.cw,
+                       <size_t> e.count * self.cw * sizeof(u64))
+                memcpy(self.gpu + <size_t> e.node * self.gw, self.inv.gpu_all + <size_t> e.node * self.gw,
+                       <size_t> e.count * self.gw * sizeof(u64))
                 continue
-            for w in range(self.state.cw):
-                self.core[<size_t> e.node * self.state.cw + w] |= a.bits[e.bits + w]
-            for w in range(self.state.gw):
-                self.gpu[<size_t> e.node * self.state.gw + w] |= a.bits[e.bits + self.state.cw + w]
+            for w in range(self.cw):
+                self.core[<size_t> e.node * self.cw + w] |= a.bits[e.bits + w]
+            for w in range(self.gw):
+                self.gpu[<size_t> e.node * self.gw + w] |= a.bits[e.bits + self.cw + w]
         for k in range(a.ntakes):
             self.pool[a.take[k].pool] += a.take[k].amount
 
@@ -357,11 +398,11 @@ cdef class NodePlan:
         from one to the next, only nodes whose resources or whose reservations
         in the window changed are looked at again.
         """
-        cdef i32 done = 0, left, entered, k, node, n = self.state.inv.nnodes
+        cdef i32 done = 0, left, entered, k, node, n = self.inv.nnodes
         cdef i64 total = 0, need = j.nnodes if j.nnodes else j.nslots
         cdef usec_t t = bound, end = time_add(bound, j.duration)
-        memcpy(self.core, self.state.core_free, <size_t> n * self.state.cw * sizeof(u64))
-        memcpy(self.gpu, self.state.gpu_free, <size_t> n * self.state.gw * sizeof(u64))
+        memcpy(self.core, self.state.core_free, <size_t> n * self.cw * sizeof(u64))
+        memcpy(self.gpu, self.state.gpu_free, <size_t> n * self.gw * sizeof(u64))
         memcpy(self.cursor, self.head, n * sizeof(i32))
         if self.state.npools:
             if self.pool is NULL:
@@ -378,7 +419,7 @@ cdef class NodePlan:
                 total += self.recheck(j, node, request.elig, t, end)
         while True:
             if j.tree >= 0:
-                if self.fits_tree(request, t, end):
+                if self.fits_tree(request, t, end, running, jobs):
                     out[0] = t
                     return 1
             elif total >= need:
@@ -426,8 +467,8 @@ cdef class NodePlan:
                     word &= word - 1
                     if not self.slots[node]:
                         continue
-                    fit = self.usable(j, node, start, end, self.core + <size_t> node * self.state.cw,
-                                      self.gpu + <size_t> node * self.state.gw, self.cursor + node)
+                    fit = self.usable(j, node, start, end, self.then_core(node), self.then_gpu(node),
+                                      self.cursor + node)
                     if j.nnodes:
                         self.pick(j, node, j.nslots)
                         need -= 1

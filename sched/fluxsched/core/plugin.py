@@ -74,6 +74,16 @@ def int_option(options, key, default, least, most=2**31 - 1):
     return value
 
 
+def bool_option(options, key, default):
+    """Take true or false out of the options. Raises PluginError."""
+    text = options.pop(key, None)
+    if text is None:
+        return default
+    if text not in ("true", "false"):
+        raise PluginError(f"plugin option {key}={text}: expected true or false")
+    return text == "true"
+
+
 def no_more_options(options, known):
     """Refuse what is left of the options. Raises PluginError."""
     if options:

@@ -1,10 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
+cimport cython
+
 from fluxsched.core.alloc cimport Alloc
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.types cimport i32, i64, u64
 
 
+@cython.final
 cdef class State:
     cdef:
         Inventory inv

@@ -1,5 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
+cimport cython
+
 from fluxsched.core.alloc cimport Alloc
 from fluxsched.core.types cimport i32, i64, u64
 
@@ -35,6 +37,7 @@ cdef struct Staged:
     i64 amount
 
 
+@cython.final
 cdef class Tree:
     cdef:
         readonly list type_names    # distinct types; index is the type
