@@ -15,7 +15,8 @@ where it could delay a reservation.
 Options: reserve-depth=N (< 0: every waiting job; 0: no reservations);
 queue-depth=N, the jobs of a domain that a pass considers (-1, the default:
 all); order=NAME and what goes with it, another order of the queue: see
-fluxsched.core.order.
+fluxsched.core.order; io-aware=false, bandwidth that jobs ask for is not
+looked at (true, the default: it is a resource, from node to root).
 """
 from fluxsched.core.engine cimport GO_ON, STOP, EngineBase, Policy
 from fluxsched.core.job cimport WHY_RESERVED, WHY_RESOURCES
@@ -23,7 +24,7 @@ from fluxsched.core.order cimport Order
 from fluxsched.core.types cimport i32
 
 from fluxsched.core.order import OPTIONS as ORDER_OPTIONS
-from fluxsched.core.plugin import int_option, no_more_options
+from fluxsched.core.plugin import bool_option, int_option, no_more_options
 
 
 cdef class Plugin(Policy):
@@ -35,8 +36,9 @@ cdef class Plugin(Policy):
         left = dict(options)
         self.reserve_depth = int_option(left, "reserve-depth", 1, -1)
         self.queue_depth = int_option(left, "queue-depth", -1, -1)
+        self.io_aware = bool_option(left, "io-aware", True)
         self.order = Order(left)
-        no_more_options(left, ["queue-depth", "reserve-depth", *ORDER_OPTIONS])
+        no_more_options(left, ["io-aware", "queue-depth", "reserve-depth", *ORDER_OPTIONS])
 
     cdef int sched_loop_setup(self, EngineBase e) except -1 nogil:
         return self.order.apply(e)

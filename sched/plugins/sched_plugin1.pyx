@@ -9,7 +9,8 @@ holds back all behind it. No reservation is made, so none has an estimate.
 
 Options: queue-depth=N, the jobs of a domain that a pass considers (0: none;
 default: all); order=NAME and what goes with it, another order of the queue:
-see fluxsched.core.order.
+see fluxsched.core.order; io-aware=false, bandwidth that jobs ask for is not
+looked at (true, the default: it is a resource, from node to root).
 """
 from fluxsched.core.engine cimport HOLD, EngineBase, Policy
 from fluxsched.core.job cimport WHY_RESOURCES
@@ -17,7 +18,7 @@ from fluxsched.core.order cimport Order
 from fluxsched.core.types cimport i32
 
 from fluxsched.core.order import OPTIONS as ORDER_OPTIONS
-from fluxsched.core.plugin import int_option, no_more_options
+from fluxsched.core.plugin import bool_option, int_option, no_more_options
 
 
 cdef class Plugin(Policy):
@@ -27,8 +28,9 @@ cdef class Plugin(Policy):
         super().__init__(name, options)
         left = dict(options)
         self.queue_depth = int_option(left, "queue-depth", -1, -1)
+        self.io_aware = bool_option(left, "io-aware", True)
         self.order = Order(left)
-        no_more_options(left, ["queue-depth", *ORDER_OPTIONS])
+        no_more_options(left, ["io-aware", "queue-depth", *ORDER_OPTIONS])
 
     cdef int sched_loop_setup(self, EngineBase e) except -1 nogil:
         return self.order.apply(e)

@@ -57,7 +57,7 @@ class Trace:
     user     int64    user number, -1 = unknown
     group    int64    group or account number, -1 = unknown
     queue    int64    queue number, -1 = unknown
-    io_rate  float64  MB/s per node, 0 = none
+    io_rate  float64  MB/s per processor, as in the C original, 0 = none
     """
 
     job_id: np.ndarray

@@ -3,6 +3,7 @@
 """Running a trace through the engine."""
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -13,7 +14,7 @@ import numpy as np
 
 from ..core import Engine, Inventory
 from ..formats import trace as traces
-from ..formats.jobspec import Request
+from ..formats.jobspec import Vertex
 from ..formats.trace import Trace
 from .loop import Loop, node_cores
 from .metrics import Result
@@ -33,6 +34,7 @@ class Machine(NamedTuple):
     inventory: Inventory
     cores: np.ndarray
     by_node: bool           # jobs that state nodes ask for nodes, not for processors alone
+    has_bandwidth: bool     # there are tags max_bw
 
     @property
     def nodes(self) -> int:
@@ -73,7 +75,8 @@ def machine(*, procs: Optional[int] = None, nodes: Optional[int] = None, cores: 
         if procs > 10_000_000:
             raise SimulateError(f"the trace's MaxProcs: at most 10000000 expected, {procs} found")
         inventory = Inventory.from_counts(int(procs), 1)
-    return Machine(inventory, node_cores(inventory), rdl is not None or nodes is not None)
+    bandwidth = rdl is not None and any(kind == "bandwidth" for _, kind, _ in inventory.need_tree().pools())
+    return Machine(inventory, node_cores(inventory), rdl is not None or nodes is not None, bandwidth)
 
 
 def trace_of(submit, run, procs, request=None, user=None, nodes=None, io_rate=None, job_id=None) -> Trace:
@@ -127,14 +130,12 @@ def run(trace: Trace | str | os.PathLike, *, procs: Optional[int] = None, nodes:
         raise SimulateError(str(err)) from None
     jobs, left_out, request = _requests(trace, on, exclusive)
     engine = Engine(on.inventory, plugin=choice.plugin, options=choice.options)
-    # The engine makes a queue when a job first names it; the loop's jobs are all of the default one.
-    engine.add(0, Request(0, 1, 1, 0, False, 0.0, "", None, None))
-    engine.cancel(0)
     length = np.minimum(jobs.run, jobs.request)
     if jobs.submit[-1] + float(length.sum()) > LAST:
         raise SimulateError("the trace is too long: times beyond 285,000 years")
     loop = Loop(engine, _micro(jobs.submit), _micro(length), _micro(jobs.request), *request,
-                np.unique(jobs.user, return_inverse=True)[1], exclusive=exclusive, record=record)
+                np.unique(jobs.user, return_inverse=True)[1], exclusive=exclusive, record=record,
+                tree_of=_bandwidth(jobs, on, request, exclusive) if engine.io_aware else None)
     limit = int(until * 1e6) if until is not None else 2**62
     with _interrupts() as interrupted:
         more = True
@@ -169,6 +170,29 @@ def _requests(trace: Trace, on: Machine, exclusive: bool):
     placed = nodes > 0
     # With nodes: one slot of all its cores on each; else single cores anywhere.
     return jobs, left_out, (nodes, np.where(placed, 1, jobs.procs), np.where(placed, per_node, 1))
+
+
+def _bandwidth(jobs: Trace, on: Machine, request, exclusive: bool):
+    """What gives the request of job i as a tree with its bandwidth, or None where there is nothing to look at."""
+    if not on.has_bandwidth or not (jobs.io_rate > 0).any():
+        return None
+    if exclusive and (on.cores != on.cores[0]).any():
+        raise SimulateError("bandwidth and whole nodes: nodes of equal cores expected")
+    nnodes, nslots, cores = request
+
+    def tree_of(i: int):
+        if jobs.io_rate[i] <= 0:
+            return None
+        rate = float(jobs.io_rate[i])
+        if not nnodes[i]:
+            each = (Vertex("core", 1, False, ()), Vertex("bandwidth", math.ceil(rate), False, ()))
+            return (Vertex("slot", int(nslots[i]), False, each),)
+        width = math.ceil(rate * int(cores[i]))
+        taken = int(on.cores[0]) if exclusive else int(cores[i])
+        each = (Vertex("core", taken, False, ()), Vertex("bandwidth", width, False, ()))
+        return (Vertex("node", int(nnodes[i]), False, each),)
+
+    return tree_of
 
 
 @contextmanager

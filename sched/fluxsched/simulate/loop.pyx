@@ -13,7 +13,7 @@ from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from fluxsched.core.alloc cimport Alloc, grown
-from fluxsched.core.engine cimport EngineBase
+from fluxsched.core.api cimport Engine
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport Job
 from fluxsched.core.types cimport i32, i64, u64, usec_t
@@ -53,6 +53,8 @@ cdef class Loop:
     users                  int32 (n,) number of the job's user, >= 0, for fair share
     exclusive              whole nodes
     record                 keep which processors each job had
+    tree_of                gives the general request (tuple of formats.jobspec.Vertex) of job i, or None where the
+                           arrays say all; called when the job arrives
 
     Attributes: start (int64 (n,), microseconds, -1 = not started), backfilled (uint8 (n,)), denied
     (uint8 (n,)), range_begin (int64 (n,)) and range_count (int32 (n,)): rows of ranges(), pass_count, pass_ns (int64
@@ -60,13 +62,15 @@ cdef class Loop:
     time of the last event).
     """
     cdef:
-        EngineBase engine
+        Engine engine
         readonly object start, backfilled, denied, pass_count, pass_ns, range_begin, range_count
         i64[::1] submit_, run_, request_, start_, count_, ns_, range_begin_
         i32[::1] nnodes_, nslots_, cores_, users_, range_count_
         unsigned char[::1] backfilled_, denied_
         bint exclusive
         readonly bint record
+        object tree_of
+        bint has_trees
         i32 domain
         readonly i64 total
         readonly i64 arrived
@@ -84,8 +88,8 @@ cdef class Loop:
         i64 nranges
         i64 range_room
 
-    def __cinit__(self, EngineBase engine not None, submit, run, request, nnodes, nslots, cores, users, *,
-                  bint exclusive=False, bint record=True, i32 domain=0):
+    def __cinit__(self, Engine engine not None, submit, run, request, nnodes, nslots, cores, users, *,
+                  bint exclusive=False, bint record=True, tree_of=None):
         cdef Inventory inv = engine.inventory
         cdef i32 node
         cdef Py_ssize_t n = len(submit)
@@ -102,7 +106,9 @@ cdef class Loop:
         self.total = n
         self.exclusive = exclusive
         self.record = record
-        self.domain = domain
+        self.domain = engine._domain("")
+        self.tree_of = tree_of
+        self.has_trees = tree_of is not None
         self.start = np.full(n, -1, dtype=np.int64)
         self.backfilled = np.zeros(n, dtype=np.uint8)
         self.denied = np.zeros(n, dtype=np.uint8)
@@ -184,6 +190,11 @@ cdef class Loop:
         template.exclusive = self.exclusive
         template.domain = self.domain
         template.tree = -1
+        if self.has_trees:
+            with gil:
+                vertices = self.tree_of(job)
+                if vertices is not None:
+                    template.tree = self.engine._general(vertices)
         slot = self.engine.c_add(&template)
         room = grown(self.job_of, &self.job_of_room, slot + 1, sizeof(i32))
         if room is NULL:
