@@ -287,6 +287,13 @@ def test_a_failed_commit_is_fatal():
     assert bench.kinds(1) == []
 
 
+def test_the_key_scheduling_rides_along():
+    bench = Bench(R={**make_r(), "scheduling": {"writer": "other:x", "data": [1]}})
+    bench.alloc(1)
+    assert bench.host.kvs["R:1"]["scheduling"] == {"writer": "other:x", "data": [1]}
+    assert "scheduling" not in bench.given(1)
+
+
 def test_expiration_of_the_instance_is_a_jobs_without_duration():
     bench = Bench(R=make_r(expiration=5000.0))
     bench.alloc(1)

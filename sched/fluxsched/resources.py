@@ -34,6 +34,7 @@ class Resources:
         self._hierarchy = self._load(self.settings)
         self._R = None                  # as acquired
         self._marks = _link.Marks()     # what happened to it since
+        self.scheduling = None          # of R, opaque; rides along in the R of jobs (RFC 20)
         self.expiration = 0.0           # of the instance; 0: none
         self.described = False          # the resources are RDL's
         self.host_of = {}               # rank -> host name
@@ -63,6 +64,7 @@ class Resources:
     def acquire(self, payload):
         """The engine, from the first response of resource.acquire."""
         self._R = field(payload, "resources", dict, "resource.acquire")
+        self.scheduling = self._R.get("scheduling")
         engine = self.build()
         self.update(engine, payload)
         return engine

@@ -102,6 +102,7 @@ class Service:
         )
         self._pass_seconds = 0.0
         self._pass_longest = 0.0
+        self._cpu_begin = time.thread_time()
         self._handlers = {
             "sched.alloc": self._alloc,
             "sched.cancel": self._cancel,
@@ -479,6 +480,8 @@ class Service:
                 "mean": self._pass_seconds / passes if passes else 0.0,
                 "max": self._pass_longest,
             },
+            # processor time of this thread, all of it the scheduler's in a real broker
+            "cpu": time.thread_time() - self._cpu_begin,
             "lwj": {"first": self.record.first, "next": self.record.next},
         }
         if self.engine is not None:
@@ -585,7 +588,8 @@ class Service:
         while self._starting and len(batch) < BATCH:
             job = self._starting.popleft()
             R = self.engine.R(job.id, job.starttime, job.expiration)
-            puts[f"R:{job.id}"] = R
+            scheduling = self.resources.scheduling
+            puts[f"R:{job.id}"] = R if scheduling is None else {**R, "scheduling": scheduling}
             job.stage = COMMITTING
             batch.append((job, R, self.engine.resource_summary(job.id)))
             if self.record.keep:
