@@ -12,42 +12,58 @@ local fail, ids_of = resource.fail, resource.ids
 
 local M = {}
 
--- The names of descriptions under one parent must differ. `seen` is shared by all parents:
--- name -> the parent it was last seen under.
-local function check_names(store, parent, descriptions, seen)
-    local entries, clash = {}, false
-    for _, v in ipairs(store.children[parent] or {}) do
-        entries[idset.stem(store.kind[v].basename)] = true
-        seen[store:name_of(v)] = parent
-    end
-    for _, d in ipairs(descriptions) do
-        local stem = idset.stem(d.basename)
-        clash = clash or entries[stem]
-        entries[stem] = true
-    end
-    if not clash then
-        return
-    end
+local function twice(store, parent, name)
+    fail("%s has two resources named '%s'", store:path_of(parent), name)
+end
+
+-- Call f(name) for each resource that descriptions stand for.
+local function each_name(descriptions, f)
     for _, d in ipairs(descriptions) do
         local ids, width = ids_of(d)
-        for i = 1, ids and #ids or 1 do
-            local name = d.basename
-            if ids then
-                name = name .. idset.padded(ids[i], width)
+        if ids then
+            for i = 1, #ids do
+                f(d.basename .. idset.padded(ids[i], width))
             end
-            if seen[name] == parent then
-                fail("%s has two resources named '%s'", store:path_of(parent), name)
-            end
-            seen[name] = parent
+        else
+            f(d.basename)
         end
     end
+end
+
+-- The names of descriptions that come under one parent must differ.
+local function check_new(store, parent, descriptions)
+    local stems, clash = {}, false
+    for _, d in ipairs(descriptions) do
+        local stem = idset.stem(d.basename)
+        clash = clash or stems[stem]
+        stems[stem] = true
+    end
+    if clash then
+        local seen = {}
+        each_name(descriptions, function(name)
+            if seen[name] then
+                twice(store, parent, name)
+            end
+            seen[name] = true
+        end)
+    end
+end
+
+-- So must those that join other children, whose index tells their names.
+local function check_joining(store, parent, descriptions, index)
+    each_name(descriptions, function(name)
+        if index[name] then
+            twice(store, parent, name)
+        end
+        index[name] = true
+    end)
 end
 
 -- Put descriptions under a parent, or a single one as a root (parent 0). Returns the
 -- number of the first new resource.
 local function place(store, descriptions, parent)
     -- A description, and so its list of children, may be put in many places.
-    local seen, checked, kinds = {}, {}, {}
+    local checked, kinds = {}, {}
     local append, id_of, children_of, used = store.append, store.id, store.children, store.used
 
     local function put(list, parent, depth)
@@ -63,19 +79,23 @@ local function place(store, descriptions, parent)
                 kinds[d] = store:intern(d.type, d.basename, width, d.size, d.tags, d.properties)
             end
         end
-        local into
+        local into, index
         if parent ~= 0 then
             into = children_of[parent]
-            if into or not checked[list] then
-                check_names(store, parent, list, seen)
-                checked[list] = true
-            end
-            if not into then
+            if into then
+                index = store:index(parent)
+                check_joining(store, parent, list, index)
+            else
+                if not checked[list] then
+                    check_new(store, parent, list)
+                    checked[list] = true
+                end
                 into = {}
                 children_of[parent] = into
             end
         end
         local n = into and #into or 0
+        local joined = n
         for i = 1, #list do
             local d = list[i]
             local kind, ids, below, allocated = kinds[d], ids_of(d), d.children, d.allocated
@@ -87,6 +107,9 @@ local function place(store, descriptions, parent)
                 if into then
                     n = n + 1
                     into[n] = v
+                    if index then
+                        index[store:name_of(v)] = v
+                    end
                 end
                 if #below > 0 then
                     put(below, v, depth + 1)
@@ -94,8 +117,7 @@ local function place(store, descriptions, parent)
             end
         end
         if into then
-            store.by_name[parent] = nil
-            store:sort_children(parent)
+            store:sort_children(parent, joined)
         end
     end
 

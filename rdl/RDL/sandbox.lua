@@ -149,12 +149,11 @@ function M.trusted(f, ...)
 end
 
 -- Chunk name of every RDL file. Lua cuts long names short in its messages, so `named` puts
--- the file's own name there.
+-- the file's own name there, and before those that have none ("not enough memory").
 M.SOURCE = "=RDL"
 
 function M.named(message, name)
-    local rest = match(message, "^RDL(:.*)$")
-    return rest and name .. rest or message
+    return name .. (match(message, "^RDL(:.*)$") or ": " .. message)
 end
 
 -- Call `f`, the chunk of an RDL file that messages call `name`. True, or false and a
@@ -210,7 +209,7 @@ function M.run(f, name)
             level = level + 1
             info = getinfo(level, "Sl")
         end
-        return "RDL: " .. message
+        return message
     end
 
     -- Text reaches its methods through one metatable for all strings.
@@ -231,14 +230,7 @@ function M.run(f, name)
     end
     strings.__index = methods
     suspended = false
-    if ok then
-        return true
-    end
-    -- Out of memory comes without a call of `located`.
-    if not find(message, "^RDL:") then
-        message = "RDL: " .. message
-    end
-    return false, M.named(message, name)
+    return ok, not ok and M.named(message, name) or nil
 end
 
 return M

@@ -45,7 +45,8 @@ local function scalars_key(t)
     local parts = {}
     for name, value in pairs(t) do
         if type(value) == "number" then
-            value = format("%.17g", value)
+            -- Zero has two signs and is one value.
+            value = format("%.17g", value == 0 and 0 or value)
         end
         parts[#parts + 1] = format("%q=%s%q", name, type(t[name]), tostring(value))
     end
@@ -118,21 +119,26 @@ function Store:hierarchy_of(v)
     end
 end
 
+-- The children of v by name.
+function Store:index(v)
+    local index = self.by_name[v]
+    if not index then
+        index = {}
+        for _, child in ipairs(self.children[v]) do
+            index[self:name_of(child)] = child
+        end
+        self.by_name[v] = index
+    end
+    return index
+end
+
 function Store:child(v, name)
     local list = self.children[v]
     if not list then
         return nil
     end
-    local index = self.by_name[v]
-    if not index and #list > 16 then
-        index = {}
-        for i = 1, #list do
-            index[self:name_of(list[i])] = list[i]
-        end
-        self.by_name[v] = index
-    end
-    if index then
-        return index[name]
+    if self.by_name[v] or #list > 16 then
+        return self:index(v)[name]
     end
     for i = 1, #list do
         if self:name_of(list[i]) == name then
@@ -165,11 +171,12 @@ function Store:at(text)
     return v
 end
 
--- Order of children: by id, those without one last, else as they came.
-function Store:sort_children(v)
+-- Order of children: by id, those without one last, else as they came. The first
+-- `sorted` are in order.
+function Store:sort_children(v, sorted)
     local list, id = self.children[v], self.id
-    local last = -1
-    for i = 1, #list do
+    local last = sorted > 0 and id[list[sorted]] or sorted > 0 and math.huge or -1
+    for i = sorted + 1, #list do
         local this = id[list[i]] or math.huge
         if this < last then
             sort(list, function(a, b)
