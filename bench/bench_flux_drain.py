@@ -4,8 +4,8 @@
 
 The machine has 16,384 nodes of 64 cores and 4 gpus. Measured are the load of the module until it takes jobs, and the
 time from the first submission until the last job is over, with the processor time that the module's thread took of it.
-Which node a job gets depends on what had ended by then, so there is no checksum of the schedule; the records of all jobs
-are checked for overlaps instead. Prints a table and writes build/bench/flux-drain.json. Where configure found no
+Which node a job gets depends on what had ended by then, so there is no checksum of the schedule: the records of all
+jobs are checked for overlaps instead. Prints a table and writes build/bench/flux-drain.json. Where configure found no
 flux-core it says so and does nothing. Run it by `make bench`, or by itself with the number of jobs.
 """
 import json
