@@ -64,7 +64,7 @@ end
 local function place(store, descriptions, parent)
     -- A description, and so its list of children, may be put in many places.
     local checked, kinds = {}, {}
-    local append, id_of, children_of, used = store.append, store.id, store.children, store.used
+    local append, children_of, used = store.append, store.children, store.used
 
     local function put(list, parent, depth)
         if depth > limits.depth then
