@@ -81,14 +81,14 @@ def main(jobs):
     else:
         print(f"no {NASA.name} beside the repository: left out")
 
-    made = lublin.generate(jobs, 16384, 0.9, seed=1, overestimate=3.0)
     path = OUT / "synthetic.swf"
+    wall, _, made = timed(lambda: lublin.generate(jobs, 16384, 0.9, seed=1, overestimate=3.0))
+    row(f"{jobs:,} synthetic jobs: generate", wall, "s")
     wall, _, _ = timed(lambda: swf.write(made, path))
     row(f"{jobs:,} synthetic jobs: write as SWF", wall, "s")
     wall, _, _ = timed(lambda: trace.load(path))
     row(f"{jobs:,} synthetic jobs: read", wall, "s")
     path.unlink()
-    del made
 
     for policy, count, load, record in (("easy", jobs, 0.9, False), ("easy", jobs, 0.9, True),
                                         ("fcfs", jobs, 0.6, False),

@@ -207,6 +207,12 @@ def test_generate(tmp_path):
     assert "0" in err.splitlines()[-1]
 
 
+def test_a_closed_pipe_is_no_error(trace, tmp_path):
+    done = subprocess.run(f"'{sys.executable}' -c \"$RUN\" simulate --trace g.swf.gz --out o | true", shell=True,
+                          cwd=tmp_path, env={**ENV, "RUN": RUN}, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.stderr == "" and (tmp_path / "o/summary.json").exists()
+
+
 @pytest.mark.parametrize("name", ["simulate", "generate-trace"])
 def test_help(name, tmp_path):
     out, _ = call(name, "--help", cwd=tmp_path)

@@ -153,15 +153,18 @@ def simulate(trace_path, trace_format, rdl, uri, nodes, cores, procs, exclusive,
                                    record=out is not None, progress=progress))
             if ran[-1].stopped == "interrupted":
                 break
-        show(ran)
-        if out:
-            write(ran, out, plot, bool(compare))
     except (traces.TraceError, RDLError, PluginError, ValueError) as err:
         fail(err)
-    except OSError as err:
+    except results.ResultsError as err:
         fail(f"results cannot be written: {err}")
     except MemoryError as err:
         fail(err if str(err) else "out of memory")
+    if out:
+        try:
+            write(ran, out, plot, bool(compare))
+        except OSError as err:
+            fail(f"results cannot be written: {err}")
+    show(ran)
     if ran[-1].stopped == "interrupted":
         reached = f"interrupted at {results.duration(ran[-1].ended)} of the trace"
         fail(reached + (": what there is was written" if out else ""), 130)
