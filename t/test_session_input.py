@@ -12,6 +12,7 @@ import stat
 import subprocess
 
 import pytest
+
 from embedded import FLUX, Session, clean_environment, flux, until
 
 HUGE = "99999999999999999999"

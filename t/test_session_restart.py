@@ -10,6 +10,7 @@ import subprocess
 import time
 
 import pytest
+
 from embedded import Session, alive, flux, job_processes, until
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 
 import pytest
+
 from embedded import FLUX, Session, flux, job_processes, until
 
 CPUS = sorted(os.sched_getaffinity(0))
@@ -99,7 +100,8 @@ def test_output(session):
 
 
 def test_output_of_bytes(session):
-    done = subprocess.run([*FLUX, "run", "printf", r"\303\251\377\000x"], env=session.env, capture_output=True, check=True)
+    words = [*FLUX, "run", "printf", r"\303\251\377\000x"]
+    done = subprocess.run(words, env=session.env, capture_output=True, check=True)
     assert done.stdout == b"\xc3\xa9\xff\x00x"
 
 

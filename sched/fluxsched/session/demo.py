@@ -16,6 +16,7 @@ from fluxsched.formats import idset
 
 from . import buildspec
 from .client import Client
+from .commands import submit
 
 CLUSTER = "hype"
 BINS = 72  # columns of the chart
@@ -114,20 +115,9 @@ def _letters():
 
 
 def _spec(name, nodes, limit, seconds):
-    blank = dict.fromkeys(
-        "ntasks cores_per_task gpus_per_task cores tasks_per_node tasks_per_core gpus_per_node env cwd queue requires "
-        "dependency input output error setopt setattr".split()
-    )
-    options = argparse.Namespace(
-        **blank,
-        nodes=str(nodes),
-        exclusive=True,
-        time_limit=f"{limit}s",
-        job_name=name,
-        label_io=False,
-        unbuffered=False,
-    )
-    return buildspec.build(options, ["sleep", str(seconds)], env={"PATH": os.defpath})
+    words = [f"--nodes={nodes}", "--exclusive", f"--time-limit={limit}s", f"--job-name={name}"]
+    options = submit.parser("submit").parse_args([*words, "sleep", str(seconds)])
+    return buildspec.build(options, options.command, env={"PATH": os.defpath})
 
 
 def _mix():
@@ -231,7 +221,7 @@ def _chart(console, jobs, size):
     end = max(job["t_inactive"] for job in jobs)
     rows = min(ROWS, size)
     step = (end - begin) / BINS
-    print(f"\nNodes over time: {size} nodes downwards, {end - begin:.1f} s to the right; a letter is a job, a dot idle\n")
+    print(f"\nNodes over time: {size} nodes down, {end - begin:.1f} s to the right; a letter is a job, a dot is idle\n")
     spans = [(set(idset.ids(job["ranks"])), job["t_run"], job["t_inactive"], job["letter"][-1]) for job in jobs]
     for row in range(rows):
         nodes = set(range(row * size // rows, (row + 1) * size // rows))

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """A job of the session: its states, events, and what commands see of it."""
 
+import functools
 import os
 import pwd
 import time
@@ -25,6 +26,7 @@ PRIORITY_MAX = 2**32 - 1
 NONE, REQUESTED, CANCELLING, HELD = range(4)
 
 
+@functools.cache
 def username(uid):
     try:
         return pwd.getpwuid(uid).pw_name

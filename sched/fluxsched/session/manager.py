@@ -497,7 +497,8 @@ class Manager:
         pending = sorted((job for job in self.active.values() if job.state == SCHED), key=Job.order)
         others = [job for job in self.active.values() if job.state != SCHED]
         others.sort(key=lambda job: -job.info.get("t_run", 0))
-        found = [jobs.describe(job.id, job.state, job.info, now) for job in pending + others]
+        shown = (pending + others)[: count or None]
+        found = [jobs.describe(job.id, job.state, job.info, now) for job in shown]
         if request.get("inactive", bool, False):
             rows = self.store.inactive_info(INACTIVE, count or -1, since)
             found += [jobs.describe(jobid, INACTIVE, info, now) for jobid, info in rows]

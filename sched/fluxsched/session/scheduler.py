@@ -16,7 +16,7 @@ from fluxsched.host import Host
 from . import jobs
 from .errors import RequestError
 from .jobid import f58
-from .jobs import CANCELLING, HELD, NONE, REQUESTED, SCHED
+from .jobs import CANCELLING, HELD, NONE, REQUESTED
 from .log import CRIT, INFO
 from .server import ENODATA
 from .store import normalize
@@ -117,6 +117,7 @@ class Scheduler:
         self.limit = None  # most alloc requests in flight; None is no limit
         self.in_flight = 0
         self.waiting = {}  # job id -> Job, to be asked for
+        self.holding = set()  # ids of jobs put on hold, whose request is being taken back
         self.open = set()  # requests the service owes an answer
         self.journals = []  # (host, callback, allow, deny)
         self.used_at = time.monotonic()
@@ -166,6 +167,7 @@ class Scheduler:
         self.service = self.host = None
         self.ready = False
         self.in_flight = 0
+        self.holding.clear()
         self.journals = []
         self.resources.release()
         self.log("broker", INFO, "module sched removed")
@@ -195,8 +197,12 @@ class Scheduler:
 
     def enqueue(self, job):
         """Ask for resources as soon as the job may have some."""
+        if self.ready and self.limit is None and job.info["priority"] > 0:
+            self._request(job)
+            return
         self.waiting[job.id] = job
-        self._pump()
+        if job.info["priority"] > 0:
+            self._pump()
 
     def dequeue(self, job):
         self.waiting.pop(job.id, None)
@@ -227,16 +233,16 @@ class Scheduler:
         self._send("sched.cancel", job, {"id": job.id})
 
     def prioritize(self, job):
+        """The job's priority has changed; at 0 it takes its request back, and is asked for again later."""
         if job.alloc == NONE:
             self._pump()
+        elif job.id in self.holding:
+            return  # asked for again with the answer to the cancel, if it may then
         elif job.info["priority"] > 0:
             self._send("sched.prioritize", job, {"jobs": [[job.id, job.info["priority"]]]})
         else:
-            self.held_back(job)
-
-    def held_back(self, job):
-        """A job put on hold takes its request back, and waits to be asked for again."""
-        self._send("sched.cancel", job, {"id": job.id})
+            self.holding.add(job.id)
+            self._send("sched.cancel", job, {"id": job.id})
 
     def free(self, job):
         if self.service is not None:
@@ -292,11 +298,13 @@ class Scheduler:
             self.log("broker", 3, f"{job.name}: an answer to no request for resources")
             return
         self.in_flight -= 1
+        held_back = job.id in self.holding
+        self.holding.discard(job.id)
         if kind == SUCCESS:
             self.manager.on_alloc(job, payload["R"], payload.get("annotations"))
         elif kind == DENY:
             self.manager.on_deny(job, payload.get("note", ""))
-        elif job.alloc == REQUESTED and job.state == SCHED and job.info["priority"] == 0:
+        elif held_back and job.alloc == REQUESTED:
             job.alloc = NONE
             self.waiting[job.id] = job
             self.manager.annotate(job, {"sched": {"reason_pending": None, "t_estimate": None}})

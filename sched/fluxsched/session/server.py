@@ -201,13 +201,23 @@ class Server:
         self._listener.bind(path)
         os.chmod(path, 0o600)
         self._listener.listen(512)
-        loop.watch(self._listener.fileno(), loops.READ, self._accept)
+        self._listen()
+
+    def _listen(self):
+        if self._listener.fileno() >= 0:
+            self.loop.watch(self._listener.fileno(), loops.READ, self._accept)
 
     def _accept(self, mask):
         for _ in range(64):
             try:
                 sock, _ = self._listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                # out of file descriptors: those who wait to be let in go on waiting
+                self.log("broker", 3, f"cannot accept a connection: {error.strerror}")
+                self.loop.watch(self._listener.fileno(), 0, None)
+                self.loop.call_later(0.5, self._listen)
                 return
             credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
             uid = struct.unpack("3i", credentials)[1]

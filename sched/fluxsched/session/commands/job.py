@@ -204,24 +204,26 @@ def eventlog(words):
     first = None
     try:
         for entry in entries:
-            first = entry["timestamp"] if first is None else first
             print(_shown(entry, o, first), flush=o.follow)
+            first = entry["timestamp"] if first is None else first
     except RPCError as error:
         raise CommandError(error.text) from None
     return 0
 
 
 def _shown(entry, o, first):
+    """`first` is the time of the first entry, None at that entry."""
     if o.format == "json":
         return _line(entry, "json")
     rest = _line(entry).partition(" ")[2]
     t = entry["timestamp"]
     if o.human:
-        stamp = f"[{time.strftime('%b%d %H:%M', time.localtime(t))}]" if t == first else f"[{t - first:+11.6f}]"
+        stamp = f"{t - first:+11.6f}" if first is not None else time.strftime("%b%d %H:%M", time.localtime(t))
+        stamp = f"[{stamp}]"
     elif o.time_format == "iso":
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(t)) + f".{int(t % 1 * 1e6):06d}Z"
     elif o.time_format == "offset":
-        stamp = f"{t - first:.6f}"
+        stamp = f"{t - (first or t):.6f}"
     else:
         stamp = f"{t:.6f}"
     return f"{stamp} {rest}"
