@@ -3,6 +3,8 @@
 """The simulator's Python API: machines, what is left out, cuts, plugins in Python."""
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -260,3 +262,12 @@ def test_queue_depth_bounds_a_pass():
     assert api.run(trace_of(jobs), procs=10, plugin="easy").start.tolist() == replay(jobs, 10, easy)
     assert api.run(trace_of(jobs), procs=10, plugin="easy", options="queue-depth=1").start.tolist() == [
         0, 100, 150, 200, 250]
+
+
+def test_the_example_in_the_documents(tmp_path):
+    example = os.path.join(os.path.dirname(__file__), "..", "doc", "examples", "simulate.py")
+    library = os.path.join(os.path.dirname(__file__), "..", "build", "lib")
+    done = subprocess.run([sys.executable, example, str(tmp_path)], env={**os.environ, "PYTHONPATH": library},
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "easy+f1" in done.stdout and (tmp_path / "compare.svg").exists() and (tmp_path / "gantt.png").exists()

@@ -1,3 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The simulator: a job trace replayed in virtual time by the engine and the plugins of production."""
+"""The simulator: a job trace replayed in virtual time by the engine and the plugins of production.
+
+    from fluxsched import simulate
+    result = simulate.run("last-month.swf.gz", plugin="easy")
+    simulate.measure(result)["mean_wait"]
+
+Pictures are in fluxsched.simulate.plots, which imports matplotlib; queue orders in fluxsched.core.order.
+"""
+from .api import Machine, SimulateError, machine, run, trace_of
+from .lublin import generate
+from .metrics import Result, bounded_slowdown, measure, queue_length, utilisation
+
+__all__ = ["Machine", "Result", "SimulateError", "bounded_slowdown", "generate", "machine", "measure", "queue_length",
+           "run", "trace_of", "utilisation"]
