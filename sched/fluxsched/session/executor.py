@@ -24,8 +24,8 @@ import sys
 from . import jobid as ids
 from . import layout
 from . import loop as loops
-from . import shepherd as shepherds
 
+RUNNER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "runner")
 CONNECT_TRIES = 50
 CONNECT_PAUSE = 0.1
 
@@ -182,7 +182,7 @@ class Executor:
             self._nursery.wait()
         self._control, theirs = socket.socketpair()
         self._nursery = subprocess.Popen(
-            [sys.executable, "-S", "-E", shepherds.__file__, str(theirs.fileno())],
+            [sys.executable, "-S", "-E", RUNNER, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             cwd="/",

@@ -1,10 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The process that runs one job, and outlives the broker; and their common parent.
-
-Run as ``python -S -E shepherd.py FD`` this is the nursery: it forks one
-shepherd for each launch that the broker sends through FD, so that a job costs a
-fork and not the start of an interpreter.  It uses the standard library only.
+"""The process that runs one job, and outlives the broker.
 
 In the job's directory a shepherd keeps ``claim`` (locked for as long as it
 lives, and made once: whoever finds it there does not start the job again),
@@ -27,13 +23,10 @@ import shutil
 import signal
 import socket
 import struct
-import sys
 import time
 
-READ = selectors.EVENT_READ
-WRITE = selectors.EVENT_WRITE
-CHUNK = 1 << 16
-LINE_MAX = 1 << 16
+from streams import READ, WRITE, Link, Stream
+
 STDIN_LOW = 1 << 16  # more stdin is asked for when a task has less than this to read
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -63,109 +56,6 @@ class StartError(Exception):
     def __init__(self, text, code=1):
         super().__init__(text)
         self.code = code
-
-
-class Stream:
-    """One task's stdout or stderr: whole lines, in UTF-8 where they are."""
-
-    def __init__(self, shepherd, fd, rank, name, sink):
-        self.shepherd = shepherd
-        self.fd = fd
-        self.rank = rank
-        self.name = name
-        self.sink = sink
-        self.buffer = b""
-
-    def ready(self, mask):
-        try:
-            data = os.read(self.fd, CHUNK)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self.emit(len(self.buffer))
-            self.close()
-            return
-        self.buffer += data
-        if self.shepherd.spec["unbuffered"] or len(self.buffer) > LINE_MAX:
-            self.emit(len(self.buffer))
-        else:
-            self.emit(self.buffer.rfind(b"\n") + 1)
-
-    def emit(self, length):
-        if length:
-            data, self.buffer = self.buffer[:length], self.buffer[length:]
-            self.shepherd.output(self, data)
-
-    def close(self):
-        self.shepherd.selector.unregister(self.fd)
-        os.close(self.fd)
-        self.shepherd.streams.discard(self)
-
-
-class Link:
-    """A broker at the other end of a socket."""
-
-    def __init__(self, shepherd, sock):
-        self.shepherd = shepherd
-        self.sock = sock
-        self.inbuf = b""
-        self.out = b""
-        sock.setblocking(False)
-        shepherd.links.append(self)
-        shepherd.selector.register(sock, READ, self.ready)
-        for entry in shepherd.events:
-            self.send(entry)
-
-    def send(self, entry):
-        self.out += json.dumps(entry).encode() + b"\n"
-        self.flush()
-
-    def flush(self):
-        if self not in self.shepherd.links:
-            return
-        try:
-            while self.out:
-                self.out = self.out[self.sock.send(self.out) :]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self.close()
-            return
-        self.shepherd.selector.modify(self.sock, READ | (WRITE if self.out else 0), self.ready)
-
-    def ready(self, mask):
-        if mask & WRITE:
-            self.flush()
-        if mask & READ and self in self.shepherd.links:
-            try:
-                data = self.sock.recv(CHUNK * 2)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self.close()
-                return
-            lines = (self.inbuf + data).split(b"\n")
-            self.inbuf = lines.pop()
-            for line in lines:
-                self.shepherd.command(self, json.loads(line))
-
-    def close(self):
-        if self in self.shepherd.links:
-            self.shepherd.links.remove(self)
-            self.shepherd.selector.unregister(self.sock)
-            self.sock.close()
-
-    def finish(self):
-        """Send what is left, waiting for the broker if it is slow; what it misses it reads in the files."""
-        try:
-            self.sock.settimeout(10)
-            self.sock.sendall(self.out)
-        except OSError:
-            return
 
 
 class Shepherd:
@@ -591,57 +481,3 @@ def children_of(pid):
             return [int(word) for word in file.read().split()]
     except OSError:
         return []
-
-
-def nursery(fd):
-    """Fork a shepherd for each launch: 4 bytes of length with the job's socket as ancillary data, then JSON."""
-    control = socket.socket(fileno=fd)
-    control.set_inheritable(False)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    quiet = (signal.SIGINT, signal.SIGHUP, signal.SIGTSTP, signal.SIGQUIT, signal.SIGTERM, signal.SIGXFSZ)
-    for number in quiet:
-        signal.signal(number, signal.SIG_IGN)
-    while True:
-        head, ancillary, _, _ = control.recvmsg(4, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
-        if len(head) < 4 or not ancillary:
-            return
-        link = socket.socket(fileno=struct.unpack("i", ancillary[0][2][:4])[0])
-        left = struct.unpack("!I", head)[0]
-        parts = []
-        while left:
-            part = control.recv(min(left, 1 << 20))
-            if not part:
-                return
-            parts.append(part)
-            left -= len(part)
-        try:
-            pid = os.fork()
-        except OSError as error:
-            report(link, error)
-            link.close()
-            continue
-        if pid:
-            link.close()
-            continue
-        control.close()
-        for number in (signal.SIGCHLD, signal.SIGTSTP, signal.SIGQUIT):
-            signal.signal(number, signal.SIG_DFL)
-        try:
-            Shepherd(json.loads(b"".join(parts)), link).run()
-        except BaseException as error:
-            report(link, error)
-            os._exit(1)
-        os._exit(0)
-
-
-def report(link, error):
-    """Tell the broker that there is no shepherd, or no longer."""
-    try:
-        link.setblocking(True)
-        link.send(json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode() + b"\n")
-    except OSError:
-        return
-
-
-if __name__ == "__main__":
-    nursery(int(sys.argv[1]))
