@@ -66,8 +66,8 @@ class Instance:
             FLUX_EXEC_PATH_PREPEND=str(TOP / "sched" / "cmd"),
             LUA_PATH=f"{TOP}/rdl/?.lua;;",
             FLUX_SCHED_MODULE="none",
-            **dict(environment),
         )
+        self.environment.update(environment)
         hosts = f"fake[0-{size - 1}]" if size > 1 else "fake0"
         self.log = open(self.folder / "log", "wb")  # noqa: SIM115  closed by stop()
         self.process = subprocess.Popen(

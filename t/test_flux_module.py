@@ -4,6 +4,7 @@
 schedulers, other processes."""
 
 import errno
+import json
 import os
 import re
 import signal
@@ -240,6 +241,34 @@ def test_rdl_forced_on_the_ranks(instance):
     R = instance.R(jobid)
     assert R["execution"]["nodelist"] == ["hype[201-204]"]
     assert R["execution"]["R_lite"] == [{"rank": "0-3", "children": {"core": "0-15"}}]
+
+
+def test_loaded_with_every_instance(tmp_path):
+    """The configuration of flux modprobe that the module's page has."""
+    page = (TOP / "doc" / "module.md").read_text()
+    [recipe] = re.findall(r"```toml\n(\[\[modules\]\].*?)```", page, re.S)
+    (tmp_path / "modprobe.d").mkdir()
+    (tmp_path / "modprobe.d" / "flux-sched.toml").write_text(recipe)
+    environment = {"FLUX_MODPROBE_PATH_APPEND": str(tmp_path), "FLUX_SCHED_MODULE": ""}
+    with Instance(tmp_path, size=2, environment=environment) as made:
+        assert re.search("^flux-sched ", made.flux("module", "list"), re.M)
+        made.event(made.submit(nodes=2), "clean")
+        assert made.stats()["plugin"] == "backfill.plugin1"
+
+
+def test_guests_may_ask_for_feasibility_only(instance):
+    instance.load()
+    code = (
+        "import flux, json, sys\n"
+        "h = flux.Flux()\n"
+        "h.rpc('feasibility.check', {'jobspec': json.loads(sys.argv[1])}).get()\n"
+        "try:\n"
+        "    h.rpc('sched.expiration', {'id': 1, 'expiration': 0}).get()\n"
+        "except PermissionError:\n"
+        "    print('refused')\n"
+    )
+    guest = {"FLUX_HANDLE_ROLEMASK": "0x2", "FLUX_HANDLE_USERID": "1234"}
+    assert instance.flux("python", "-c", code, json.dumps(jobspec(nodes=4)), env=guest).strip() == "refused"
 
 
 def test_the_resource_module_is_taken_away(instance):
