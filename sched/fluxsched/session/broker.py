@@ -299,13 +299,12 @@ class Broker:
     def close(self):
         """Leave: the socket goes, and a state directory that nobody asked for."""
         deadline = time.monotonic() + 10
-        while not self.store.flush():
+        while not self.store.flush(again=True):
             if time.monotonic() > deadline:
                 print(f"flux-start: {self.store.path}: cannot be written; changes are lost", file=sys.stderr)
                 self.code = self.code or 1
                 break
             time.sleep(0.2)
-            self.store.again()
         self.server.close()
         self.executor.close()
         self.store.close()

@@ -110,9 +110,11 @@ class Store:
         """Write `operations`, if need be later; then `done()`."""
         self._queue.append((operations, done, True))
 
-    def flush(self):
-        """Commit what is queued, and call back.  Returns whether all is written."""
-        while self._queue and not (self._failing and self._only_changes()):
+    def flush(self, again=False):
+        """Commit what is queued, and call back.  Returns whether all is written.
+
+        After a failure changes wait for `again`, so that a full disk is not tried at every turn."""
+        while self._queue and (again or not self._failing or any(not keep for _, _, keep in self._queue)):
             batch, self._queue = self._queue, []
             error = self._write(batch)
             if error is None:
@@ -121,15 +123,16 @@ class Store:
                     if done is not None:
                         self._call(done) if keep else self._call(done, None)
                 continue
-            self._failed(error)
-            self._queue = [item for item in batch if item[2]] + self._queue
+            changes = [item for item in batch if item[2]]
+            self._queue = changes + self._queue
             for _, done, keep in batch:
-                if not keep and done is not None:
+                if not keep:
                     self._call(done, OSError(28, f"cannot write {self.path}: {self._explain(error)}"))
+            if len(changes) == len(batch):
+                self._failed(error)
+                break
+            # without the requests that are refused the changes may fit
         return not self._queue
-
-    def _only_changes(self):
-        return all(keep for _, _, keep in self._queue)
 
     def _call(self, done, *args):
         if self._loop is None:
@@ -159,13 +162,11 @@ class Store:
             self._log("broker", 3, text)
         self._failing = True
         if self._retry is None and self._loop is not None:
-            self._retry = self._loop.call_later(RETRY, self.again)
+            self._retry = self._loop.call_later(RETRY, self._try_again)
 
-    def again(self):
-        """Try to write what is kept."""
+    def _try_again(self):
         self._retry = None
-        self._failing = False
-        self.flush()
+        self.flush(again=True)
 
     def _recovered(self):
         if self._failing:
