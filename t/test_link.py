@@ -4,7 +4,7 @@
 
 import pytest
 
-from fakehost import make_r
+from fakehost import Bench, make_r
 from fluxsched import link
 from fluxsched.formats import r, rdl
 from fluxsched.record import flat, nested
@@ -140,6 +140,15 @@ def test_ranks_of():
     assert link.ranks_of(R) == "0-2,7"
     with pytest.raises(ValueError, match="R_lite"):
         link.ranks_of({"version": 1})
+
+
+@pytest.mark.parametrize("shape", [
+    {"nodes": 2, "slots": 1, "cores": 4}, {"slots": 1}, {"slots": 6}, {"nodes": 1, "slots": 2, "gpus": 1},
+])
+def test_summary_is_the_engines(shape):
+    bench = Bench(R=make_r(4, 4, 2))
+    bench.alloc(1, **shape)
+    assert link.summary(bench.given(1)) == bench.service.engine.resource_summary(1)
 
 
 def test_flat():

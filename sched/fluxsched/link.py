@@ -19,7 +19,7 @@ from fluxsched.formats import r as _r
 from fluxsched.formats.rdl import Hierarchy
 from fluxsched.host import LOG_ERR, LOG_INFO, LOG_WARNING
 
-__all__ = ["Marks", "apply", "count", "eventlog", "idset", "inventory", "ranks_of"]
+__all__ = ["Marks", "apply", "count", "eventlog", "idset", "inventory", "ranks_of", "summary"]
 
 # How many mismatches, and nodes left out, are named in the log.
 NAMED = 3
@@ -44,6 +44,20 @@ def ranks_of(R):
     except (KeyError, TypeError) as error:
         raise ValueError(f"R: execution.R_lite: expected a list of objects with rank ({error})") from None
     return idset(ranks)
+
+
+def summary(R):
+    """What an R holds in short: "rank[0-1]/core[0-3]"."""
+    parts = []
+    for entry in R["execution"]["R_lite"]:
+        units = [kind + _bracketed(ids) for kind, ids in entry["children"].items()]
+        text = units[0] if len(units) == 1 else "{" + ",".join(units) + "}"
+        parts.append(f"rank{_bracketed(entry['rank'])}/{text}")
+    return " ".join(parts)
+
+
+def _bracketed(ids):
+    return ids if ids.isdigit() else f"[{ids}]"
 
 
 def eventlog(text):

@@ -258,7 +258,11 @@ class Service:
         job.stage = RUNNING
         job.starttime = R["execution"].get("starttime", 0.0)
         job.expiration = R["execution"].get("expiration", 0.0)
-        self.host.log(LOG_DEBUG, f"hello: id={self.host.job_name(jobid)} priority={priority} t_submit={t_submit:.1f}")
+        self.host.log(
+            LOG_DEBUG,
+            f"hello: id={self.host.job_name(jobid)} priority={priority} userid={payload.get('userid')}"
+            f" t_submit={t_submit:.1f}",
+        )
 
     def _lose(self, jobid, error):
         """A job whose resources cannot be taken over must end."""
@@ -591,7 +595,7 @@ class Service:
             scheduling = self.resources.scheduling
             puts[f"R:{job.id}"] = R if scheduling is None else {**R, "scheduling": scheduling}
             job.stage = COMMITTING
-            batch.append((job, R, self.engine.resource_summary(job.id)))
+            batch.append((job, R, _link.summary(R)))
             if self.record.keep:
                 self._stage_allocation(job)
         if batch:
