@@ -250,6 +250,9 @@ def test_loop_wants_arrays_of_one_length():
     ("hybrid:3+f1", ("hybrid3+f1", "backfill.plugin1", {"reserve-depth": "3", "order": "f1"})),
     ("my.plugin:a=1:b=2", ("my.plugin:a=1:b=2", "my.plugin", {"a": "1", "b": "2"})),
     ("./x.py", ("./x.py", "./x.py", {})),
+    ("x.py:depth=3", ("x.py:depth=3", "./x.py", {"depth": "3"})),
+    ("easy+sjf:aging=0", ("easy+sjf:aging=0", "backfill.plugin1",
+                          {"reserve-depth": "1", "order": "sjf", "aging": "0"})),
 ])
 def test_names_of_policies(text, expected):
     assert policy.choose(text) == expected

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Reading and writing the Standard Workload Format."""
 import gzip
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +133,14 @@ def test_too_many_jobs(read, monkeypatch):
     monkeypatch.setattr(swf, "MAX_JOBS", 2)
     with pytest.raises(TraceError, match="more than 2 jobs"):
         read(line(1) + line(2) + line(3))
+
+
+def test_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "x.swf")
+    writer = threading.Thread(target=lambda: (tmp_path / "x.swf").write_bytes(gzip.compress(line().encode())))
+    writer.start()
+    assert len(trace.load(tmp_path / "x.swf")) == 1
+    writer.join()
 
 
 def test_unreadable(tmp_path):

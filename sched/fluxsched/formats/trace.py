@@ -160,8 +160,7 @@ def _pieces(path: str, limit: int) -> Iterator[bytes]:
     total = 0
     try:
         with open(path, "rb") as plain:
-            packed = plain.read(2) == b"\x1f\x8b"
-            plain.seek(0)
+            packed = plain.peek(2)[:2] == b"\x1f\x8b"      # not read and seek: it may be a pipe
             stream = gzip.GzipFile(fileobj=plain) if packed else plain
             while True:
                 piece = stream.read(_CHUNK)

@@ -33,8 +33,8 @@ def choose(text: str, options: str | Dict[str, str] = "") -> Choice:
     """Read a policy's name, and add `options` ("key=value,…" or a dict) to those it stands for.
 
     fcfs, easy, conservative, first-fit (backfill without reservations) and hybridK (K reservations), each
-    with +ORDER behind it for another queue order: easy+sjf.  Anything else is the name or path of a plugin,
-    which may carry options: backfill.plugin1:reserve-depth=2:order=f1.
+    with +ORDER behind it for another queue order: easy+sjf.  Anything else is the name or path of a plugin.
+    Either may carry options: easy:queue-depth=100, my.plugin:depth=2:order=f1.
 
     Raises ValueError for an unknown order or an option without a value; that the plugin exists, and takes its
     options, is found out when it is loaded.
@@ -43,24 +43,26 @@ def choose(text: str, options: str | Dict[str, str] = "") -> Choice:
         more = {str(key): str(value) for key, value in options.items()}
     else:
         more = _options(options.split(",")) if options else {}
+    text, *own = re.sub(r"\Ahybrid:(?=[0-9])", "hybrid", text).split(":")
+    name = ":".join([text, *own])
     head, plus, order = text.partition("+")
-    hybrid = re.fullmatch(r"hybrid:?([1-9][0-9]{0,8})", head)
+    hybrid = re.fullmatch(r"hybrid([1-9][0-9]{0,8})", head)
+    chosen: Dict[str, str] = {}
+    plugin = text
     if head in _NAMES or hybrid:
-        plugin, own = ("backfill.plugin1", {"reserve-depth": hybrid.group(1)}) if hybrid else _NAMES[head]
-        own = dict(own)
+        plugin, chosen = ("backfill.plugin1", {"reserve-depth": hybrid.group(1)}) if hybrid else _NAMES[head]
+        chosen = dict(chosen)
         if plus:
             if order not in ORDERS:
                 raise ValueError(f"policy {text!r}: unknown order {order!r}; one of {', '.join(ORDERS)} expected")
-            own["order"] = order
-        name = text.replace(":", "")
-    else:
-        plugin, _, rest = text.partition(":")
-        if not plugin:
-            raise ValueError(f"policy {text!r}: a name expected")
-        own = _options(rest.split(":")) if rest else {}
-        name = text
-    own.update(more)
-    return Choice(name, plugin, own)
+            chosen["order"] = order
+    elif not plugin:
+        raise ValueError(f"policy {name!r}: a name expected")
+    elif plugin.endswith((".py", ".so")) and "/" not in plugin:
+        plugin = "./" + plugin                       # a file here, where the loader would look along its path
+    chosen.update(_options(own))
+    chosen.update(more)
+    return Choice(name, plugin, chosen)
 
 
 def _options(items) -> Dict[str, str]:
