@@ -190,6 +190,11 @@ class Model:
                 gpus[rank].remove(unit)
         return cores, gpus
 
+    def idle(self):
+        """Ranks that are up and all free."""
+        cores, gpus = self.free(self.running)
+        return {rank for rank in self.up if cores[rank] == self.cores[rank] and gpus[rank] == self.gpus[rank]}
+
     def earliest(self, wanted, running):
         """When a request fits if the running jobs end when they said; None: never. Microseconds."""
         now = self.now * 10**6
@@ -267,10 +272,9 @@ class Model:
 
     def check(self):
         """What is free is what nobody holds, and the jobs are those that there should be."""
-        cores, gpus = self.free(self.running)
-        idle = [rank for rank in self.up if cores[rank] == self.cores[rank] and gpus[rank] == self.gpus[rank]]
+        cores, _ = self.free(self.running)
         stats = self.both("stats")
-        assert stats["nodes"] == {"all": len(self.present), "up": len(self.up), "idle": len(idle)}
+        assert stats["nodes"] == {"all": len(self.present), "up": len(self.up), "idle": len(self.idle())}
         assert stats["cores"] == {
             "up": sum(len(self.cores[rank]) for rank in self.up),
             "free": sum(len(cores[rank]) for rank in self.up),
@@ -308,6 +312,8 @@ class Model:
         }
         # Those behind a blocked job are denied later.
         assert {jobid for jobid, _ in outcome.denied} <= denied
+        for jobid, _ in outcome.denied:
+            self.told.pop(jobid, None)
         for jobid in started:
             self.check_start(jobid, requests[jobid])
         if self.depth is None:
@@ -368,7 +374,7 @@ class Model:
             wanted = requests[jobid]
             if wanted.queue in blocked:
                 assert jobid not in started
-                assert self.told[jobid] == ("waiting for jobs ahead in the queue", None) or jobid in denied
+                assert self.told.get(jobid) == ("waiting for jobs ahead in the queue", None) or jobid in denied
             elif self.cannot(jobid, requests, denied, started):
                 pass
             elif any(self.eligible(wanted) & ranks for ranks in blocked.values()):
@@ -389,6 +395,10 @@ class Model:
         head = None
         for jobid in queue:
             wanted = requests[jobid]
+            if jobid not in started and self.told.get(jobid) == ("waiting for jobs ahead in the queue", None):
+                # The pass may end early, but only once there is nothing left to give out.
+                assert self.depth >= 0 and not self.idle()
+                continue
             if self.cannot(jobid, requests, denied, started):
                 continue
             if jobid in started:

@@ -5,6 +5,10 @@
 import math
 
 import pytest
+
+from fluxsched.core import Engine, Infeasible, Inventory
+from fluxsched.formats import r as rset
+from fluxsched.formats.constraint import ConstraintError
 from naive import (
     cores,
     estimates,
@@ -19,10 +23,6 @@ from naive import (
     tree_request,
     vertex,
 )
-
-from fluxsched.core import Engine, Infeasible, Inventory
-from fluxsched.formats import r as rset
-from fluxsched.formats.constraint import ConstraintError
 
 RESOURCES = "waiting for resources"
 BEHIND = "waiting for jobs ahead in the queue"
@@ -106,7 +106,10 @@ def test_from_rdl_flags_are_properties():
             None,
             1,
             {},
-            (("node", "a", 0, 1, {"big": True, "max_bw": 3, "off": False}, (core(0),)), ("node", "a", 1, 1, {}, (core(0),))),
+            (
+                ("node", "a", 0, 1, {"big": True, "max_bw": 3, "off": False}, (core(0),)),
+                ("node", "a", 1, 1, {}, (core(0),)),
+            ),
         )
     )
     assert Inventory.from_rdl(h).properties == {"big": 1}

@@ -3,13 +3,13 @@
 """The engine against a naive model, on small machines of all kinds; see naive.Model for what is held true."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
-from naive import Model, cores, machine, mixed, nodes, request
-from oracle import Job, conservative, easy, fcfs, hybrid, replay
 
 from fluxsched.core import Engine
 from fluxsched.formats import idset
+from naive import Model, cores, machine, mixed, nodes, request, units
+from oracle import Job, conservative, easy, fcfs, hybrid, replay
 
 QUICK = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -17,83 +17,89 @@ CORE_SETS = ["0", "0-1", "0-3", "0-7", "1,3", "62-66", "64,130", "5,70-72"]
 GPU_SETS = ["", "", "0", "0-1", "0-2", "64", "3,65"]
 
 
-@st.composite
-def machines(draw):
+# A generator of whole plays from a source of random numbers: dense, where lists of hypothesis stay short.
+
+
+def machine_rows(rng):
     """(cores, gpus) of each node: equal nodes (past one word of nodes, too), or different ones."""
-    if draw(st.booleans()):
-        count = draw(st.sampled_from([1, 2, 3, 4, 5, 7, 63, 64, 65, 70]))
-        ncores = draw(st.integers(1, 4 if count > 9 else 8))
-        ngpus = draw(st.sampled_from([0, 0, 1, 2, 3]))
-        return [(ncores, ngpus)] * count
-    return draw(st.lists(st.tuples(st.sampled_from(CORE_SETS), st.sampled_from(GPU_SETS)), min_size=1, max_size=6))
+    if rng.random() < 0.5:
+        count = rng.choice([1, 2, 3, 4, 5, 7, 64, 66, 70])
+        row = idset.encode(range(rng.randint(1, 4 if count > 9 else 8))), rng.choice(["", "", "0", "0-1", "0-2"])
+        return [row] * count
+    return [(rng.choice(CORE_SETS), rng.choice(GPU_SETS)) for _ in range(rng.randint(1, 6))]
 
 
-@st.composite
-def rank_sets(draw, most=69):
-    """A few ranks, neighbours or not."""
-    if draw(st.booleans()):
-        first = draw(st.integers(0, most))
-        return set(range(first, draw(st.integers(first, min(most, first + 30))) + 1))
-    return draw(st.sets(st.integers(0, most), min_size=1, max_size=4))
+def rank_set(rng, count):
+    """A few of so many ranks, neighbours or not."""
+    if rng.random() < 0.5:
+        first = rng.randrange(count)
+        return set(range(first, rng.randrange(first, count) + 1))
+    return {rng.randrange(count) for _ in range(rng.randint(1, 4))}
 
 
-DURATIONS = st.sampled_from([0, 1, 2, 3, 5, 8, 13, 20])
-
-
-@st.composite
-def requests(draw, kinds=("nodes", "cores", "any"), queues=("",), constrained=True):
-    """A request. Counts are small, or near the size of the machine: the caller's machine may refuse it."""
-    kind = draw(st.sampled_from(kinds))
-    more = {"duration": draw(DURATIONS), "queue": draw(st.sampled_from(queues))}
-    if constrained and draw(st.integers(0, 3)) == 0:
-        more["constraint"] = {"ranks": [idset.encode(sorted(draw(rank_sets())))]}
-    size = draw(st.sampled_from([1, 1, 2, 2, 3, 4, 5, 7, 30, 64, 66]))
+def some_request(rng, rows, kinds, queues, constrained):
+    """A request on a machine of these rows, most often one that it can serve."""
+    kind = rng.choice(kinds)
+    more = {"duration": rng.choice([0, 1, 2, 3, 5, 8, 13, 20]), "queue": rng.choice(queues)}
+    if rng.random() < constrained:
+        more["constraint"] = {"ranks": [idset.encode(sorted(rank_set(rng, len(rows))))]}
+    # From one to all of what there is, now and then beyond it.
+    part = rng.choice([0.0, 0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0, 1.0, 1.2])
+    size = max(1, round(part * len(rows)))
+    widest = max(len(units(cores)) for cores, _ in rows)
     if kind == "nodes":
-        return nodes(size, cores=draw(st.integers(0, 1)), **more)
+        return nodes(size, cores=rng.randint(0, 1), **more)
     if kind == "cores":
-        return cores(size, **more)
-    wanted = {"nslots": draw(st.integers(1, 3)), "cores": draw(st.integers(1, 4)), "gpus": draw(st.integers(0, 2))}
-    if draw(st.integers(0, 5)) == 0:
-        wanted.update(cores=0, gpus=draw(st.integers(1, 2)))
-    elif draw(st.integers(0, 3)) == 0:
+        return cores(max(1, round(part * sum(len(units(cores)) for cores, _ in rows))), **more)
+    wanted = {"cores": rng.randint(1, widest)}
+    wanted["nslots"] = rng.randint(1, max(1, widest // wanted["cores"]))
+    if any(gpus for _, gpus in rows):
+        wanted["gpus"] = rng.choice([0, 0, 1, 2])
+        if wanted["gpus"] and rng.random() < 0.3:
+            wanted["cores"] = 0
+    if wanted["cores"] and rng.random() < 0.2:
         wanted["exclusive"] = True
-    if draw(st.booleans()):
+    if rng.random() < 0.5:
         return request(nnodes=size, **wanted, **more)
     wanted["nslots"] *= size
     return request(**wanted, **more)
 
 
-NUMBER = st.integers(0, 1000)
+CALM = ["add"] * 8 + ["pass"] * 5 + ["end", "end_part"]
+ROUGH = [*CALM, "urgent", "urgent", "urgent", "cancel", "prio", "mark_down", "mark_up", "all_up", "move_end", "overrun"]
 
 
-def events(wanted, disturb=True):
-    """What happens between passes. Numbers choose among the jobs that there are, modulo."""
-    calm = [
-        st.tuples(st.just("add"), wanted, st.just(16)),
-        st.tuples(st.just("add"), wanted, st.just(16)),
-        st.tuples(st.just("add"), wanted, st.just(16)),
-        st.tuples(st.just("pass"), st.integers(0, 6)),
-        st.tuples(st.just("pass"), st.integers(0, 6)),
-        st.tuples(st.just("end"), NUMBER),
-        st.tuples(st.just("end_part"), NUMBER, NUMBER),
-    ]
-    rough = [
-        st.tuples(st.just("add"), wanted, st.integers(14, 18)),
-        st.tuples(st.just("cancel"), NUMBER),
-        st.tuples(st.just("prio"), NUMBER, st.integers(14, 18)),
-        st.tuples(st.just("mark_down"), rank_sets()),
-        st.tuples(st.just("mark_up"), rank_sets()),
-        st.tuples(st.just("remove"), rank_sets()),
-        st.tuples(st.just("move_end"), NUMBER, st.integers(-2, 9)),
-        st.tuples(st.just("overrun"), st.integers(0, 6)),
-    ]
-    return st.lists(st.one_of(calm * 2 + rough if disturb else calm), min_size=3, max_size=30)
+def some_events(rng, rows, disturb):
+    """What happens. A number chooses among the jobs that there are, modulo."""
+    kinds = rng.choice([("nodes",), ("cores",), ("nodes", "cores", "any"), ("any",)])
+    queues = rng.choice([("",), ("",), ("a", "b")])
+    constrained = rng.choice([0, 0, 0.1, 0.5])
+    names = CALM if not disturb else ROUGH if rng.random() < 0.8 else [*ROUGH, "remove"]
+    script = []
+    for name in rng.choices(names, k=rng.choice([10, 30, 70])):
+        if name == "add":
+            script.append((name, some_request(rng, rows, kinds, queues, constrained), 16))
+        elif name == "urgent":
+            script.append(("add", some_request(rng, rows, kinds, queues, constrained), rng.randint(14, 18)))
+        elif name in ("pass", "overrun"):
+            script.append((name, rng.choice([0, 0, 1, 1, 2, 4, 9])))
+        elif name in ("mark_down", "mark_up"):
+            script.append((name, rank_set(rng, len(rows))))
+        elif name == "all_up":
+            script.append(("mark_up", set(range(len(rows)))))
+        elif name == "remove":
+            script.append((name, {rng.randrange(len(rows))}))
+        else:
+            script.append((name, rng.randrange(1000), rng.randint(0, 20)))
+    return script
 
 
 def play(rows, plugin, options, depth, script):
     model = Model(lambda: Engine(mixed(*rows), plugin, options), depth)
     now = 0
-    for name, *arguments in [*script, ("pass", 0), ("pass", 3), ("pass", 30)]:
+    script = [*script, ("pass", 0), ("pass", 3), ("pass", 30)]
+    note(f"{rows}\n{script}")
+    for name, *arguments in script:
         first = arguments[0]
         if name == "add":
             model.add(*arguments)
@@ -104,8 +110,8 @@ def play(rows, plugin, options, depth, script):
                     model.end(jobid)
             model.schedule(now)
             model.check_status()
-        elif name.startswith("m") and name != "move_end" or name == "remove":
-            model.mark(name, {rank for rank in first if rank in model.ranks})
+        elif name in ("mark_up", "mark_down", "remove"):
+            model.mark(name, first)
         elif name in ("cancel", "prio"):
             jobid = (model.order() or [99999])[first % max(len(model.waiting), 1)]
             if name == "cancel":
@@ -117,43 +123,36 @@ def play(rows, plugin, options, depth, script):
             if name == "end":
                 model.end(jobid)
             elif name == "move_end":
-                model.move_end(jobid, None if arguments[1] < 0 else now + 1 + arguments[1])
+                model.move_end(jobid, None if arguments[1] < 2 else now + arguments[1])
             else:
-                ranks = sorted({rank for units in model.running[jobid][:2] for rank, _ in units})
+                ranks = sorted({rank for taken in model.running[jobid][:2] for rank, _ in taken})
                 part = set(ranks[: 1 + arguments[1] % max(len(ranks), 1)])
                 model.end_part(jobid, part | ({998} if arguments[1] % 7 == 0 else set()))
     return model
 
 
-KINDS = st.sampled_from([("nodes",), ("cores",), ("nodes", "cores", "any"), ("any",)])
-QUEUES = st.sampled_from([("",), ("",), ("a", "b")])
+RANDOM = st.randoms(use_true_random=True)
 
 
-@st.composite
-def plays(draw, disturb=True):
-    wanted = requests(draw(KINDS), draw(QUEUES), constrained=draw(st.booleans()))
-    return draw(machines()), draw(events(wanted, disturb))
-
-
-@given(plays())
+@given(RANDOM)
 @QUICK
-def test_first_come_first_served(case):
-    rows, script = case
-    play(rows, "sched.plugin1", "", None, script)
+def test_first_come_first_served(rng):
+    rows = machine_rows(rng)
+    play(rows, "sched.plugin1", "", None, some_events(rng, rows, True))
 
 
-@given(plays(), st.sampled_from([-1, 0, 1, 1, 1, 2, 3]))
+@given(RANDOM, st.sampled_from([-1, 0, 1, 1, 1, 2, 3]))
 @QUICK
-def test_backfill(case, depth):
-    rows, script = case
-    play(rows, "backfill.plugin1", {"reserve-depth": depth}, depth, script)
+def test_backfill(rng, depth):
+    rows = machine_rows(rng)
+    play(rows, "backfill.plugin1", {"reserve-depth": depth}, depth, some_events(rng, rows, True))
 
 
-@given(plays(disturb=False))
+@given(RANDOM)
 @QUICK
-def test_easy_keeps_its_reservation(case):
-    rows, script = case
-    play(rows, "backfill.plugin1", "", 1, script)
+def test_easy_keeps_its_reservation(rng):
+    rows = machine_rows(rng)
+    play(rows, "backfill.plugin1", "", 1, some_events(rng, rows, False))
 
 
 # Against the oracles, which count processors.
