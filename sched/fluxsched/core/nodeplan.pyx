@@ -290,7 +290,7 @@ cdef class NodePlan:
         """The least of a pool that is free at one time from start to end, when
         amount is free at start but for reservations: running jobs give back
         meanwhile, and what they give back may be what a reservation waits for."""
-        cdef i64 free, least = amount - self.reserved_at(pool, start)
+        cdef i64 left, least = amount - self.reserved_at(pool, start)
         cdef i32 i, k, n
         cdef usec_t t, back
         cdef const Alloc *a
@@ -298,7 +298,7 @@ cdef class NodePlan:
             t = self.reservation[i].start
             if t <= start or t >= end:
                 continue
-            free = amount - self.reserved_at(pool, t)
+            left = amount - self.reserved_at(pool, t)
             for k in range(running.count):
                 back = release_time(running.item[k].end, self.now)
                 if back > t:
@@ -307,9 +307,9 @@ cdef class NodePlan:
                     a = &jobs[running.item[k].job].alloc
                     for n in range(a.ntakes):
                         if a.take[n].pool == pool:
-                            free += a.take[n].amount
-            if free < least:
-                least = free
+                            left += a.take[n].amount
+            if left < least:
+                least = left
         return least
 
     cdef int fits_tree(self, const Request *request, usec_t start, usec_t end, Running running,

@@ -35,6 +35,10 @@ cdef inline bint sooner(const Event *a, const Event *b) noexcept nogil:
     return a.end < b.end or (a.end == b.end and a.job < b.job)
 
 
+cdef inline void one_more(i32 *count) noexcept nogil:
+    count[0] += 1
+
+
 def node_cores(Inventory inventory not None):
     """Number of cores of each node: int64, shape (nnodes,)."""
     cdef i32 i
@@ -176,7 +180,6 @@ cdef class Loop:
     cdef int arrive(self, i32 job) except -1 nogil:
         cdef Job template
         cdef i32 slot
-        cdef i32 *users = self.engine.eligible.users
         cdef void *room
         memset(&template, 0, sizeof(Job))
         template.id = job + 1
@@ -195,6 +198,7 @@ cdef class Loop:
                 vertices = self.tree_of(job)
                 if vertices is not None:
                     template.tree = self.engine._general(vertices)
+        one_more(self.engine.eligible.users)
         slot = self.engine.c_add(&template)
         room = grown(self.job_of, &self.job_of_room, slot + 1, sizeof(i32))
         if room is NULL:
