@@ -152,12 +152,13 @@ def test_summary_is_the_engines(shape):
 
 
 def test_flat():
-    units = [(0, "0-1", ""), (1, "0-1", ""), (2, "0", "0")]
-    assert flat(units, {0: "a", 1: "b", 2: "c"}) == [
-        {"type": "node", "ranks": "0-1", "names": ["a", "b"], "children": [{"type": "core", "ids": "0-1"}]},
-        {"type": "node", "ranks": "2", "names": ["c"],
+    held = [("0-1", "0-1", ""), ("2", "0", "0")]
+    assert flat(held, ["a[0-2]"], {0: "a0", 1: "a1", 2: "a2"}) == [
+        {"type": "node", "ranks": "0-1", "hosts": ["a[0-1]"], "children": [{"type": "core", "ids": "0-1"}]},
+        {"type": "node", "ranks": "2", "hosts": ["a2"],
          "children": [{"type": "core", "ids": "0"}, {"type": "gpu", "ids": "0"}]},
     ]
+    assert flat(held[:1], ["a[0-1]"], {})[0]["hosts"] == ["a[0-1]"]
 
 
 def test_nested():

@@ -27,7 +27,7 @@ def test_the_life_of_a_job():
     assert kept["create-time"] == 1000.0
     assert [kept[f"rank.{rank}.cores"] for rank in range(3)] == [2, 2, 2]
     assert kept["rdl"] == [{
-        "type": "node", "ranks": "0-2", "names": ["node0", "node1", "node2"],
+        "type": "node", "ranks": "0-2", "hosts": ["node[0-2]"],
         "children": [{"type": "core", "ids": "0-1"}],
     }]
     bench.event(77, "alloc")

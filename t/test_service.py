@@ -217,7 +217,7 @@ def test_another_engine_that_does_not_hold_the_jobs(tmp_path):
     bench.free(1)
     bench.alloc(2, nodes=4, slots=1, cores=4)
     assert bench.started(2)
-    assert bench.host.kvs["lwj.2.rdl"][0]["names"] == ["node0", "node1", "node2", "node3"]
+    assert bench.host.kvs["lwj.2.rdl"][0]["hosts"] == ["node[0-3]"]
 
 
 def test_another_engine_denies_what_cannot_run_in_it(tmp_path):

@@ -19,7 +19,7 @@ from fluxsched.formats import r as _r
 from fluxsched.formats.rdl import Hierarchy
 from fluxsched.host import LOG_ERR, LOG_INFO, LOG_WARNING
 
-__all__ = ["Marks", "apply", "count", "eventlog", "idset", "inventory", "ranks_of", "summary"]
+__all__ = ["Marks", "apply", "count", "eventlog", "folded", "idset", "inventory", "ranks_of", "summary"]
 
 # How many mismatches, and nodes left out, are named in the log.
 NAMED = 3
@@ -44,6 +44,14 @@ def ranks_of(R):
     except (KeyError, TypeError) as error:
         raise ValueError(f"R: execution.R_lite: expected a list of objects with rank ({error})") from None
     return idset(ranks)
+
+
+def folded(R):
+    """What an R holds: a list of (ranks, core ids, gpu ids), idset strings."""
+    return [
+        (entry["rank"], entry["children"].get("core", ""), entry["children"].get("gpu", ""))
+        for entry in R["execution"]["R_lite"]
+    ]
 
 
 def summary(R):

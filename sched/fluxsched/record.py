@@ -22,7 +22,7 @@ the signal that ended it.
 import functools
 import os
 
-from fluxsched.formats import idset
+from fluxsched.formats import hostlist, idset
 from fluxsched.formats.jobspec import task_count
 
 __all__ = ["FINAL_STATES", "Record"]
@@ -177,27 +177,22 @@ class Record:
         self._stage(entry, "walltime", request.duration)
         self._stage(entry, "cmdline", cmdline(jobspec))
 
-    def allocated(self, jobid, when, units, ntasks, tree):
-        """The job gets resources: `units` is a list of (rank, core ids, gpu
-        ids), `tree` the allocated part of the tree (see flat and nested)."""
+    def allocated(self, jobid, when, nnodes, held, ntasks, tree):
+        """The job gets resources on `nnodes` nodes: `held` is a list of (ranks,
+        core ids, gpu ids), `tree` the allocated part of the tree (see flat and
+        nested)."""
         entry = self._entries.get(jobid)
         if entry is None:
             return
-        self._stage(entry, "nnodes", len(units))
+        self._stage(entry, "nnodes", nnodes)
         self._stage(entry, "ntasks", ntasks)
-        counts = [(rank, idset.count(idset.ranges(cores))) for rank, cores, _ in units]
-        if len(counts) <= RANKS_MAX:
-            for rank, count in counts:
-                self._stage(entry, f"rank.{rank}.cores", count)
+        counts = [(ranks, idset.count(idset.ranges(cores))) for ranks, cores, _ in held]
+        if nnodes <= RANKS_MAX:
+            for ranks, count in counts:
+                for rank in idset.ids(ranks):
+                    self._stage(entry, f"rank.{rank}.cores", count)
         else:
-            folded = {}
-            for rank, count in counts:
-                folded.setdefault(count, []).append(rank)
-            self._stage(
-                entry,
-                "rank.all",
-                [{"ranks": idset.encode(sorted(ranks)), "cores": count} for count, ranks in folded.items()],
-            )
+            self._stage(entry, "rank.all", [{"ranks": ranks, "cores": count} for ranks, count in counts])
         self._stage(entry, "rdl", tree)
         entry.allocated_at = when
         self._state(entry, "allocated")
@@ -292,17 +287,15 @@ class Record:
                 del self._entries[jobid]
 
 
-def flat(units, host_of):
+def flat(held, nodelist, host_of):
     """What a job holds, for ``lwj.N.rdl``, where no RDL says how nodes are
-    made: one entry for all nodes with the same cores and gpus."""
-    groups = {}
-    for rank, cores, gpus in units:
-        groups.setdefault((cores, gpus), []).append(rank)
+    made: one entry for all nodes with the same cores and gpus.  `held` is as
+    for Record.allocated, `nodelist` the job's hosts, `host_of` names a rank's."""
     tree = []
-    for (cores, gpus), ranks in groups.items():
+    for ranks, cores, gpus in held:
         children = [{"type": kind, "ids": ids} for kind, ids in (("core", cores), ("gpu", gpus)) if ids]
-        names = [host_of[rank] for rank in ranks]
-        tree.append({"type": "node", "ranks": idset.encode(sorted(ranks)), "names": names, "children": children})
+        hosts = nodelist if len(held) == 1 else [hostlist.encode([host_of[rank] for rank in idset.ids(ranks)])]
+        tree.append({"type": "node", "ranks": ranks, "hosts": hosts, "children": children})
     return tree
 
 

@@ -597,7 +597,7 @@ class Service:
             job.stage = COMMITTING
             batch.append((job, R, _link.summary(R)))
             if self.record.keep:
-                self._stage_allocation(job)
+                self._stage_allocation(job, R)
         if batch:
             puts.update(self.record.take())
             self._counts["commits"] += 1
@@ -605,18 +605,20 @@ class Service:
         if self._starting:
             self.host.call_soon(self._guarded(self._launch))
 
-    def _stage_allocation(self, job):
+    def _stage_allocation(self, job, R=None):
         """The allocation of a job, for the record."""
-        units = self.engine.cores_by_rank(job.id)
-        cores = sum(_link.count(ids) for _, ids, _ in units)
-        request = job.request
-        slots = request.nslots * (len(units) if request.nnodes else 1)
-        ntasks = _jobspec.task_count(job.jobspec, slots, len(units), cores)
-        if self.resources.described and len(units) <= RANKS_MAX:
+        if R is None:
+            R = self.engine.R(job.id)
+        held = _link.folded(R)
+        nodes = sum(_link.count(ranks) for ranks, _, _ in held)
+        cores = sum(_link.count(ranks) * _link.count(ids) for ranks, ids, _ in held)
+        slots = job.request.nslots * (nodes if job.request.nnodes else 1)
+        ntasks = _jobspec.task_count(job.jobspec, slots, nodes, cores)
+        if self.resources.described and nodes <= RANKS_MAX:
             tree = nested(self.engine.tree_part(job.id))
         else:
-            tree = flat(units, self.resources.host_of)
-        self.record.allocated(job.id, job.starttime, units, ntasks, tree)
+            tree = flat(held, R["execution"]["nodelist"], self.resources.host_of)
+        self.record.allocated(job.id, job.starttime, nodes, held, ntasks, tree)
         job.jobspec = None
 
     def _committed(self, batch, error):
