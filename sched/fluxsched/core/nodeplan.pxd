@@ -84,13 +84,16 @@ cdef class NodePlan:
     cdef i32 usable(self, const Job *j, i32 node, usec_t start, usec_t end, const u64 *core, const u64 *gpu,
                     i32 *first) noexcept nogil
     cdef int pick(self, const Job *j, i32 node, i32 nslots) except -1 nogil
-    cdef int fits_now(self, const Job *j, const Request *request, usec_t end, Running running, const Job *jobs) except -1 nogil
+    cdef int fits_now(self, const Job *j, const Request *request, usec_t end, Running running,
+                      const Job *jobs) except -1 nogil
     cdef int fits_flat(self, const Job *j, const u64 *elig, usec_t end) except -1 nogil
     cdef int fits_runs(self, const Job *j, const u64 *elig) except -1 nogil
-    cdef int fits_tree(self, const Request *request, usec_t start, usec_t end, Running running, const Job *jobs) except -1 nogil
+    cdef int fits_tree(self, const Request *request, usec_t start, usec_t end, Running running,
+                       const Job *jobs) except -1 nogil
     cdef int need_view(self) except -1 nogil
     cdef i64 reserved_at(self, i32 pool, usec_t t) noexcept nogil
-    cdef i64 least_free(self, i32 pool, i64 amount, usec_t start, usec_t end, Running running, const Job *jobs) noexcept nogil
+    cdef i64 least_free(self, i32 pool, i64 amount, usec_t start, usec_t end, Running running,
+                        const Job *jobs) noexcept nogil
     cdef int earliest(self, const Job *j, const Request *request, Running running, const Job *jobs, usec_t bound,
                       usec_t *out) except -1 nogil
     cdef int select_at(self, const Job *j, const u64 *elig, usec_t start, usec_t end) except -1 nogil
