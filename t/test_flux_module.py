@@ -51,7 +51,7 @@ def test_load_and_remove_many_times(instance, execute):
         instance.load(execute=execute)
         instance.event(instance.submit(), "clean")
         instance.remove()
-    assert "Traceback" not in instance.dmesg()
+    assert "Traceback" not in instance.dmesg() and "not released" not in instance.dmesg()
 
 
 @pytest.mark.parametrize(
@@ -154,6 +154,7 @@ def test_removed_in_the_middle_of_a_burst(instance):
     for jobid in jobids:
         instance.event(jobid, "clean")
     assert check_overlaps(instance, jobids) == 60
+    assert "not released" not in instance.dmesg()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])

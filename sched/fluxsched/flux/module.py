@@ -9,10 +9,11 @@ load`` shows; the reason is logged too.
 
 import errno
 import functools
+import gc
 
 import orjson
 
-from fluxsched.flux.handle import Handle
+from fluxsched.flux.handle import Handle, live
 from fluxsched.flux.host import BrokerHost
 from fluxsched.host import LOG_ERR
 from fluxsched.service import Service, ServiceError
@@ -28,23 +29,34 @@ def run(capsule, arguments):
     """Be the scheduler until the broker ends the module.  Raises OSError or
     LoadError; module.c logs it and reports its errno."""
     handle = Handle(capsule)
-    service = None
     try:
-        if handle.rank() != 0:
-            raise LoadError("the scheduler is loaded on rank 0 only")
-        host = BrokerHost(handle, orjson.loads(handle.rpc_wait("config.get", None)))
-        try:
-            service = Service(host, arguments)
-        except ServiceError as error:
-            raise LoadError(str(error)) from None
+        _serve(handle, arguments)
+    except BaseException:
+        handle.close()
+        raise
+    handle.close()
+    # The interpreter stays for the next load: nothing of libflux may stay in it.
+    gc.collect()
+    left = {kind: count for kind, count in live().items() if count}
+    if left:
+        handle.log(LOG_ERR, f"not released at the end: {left}")
+
+
+def _serve(handle, arguments):
+    if handle.rank() != 0:
+        raise LoadError("the scheduler is loaded on rank 0 only")
+    host = BrokerHost(handle, orjson.loads(handle.rpc_wait("config.get", None)))
+    try:
+        service = Service(host, arguments)
+    except ServiceError as error:
+        raise LoadError(str(error)) from None
+    try:
         _register(handle, host, service)
         handle.set_running()
         service.start()
         handle.run()
     finally:
-        if service is not None:
-            service.stop()
-        handle.close()
+        service.stop()
 
 
 def _register(handle, host, service):
