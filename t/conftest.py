@@ -28,3 +28,21 @@ def top():
 def build_config():
     """What configure found: the contents of build/config.json."""
     return json.loads((TOP / "build" / "config.json").read_text())
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Real Flux instances are a group of their own: say how they fared, or why they were skipped."""
+    found = {}
+    reasons = set()
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.stats.get(outcome, []):
+            if "flux" not in getattr(report, "keywords", {}):
+                continue
+            found[outcome] = found.get(outcome, 0) + 1
+            if outcome == "skipped" and isinstance(report.longrepr, tuple):
+                reasons.add(report.longrepr[2].replace("Skipped: ", "", 1))
+    if found:
+        text = ", ".join(f"{count} {outcome}" for outcome, count in found.items())
+        terminalreporter.write_sep("-", f"real Flux instances: {text}")
+        for reason in sorted(reasons):
+            terminalreporter.write_line(f"skipped: {reason}")
