@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from embedded import Session, clean_environment, flux, stripped, until
+from embedded import FLUX, Session, clean_environment, flux, stripped, until
 from fluxsched.session import demo, jobid
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -69,6 +69,23 @@ def test_emulated_cluster():
         jobid = session("submit", "-N150", "--setattr=exec.test.run_duration=0.1s", "x")
         session("job", "wait", jobid)
         assert session.job(jobid)["nodelist"] == "hype[201-350]"
+
+
+def test_rdl_forced_on_the_ranks():
+    with Session("-s2", "--no-sched") as session:
+        session("module", "load", "sched", f"rdl-conf={HYPE}", "in-sim=true")
+        jobid = session("submit", "-N2", "-n32", "true")
+        session("job", "wait", jobid)
+        assert (session.job(jobid)["nodelist"], session.job(jobid)["ncores"]) == ("hype[201-202]", 32)
+
+
+def test_names_in_all_letters(session):
+    jobid = session("submit", "--job-name=größe", "true")
+    assert session("jobs", "-ano", "{name}", jobid) == "größe"
+    assert session("jobs", "-ano", "{name}", jobid, env={"PYTHONIOENCODING": "ascii"}) == "gr\\xf6\\xdfe"
+    words = [*FLUX, "run", "printf", "%s", b"\xff\xc3\xa9"]
+    done = subprocess.run(words, env=session.env, capture_output=True, check=True)
+    assert done.stdout == b"\xff\xc3\xa9"
 
 
 def test_jobs_columns(session):

@@ -275,3 +275,48 @@ def test_command_ends_with_its_session(statedir):
     assert pids
     session.kill()
     until(lambda: not any(alive(pid) for pid in pids), "command and nursery to end")
+
+
+def children(pid):
+    words = ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(pid)]
+    listed = subprocess.run(words, capture_output=True, text=True, check=True)
+    return [line.split(None, 1) for line in listed.stdout.splitlines()]
+
+
+def test_nursery_that_is_killed_is_started_again():
+    with Session() as session:
+        assert session("run", "echo", "one") == "one"
+        nursery = [int(pid) for pid, command in children(session.process.pid) if "runner" in command]
+        assert len(nursery) == 1
+        os.kill(nursery[0], signal.SIGKILL)
+        until(lambda: not alive(nursery[0]), "nursery to end")
+        assert session("run", "echo", "two") == "two"
+        assert "started again" in session.log()
+
+
+def test_smaller_machine_after_a_restart(statedir):
+    """A job that runs where nothing is any more is ended, and says why."""
+    with Session("-s3", statedir) as session:
+        jobid = session("submit", "--requires=rank:2", "sleep", "60")
+        session.wait_state(jobid, "RUN")
+        other = session("submit", "--requires=rank:0", "sleep", "60")
+        session.wait_state(other, "RUN")
+        session.kill()
+    with Session("-s1", statedir) as session:
+        session.wait_state(jobid, "INACTIVE")
+        assert session.job(jobid)["exception"]["type"] == "scheduler-restart"
+        assert session.state(other) == "RUN"
+    assert not job_processes(jobid)
+
+
+def test_commands_notice_that_the_session_has_gone():
+    with Session() as session:
+        running = session.popen("run", "sleep", "60")
+        until(lambda: session("jobs", "-n"), "job")
+        jobid = session("job", "last")
+        session.kill()
+        _, err = running.communicate(timeout=20)
+        assert (running.returncode, err) == (1, "flux-run: lost the connection to the session\n")
+        assert "cannot reach the session" in session.fail("jobs")
+    for pid in job_processes(jobid):
+        os.kill(pid, signal.SIGKILL)

@@ -70,6 +70,8 @@ COMMANDS = {
 
 def main(words=None):
     words = list(sys.argv[1:] if words is None else words)
+    # names come from people, and the terminal may not know all of their letters
+    sys.stdout.reconfigure(errors="backslashreplace")
     name = words.pop(0) if words else ""
     if name in ("-h", "--help", "help", "") and words[:1] and words[0] in COMMANDS:
         name, words = words[0], ["--help"]
