@@ -398,6 +398,7 @@ def test_asked_again_the_later_request_is_answered():
         ("sched.cancel", {"id": "x"}),
         ("sched.free", {"id": 1, "final": 3}),
         ("sched.free", {"id": 1, "R": 5}),
+        ("sched.free", {"id": 1, "final": True}),
         ("sched.prioritize", {"jobs": [[1]]}),
         ("sched.prioritize", {"jobs": 1}),
         ("sched.expiration", {"id": 1, "expiration": "soon"}),
@@ -503,6 +504,18 @@ def test_partial_free():
     bench.alloc(3, nodes=2, slots=1, cores=2)
     bench.free(1, make_r(ranks=[0, 2], cores=2), final=True)
     assert bench.ranks(3) == [0, 2]
+
+
+@pytest.mark.parametrize("R", [{}, {"execution": {"R_lite": [{"rank": "0"}]}}, {"execution": {"R_lite": 5}}])
+def test_free_of_what_is_no_r(R):
+    bench = Bench()
+    bench.alloc(1)
+    bench.send("sched.free", {"id": 1, "R": R, "final": True})
+    assert "R_lite" in bench.host.texts(3)[0]
+    assert bench.service.jobs == {}
+    bench.alloc(2)
+    bench.send("sched.free", {"id": 2, "R": R})
+    assert list(bench.service.jobs) == [2]
 
 
 def test_free_of_a_job_that_holds_nothing():

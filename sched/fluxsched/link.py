@@ -55,13 +55,18 @@ def folded(R):
 
 
 def summary(R):
-    """What an R holds in short: "rank[0-1]/core[0-3]"."""
-    parts = []
+    """What an R holds in short: "rank[0-1]/core[0-3]".  ValueError."""
+    try:
+        return " ".join(_summaries(R))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"R: execution.R_lite: expected objects with rank and children ({error})") from None
+
+
+def _summaries(R):
     for entry in R["execution"]["R_lite"]:
         units = [kind + _bracketed(ids) for kind, ids in entry["children"].items()]
         text = units[0] if len(units) == 1 else "{" + ",".join(units) + "}"
-        parts.append(f"rank{_bracketed(entry['rank'])}/{text}")
-    return " ".join(parts)
+        yield f"rank{_bracketed(entry['rank'])}/{text}"
 
 
 def _bracketed(ids):

@@ -22,6 +22,9 @@ __all__ = ["Resources"]
 # Settings whose change needs another engine.
 REBUILT = frozenset(("rdl_conf", "rdl_resource", "sched_once", "in_sim"))
 
+# The line that says the module is ready names resources in so many characters.
+SUMMARY_MAX = 120
+
 
 class Resources:
     """Raises ServiceError if arguments, configuration, plugin or RDL cannot be
@@ -38,6 +41,7 @@ class Resources:
         self.expiration = 0.0           # of the instance; 0: none
         self.described = False          # the resources are RDL's
         self.host_of = {}               # rank -> host name
+        self.summary = ""               # what there is, in short
 
     def _read(self):
         try:
@@ -87,8 +91,10 @@ class Resources:
         self._marks.replay(engine)
         self.described = described
         self.host_of = dict(zip(inventory.ranks, inventory.hosts))
+        text = _link.summary(inventory.to_r())
         if settings.verbosity > 0:
-            self.host.log(LOG_INFO, f"resources: {inventory.nnodes} nodes")
+            self.host.log(LOG_INFO, f"resources: {inventory.nnodes} nodes: {text}")
+        self.summary = text if len(text) <= SUMMARY_MAX else text[:SUMMARY_MAX] + "..."
         return engine
 
     def update(self, engine, payload):

@@ -299,7 +299,7 @@ class Service:
         self.host.log(
             LOG_INFO,
             f"ready: plugin={self.settings.plugin} queue-depth={'unlimited' if depth is None else depth}"
-            f" running={len(self.jobs)} waiting={(payload or {}).get('count', 0)}",
+            f" running={len(self.jobs)} waiting={(payload or {}).get('count', 0)} {self.resources.summary}",
         )
         waiting, self._waiting_for_ready = self._waiting_for_ready, []
         for message in waiting:
@@ -411,17 +411,19 @@ class Service:
     def _free(self, message, payload):
         jobid = field(payload, "id", int, "sched.free")
         final = field(payload, "final", bool, "sched.free") if "final" in payload else False
-        ranks = None
-        if not final:
-            ranks = _link.ranks_of(field(payload, "R", dict, "sched.free"))
+        R = field(payload, "R", dict, "sched.free")
+        # The last one gives back all that is left, whatever it names.
+        ranks = None if final else _link.ranks_of(R)
         job = self.jobs.get(jobid)
+        name = self.host.job_name(jobid)
         if job is None or job.stage == PENDING:
-            self.host.log(LOG_ERR, f"free: job {self.host.job_name(jobid)} holds no resources")
+            self.host.log(LOG_ERR, f"free: job {name} holds no resources")
             return
-        if job.stage != RUNNING:
+        if job.stage == RUNNING:
+            self._release(job, ranks, final)
+        else:
             job.freed.append((ranks, final))
-            return
-        self._release(job, ranks, final)
+        self.host.log(LOG_DEBUG, f"free: job {name}: {_link.summary(R)}{' (final)' if final else ''}")
 
     def _release(self, job, ranks, final):
         self._counts["free"] += 1
@@ -431,8 +433,6 @@ class Service:
             self.engine.free(job.id, ranks, final)
         finally:
             self._kick()
-        if self.settings.verbosity > 0:
-            self.host.log(LOG_DEBUG, f"free: job {self.host.job_name(job.id)}" + ("" if final else f" ranks {ranks}"))
 
     def _update_expiration(self, message, payload):
         topic = "sched.expiration"
