@@ -558,6 +558,8 @@ cdef class EngineBase:
             # A plugin may have failed half way: what it started is started,
             # but nobody hears of the denied, so they wait for the next pass.
             if not done:
+                for i in range(self.ndenied):
+                    self.jobs[self.denied[i]].parked_at = -1
                 self.ndenied = 0
             self.in_pass = False
             self.close_queue()

@@ -57,10 +57,14 @@ cdef class Pass:
     def __init__(self):
         raise TypeError("a Pass is made by the engine")
 
-    cdef i32 check(self, job) except -1:
-        cdef i32 slot
+    cdef int check_open(self) except -1:
         if not self.engine.in_pass:
             raise PluginError("the pass is over")
+        return 0
+
+    cdef i32 check(self, job) except -1:
+        cdef i32 slot
+        self.check_open()
         if not isinstance(job, int) or not 0 <= job < self.engine.njobs:
             raise PluginError(f"job {job!r}: expected the number of a waiting job")
         slot = job
@@ -75,6 +79,7 @@ cdef class Pass:
 
     def waiting(self):
         """The waiting jobs in queue order."""
+        self.check_open()
         return [self.engine.queue[i] for i in range(self.engine.nqueue)
                 if self.engine.jobs[self.engine.queue[i]].state == JOB_WAITING]
 
@@ -90,7 +95,9 @@ cdef class Pass:
         """Consider jobs by ascending key(JobInfo) in this pass; for
         sched_loop_setup."""
         cdef i32 i
-        cdef double *score = <double *> zeroed(self.engine.nqueue, sizeof(double))
+        cdef double *score
+        self.check_open()
+        score = <double *> zeroed(self.engine.nqueue, sizeof(double))
         try:
             for i in range(self.engine.nqueue):
                 score[i] = key(self.info(self.engine.queue[i]))
