@@ -182,8 +182,8 @@ def test_help_everywhere():
         "resource": "list status drain undrain R",
         "queue": "list status",
     }
-    commands = ["start", "submit", "run", "wreckrun", "jobs", "cancel", "waitjob", "dmesg", "getattr", "uptime"]
-    words = [[name] for name in [*commands, "version", "exec", *groups]]
+    commands = "start submit run wreckrun jobs cancel waitjob update dmesg getattr uptime version exec"
+    words = [[name] for name in [*commands.split(), *groups]]
     words += [[group, name] for group, names in groups.items() for name in names.split()]
     for entry in words:
         done = flux(*entry, "--help")
@@ -346,6 +346,7 @@ def test_requests_from_anybody(session, topic, payload):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
+        (["-s2", "--emulate={tmp}/x.lua"], "cannot be used together"),
         (["-s", "0"], "-s 0: expected a number of ranks"),
         (["-s", "-3"], "expected a number of ranks"),
         (["-s", "x"], "expected a number of ranks"),

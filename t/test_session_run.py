@@ -7,6 +7,7 @@ import os
 import pty
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -272,3 +273,39 @@ def test_session_leaves_nothing_behind(tmp_path):
         assert os.listdir(tmp_path)
     assert os.listdir(tmp_path) == []
 
+
+def test_update_of_a_running_job(session):
+    jobid = session("submit", "-t1m", "sleep", "60")
+    until(lambda: any(e["name"] == "start" for e in session.events(jobid)), "start")
+    session("update", jobid, "duration=+1m")
+    assert session.job(jobid)["duration"] == 120
+    assert session.job(jobid)["expiration"] - session.job(jobid)["t_run"] > 100
+    assert "longer than that" in session.fail("update", jobid, "duration=1ms")
+    begin = json.loads(session("job", "info", jobid, "R"))["execution"]["starttime"]
+    session("update", jobid, f"duration={time.time() - begin + 0.7}s")
+    session.wait_state(jobid, "INACTIVE")
+    assert session.job(jobid)["result"] == "TIMEOUT"
+    jobid = session("submit", "-t1s", "sh", "-c", "sleep 2; echo done")
+    session("update", jobid, "duration=0")
+    assert session("job", "attach", jobid) == "done"
+
+
+def test_update_of_a_waiting_job(session):
+    blocker = session("submit", "-N3", "-x", "sleep", "60")
+    session.wait_state(blocker, "RUN")
+    jobid = session("submit", "-t1m", "sleep", "60")
+    until(lambda: session.job(jobid)["annotations"].get("sched"), "a reason for waiting")
+    session("update", jobid, "duration=0.5s")
+    assert json.loads(session("job", "info", jobid, "jobspec"))["attributes"]["system"]["duration"] == 0.5
+    session("cancel", blocker)
+    session.wait_state(jobid, "INACTIVE")
+    assert session.job(jobid)["result"] == "TIMEOUT"
+
+
+@pytest.mark.parametrize("words", [["x=1"], ["duration"], ["duration=x"], ["duration=-5h"], ["duration=1e12"]])
+def test_update_refuses(session, words):
+    jobid = session("submit", "-t1h", "--urgency=hold", "true")
+    assert session.fail("update", jobid, *words)
+    session("cancel", jobid)
+    assert "job is inactive" in session.fail("update", jobid, "duration=5m")
+    assert "unknown job id" in session.fail("update", "12", "duration=5m")

@@ -31,6 +31,7 @@ from .modules import Modules
 from .scheduler import Scheduler
 from .server import Server
 from .store import Store
+from .update import Updates
 
 GRACE = 5.0  # seconds from SIGTERM to SIGKILL, unless [exec] kill-timeout says otherwise
 SOCKET_PATH_MAX = 107
@@ -201,6 +202,7 @@ class Broker:
                 "resource.status": resources.status_request,
             }
         )
+        Updates(manager, topics)
         KVS(self.store, topics)
         Modules(self, topics)
         self.server.fallback = self.scheduler.client_request

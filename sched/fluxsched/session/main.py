@@ -29,6 +29,7 @@ list and interact with jobs
    cancel             cancel jobs
    job                attach to a job, wait for it, show its events and data, change its urgency
    waitjob            wait for one job
+   update             change the time limit of a job
 
 get resource and session information
    resource           list resources, drain and undrain them
@@ -56,6 +57,7 @@ COMMANDS = {
     "cancel": "cancel",
     "job": "job",
     "waitjob": "job",
+    "update": "update",
     "kvs": "kvs",
     "resource": "resource",
     "queue": "resource",

@@ -117,7 +117,7 @@ class Scheduler:
         self.limit = None  # most alloc requests in flight; None is no limit
         self.in_flight = 0
         self.waiting = {}  # job id -> Job, to be asked for
-        self.holding = set()  # ids of jobs put on hold, whose request is being taken back
+        self.holding = set()  # ids of jobs whose request is being taken back, to ask again later
         self.open = set()  # requests the service owes an answer
         self.journals = []  # (host, callback, allow, deny)
         self.used_at = time.monotonic()
@@ -241,8 +241,20 @@ class Scheduler:
         elif job.info["priority"] > 0:
             self._send("sched.prioritize", job, {"jobs": [[job.id, job.info["priority"]]]})
         else:
+            self.ask_again(job)
+
+    def ask_again(self, job):
+        """Take a request back, to ask anew: for what the job wants now, once it may have it."""
+        if job.alloc == REQUESTED and job.id not in self.holding:
             self.holding.add(job.id)
             self._send("sched.cancel", job, {"id": job.id})
+
+    def expiration(self, job, t, callback):
+        """Tell of a changed expiration; `callback(payload, RequestError or None)`."""
+        if self.service is None:
+            callback(None, None)
+        else:
+            self._ask("sched.expiration", {"id": job.id, "expiration": t}, callback)
 
     def free(self, job):
         if self.service is not None:

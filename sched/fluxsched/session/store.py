@@ -199,6 +199,10 @@ class Store:
         return ("UPDATE jobs SET R=? WHERE id=?", (None if R is None else dumps(R), jobid))
 
     @staticmethod
+    def op_jobspec(jobid, jobspec):
+        return ("UPDATE jobs SET jobspec=? WHERE id=?", (jobspec, jobid))
+
+    @staticmethod
     def op_launch(jobid, launch):
         return ("UPDATE jobs SET launch=? WHERE id=?", (None if launch is None else dumps(launch), jobid))
 

@@ -25,7 +25,7 @@ def positive(text):
 
 def parser():
     p = Parser("start", description=DESCRIPTION)
-    p.add_argument("-s", "--test-size", metavar="N", type=str, default="1", help="number of ranks (default 1)")
+    p.add_argument("-s", "--test-size", metavar="N", help="number of ranks (default 1)")
     p.add_argument("--statedir", metavar="DIR", help="keep jobs in DIR, and take up those that are there")
     p.add_argument("--emulate", metavar="FILE", help="pretend to be the cluster that an RDL file describes")
     p.add_argument("-c", "--config-path", metavar="FILE", help="read the configuration from FILE, TOML or JSON")
@@ -89,8 +89,10 @@ def start(p, options):
     from ..broker import GRACE, Broker
     from ..resources import MAX_SIZE
 
+    if options.test_size is not None and options.emulate is not None:
+        raise SessionError("-s and --emulate cannot be used together: a rank stands for each node of the file")
     try:
-        options.size = positive(options.test_size)
+        options.size = 1 if options.test_size is None else positive(options.test_size)
     except ValueError:
         options.size = 0
     if not 0 < options.size <= MAX_SIZE:

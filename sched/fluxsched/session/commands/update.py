@@ -1,0 +1,38 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""flux update: change the time limit of a job."""
+
+import math
+
+from .. import fsd
+from ..client import Client
+from ..errors import CommandError
+from .common import Parser, call, jobid
+
+
+def main(name, words):
+    p = Parser(name, description="Change the time limit of a job that waits or runs.")
+    p.add_argument("-n", "--dry-run", action="store_true", help="only check what is asked for")
+    p.add_argument("id", metavar="JOBID", type=jobid)
+    p.add_argument("update", metavar="duration=[+|-]TIME", help="30s, 1.5h, ...; + and - add and take; 0 is none")
+    o = p.parse_args(words)
+    key, _, text = o.update.partition("=")
+    if key != "duration" or not text:
+        raise CommandError(f"ERROR: {o.update!r}: expected duration=TIME")
+    try:
+        duration = fsd.parse(text.lstrip("+-"), unit=1.0)
+    except ValueError as error:
+        raise CommandError(f"ERROR: duration: {error}") from None
+    if math.isinf(duration):
+        duration = 0.0
+    client = Client()
+    if text[0] in "+-":
+        old = call(client.rpc, "job.list", {"ids": [o.id]})["jobs"][0]["duration"]
+        if not old:
+            raise CommandError("ERROR: the job has no time limit to add to")
+        duration = old + duration if text[0] == "+" else old - duration
+        if duration <= 0:
+            raise CommandError("ERROR: that would leave the job no time")
+    if not o.dry_run:
+        call(client.rpc, "job-manager.update", {"id": o.id, "duration": duration})
+    return 0
