@@ -298,7 +298,7 @@ class Service:
         depth = self.settings.queue_depth
         self.host.log(
             LOG_INFO,
-            f"ready: plugin={self.settings.plugin} queue-depth={'unlimited' if depth is None else depth}"
+            f"ready: queue-depth={'unlimited' if depth is None else depth} plugin={self.settings.plugin}"
             f" running={len(self.jobs)} waiting={(payload or {}).get('count', 0)} {self.resources.summary}",
         )
         waiting, self._waiting_for_ready = self._waiting_for_ready, []
