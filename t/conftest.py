@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 TOP = Path(__file__).resolve().parent.parent
 LIB = TOP / "build" / "lib"
@@ -16,6 +17,10 @@ LIB = TOP / "build" / "lib"
 sys.path.insert(0, str(LIB))
 os.environ["PYTHONPATH"] = str(LIB)
 os.environ["FLUX_MODULE_PATH"] = str(TOP / "sched")
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("fluxsched", deadline=None)
+settings.load_profile("fluxsched")
 
 
 @pytest.fixture(scope="session")

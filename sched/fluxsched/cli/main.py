@@ -4,7 +4,9 @@
 
 import errno
 import importlib
+import os
 import re
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -35,6 +37,16 @@ class Commands(click.Group):
             return None
         module, attribute = COMMANDS[cmd_name]
         return getattr(importlib.import_module(module), attribute)
+
+    def main(self, *args, **kwargs):
+        try:
+            return super().main(*args, **kwargs)
+        finally:
+            # Here and not at the interpreter's end, which would complain of a reader that has gone.
+            try:
+                sys.stdout.flush()
+            except BrokenPipeError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def invoke(self, ctx):
         try:
