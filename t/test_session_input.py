@@ -140,7 +140,7 @@ def test_commands_refuse(session, words, text):
         (["load", "sched", "rdl-conf=/nonexistent.lua"], "No such file"),
         (["load", "sched", "rdl-conf={tmp}/unparsable.lua"], "unparsable.lua:"),
         (["load", "sched", "rdl-conf={tmp}/loops.lua"], "stopped"),
-        (["load", "sched", "plugin=lacking"], "lacking"),
+        (["load", "sched", "plugin=lacking"], "lacks the operation"),
     ],
 )
 def test_module_load_refuses(session, tmp_path, words, text):

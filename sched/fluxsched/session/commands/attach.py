@@ -22,6 +22,14 @@ def say(text):
     print(f"flux-job: {text}", file=sys.stderr, flush=True)
 
 
+def _in_background():
+    """Whether reading the terminal would stop us."""
+    try:
+        return os.isatty(0) and os.tcgetpgrp(0) != os.getpgrp()
+    except OSError:
+        return False
+
+
 class Attach:
     def __init__(self, client, jobid, label=False, events=False, quiet=False, stdin=False, until=None):
         self.client = client
@@ -93,7 +101,7 @@ class Attach:
     # stdin
 
     def watch_stdin(self):
-        if not self.stdin or self.stdin_open:
+        if not self.stdin or self.stdin_open or _in_background():
             return
         self.stdin_open = True
         try:

@@ -27,7 +27,7 @@ def _arguments(words):
     out = []
     for word in words:
         key, _, value = word.partition("=")
-        if key == "rdl-conf" and value:
+        if (key == "rdl-conf" and value) or (key == "plugin" and "/" in value):
             out.append(f"{key}={os.path.abspath(value)}")
         else:
             out.append(word)
