@@ -1008,6 +1008,10 @@ def test_tree_request_needs_a_core():
         e.feasible(tree_request(vertex("memory", 100)))
     with pytest.raises(Infeasible, match="takes no core"):
         e.feasible(tree_request(vertex("node", 1, vertex("memory", 100))))
+    bank = ("bank", "bank", 0, 1, {}, (("memory", "memory", None, 10),))
+    e = Engine(Inventory.from_rdl(hierarchy(("node", "n", 0, 1, {}, (core(0), bank)))))
+    with pytest.raises(Infeasible, match="takes no core"):
+        e.feasible(tree_request(vertex("bank", 1)))
 
 
 def test_tree_and_flat_requests_share():
@@ -1029,6 +1033,19 @@ def test_exclusive_node_has_its_memory():
     e = Engine(Inventory.from_rdl(hype(2)), EASY)
     run(e, nodes(1, 10))
     assert [row[2] for row in e.tree_part(1) if row[1] == "memory"] == [1000, 1000]
+    # Memory of node 0, cores of node 1: a node whose memory is in use is not whole.
+    e = Engine(Inventory.from_rdl(hype(2)), EASY)
+    run(e, request(nnodes=1, nslots=4, duration=10), tree_request(vertex("core", 1), vertex("memory", 500), duration=99))
+    assert e.allocated_ranks(2) == "1"
+    e.free(1)
+    outcome = run(e, nodes(1, 5), now=1.0, first=3)
+    assert outcome.started == []
+    assert estimates(outcome) == {3: 99.0}
+    # Nor is it whole to a reservation, and memory alone is in no R.
+    e.cancel(3)
+    run(e, nodes(2, 9), tree_request(vertex("core", 1), vertex("memory", 500), duration=97), now=2.0, first=4)
+    assert e.resource_summary(2) == "rank1/core0"
+    assert e.waiting() == [4]
 
 
 def test_partial_free_returns_memory():

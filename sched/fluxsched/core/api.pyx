@@ -230,6 +230,8 @@ cdef class Engine(EngineBase):
             try:
                 if not self.could_fit(j, False):
                     raise Infeasible(self._why_not(j, request))
+                if j.tree >= 0 and not count_bits(self.nodes.picked.bits, self.nodes.picked.nbits):
+                    raise Infeasible("the request takes no core and no gpu")
             except BaseException:
                 self.eligible.release(j.elig)
                 raise
@@ -513,7 +515,10 @@ cdef class Engine(EngineBase):
                     out.append((node, self.inventory.core_set(node), self.inventory.gpu_set(node)))
             else:
                 bits = j.alloc.bits + e.bits
-                out.append((e.node, idset_text(bits, self.state.cw), idset_text(bits + self.state.cw, self.state.gw)))
+                # There is no rank in an R of which only pools are held.
+                if count_bits(bits, self.state.cw + self.state.gw):
+                    out.append((e.node, idset_text(bits, self.state.cw),
+                                idset_text(bits + self.state.cw, self.state.gw)))
         out.sort()
         return out
 

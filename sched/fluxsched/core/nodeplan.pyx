@@ -148,7 +148,7 @@ cdef class NodePlan:
                 break
             if r.end > start:
                 e = r.alloc.entry + self.link[l].entry
-                if e.count:
+                if e.count or j.exclusive:
                     return 0
                 bits = r.alloc.bits + e.bits
                 for w in range(self.cw + self.gw):
@@ -158,6 +158,10 @@ cdef class NodePlan:
             if not same_bits(self.word, self.all_cores(node), self.cw):
                 return 0
             if not same_bits(self.word + self.cw, self.all_gpus(node), self.gw):
+                return 0
+            # A job that holds memory of a node may have its cores elsewhere.
+            if j.exclusive and self.state.npools and not self.inv.tree.pools_whole(
+                    node, self.state.pool_free if core == self.now_core(node) else self.pool):
                 return 0
         ncores = count_bits(self.word, self.cw)
         if j.gpus:

@@ -75,4 +75,5 @@ cdef class Tree:
     cdef int _stage(self, i32 vertex, i32 kind, i64 amount, View *view) except -1 nogil
     cdef void _undo(self, i32 mark, View *view) noexcept nogil
     cdef int _export(self, View *view, Alloc *out) except -1 nogil
+    cdef bint pools_whole(self, i32 node, const i64 *left) noexcept nogil
     cdef int whole_pools(self, i32 node, Alloc *out) except -1 nogil

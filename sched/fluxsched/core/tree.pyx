@@ -434,7 +434,8 @@ cdef class Tree:
                 view.pool[s.vertex] += s.amount
 
     cdef int _export(self, View *view, Alloc *out) except -1 nogil:
-        """The staged resources as an Alloc, nodes in ascending order."""
+        """The staged resources as an Alloc, nodes in ascending order. A node
+        of which only pools are taken has an entry, too, without bits."""
         cdef i32 i, k, node = -1, nnodes = 0, words = self.cw + self.gw
         cdef Staged *s
         cdef i32 *nodes = NULL
@@ -448,6 +449,9 @@ cdef class Tree:
                     nodes[nnodes] = self.node[s.vertex]
                     nnodes += 1
                 else:
+                    if s.kind == VERTEX_POOL and self.node[s.vertex] >= 0:
+                        nodes[nnodes] = self.node[s.vertex]
+                        nnodes += 1
                     alloc_take(out, self.unit[s.vertex] if s.kind == VERTEX_POOL else s.vertex, s.amount)
             qsort(nodes, nnodes, sizeof(i32), compare_i32)
             for k in range(nnodes):
@@ -467,6 +471,14 @@ cdef class Tree:
             free(nodes)
             free(bits)
         return 0
+
+    cdef bint pools_whole(self, i32 node, const i64 *left) noexcept nogil:
+        """Whether all pools inside a node are left whole."""
+        cdef i32 u
+        for u in range(self.node_vertex[node], self.last[self.node_vertex[node]]):
+            if self.kind[u] == VERTEX_POOL and left[self.unit[u]] < self.pool_size[self.unit[u]]:
+                return False
+        return True
 
     cdef int whole_pools(self, i32 node, Alloc *out) except -1 nogil:
         """Add all pools inside a node, for a job that has it to itself."""
