@@ -61,6 +61,11 @@ PAUSE_MAX = 1.0
 REFRESH_MIN = 5.0
 
 
+def unsatisfiable(error):
+    """How users of Flux are used to hear that a request can never be met."""
+    return f"unsatisfiable request: {error}"
+
+
 class Service:
     """The scheduler.  `host` is the broker, `arguments` the module's
     arguments.  Raises ServiceError before anything is started if arguments,
@@ -155,7 +160,7 @@ class Service:
                 try:
                     engine.add(job.id, job.request, job.priority, job.t_submit)
                 except (Infeasible, ConstraintError) as error:
-                    refused.append((job, str(error)))
+                    refused.append((job, unsatisfiable(error)))
         except Exception as error:
             self._report("new configuration, the engine stays as it was", error)
             return False
@@ -356,8 +361,11 @@ class Service:
             job.request = _jobspec.parse(spec)
             self.record.describe(jobid, spec, job.request)
             self.engine.add(jobid, job.request, priority, t_submit)
-        except (_jobspec.JobspecError, ConstraintError, Infeasible) as error:
+        except (_jobspec.JobspecError, ConstraintError) as error:
             self._deny(job, str(error))
+            return
+        except Infeasible as error:
+            self._deny(job, unsatisfiable(error))
             return
         except Exception as error:
             self._report(f"job {self.host.job_name(jobid)}", error)
@@ -457,7 +465,7 @@ class Service:
         try:
             self.engine.feasible(_jobspec.parse(field(payload, "jobspec", dict, "feasibility.check")))
         except Infeasible as error:
-            self.host.respond_error(message, errno.EOVERFLOW, str(error))
+            self.host.respond_error(message, errno.EOVERFLOW, unsatisfiable(error))
         except (_jobspec.JobspecError, ConstraintError) as error:
             self.host.respond_error(message, errno.EINVAL, str(error))
         except ProtocolError as error:
