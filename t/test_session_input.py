@@ -511,6 +511,24 @@ def test_start_on_a_full_disk(tmp_path):
         subprocess.run(["umount", "-l", str(where)], check=False)
 
 
+def test_temporary_directory_without_execution(tmp_path):
+    where = mounted(tmp_path, "size=1m,noexec")
+    try:
+        words = [*FLUX, "start", f"--statedir={tmp_path}/state", "flux", "getattr", "size"]
+        done = subprocess.run(words, env=clean_environment(TMPDIR=str(where)), capture_output=True, text=True)
+        assert (done.stdout, done.stderr) == ("1\n", "")
+    finally:
+        subprocess.run(["umount", "-l", str(where)], check=False)
+
+
+def test_directory_of_jobs_that_cannot_be_made(tmp_path):
+    (tmp_path / "jobs").write_text("")
+    done = flux("start", f"--statedir={tmp_path}", "true")
+    assert done.returncode == 1
+    assert "cannot start a session" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_flux_is_the_sessions_own():
     """Inside, plain `flux` is the session's, whatever else is on PATH."""
     done = subprocess.run(

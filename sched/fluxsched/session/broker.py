@@ -93,9 +93,10 @@ def open_rundir(lock):
     return path
 
 
-def write_launcher(rundir):
+def write_launcher(rundir, statedir):
     """A `flux` for the session's own PATH.  It changes no variable, so jobs get the environment that people have."""
-    folder = os.path.join(rundir, "bin")
+    may_run = [path for path in (rundir, statedir) if not os.statvfs(path).f_flag & os.ST_NOEXEC]
+    folder = os.path.join((may_run or [rundir])[0], "bin")
     os.makedirs(folder, mode=0o700, exist_ok=True)
     library = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     code = f"import sys; sys.path.insert(0, {library!r}); from fluxsched.session.main import main; sys.exit(main())"
@@ -127,6 +128,9 @@ class Broker:
         self.rundir = None
         try:
             self._assemble(options)
+        except OSError as error:
+            self._remove_directories()
+            raise SessionError(f"cannot start a session: {error}") from None
         except BaseException:
             self._remove_directories()
             raise
@@ -135,7 +139,7 @@ class Broker:
         self.loop = Loop(self._failed)
         self.store = Store(self.statedir, self.loop, self.log)
         self.rundir = open_rundir(self._lock)
-        self.bindir, self.library = write_launcher(self.rundir)
+        self.bindir, self.library = write_launcher(self.rundir, self.statedir)
         self.config = options.config
         R = self._resources(options)
         self.resources = resource_module.Resources(R, self.store, self.log)
