@@ -125,7 +125,7 @@ cdef class EngineBase:
     cdef int start(self, i32 job) except -1 nogil
     cdef int earliest(self, i32 job, usec_t *out) except -1 nogil
     cdef int reserve(self, i32 job) except -1 nogil
-    cdef int reorder(self, const double *score) except -1 nogil
+    cdef int reorder(self, const double *score, bint within_priorities) except -1 nogil
     cdef void explain(self, i32 job, i32 why) noexcept nogil
     cdef bint nothing_free(self) noexcept nogil
 

@@ -82,6 +82,7 @@ cdef inline bint before(const Job *a, const Job *b) noexcept nogil:
 
 
 cdef struct Scored:
+    i64 priority
     double score
     i32 place
 
@@ -89,6 +90,8 @@ cdef struct Scored:
 cdef int compare_scored(const void *a, const void *b) noexcept nogil:
     cdef const Scored *x = <const Scored *> a
     cdef const Scored *y = <const Scored *> b
+    if x.priority != y.priority:
+        return (x.priority < y.priority) - (x.priority > y.priority)
     if x.score != y.score:
         return (x.score > y.score) - (x.score < y.score)
     return (x.place > y.place) - (x.place < y.place)
@@ -385,9 +388,10 @@ cdef class EngineBase:
             return self.count.free_now == 0
         return self.state.free_cores == 0 and self.state.gw == 0
 
-    cdef int reorder(self, const double *score) except -1 nogil:
+    cdef int reorder(self, const double *score, bint within_priorities) except -1 nogil:
         """Consider the waiting jobs by ascending score in this pass; score[i]
-        is that of queue[i], and equal ones keep their order. For
+        is that of queue[i], and equal ones keep their order. Within
+        priorities, a higher one stays ahead of any score. For
         sched_loop_setup; the queue itself stays as it is."""
         cdef i32 i
         cdef Scored *scored = <Scored *> zeroed(self.nqueue, sizeof(Scored))
@@ -397,7 +401,7 @@ cdef class EngineBase:
             no_memory(b"no memory for the order of jobs")
         self.order = <i32 *> room
         for i in range(self.nqueue):
-            scored[i] = Scored(score[i], i)
+            scored[i] = Scored(self.jobs[self.queue[i]].priority if within_priorities else 0, score[i], i)
         qsort(scored, self.nqueue, sizeof(Scored), compare_scored)
         for i in range(self.nqueue):
             self.order[i] = self.queue[scored[i].place]

@@ -26,6 +26,5 @@ cdef class Order:
         i32 score_room
 
     cdef void decay(self, usec_t now) noexcept nogil
-    cdef int within_priorities(self, EngineBase e) except -1 nogil
     cdef int apply(self, EngineBase e) except -1 nogil
     cdef int charge(self, EngineBase e, i32 job) except -1 nogil

@@ -11,13 +11,13 @@ and under backfill.plugin1 with reserve-depth other than 0.  For order=multifact
 weight-fairshare, max-age and half-life (see `score_multifactor`).
 """
 from libc.math cimport exp2, isnan, log2, log10
-from libc.stdlib cimport free, qsort
+from libc.stdlib cimport free
 from libc.string cimport memset
 
 from fluxsched.core.alloc cimport grown
 from fluxsched.core.engine cimport EngineBase
 from fluxsched.core.job cimport Job
-from fluxsched.core.memory cimport zeroed
+from fluxsched.core.memory cimport no_memory
 from fluxsched.core.types cimport USEC, i32, i64, time_never, usec_t
 
 from fluxsched.core.engine import PluginError
@@ -40,20 +40,6 @@ OPTIONS = ("order", "aging", "weight-age", "weight-size", "weight-fairshare", "m
 cdef double UNLIMITED = 315360000.0
 # Ahead of every score.
 cdef double FRONT = -1e300
-
-
-# A score and its place in the queue.
-cdef struct Ranked:
-    double score
-    i32 place
-
-
-cdef int compare_ranked(const void *a, const void *b) noexcept nogil:
-    cdef const Ranked *left = <const Ranked *> a
-    cdef const Ranked *right = <const Ranked *> b
-    if left.score != right.score:
-        return 1 if left.score > right.score else -1
-    return (left.place > right.place) - (left.place < right.place)
 
 
 cdef double c_sjf(double submit, double request, double cores, double now) noexcept nogil:
@@ -131,7 +117,7 @@ def score_unicef(double submit, double request, double cores, double now):
 def score_f1(double submit, double request, double cores, double now):
     """F1: log10(request) * cores + 870 * log10(submit), the submit time counted from the first job's and taken as
     at least 1 s.  (Carastan-Santos and de Camargo: Obtaining dynamic scheduling policies with simulation and machine
-    learning, SC 2017, table 3.)"""
+    learning, SC 2017.)"""
     return c_f1(submit, request, cores, now)
 
 
@@ -206,7 +192,7 @@ cdef class Order:
             self.started = True
         room = grown(self.score, &self.score_room, e.nqueue, sizeof(double))
         if room is NULL:
-            raise MemoryError("no memory to sort the queue")
+            no_memory(b"no memory to sort the queue")
         self.score = <double *> room
         if self.kind == MULTIFACTOR:
             self.decay(e.now)
@@ -243,25 +229,7 @@ cdef class Order:
                 value = c_multifactor(wait / self.max_age if wait < self.max_age else 1.0, cores / machine,
                                       exp2(-used / share), self.weight_age, self.weight_size, self.weight_fairshare)
             self.score[i] = value
-        if e.jobs[e.queue[0]].priority != e.jobs[e.queue[e.nqueue - 1]].priority:
-            self.within_priorities(e)
-        e.reorder(self.score)
-        return 0
-
-    cdef int within_priorities(self, EngineBase e) except -1 nogil:
-        """Make ranks of the scores, by which a higher priority stays ahead; the queue is sorted by priority."""
-        cdef i32 i, first = 0
-        cdef Ranked *ranked = <Ranked *> zeroed(e.nqueue, sizeof(Ranked))
-        for i in range(e.nqueue):
-            ranked[i] = Ranked(self.score[i], i)
-        for i in range(1, e.nqueue + 1):
-            if i == e.nqueue or e.jobs[e.queue[i]].priority != e.jobs[e.queue[first]].priority:
-                qsort(ranked + first, i - first, sizeof(Ranked), compare_ranked)
-                first = i
-        for i in range(e.nqueue):
-            self.score[ranked[i].place] = i
-        free(ranked)
-        return 0
+        return e.reorder(self.score, True)
 
     cdef void decay(self, usec_t now) noexcept nogil:
         """Bring the usage to now."""
@@ -286,7 +254,7 @@ cdef class Order:
         if j.user >= self.nusers:
             room = grown(self.usage, &self.user_room, j.user + 1, sizeof(double))
             if room is NULL:
-                raise MemoryError("no memory for the users' usage")
+                no_memory(b"no memory for the usage of users")
             self.usage = <double *> room
             memset(self.usage + old, 0, (j.user + 1 - old) * sizeof(double))
             self.nusers = j.user + 1

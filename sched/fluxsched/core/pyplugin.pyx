@@ -103,7 +103,7 @@ cdef class Pass:
                 score[i] = key(self.info(self.engine.queue[i]))
                 if score[i] != score[i]:
                     raise PluginError("a key of reorder is not a number")
-            self.engine.reorder(score)
+            self.engine.reorder(score, False)
         finally:
             free(score)
 
