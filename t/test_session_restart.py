@@ -268,8 +268,8 @@ def test_second_session_on_a_statedir_is_refused(statedir, tmp_path):
         assert session("getattr", "statedir") == str(tmp_path / "state")
 
 
-def test_command_ends_with_its_session(statedir):
-    session = Session(statedir)
+def test_command_ends_with_its_session(statedir, tmp_path):
+    session = Session(statedir, TMPDIR=str(tmp_path))
     children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(session.process.pid)], capture_output=True, text=True)
     pids = [int(word) for word in children.stdout.split()]
     assert pids
@@ -309,8 +309,8 @@ def test_smaller_machine_after_a_restart(statedir):
     assert not job_processes(jobid)
 
 
-def test_commands_notice_that_the_session_has_gone():
-    with Session() as session:
+def test_commands_notice_that_the_session_has_gone(tmp_path):
+    with Session(TMPDIR=str(tmp_path)) as session:
         running = session.popen("run", "sleep", "60")
         until(lambda: session("jobs", "-n"), "job")
         jobid = session("job", "last")
