@@ -1035,7 +1035,8 @@ def test_exclusive_node_has_its_memory():
     assert [row[2] for row in e.tree_part(1) if row[1] == "memory"] == [1000, 1000]
     # Memory of node 0, cores of node 1: a node whose memory is in use is not whole.
     e = Engine(Inventory.from_rdl(hype(2)), EASY)
-    run(e, request(nnodes=1, nslots=4, duration=10), tree_request(vertex("core", 1), vertex("memory", 500), duration=99))
+    apart = tree_request(vertex("core", 1), vertex("memory", 500), duration=99)
+    run(e, request(nnodes=1, nslots=4, duration=10), apart)
     assert e.allocated_ranks(2) == "1"
     e.free(1)
     outcome = run(e, nodes(1, 5), now=1.0, first=3)

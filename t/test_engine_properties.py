@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from fluxsched.core import Engine
 from fluxsched.formats import idset
 from naive import Model, cores, machine, mixed, nodes, request, units
+from naive_tree import Shape, TreeModel
 from oracle import Job, conservative, easy, fcfs, hybrid, replay
 
 QUICK = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -153,6 +154,45 @@ def test_backfill(rng, depth):
 def test_easy_keeps_its_reservation(rng):
     rows = machine_rows(rng)
     play(rows, "backfill.plugin1", "", 1, some_events(rng, rows, False))
+
+
+# Requests through the tree.
+
+
+def some_shape(rng, nnodes):
+    kind = rng.choice(["sockets", "nodes", "nodes", "slots", "slots", "paths", "paths", "whole", "flat"])
+    count = rng.choice([1, 1, 2, 3, nnodes, 2 * nnodes])
+    return Shape(
+        kind,
+        min(count, nnodes + (rng.random() < 0.05)) if kind in ("nodes", "whole") else count,
+        rng.randint(1, 4),
+        rng.choice([0, 1, 400, 600, 1000, 1500, 2000]) if kind in ("nodes", "slots") else 0,
+        rng.choice([10, 30, 50, 60]) if kind == "paths" else rng.randint(0, 1),
+        rng.choice([0, 1, 2, 3, 5, 8, 13]),
+    )
+
+
+@given(RANDOM, st.sampled_from(["sched.plugin1", "backfill.plugin1"]))
+@QUICK
+def test_tree(rng, plugin):
+    nnodes = rng.randint(1, 4)
+    model = TreeModel(nnodes, rng.choice([100, 60, 1000]), rng.choice([60, 90]), plugin)
+    now = 0
+    script = []
+    note(f"{nnodes} nodes, {model.all['width',]}, {model.all['width', 0]}")
+    for jobid in range(rng.choice([5, 15, 30])):
+        shape = some_shape(rng, nnodes)
+        script.append(shape)
+        model.add(jobid, shape)
+        while rng.random() < 0.5:
+            now += rng.choice([0, 1, 1, 2, 4])
+            script.append(now)
+            note(str(script))
+            model.schedule(now)
+            if model.running and rng.random() < 0.15:
+                gone = rng.choice(sorted(model.running))
+                script.append(f"end {gone}")
+                model.end(gone)
 
 
 # Against the oracles, which count processors.
