@@ -163,6 +163,19 @@ def test_processes_left_behind_are_ended(session):
     assert not job_processes(jobid)
 
 
+def test_process_of_another_thread_is_ended(session):
+    """Its parent is a thread of the task, and stays."""
+    code = (
+        "import subprocess, threading, time\n"
+        "def work(): subprocess.Popen(['setsid', 'sleep', '63'])\n"
+        "t = threading.Thread(target=work); t.start(); t.join(); print('here', flush=True); time.sleep(60)"
+    )
+    jobid = session("submit", "-t", "0.8s", "python3", "-c", code)
+    session.wait_state(jobid, "INACTIVE")
+    assert session.job(jobid)["result"] == "TIMEOUT"
+    assert not job_processes(jobid)
+
+
 def test_output_held_open_is_waited_for(session):
     jobid = session("submit", "sh", "-c", "(sleep 0.4; echo late) & exit 0")
     assert session("job", "attach", jobid) == "late"

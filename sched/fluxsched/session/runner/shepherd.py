@@ -363,18 +363,22 @@ class Shepherd:
 
     def descendants(self):
         """(pid, process group) of every live process below this one."""
+        below = {}
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                try:
+                    with open(f"/proc/{entry}/stat", "rb") as file:
+                        state, parent, group = file.read().rpartition(b")")[2].split()[:3]
+                except (OSError, ValueError):
+                    continue  # it ended while we looked
+                below.setdefault(int(parent), []).append((int(entry), int(group), state))
         found = []
-        todo = children_of(os.getpid())
+        todo = [os.getpid()]
         while todo:
-            pid = todo.pop()
-            todo += children_of(pid)
-            try:
-                with open(f"/proc/{pid}/stat", "rb") as file:
-                    fields = file.read().rpartition(b")")[2].split()
-            except OSError:
-                continue
-            if fields[0] not in (b"Z", b"X"):
-                found.append((pid, int(fields[2])))
+            for pid, group, state in below.get(todo.pop(), ()):
+                todo.append(pid)
+                if state not in (b"Z", b"X"):
+                    found.append((pid, group))
         return found
 
     def woken(self, mask):
@@ -385,13 +389,14 @@ class Shepherd:
         self.reap()
 
     def reap(self):
+        """Collect what has ended.  True if there is nothing left below this process."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                return
+                return True  # orphans come to us, so without a child there is no descendant either
             if not pid:
-                return
+                return False
             rank = self.tasks.pop(pid, None)
             if rank is not None:
                 code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
@@ -405,7 +410,7 @@ class Shepherd:
             if not self.tasks:
                 self.close_stdins()
                 if not self.streams:
-                    if not self.descendants():
+                    if self.reap():
                         return
                     if not swept:
                         swept = True
@@ -473,11 +478,3 @@ class Shepherd:
             acks, self.stdin_acks = self.stdin_acks, []
             for link, n in acks:
                 link.send({"ack": n, "open": bool(self.stdins)})
-
-
-def children_of(pid):
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children") as file:
-            return [int(word) for word in file.read().split()]
-    except OSError:
-        return []
