@@ -117,6 +117,35 @@ def test_fair_share_prefers_who_used_less():
     assert start == {"fcfs": [0, 100, 110], "multifactor": [0, 110, 100]}
 
 
+@pytest.mark.parametrize("plugin", ["sched.plugin1", "backfill.plugin1"])
+@pytest.mark.parametrize("users, expected", [
+    ((1001, 1001, 1002), [1, 3, 2]),                # as above, with Flux userids, which are no small numbers
+    (("ann", "ann", "bob"), [1, 3, 2]),
+    ((1001, 1001, None), [1, 3, 2]),                # unknown is a user, too
+    ((None, None, None), [1, 2, 3]),                # all unknown are one
+    ((2**32 - 2, None, 2**32 - 2), [1, 2, 3]),
+])
+def test_hosts_name_the_user(plugin, users, expected):
+    engine = Engine(Inventory.from_counts(1, 4), plugin=plugin, options="order=multifactor")
+    request = Request(0, 4, 1, 0, False, 100.0, "", None, None)
+    order = []
+    engine.add(1, request, t_submit=1.0, user=users[0])
+    for now in (1.0, 2.0, 3.0):
+        order += engine.schedule(now).started
+        if now == 1.0:
+            engine.add(2, request, t_submit=1.5, user=users[1])
+            engine.add(3, request, t_submit=1.6, user=users[2])
+        engine.free(order[-1])
+    assert order == expected
+
+
+def test_a_user_must_be_hashable():
+    engine = Engine(Inventory.from_counts(1, 4))
+    with pytest.raises(TypeError, match="hash"):
+        engine.add(1, Request(0, 1, 1, 0, False, 1.0, "", None, None), user=[1001])
+    assert engine.waiting() == []
+
+
 @pytest.mark.parametrize("plugin", ["sched.plugin1", "easy", "conservative"])
 def test_aging_ends_starvation(plugin):
     """Short jobs come for ever; the long one waits for a gap that they never leave, unless it ages."""

@@ -6,11 +6,13 @@ from fluxsched.core.types cimport i32, i64
 
 
 cdef class Engine(EngineBase):
+    cdef dict user_numbers      # user as the host names it -> Job.user
     cdef i32 _domain(self, str queue) except -1
     cdef i32 _general(self, vertices) except -1
     cdef int _fill(self, Job *j, request) except -1
     cdef int _drop_general(self, Job *j) except -1
     cdef _why_not(self, Job *j, request)
+    cdef i32 _user(self, user) except -1
     cdef i32 _slot(self, jobid, i32 state) except -1
     cdef int _unqueue(self, i32 slot) except -1
     cdef int _free_part(self, i32 slot, ranks) except -1

@@ -95,6 +95,7 @@ cdef class Engine(EngineBase):
 
     def __init__(self, Inventory inventory not None, plugin="sched.plugin1", options="", sched_once=False,
                  down=False):
+        self.user_numbers = {}
         self.policy = load_plugin(plugin, options)
         self.once = sched_once
         if not down:
@@ -269,19 +270,30 @@ cdef class Engine(EngineBase):
         self.eligible.release(j.elig)
         self._drop_general(&j)
 
-    def add(self, jobid, request, i64 priority=16, double t_submit=0.0):
+    cdef i32 _user(self, user) except -1:
+        """Number of a user: from 1 in the order in which they came; None is 0."""
+        if user is None:
+            return 0
+        return self.user_numbers.setdefault(user, len(self.user_numbers) + 1)
+
+    def add(self, jobid, request, i64 priority=16, double t_submit=0.0, user=None):
         """A job waits from now on.
 
         request: formats.jobspec.Request; t_submit: seconds, decides among
-        equal priorities. Raises Infeasible (with the reason), ConstraintError,
-        and ValueError for a job id that is known or a time out of range.
+        equal priorities; user: whose it is, for fair share, as anything
+        hashable (the Flux userid); None is unknown, and all such jobs count
+        as one user's. Raises Infeasible (with the reason), ConstraintError,
+        ValueError for a job id that is known or a time out of range, and
+        TypeError for a user that is not hashable.
         """
         cdef Job j
         cdef i64 number = jobid
         cdef usec_t submitted = to_instant(t_submit)
+        cdef i32 owner = self._user(user)
         if jobid in self.slot_of:
             raise ValueError(f"job {jobid} is known already")
         self._fill(&j, request)
+        j.user = owner
         j.id = number
         j.priority = priority
         j.sequence = submitted
