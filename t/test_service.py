@@ -9,7 +9,8 @@ import pytest
 
 from fakehost import Bench, FakeHost, jobspec, make_r
 from fluxsched.formats import r
-from fluxsched.service import BATCH, Service, ServiceError
+from fluxsched.passes import BATCH
+from fluxsched.service import Service, ServiceError
 
 SUCCESS, ANNOTATE, DENY, CANCEL = range(4)
 
@@ -260,12 +261,12 @@ def test_record_and_r_in_one_transaction():
 
 def test_a_burst_is_one_pass_and_one_commit():
     bench = Bench(R=make_r(8))
-    before = bench.service._counts["passes"]
+    before = bench.service.counts["passes"]
     for jobid in range(1, 9):
         bench.alloc(jobid, run=False)
     bench.host.run()
     assert all(bench.started(jobid) for jobid in range(1, 9))
-    assert bench.service._counts["passes"] == before + 1
+    assert bench.service.counts["passes"] == before + 1
     assert len([puts for puts in bench.host.commits if "R:1" in puts or "R:8" in puts]) == 1
 
 
@@ -365,6 +366,64 @@ def test_a_pass_that_trips_loses_nothing():
     bench.alloc(1)
     assert bench.kinds(1) == [SUCCESS]
     assert "half way" in bench.host.texts(3)[0]
+
+
+def test_a_job_that_cannot_be_started_holds_up_no_other():
+    bench = Bench()
+    engine = bench.service.engine
+
+    def trip(jobid, *times):
+        if jobid == 2:
+            raise ValueError("no R today")
+        return engine.R(jobid, *times)
+
+    bench.service.engine = Wrapped(engine, R=trip)
+    for jobid in (1, 2, 3):
+        bench.alloc(jobid, run=False)
+    bench.host.run()
+    assert bench.started(1) and bench.started(3)
+    assert bench.kinds(2) == [DENY] and "no R today" in bench.to(2)[0]["note"]
+    assert "R:2" not in bench.host.kvs
+    bench.service.engine = engine
+    bench.alloc(4, slots=14)
+    assert bench.started(4)
+
+
+def test_an_answer_that_cannot_be_sent_holds_up_no_other():
+    bench = Bench()
+    respond = bench.host.respond
+
+    def trip(request, payload):
+        if request == "alloc-1":
+            raise OSError(errno.EHOSTUNREACH, "gone")
+        respond(request, payload)
+
+    bench.host.respond = trip
+    for jobid in (1, 2):
+        bench.alloc(jobid, run=False)
+    bench.host.run()
+    assert bench.started(2)
+    assert "gone" in bench.host.texts(3)[0]
+
+
+def test_a_commit_that_cannot_be_sent_is_fatal():
+    bench = Bench()
+
+    def trip(puts, callback):
+        raise OSError(errno.ENOMEM, "no memory")
+
+    bench.host.commit = trip
+    bench.alloc(1)
+    assert bench.host.failed.errno == errno.ENOMEM
+
+
+def test_ahead_of_another_queue_is_not_backfilled():
+    bench = Bench(R=make_r(2, 1, properties={"a": [0], "b": [1]}))
+    bench.alloc(1, queue="a", constraints={"properties": ["a"]})
+    bench.alloc(2, queue="a", constraints={"properties": ["a"]}, priority=30)
+    bench.alloc(3, queue="b", constraints={"properties": ["b"]})
+    assert not bench.started(2)
+    assert bench.annotations(3)["selection_type"] == "immediate"
 
 
 class Wrapped:

@@ -23,7 +23,6 @@ the KVS ever cover the same resources of two holders.
 
 import collections
 import errno
-import functools
 import math
 import time
 
@@ -32,34 +31,24 @@ from fluxsched.core import Infeasible
 from fluxsched.formats import jobspec as _jobspec
 from fluxsched.formats.constraint import ConstraintError
 from fluxsched.host import LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_WARNING, Host
+from fluxsched.passes import Passes
 from fluxsched.protocol import (
-    ANNOTATE,
     CANCEL,
     COMMITTING,
     DENY,
     PENDING,
     RUNNING,
     STARTED,
-    SUCCESS,
     Job,
     ProtocolError,
     ServiceError,
     field,
     where,
 )
-from fluxsched.record import RANKS_MAX, flat, nested
 from fluxsched.recorder import Recorder
 from fluxsched.resources import Resources
 
 __all__ = ["Host", "Service", "ServiceError"]
-
-# Jobs committed in one transaction; the event loop runs between two.
-BATCH = 32
-# A pass that takes long is followed by a pause as long as itself, up to this.
-PAUSE_MAX = 1.0
-# Estimates are renewed when the earliest of them has passed, but not more often.
-REFRESH_MIN = 5.0
-
 
 def unsatisfiable(error):
     """How users of Flux are used to hear that a request can never be met."""
@@ -91,22 +80,16 @@ class Service:
         self.resources = Resources(host, arguments)
         self.engine = None
         self.jobs = {}
-        self.recorder = Recorder(host, self.settings.lwj_keep, self._guarded, self._stage_allocation)
+        self.passes = Passes(self)
+        self.recorder = Recorder(host, self.settings.lwj_keep, self.guarded, self.passes.stage_allocation)
         self.record = self.recorder.record
-        self._ready = False
-        self._stopped = False
+        self.ready = False
+        self.stopped = False
         self._waiting_for_ready = []    # messages that came too early
         self._hello_left = 0            # answers due before sched-ready
-        self._kicked = False
-        self._pause_until = 0.0
-        self._starting = collections.deque()
-        self._refresh_timer = None
-        self._refresh_at = math.inf
-        self._counts = dict.fromkeys(
+        self.counts = dict.fromkeys(
             ("alloc", "success", "deny", "cancel", "free", "annotate", "commits", "passes", "errors"), 0
         )
-        self._pass_seconds = 0.0
-        self._pass_longest = 0.0
         self._cpu_begin = time.thread_time()
         self._handlers = {
             "sched.alloc": self._alloc,
@@ -143,7 +126,7 @@ class Service:
 
     def _set_policy(self, plugin, options):
         self.engine.set_policy(plugin, options)
-        self._kick()
+        self.passes.ask()
 
     def _rebuild(self):
         """A new engine that takes over all jobs.  If one that holds resources
@@ -162,81 +145,80 @@ class Service:
                 except (Infeasible, ConstraintError) as error:
                     refused.append((job, unsatisfiable(error)))
         except Exception as error:
-            self._report("new configuration, the engine stays as it was", error)
+            self.report("new configuration, the engine stays as it was", error)
             return False
         self.engine = engine
         for job, reason in refused:
-            self._deny(job, reason)
-        self._kick()
+            self.deny(job, reason)
+        self.passes.ask()
         return True
 
     # -- start ----------------------------------------------------------------
 
     def start(self):
         """Acquire resources, learn of running jobs, and offer the service."""
-        self.host.request("resource.acquire", None, self._guarded(self._on_acquire), streaming=True)
+        self.host.request("resource.acquire", None, self.guarded(self._on_acquire), streaming=True)
 
     def stop(self):
         """The module is about to end: write what the record still holds."""
-        if self._refresh_timer is not None:
-            self._refresh_timer.cancel()
-        if self._ready:
+        self.passes.stop()
+        if self.ready:
             self.recorder.stop()
-        self._stopped = True
+        self.stopped = True
 
-    def _guarded(self, callback):
+    def guarded(self, callback):
         """A callback for the host: an exception in it is logged with where it
         came from, and does not leave it."""
 
         def guarded(*values):
-            if self._stopped:
+            if self.stopped:
                 return
             try:
                 callback(*values)
             except Exception as error:
                 function = getattr(callback, "func", callback)
-                self._report(function.__name__.lstrip("_"), error)
+                self.report(function.__name__.lstrip("_"), error)
 
         return guarded
 
-    def _report(self, what, error):
-        self._counts["errors"] += 1
+    def report(self, what, error):
+        self.counts["errors"] += 1
         self.host.log(LOG_ERR, f"{what}: {type(error).__name__}: {error} ({where(error)})")
 
-    def _fatal(self, text, error):
+    def fatal(self, text, error):
         self.host.log(LOG_ERR, f"{text}: {error}")
         self.host.fatal(error)
 
     def _on_acquire(self, payload, error):
         if error is not None:
-            if error.errno in (errno.ECANCELED, errno.ENODATA) and self._ready:
+            if error.errno in (errno.ECANCELED, errno.ENODATA) and self.ready:
                 self.host.log(LOG_WARNING, f"exiting, as resource.acquire ended: {error.strerror}")
                 self.host.finish(error)
             else:
-                self._fatal("resource.acquire failed", error)
+                self.fatal("resource.acquire failed", error)
             return
         if self.engine is None:
             try:
                 self.engine = self.resources.acquire(payload)
             except Exception as problem:
-                self._report("resource.acquire", problem)
+                self.report("resource.acquire", problem)
                 self.host.fatal(problem)
                 return
             self._hello_left = 2
             self.host.request(
-                "job-manager.sched-hello", {"partial-ok": True}, self._guarded(self._on_hello), streaming=True
+                "job-manager.sched-hello", {"partial-ok": True}, self.guarded(self._on_hello), streaming=True
             )
             self.recorder.load(self._hello_step)
             return
         try:
             self.resources.update(self.engine, payload)
         finally:
-            self._kick()
+            self.passes.ask()
 
     def _on_hello(self, payload, error):
         if error is not None:
             if error.errno != errno.ENODATA:
-                self._fatal("job-manager.sched-hello failed", error)
+                self.fatal("job-manager.sched-hello failed", error)
                 return
             self._hello_step()
             return
@@ -252,7 +234,7 @@ class Service:
                 self._lose(jobid, why)
             self._hello_step()
 
-        self.host.read_r(jobid, self._guarded(got_r))
+        self.host.read_r(jobid, self.guarded(got_r))
 
     def _adopt(self, jobid, payload, R):
         """Take over a job that holds R (less the ranks it gave back)."""
@@ -282,7 +264,7 @@ class Service:
         self.host.request(
             "job-manager.raise",
             {"id": jobid, "severity": 0, "type": "scheduler-restart", "note": note},
-            self._guarded(raised),
+            self.guarded(raised),
         )
 
     def _hello_step(self):
@@ -293,13 +275,13 @@ class Service:
         payload = {"mode": "unlimited"}
         if self.settings.queue_depth is not None:
             payload = {"mode": "limited", "limit": self.settings.queue_depth}
-        self.host.request("job-manager.sched-ready", payload, self._guarded(self._on_ready))
+        self.host.request("job-manager.sched-ready", payload, self.guarded(self._on_ready))
 
     def _on_ready(self, payload, error):
         if error is not None:
-            self._fatal("job-manager.sched-ready failed", error)
+            self.fatal("job-manager.sched-ready failed", error)
             return
-        self._ready = True
+        self.ready = True
         depth = self.settings.queue_depth
         self.host.log(
             LOG_INFO,
@@ -316,9 +298,9 @@ class Service:
     def handle(self, topic, request, payload):
         """A message arrived.  `request` is the host's handle to answer it by,
         `payload` a dict, or None if it was empty."""
-        if self._stopped:
+        if self.stopped:
             return
-        if not self._ready and topic != "sched.stats-get":
+        if not self.ready and topic != "sched.stats-get":
             self._waiting_for_ready.append((topic, request, payload))
             return
         handler = self._handlers.get(topic)
@@ -332,12 +314,12 @@ class Service:
                 raise ProtocolError(f"{topic}: expected an object, got {payload!r}")
             handler(request, payload)
         except ProtocolError as error:
-            self._counts["errors"] += 1
+            self.counts["errors"] += 1
             self.host.log(LOG_ERR, str(error))
             if topic in self.ANSWERED or topic == "sched.alloc":
                 self.host.respond_error(request, errno.EPROTO, str(error))
         except Exception as error:
-            self._report(topic, error)
+            self.report(topic, error)
             if topic in self.ANSWERED:
                 self.host.respond_error(request, errno.EINVAL, f"{type(error).__name__}: {error}")
 
@@ -347,7 +329,7 @@ class Service:
         priority = field(payload, "priority", int, topic)
         spec = field(payload, "jobspec", dict, topic)
         t_submit = field(payload, "t_submit", (int, float), topic) if "t_submit" in payload else self.host.now()
-        self._counts["alloc"] += 1
+        self.counts["alloc"] += 1
         old = self.jobs.get(jobid)
         if old is not None:
             # One request a job is in flight; the later one is the one to answer.
@@ -362,29 +344,29 @@ class Service:
             self.record.describe(jobid, spec, job.request)
             self.engine.add(jobid, job.request, priority, t_submit)
         except (_jobspec.JobspecError, ConstraintError) as error:
-            self._deny(job, str(error))
+            self.deny(job, str(error))
             return
         except Infeasible as error:
-            self._deny(job, unsatisfiable(error))
+            self.deny(job, unsatisfiable(error))
             return
         except Exception as error:
-            self._report(f"job {self.host.job_name(jobid)}", error)
-            self._deny(job, f"the scheduler cannot handle this request: {type(error).__name__}: {error}")
+            self.report(f"job {self.host.job_name(jobid)}", error)
+            self.deny(job, f"the scheduler cannot handle this request: {type(error).__name__}: {error}")
             return
         job.jobspec = spec
         self.jobs[jobid] = job
         if self.settings.verbosity > 1:
             self.host.log(LOG_DEBUG, f"job {self.host.job_name(jobid)}: waits, priority {priority}")
-        self._kick()
+        self.passes.ask()
 
-    def _answer(self, job, kind, **more):
+    def answer(self, job, kind, **more):
         self.host.respond(job.message, {"id": job.id, "type": kind, **more})
 
-    def _deny(self, job, reason):
+    def deny(self, job, reason):
         self.jobs.pop(job.id, None)
-        self._counts["deny"] += 1
+        self.counts["deny"] += 1
         self.host.log(LOG_DEBUG, f"job {self.host.job_name(job.id)}: denied: {reason}")
-        self._answer(job, DENY, note=reason)
+        self.answer(job, DENY, note=reason)
 
     def _cancel(self, message, payload):
         job = self.jobs.get(field(payload, "id", int, "sched.cancel"))
@@ -393,15 +375,14 @@ class Service:
         if job.stage == PENDING:
             self.engine.cancel(job.id)
         else:
-            self._starting.remove(job)
-            self.engine.free(job.id)
-        self._withdraw(job)
-        self._kick()
+            self.passes.take_back(job)
+        self.withdraw(job)
+        self.passes.ask()
 
-    def _withdraw(self, job):
+    def withdraw(self, job):
         del self.jobs[job.id]
-        self._counts["cancel"] += 1
-        self._answer(job, CANCEL)
+        self.counts["cancel"] += 1
+        self.answer(job, CANCEL)
 
     def _prioritize(self, message, payload):
         for item in field(payload, "jobs", list, "sched.prioritize"):
@@ -414,7 +395,7 @@ class Service:
             job.priority = priority
             if job.stage == PENDING:
                 self.engine.reprioritize(jobid, priority)
-        self._kick()
+        self.passes.ask()
 
     def _free(self, message, payload):
         jobid = field(payload, "id", int, "sched.free")
@@ -428,19 +409,19 @@ class Service:
             self.host.log(LOG_ERR, f"free: job {name} holds no resources")
             return
         if job.stage == RUNNING:
-            self._release(job, ranks, final)
+            self.release(job, ranks, final)
         else:
             job.freed.append((ranks, final))
         self.host.log(LOG_DEBUG, f"free: job {name}: {_link.summary(R)}{' (final)' if final else ''}")
 
-    def _release(self, job, ranks, final):
-        self._counts["free"] += 1
+    def release(self, job, ranks, final):
+        self.counts["free"] += 1
         if final:
             del self.jobs[job.id]
         try:
             self.engine.free(job.id, ranks, final)
         finally:
-            self._kick()
+            self.passes.ask()
 
     def _update_expiration(self, message, payload):
         topic = "sched.expiration"
@@ -456,7 +437,7 @@ class Service:
             return
         job.expiration = float(expiration)
         self.host.respond(message, None)
-        self._kick()
+        self.passes.ask()
 
     def _resource_status(self, message, payload):
         self.host.respond(message, self.engine.resource_status())
@@ -476,21 +457,21 @@ class Service:
 
     def _stats_get(self, message, payload):
         stages = collections.Counter(job.stage for job in self.jobs.values())
-        passes = self._counts["passes"]
+        passes = self.counts["passes"]
         stats = {
             "plugin": self.settings.plugin,
-            "ready": self._ready,
+            "ready": self.ready,
             "jobs": {
                 "pending": stages[PENDING],
                 "committing": stages[STARTED] + stages[COMMITTING],
                 "running": stages[RUNNING],
             },
-            "counts": {**self._counts, "commits": self._counts["commits"] + self.recorder.commits},
+            "counts": {**self.counts, "commits": self.counts["commits"] + self.recorder.commits},
             "pass": {
                 "count": passes,
-                "seconds": self._pass_seconds,
-                "mean": self._pass_seconds / passes if passes else 0.0,
-                "max": self._pass_longest,
+                "seconds": self.passes.seconds,
+                "mean": self.passes.seconds / passes if passes else 0.0,
+                "max": self.passes.longest,
             },
             # processor time of this thread, all of it the scheduler's in a real broker
             "cpu": time.thread_time() - self._cpu_begin,
@@ -499,161 +480,3 @@ class Service:
         if self.engine is not None:
             stats["engine"] = self.engine.stats()
         self.host.respond(message, stats)
-
-    # -- passes ---------------------------------------------------------------
-
-    def _kick(self):
-        """Ask for a pass: soon, or after the pause that a long one earns."""
-        if self._kicked or not self._ready or self._stopped:
-            return
-        self._kicked = True
-        pause = self._pause_until - time.monotonic()
-        if pause > 0:
-            self.host.call_later(pause, self._guarded(self._pass))
-        else:
-            self.host.call_soon(self._guarded(self._pass))
-
-    def _pass(self):
-        self._kicked = False
-        begin = time.monotonic()
-        now = self.host.now()
-        try:
-            outcome = self.engine.schedule(now)
-        except Exception as error:
-            self._report("scheduling pass", error)
-            self._reconcile(now)
-            return
-        finally:
-            end = time.monotonic()
-            self._counts["passes"] += 1
-            self._pass_seconds += end - begin
-            self._pass_longest = max(self._pass_longest, end - begin)
-            # A pass of less than 2 ms needs no pause after it.
-            if end - begin > 0.002:
-                self._pause_until = end + min(end - begin, PAUSE_MAX)
-        for jobid, reason in outcome.denied:
-            self._deny(self.jobs[jobid], reason)
-        started = [self.jobs[jobid] for jobid in outcome.started]
-        for jobid, reason, estimate in outcome.waiting:
-            self._waits(self.jobs[jobid], reason, estimate, now)
-        self._launch_all(started, now)
-
-    def _reconcile(self, now):
-        """After a pass that failed half way: what it had started is started."""
-        held = set(self.engine.running_jobs())
-        self._launch_all([job for job in self.jobs.values() if job.stage == PENDING and job.id in held], now)
-
-    def _waits(self, job, reason, estimate, now):
-        if estimate is not None:
-            job.reserved = True
-            self._refresh_by(max(estimate, now + REFRESH_MIN), now)
-        wanted = {"reason_pending": reason or None, "t_estimate": estimate}
-        changed = {key: value for key, value in wanted.items() if job.sent.get(key) != value}
-        if not changed:
-            return
-        job.sent = {key: value for key, value in wanted.items() if value is not None}
-        self._counts["annotate"] += 1
-        self._answer(job, ANNOTATE, annotations={"sched": changed})
-
-    def _refresh_by(self, when, now):
-        """An estimate that passes without its job starting is to be renewed."""
-        if when >= self._refresh_at:
-            return
-        if self._refresh_timer is not None:
-            self._refresh_timer.cancel()
-        self._refresh_at = when
-        self._refresh_timer = self.host.call_later(when - now, self._guarded(self._refresh))
-
-    def _refresh(self):
-        self._refresh_at = math.inf
-        self._refresh_timer = None
-        now = self.host.now()
-        estimates = [job.sent["t_estimate"] for job in self.jobs.values() if "t_estimate" in job.sent]
-        if estimates:
-            self._refresh_by(max(min(estimates), now + REFRESH_MIN), now)
-            self._kick()
-
-    def _launch_all(self, jobs, now):
-        if not jobs:
-            return
-        idle = not self._starting
-        for job in jobs:
-            job.stage = STARTED
-            job.starttime = now
-            duration = job.request.duration
-            job.expiration = now + duration if duration > 0 else self.resources.expiration
-        waiting = min((job.order() for job in self.jobs.values() if job.stage == PENDING), default=None)
-        for job in jobs:
-            if waiting is not None and waiting < job.order():
-                kind = "backfilled"
-            else:
-                kind = "reserved" if job.reserved else "immediate"
-            self._starting.append(job)
-            job.sent["selection_type"] = kind
-        if idle:
-            self._launch()
-
-    def _launch(self):
-        """Commit the next batch of started jobs."""
-        batch = []
-        puts = {}
-        while self._starting and len(batch) < BATCH:
-            job = self._starting.popleft()
-            R = self.engine.R(job.id, job.starttime, job.expiration)
-            scheduling = self.resources.scheduling
-            puts[f"R:{job.id}"] = R if scheduling is None else {**R, "scheduling": scheduling}
-            job.stage = COMMITTING
-            batch.append((job, R, _link.summary(R)))
-            if self.record.keep:
-                self._stage_allocation(job, R)
-        if batch:
-            puts.update(self.record.take())
-            self._counts["commits"] += 1
-            self.host.commit(puts, self._guarded(functools.partial(self._committed, batch)))
-        if self._starting:
-            self.host.call_soon(self._guarded(self._launch))
-
-    def _stage_allocation(self, job, R=None):
-        """The allocation of a job, for the record."""
-        if R is None:
-            R = self.engine.R(job.id)
-        held = _link.folded(R)
-        nodes = sum(_link.count(ranks) for ranks, _, _ in held)
-        cores = sum(_link.count(ranks) * _link.count(ids) for ranks, ids, _ in held)
-        slots = job.request.nslots * (nodes if job.request.nnodes else 1)
-        ntasks = _jobspec.task_count(job.jobspec, slots, nodes, cores)
-        if self.resources.described and nodes <= RANKS_MAX:
-            tree = nested(self.engine.tree_part(job.id))
-        else:
-            tree = flat(held, R["execution"]["nodelist"], self.resources.host_of)
-        self.record.allocated(job.id, job.starttime, nodes, held, ntasks, tree)
-        job.jobspec = None
-
-    def _committed(self, batch, error):
-        if error is not None:
-            self._fatal(f"commit of R for {len(batch)} jobs failed", error)
-            return
-        for job, R, summary in batch:
-            final = any(last for _, last in job.freed)
-            if final:
-                # Its holder gave it back before it had it: nobody runs on it.
-                self.engine.free(job.id)
-                self.record.withdrawn(job.id)
-                self._withdraw(job)
-                self._kick()
-                continue
-            job.stage = RUNNING
-            note = dict.fromkeys(job.sent)
-            note["selection_type"] = job.sent["selection_type"]
-            note["resource_summary"] = summary
-            job.sent = {}
-            self._counts["success"] += 1
-            self._answer(job, SUCCESS, R=R, annotations={"sched": note})
-            job.message = None
-            number = self.record.number(job.id)
-            label = f" (lwj.{number})" if number else ""
-            self.host.log(LOG_DEBUG, f"job {self.host.job_name(job.id)}{label}: allocated {summary}")
-            freed, job.freed = job.freed, []
-            for ranks, last in freed:
-                self._release(job, ranks, last)
-        self.recorder.later()
