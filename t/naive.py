@@ -126,7 +126,8 @@ class Model:
     """
 
     def __init__(self, make, depth=None):
-        """make: makes an engine; called twice. depth: reserve-depth of backfill.plugin1, None for sched.plugin1."""
+        """make: makes an engine; called for each. depth: reserve-depth of backfill.plugin1, None for sched.plugin1."""
+        self.make = make
         self.engines = [make(), make()]
         self.engine = self.engines[0]
         inventory = self.engine.inventory
@@ -139,6 +140,7 @@ class Model:
         self.waiting = {}
         self.running = {}
         self.told = {}
+        self.told_again = {}        # the same by the second engine
         self.now = 0
         self.count = 0
         self.promise = None         # (job, time): the head's last estimate, while nothing may move it back
@@ -225,6 +227,7 @@ class Model:
     def cancel(self, jobid):
         assert self.both("cancel", jobid) is (jobid in self.waiting)
         self.waiting.pop(jobid, None)
+        self.told_again.pop(jobid, None)
         self.promise = None
         self.check()
 
@@ -273,14 +276,35 @@ class Model:
     def check(self):
         """What is free is what nobody holds, and the jobs are those that there should be."""
         cores, _ = self.free(self.running)
-        stats = self.both("stats")
+        stats, again = (engine.stats() for engine in self.engines)
+        assert (stats["nodes"], stats["cores"]) == (again["nodes"], again["cores"])
         assert stats["nodes"] == {"all": len(self.present), "up": len(self.up), "idle": len(self.idle())}
         assert stats["cores"] == {
             "up": sum(len(self.cores[rank]) for rank in self.up),
             "free": sum(len(cores[rank]) for rank in self.up),
         }
         assert self.both("waiting") == self.order()
-        assert sorted(self.both("running_jobs")) == sorted(self.running)
+        for engine in self.engines:
+            assert sorted(engine.running_jobs()) == sorted(self.running)
+
+    def restart(self):
+        """The second engine is another from now on, which is told all anew."""
+        if any(not text for jobid in self.running for _, text, _ in self.engine.cores_by_rank(jobid)):
+            return                  # no R says so: RFC 20 has cores on every rank
+        self.engines[1] = new = self.make()
+        self.told_again = {}
+        for jobid, (_, _, end) in self.running.items():
+            new.adopt(jobid, self.engine.R(jobid, 0.0, float(end or 0)))
+        for jobid, (priority, submit, _, wanted) in self.waiting.items():
+            if self.fits(wanted, self.present, self.cores, self.gpus):
+                new.add(jobid, wanted, -priority, float(submit))
+        new.mark_down(idset.encode(sorted(self.present - self.up)))
+        new.remove(idset.encode(sorted(self.ranks - self.present)))
+        # Those that the next pass would have denied are denied at once.
+        for jobid in set(self.waiting) - set(new.waiting()):
+            assert self.engine.cancel(jobid)
+            del self.waiting[jobid]
+        self.check()
 
     def check_status(self):
         """The same in terms of R."""
@@ -301,9 +325,11 @@ class Model:
     def schedule(self, now):
         """A pass at a time (whole seconds), and whether it did what the policy says."""
         self.now = now
-        outcome = self.both("schedule", float(now))
-        for jobid, reason, estimate in outcome.waiting:
-            self.told[jobid] = (reason, None if estimate is None else round(estimate * 10**6))
+        outcome, again = (engine.schedule(float(now)) for engine in self.engines)
+        assert outcome[:2] == again[:2]
+        for told, passed in ((self.told, outcome), (self.told_again, again)):
+            for jobid, reason, estimate in passed.waiting:
+                told[jobid] = (reason, None if estimate is None else round(estimate * 10**6))
         started = set(outcome.started)
         queue = self.order()
         requests = {jobid: self.waiting[jobid][3] for jobid in queue}
@@ -323,6 +349,8 @@ class Model:
         for jobid in started | {jobid for jobid, _ in outcome.denied}:
             del self.waiting[jobid]
             self.told.pop(jobid, None)
+            self.told_again.pop(jobid, None)
+        assert self.told_again == {jobid: self.told[jobid] for jobid in self.waiting}
         self.check()
         self.check_promise(requests, started)
         return outcome
@@ -393,6 +421,7 @@ class Model:
         reserved = []               # estimates of jobs that may have a reservation
         of_queue = {}
         head = None
+        plan = []                   # (start, end, cores at the least) of those with an estimate
         for jobid in queue:
             wanted = requests[jobid]
             if jobid not in started and self.told.get(jobid) == ("waiting for jobs ahead in the queue", None):
@@ -415,8 +444,24 @@ class Model:
             if not reserved:
                 assert estimate == self.earliest(wanted, self.running)
                 head = (jobid, estimate)
+            elif estimate is not None:
+                earliest = self.earliest(wanted, self.running)
+                assert earliest is not None and estimate >= earliest
+                ends = [job[2] and job[2] * 10**6 for job in self.running.values()] + [end for _, end, _ in plan]
+                if None not in ends and None not in reserved:
+                    # Once all that was there before has ended.
+                    assert estimate <= max([self.now * 10**6 + 1, *ends])
+            if estimate is not None:
+                ncores = max(wanted.nnodes, 1) * wanted.nslots * wanted.cores
+                end = estimate + int(wanted.duration) * 10**6 if wanted.duration else None
+                plan.append((estimate, end, ncores))
             reserved.append(estimate)
             of_queue[wanted.queue] = count + (estimate is not None)
+        for time, _, _ in plan:
+            # Nothing is promised twice.
+            taken = sum(len(job[0]) for job in self.running.values() if job[2] is None or job[2] * 10**6 > time)
+            taken += sum(n for start, end, n in plan if start <= time and (end is None or end > time))
+            assert taken <= sum(map(len, self.cores.values()))
         if head and head[1] is not None:
             assert self.earliest(requests[head[0]], self.running) <= head[1], "the reservation is not kept"
 

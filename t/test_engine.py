@@ -364,6 +364,17 @@ def test_properties_come_and_go():
     assert "properties" not in e.R(2)["execution"]
 
 
+def test_property_ends_waiting_for_a_down_node():
+    e = machine(3)
+    e.property_add("new", "2")
+    e.mark_down("2")
+    outcome = run(e, nodes(1, constraint={"properties": ["new"]}))
+    assert outcome.waiting == [(1, DOWN, None)]
+    e.property_add("new", "1")
+    assert e.schedule(1).started == [1]
+    assert e.allocated_ranks(1) == "1"
+
+
 def test_local_property_stays_out_of_r():
     e = machine(2)
     e.property_add("+mine", "0-1")

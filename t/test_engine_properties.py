@@ -66,7 +66,7 @@ def some_request(rng, rows, kinds, queues, constrained):
     return request(**wanted, **more)
 
 
-CALM = ["add"] * 8 + ["pass"] * 5 + ["end", "end_part"]
+CALM = ["add"] * 8 + ["pass"] * 5 + ["end", "end_part", "restart"]
 ROUGH = [*CALM, "urgent", "urgent", "urgent", "cancel", "prio", "mark_down", "mark_up", "all_up", "move_end", "overrun"]
 
 
@@ -111,6 +111,8 @@ def play(rows, plugin, options, depth, script):
                     model.end(jobid)
             model.schedule(now)
             model.check_status()
+        elif name == "restart":
+            model.restart()
         elif name in ("mark_up", "mark_down", "remove"):
             model.mark(name, first)
         elif name in ("cancel", "prio"):
