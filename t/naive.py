@@ -11,6 +11,15 @@ from fluxsched.core import Engine, Infeasible, Inventory
 from fluxsched.formats import idset
 from fluxsched.formats.jobspec import Request, Vertex
 
+RESOURCES = "waiting for resources"
+BEHIND = "waiting for jobs ahead in the queue"
+RESERVED = "starting now would delay a job ahead in the queue"
+DOWN = "waiting for nodes that are down or drained"
+DEPTH = "beyond the queue depth of a scheduling pass"
+OVERLAP = "waiting for a job of another queue on the same nodes"
+
+EASY = "backfill.plugin1"
+
 Hierarchy = namedtuple("Hierarchy", "uri type basename name id size parent tags properties")
 
 
@@ -116,6 +125,18 @@ def estimates(outcome):
 def machine(nnodes, ncores=4, ngpus=0, plugin="sched.plugin1", options="", **more):
     """An engine on equal nodes."""
     return Engine(Inventory.from_counts(nnodes, ncores, ngpus), plugin, options, **more)
+
+
+def run(engine, *requests, now=0.0, first=1):
+    """Add jobs first, first + 1, … and make a pass."""
+    for i, wanted in enumerate(requests):
+        engine.add(first + i, wanted)
+    return engine.schedule(now)
+
+
+def core(i):
+    """Core i, for hierarchy()."""
+    return ("core", "core", i)
 
 
 class Model:
@@ -392,7 +413,7 @@ class Model:
             return True
         if not self.fits(requests[jobid], self.up, self.cores, self.gpus):
             assert jobid not in started
-            assert self.told[jobid] == ("waiting for nodes that are down or drained", None)
+            assert self.told[jobid] == (DOWN, None)
             return True
         return False
 
@@ -402,19 +423,19 @@ class Model:
             wanted = requests[jobid]
             if wanted.queue in blocked:
                 assert jobid not in started
-                assert self.told.get(jobid) == ("waiting for jobs ahead in the queue", None) or jobid in denied
+                assert self.told.get(jobid) == (BEHIND, None) or jobid in denied
             elif self.cannot(jobid, requests, denied, started):
                 pass
             elif any(self.eligible(wanted) & ranks for ranks in blocked.values()):
                 assert jobid not in started
-                assert self.told[jobid] == ("waiting for a job of another queue on the same nodes", None)
+                assert self.told[jobid] == (OVERLAP, None)
                 blocked[wanted.queue] = self.eligible(wanted)
             elif self.fits(wanted, self.up, *self.free(self.running)):
                 assert jobid in started
                 self.take(jobid, wanted)
             else:
                 assert jobid not in started
-                assert self.told[jobid] == ("waiting for resources", None)
+                assert self.told[jobid] == (RESOURCES, None)
                 blocked[wanted.queue] = self.eligible(wanted)
 
     def check_backfill(self, queue, requests, started, denied):
@@ -424,7 +445,7 @@ class Model:
         plan = []                   # (start, end, cores at the least) of those with an estimate
         for jobid in queue:
             wanted = requests[jobid]
-            if jobid not in started and self.told.get(jobid) == ("waiting for jobs ahead in the queue", None):
+            if jobid not in started and self.told.get(jobid) == (BEHIND, None):
                 # The pass may end early, but only once there is nothing left to give out.
                 assert self.depth >= 0 and not self.idle()
                 continue

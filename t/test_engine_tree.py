@@ -1,0 +1,190 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The engine, one feature at a time: requests through the tree."""
+
+
+import pytest
+
+from fluxsched.core import Engine, Infeasible, Inventory
+from naive import (
+    DOWN,
+    EASY,
+    core,
+    estimates,
+    held,
+    hierarchy,
+    hype,
+    nodes,
+    reasons,
+    request,
+    run,
+    tree_request,
+    vertex,
+)
+
+# Requests through the tree.
+
+
+def test_sockets():
+    e = Engine(Inventory.from_rdl(hype(2)))
+    run(
+        e,
+        tree_request(vertex("socket", 1)),
+        tree_request(vertex("socket", 2)),
+        tree_request(vertex("socket", 2)),
+    )
+    assert e.cores_by_rank(1) == [(0, "0-1", "")]
+    assert e.cores_by_rank(2) == [(0, "2-3", ""), (1, "0-1", "")]
+    assert e.waiting() == [3]
+    assert e.tree_part(1) == [
+        ("hype", "cluster", 1, 0),
+        ("hype0", "node", 1, 1),
+        ("socket0", "socket", 1, 2),
+        ("core0", "core", 1, 3),
+        ("core1", "core", 1, 3),
+        ("memory", "memory", 1000, 3),
+    ]
+    e.free(1)
+    e.free(2)
+    assert e.schedule(1).started == [3]
+
+
+def test_sparse_request():
+    e = Engine(Inventory.from_rdl(hype(2)))
+    run(e, tree_request(vertex("node", 1, vertex("core", 3), vertex("memory", 1500))))
+    assert e.cores_by_rank(1) == [(0, "0-2", "")]
+    amounts = [row[2] for row in e.tree_part(1) if row[1] == "memory"]
+    assert amounts == [1000, 500]
+    # What is left of node 0: a core and 500 MB.
+    run(e, tree_request(vertex("node", 1, vertex("core", 1), vertex("memory", 501))), first=2)
+    assert e.allocated_ranks(2) == "1"
+    run(e, tree_request(vertex("node", 1, vertex("core", 1), vertex("memory", 500))), first=3)
+    assert e.allocated_ranks(3) == "0"
+
+
+def test_memory_comes_back():
+    e = Engine(Inventory.from_rdl(hype(1)), EASY)
+    big = tree_request(vertex("slot", 1, vertex("core", 1), vertex("memory", 1500)), duration=10)
+    outcome = run(e, big, big, tree_request(vertex("slot", 1, vertex("core", 1), vertex("memory", 500)), duration=20))
+    # At 10 job 1 gives back what job 2 waits for, and 500 are to spare all the while: job 3 delays nobody.
+    assert outcome.started == [1, 3]
+    assert estimates(outcome) == {2: 10.0}
+    e.free(1)
+    assert e.schedule(10.0).started == [2]
+
+
+def test_slots_in_the_tree():
+    e = Engine(Inventory.from_rdl(hype(2)))
+    wanted = tree_request(vertex("node", 2, vertex("slot", 2, vertex("socket", 1, vertex("core", 1), exclusive=True))))
+    assert run(e, wanted).started == [1]
+    assert e.resource_summary(1) == "rank[0-1]/core[0-3]"
+    e.free(1)
+    # Slots that share a socket.
+    wanted = tree_request(vertex("node", 2, vertex("slot", 2, vertex("socket", 1, vertex("core", 1)))))
+    assert run(e, wanted, first=2).started == [2]
+    assert e.resource_summary(2) == "rank[0-1]/core[0-1]"
+
+
+def test_exclusive_vertex_takes_all_of_it():
+    e = Engine(Inventory.from_rdl(hype(2)))
+    run(e, tree_request(vertex("socket", 1, vertex("core", 1), exclusive=True)))
+    assert e.cores_by_rank(1) == [(0, "0-1", "")]
+    run(e, tree_request(vertex("node", 1, vertex("core", 1), exclusive=True)), first=2)
+    assert e.cores_by_rank(2) == [(1, "0-3", "")]
+
+
+def test_tree_request_keeps_to_constraint_and_up_nodes():
+    e = Engine(Inventory.from_rdl(hype(4)))
+    e.mark_down("1")
+    run(e, tree_request(vertex("socket", 1), constraint={"ranks": ["1-2"]}))
+    assert e.allocated_ranks(1) == "2"
+    outcome = run(e, tree_request(vertex("socket", 1), constraint={"ranks": ["1"]}), first=2)
+    assert reasons(outcome) == {2: DOWN}
+    e.mark_up("1")
+    assert e.schedule(1).started == [2]
+    e.remove("3")
+    with pytest.raises(Infeasible, match="larger than what there is of 1 node that match|no node matches"):
+        e.feasible(tree_request(vertex("socket", 3), constraint={"ranks": ["1,3"]}))
+
+
+def test_bandwidth_is_drawn_up_to_the_root():
+    def wants(amount, duration=10):
+        return tree_request(
+            vertex("slot", 1, vertex("node", 1, vertex("core", 1), vertex("bandwidth", amount))), duration=duration
+        )
+
+    e = Engine(Inventory.from_rdl(hype(4, width=100, node_width=60)), EASY)
+    outcome = run(e, wants(60), wants(40), wants(1, 5))
+    assert outcome.started == [1, 2]
+    assert e.allocated_ranks(2) == "1"
+    assert estimates(outcome) == {3: 10.0}
+    with pytest.raises(Infeasible):
+        e.feasible(wants(61))
+    e.free(2)
+    assert e.schedule(1.0).started == [3]
+
+
+def test_bandwidth_needs_a_pool():
+    e = Engine(Inventory.from_rdl(hype(2)))
+    with pytest.raises(Infeasible, match="no resource of type 'bandwidth'"):
+        e.feasible(tree_request(vertex("node", 1, vertex("core", 1), vertex("bandwidth", 1))))
+
+
+def test_tree_request_needs_a_core():
+    e = Engine(Inventory.from_rdl(hype(2)))
+    with pytest.raises(Infeasible, match="takes no core"):
+        e.feasible(tree_request(vertex("memory", 100)))
+    with pytest.raises(Infeasible, match="takes no core"):
+        e.feasible(tree_request(vertex("node", 1, vertex("memory", 100))))
+    bank = ("bank", "bank", 0, 1, {}, (("memory", "memory", None, 10),))
+    e = Engine(Inventory.from_rdl(hierarchy(("node", "n", 0, 1, {}, (core(0), bank)))))
+    with pytest.raises(Infeasible, match="takes no core"):
+        e.feasible(tree_request(vertex("bank", 1)))
+
+
+def test_tree_and_flat_requests_share():
+    e = Engine(Inventory.from_rdl(hype(2)), EASY)
+    outcome = run(
+        e,
+        request(nnodes=1, cores=3, duration=10),
+        tree_request(vertex("socket", 3), duration=5),
+        nodes(1, 30),
+        request(cores=1, duration=5),
+    )
+    assert outcome.started == [1, 4]
+    assert estimates(outcome)[2] == 10.0
+    taken = held(e, 1)[0] | held(e, 4)[0]
+    assert len(taken) == 4
+
+
+def test_exclusive_node_has_its_memory():
+    e = Engine(Inventory.from_rdl(hype(2)), EASY)
+    run(e, nodes(1, 10))
+    assert [row[2] for row in e.tree_part(1) if row[1] == "memory"] == [1000, 1000]
+    # Memory of node 0, cores of node 1: a node whose memory is in use is not whole.
+    e = Engine(Inventory.from_rdl(hype(2)), EASY)
+    apart = tree_request(vertex("core", 1), vertex("memory", 500), duration=99)
+    run(e, request(nnodes=1, nslots=4, duration=10), apart)
+    assert e.allocated_ranks(2) == "1"
+    e.free(1)
+    outcome = run(e, nodes(1, 5), now=1.0, first=3)
+    assert outcome.started == []
+    assert estimates(outcome) == {3: 99.0}
+    # Nor is it whole to a reservation, and memory alone is in no R.
+    e.cancel(3)
+    run(e, nodes(2, 9), tree_request(vertex("core", 1), vertex("memory", 500), duration=97), now=2.0, first=4)
+    assert e.resource_summary(2) == "rank1/core0"
+    assert e.waiting() == [4]
+
+
+def test_partial_free_returns_memory():
+    e = Engine(Inventory.from_rdl(hype(2)))
+    wanted = tree_request(vertex("node", 2, vertex("core", 1), vertex("memory", 2000)))
+    run(e, wanted)
+    e.free(1, "0", final=False)
+    assert [row[:3] for row in e.tree_part(1) if row[1] == "node"] == [("hype1", "node", 1)]
+    one = tree_request(vertex("node", 1, vertex("core", 1), vertex("memory", 2000)))
+    assert run(e, one, one, first=2).started == [2]
+    assert e.allocated_ranks(2) == "0"
+    e.free(1)
+    assert e.schedule(1.0).started == [3]
