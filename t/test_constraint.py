@@ -3,10 +3,11 @@
 """Job constraints (RFC 31)."""
 
 import pytest
-from fluxsched.formats import constraint, hostlist, idset
-from fluxsched.formats.constraint import ConstraintError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fluxsched.formats import constraint, hostlist, idset
+from fluxsched.formats.constraint import ConstraintError
 
 
 class View:

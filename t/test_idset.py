@@ -6,10 +6,11 @@ import math
 import re
 
 import pytest
-from fluxsched.formats import duration, hostlist, idset
-from fluxsched.formats.quote import quote
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fluxsched.formats import duration, hostlist, idset
+from fluxsched.formats.quote import quote
 
 # ---- idset
 

@@ -7,10 +7,11 @@ import json
 import math
 
 import pytest
-from fluxsched.formats import jobspec
-from fluxsched.formats.jobspec import JobspecError, Request, Vertex
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from fluxsched.formats import jobspec
+from fluxsched.formats.jobspec import JobspecError, Request, Vertex
 
 
 def core(count=1, **more):

@@ -10,10 +10,11 @@ import shutil
 import subprocess
 
 import pytest
-from fluxsched.formats import idset, r
-from fluxsched.formats.r import RError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from fluxsched.formats import idset, r
+from fluxsched.formats.r import RError
 
 FLUX = shutil.which("flux", path=os.pathsep.join([os.environ.get("PATH", ""), os.path.expanduser("~/local/bin")]))
 
