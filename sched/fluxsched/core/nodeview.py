@@ -8,22 +8,27 @@ class NodeView:
 
     def __init__(self, ranks, hosts, mask_of_ranks, properties):
         self.all = (1 << len(ranks)) - 1
+        self._hosts = hosts
         self._mask_of_ranks = mask_of_ranks
         self._properties = properties
-        self._by_host = {}
-        for i, host in enumerate(hosts):
-            self._by_host[host] = self._by_host.get(host, 0) | 1 << i
+        self._places = None
 
     def property(self, name):
         """Nodes that have a property; a host's own name is one, as in flux-core."""
-        return self._properties.get(name, 0) | self._by_host.get(name, 0)
+        return self._properties.get(name, 0) | self.hosts([name])
 
     def hosts(self, names):
         """Nodes of these hosts."""
-        mask = 0
+        if self._places is None:
+            # By place: a mask a host would take the square of the number of nodes.
+            self._places = {}
+            for i, host in enumerate(self._hosts):
+                self._places.setdefault(host, []).append(i)
+        bits = bytearray(len(self._hosts) // 8 + 1)
         for name in names:
-            mask |= self._by_host.get(name, 0)
-        return mask
+            for i in self._places.get(name, ()):
+                bits[i >> 3] |= 1 << (i & 7)
+        return int.from_bytes(bits, "little")
 
     def ranks(self, idset):
         """Nodes of these ranks."""
