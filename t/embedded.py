@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 FLUX = [sys.executable, "-m", "fluxsched.session.main"]
 WAIT = 30.0  # seconds after which something that should happen has not
 
@@ -146,6 +148,30 @@ def job_processes(jobid):
             except OSError:
                 continue
     return found
+
+
+def children(pid):
+    """(process id, command line) of each child, zombies left out."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and alive(entry):
+            try:
+                with open(f"/proc/{entry}/stat") as file:
+                    parent = int(file.read().rpartition(")")[2].split()[1])
+                if parent == pid:
+                    with open(f"/proc/{entry}/cmdline") as file:
+                        found.append((int(entry), file.read().replace("\0", " ").rstrip()))
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+    return found
+
+
+def open_terminal():
+    """The two ends of a pseudo terminal; the test is skipped where the machine has none to give."""
+    try:
+        return os.openpty()
+    except OSError as error:
+        pytest.skip(f"no pseudo terminal: {error.strerror}")
 
 
 def stripped(text):

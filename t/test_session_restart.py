@@ -6,12 +6,11 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
 import time
 
 import pytest
 
-from embedded import Session, alive, flux, job_processes, until
+from embedded import Session, alive, children, flux, job_processes, until
 
 
 @pytest.fixture
@@ -270,23 +269,16 @@ def test_second_session_on_a_statedir_is_refused(statedir, tmp_path):
 
 def test_command_ends_with_its_session(statedir, tmp_path):
     session = Session(statedir, TMPDIR=str(tmp_path))
-    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(session.process.pid)], capture_output=True, text=True)
-    pids = [int(word) for word in children.stdout.split()]
+    pids = [pid for pid, _ in children(session.process.pid)]
     assert pids
     session.kill()
     until(lambda: not any(alive(pid) for pid in pids), "command and nursery to end")
 
 
-def children(pid):
-    words = ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(pid)]
-    listed = subprocess.run(words, capture_output=True, text=True, check=True)
-    return [line.split(None, 1) for line in listed.stdout.splitlines()]
-
-
 def test_nursery_that_is_killed_is_started_again():
     with Session() as session:
         assert session("run", "echo", "one") == "one"
-        nursery = [int(pid) for pid, command in children(session.process.pid) if "runner" in command]
+        nursery = [pid for pid, command in children(session.process.pid) if "runner" in command]
         assert len(nursery) == 1
         os.kill(nursery[0], signal.SIGKILL)
         until(lambda: not alive(nursery[0]), "nursery to end")

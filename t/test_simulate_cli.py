@@ -4,7 +4,6 @@
 import csv
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -12,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from embedded import open_terminal
 
 TOP = Path(__file__).resolve().parent.parent
 RUN = "import sys; from fluxsched.cli.main import main; sys.exit(main(prog_name='flux-sched'))"
@@ -172,7 +173,7 @@ def test_killed_leaves_no_results(trace, tmp_path):
 
 def test_a_progress_bar_on_a_terminal_only(trace, tmp_path):
     (tmp_path / "slow.py").write_text(SLOW.replace("0.02", "0.003"))
-    mine, theirs = pty.openpty()
+    mine, theirs = open_terminal()
     process = subprocess.Popen([sys.executable, "-c", RUN, "simulate", "--trace", str(trace), "--plugin", "./slow.py"],
                                cwd=tmp_path, env={**ENV, "TERM": "xterm"}, stdout=subprocess.PIPE, stderr=theirs)
     os.close(theirs)
