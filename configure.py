@@ -460,6 +460,13 @@ def logged(command, log):
         return subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode
 
 
+def script(python, module):
+    """Text of a command that runs main() of the module."""
+    # A path with spaces, or a long one, cannot stand in the first line. For Python the second is a string.
+    shell = f"#!/bin/sh\n'''exec' {shlex.quote(python)} \"$0\" \"$@\"\n' '''\n"
+    return f"{shell}import sys\n\nfrom {module} import main\n\nsys.exit(main())\n"
+
+
 def make_venv(config):
     """Create build/venv, or bring it up to date; nothing is done when it already is."""
     wanted = {
@@ -484,7 +491,7 @@ def make_venv(config):
     site = Path(subprocess.check_output(purelib, text=True).strip())
     (site / "fluxsched.pth").write_text(f"{TOP}/build/lib\n")
     command = VENV / "bin/flux-sched"
-    command.write_text(f"#!{python}\nimport sys\n\nfrom fluxsched.cli.main import main\n\nsys.exit(main())\n")
+    command.write_text(script(python, "fluxsched.cli.main"))
     command.chmod(0o755)
     STAMP.write_text(json.dumps(wanted) + "\n")
 

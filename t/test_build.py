@@ -5,6 +5,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -374,6 +375,19 @@ def test_pip_trouble():
     assert "no reason given" in configure.pip_trouble("")
 
 
+@pytest.mark.parametrize("folder", ["with spaces", "it's", "long" * 50])
+def test_command_wherever_the_tree_is(tmp_path, folder):
+    python = tmp_path / folder / "python"
+    python.parent.mkdir()
+    sh(python, f'exec {shlex.quote(sys.executable)} "$@"\n')
+    (tmp_path / "goal.py").write_text("def main():\n    print('here')\n    return 3\n")
+    command = tmp_path / folder / "command"
+    command.write_text(configure.script(str(python), "goal"))
+    command.chmod(0o755)
+    done = subprocess.run([str(command)], env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "here\n", "")
+
+
 def test_venv_that_fits_is_kept(tree, toolchain, monkeypatch):
     """With a complete environment nothing is run but its own Python, once."""
     monkeypatch.setattr(configure, "VENV", TOP / "build/venv")
@@ -558,7 +572,7 @@ def test_launcher_before_make(tree):
 @pytest.fixture
 def launcher(tree):
     """A tree where the launcher's two goals only tell how they were run."""
-    sh(tree / "build/venv/bin/python", 'echo "python $PYTHONPATH|$FLUX_MODULE_PATH|$*"\n')
+    sh(tree / "build/venv/bin/python", 'echo "python ${PYTHONPATH-}|$FLUX_MODULE_PATH|$*"\n')
     write(tree / "sched/sched.plugin1.so", "")
     real = sh(tree.parent / "real flux", 'echo "real $FLUX_MODULE_PATH_PREPEND|$FLUX_EXEC_PATH_PREPEND|$LUA_PATH|$*"\n')
 
@@ -577,10 +591,10 @@ def launcher(tree):
 
 
 def test_launcher_embedded(tree, launcher):
-    goal = f"python {tree}/build/lib|{tree}/sched|-m fluxsched.session.main run a b"
+    goal = f"python |{tree}/sched|-I -m fluxsched.session.main run a b"
     assert launcher("") == goal
     assert launcher("yes", FLUX_SCHED_EMBEDDED="1") == goal
-    assert launcher("", PYTHONPATH="/elsewhere") == goal
+    assert launcher("", PYTHONPATH="/elsewhere") == goal.replace("python |", "python /elsewhere|")
     assert launcher("", FLUX_MODULE_PATH="/mine") == goal.replace("/sched|", "/sched:/mine|")
 
 
