@@ -32,8 +32,8 @@ export LUA_PATH="$top/rdl/?.lua;${LUA_PATH:-;}"
 
 if [ -z "$FLUX" ] || [ "${FLUX_SCHED_EMBEDDED:-0}" = 1 ]; then
     export FLUX_MODULE_PATH="$top/sched${FLUX_MODULE_PATH:+:$FLUX_MODULE_PATH}"
-    # sched/ must not be on PYTHONPATH: its sched.so would be taken for the standard library's module.
-    PYTHONPATH=$top/build/lib exec "$python" -m fluxsched.session.main "$@"
+    # The virtual environment knows the package; PYTHONPATH is the user's, and for what runs in the session.
+    exec "$python" -I -m fluxsched.session.main "$@"
 fi
 
 # The real flux puts its own folders behind these.

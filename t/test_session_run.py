@@ -4,16 +4,17 @@
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
-from embedded import FLUX, Session, flux, job_processes, until
+from embedded import FLUX, Session, clean_environment, flux, job_processes, open_terminal, until
 
 CPUS = sorted(os.sched_getaffinity(0))
+TOP = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +237,7 @@ def test_one_interrupt_does_nothing(session):
 
 def test_run_on_a_terminal(session):
     """What is typed reaches the job, and end of file ends it."""
-    main, side = pty.openpty()
+    main, side = open_terminal()
     running = session.popen("run", "cat", stdin=side)
     os.close(side)
     os.write(main, b"typed\n")
@@ -270,6 +271,18 @@ def test_start_passes_the_exit_code_on():
     assert flux("start", "exit 4 && true").returncode == 4
     done = flux("start", "/no/such")
     assert (done.returncode, done.stderr) == (127, "flux-start: /no/such: No such file or directory\n")
+
+
+def test_pythonpath_is_the_users(tmp_path):
+    (tmp_path / "json.py").write_text("raise RuntimeError('not for the session')\n")
+    show = 'echo "${PYTHONPATH-none}"'
+    words = [str(TOP / "flux"), "start", f"{show}; flux run sh -c '{show}'"]
+    for changes, expected in (({"PYTHONPATH": str(tmp_path)}, str(tmp_path)), ({}, "none")):
+        env = clean_environment(FLUX_SCHED_EMBEDDED="1", SHELL="/bin/sh", **changes)
+        if not changes:
+            env.pop("PYTHONPATH", None)
+        done = subprocess.run(words, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{expected}\n" * 2, "")
 
 
 def test_start_forwards_a_signal():

@@ -104,7 +104,7 @@ def write_launcher(rundir, statedir):
     with open(path, "w") as file:
         file.write(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} -I -c {shlex.quote(code)} \"$@\"\n")
     os.chmod(path, 0o700)
-    return folder, library
+    return folder
 
 
 class Broker:
@@ -139,7 +139,7 @@ class Broker:
         self.loop = Loop(self._failed)
         self.store = Store(self.statedir, self.loop, self.log)
         self.rundir = open_rundir(self._lock)
-        self.bindir, self.library = write_launcher(self.rundir, self.statedir)
+        self.bindir = write_launcher(self.rundir, self.statedir)
         self.config = options.config
         R = self._resources(options)
         self.resources = resource_module.Resources(R, self.store, self.log)
@@ -248,8 +248,6 @@ class Broker:
         env["FLUX_URI"] = self.uri(0)
         env["FLUX_SCHED_EMBEDDED"] = "1"
         env["PATH"] = self.bindir + os.pathsep + env.get("PATH", os.defpath)
-        if env.get("PYTHONPATH") == self.library:
-            del env["PYTHONPATH"]  # the launcher's, for us
         return env
 
     def _spawn(self, words):

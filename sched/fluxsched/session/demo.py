@@ -64,11 +64,7 @@ def main():
 def _session(options, part, conf):
     command = [sys.executable, "-m", "fluxsched.session.demo", f"--part={part}", f"--conf={conf}"]
     start = [sys.executable, "-m", "fluxsched.session.main", "start", *options]
-    return subprocess.run([*start, "env", "PYTHONPATH=" + _library(), *command], check=False).returncode
-
-
-def _library():
-    return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return subprocess.run([*start, *command], check=False).returncode
 
 
 # the walk-through
