@@ -16,8 +16,6 @@ Rules that every implementation keeps:
   the service catches its own.
 """
 
-import os
-
 __all__ = ["Host", "LOG_DEBUG", "LOG_ERR", "LOG_INFO", "LOG_WARNING"]
 
 # syslog(3) levels, the ones in use here
@@ -104,7 +102,3 @@ class Host:
     def job_name(self, jobid):
         """How people write this job id."""
         return str(jobid)
-
-    def environ(self, name):
-        """A variable of the broker's environment, or None."""
-        return os.environ.get(name)

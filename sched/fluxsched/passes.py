@@ -25,6 +25,9 @@ BATCH = 32
 PAUSE_MAX = 1.0
 # One that takes less than this needs no pause.
 PAUSE_MIN = 0.002
+# A job's estimate that only moves is told again after so many seconds: where every job has a reservation, each job that
+# ends early moves all of them.
+MOVED_DELAY = 1.0
 # Estimates are renewed when the earliest of them has passed, but not more often.
 REFRESH_MIN = 5.0
 
@@ -42,6 +45,8 @@ class Passes:
         self._starting = collections.deque()
         self._refresh_timer = None
         self._refresh_at = math.inf
+        self._moved = {}        # job id -> (reason, estimate) to be told
+        self._moved_timer = None
 
     def ask(self):
         """Ask for a pass: soon, or after the pause that a long one earns."""
@@ -56,8 +61,9 @@ class Passes:
             self.host.call_soon(service.guarded(self._run))
 
     def stop(self):
-        if self._refresh_timer is not None:
-            self._refresh_timer.cancel()
+        for timer in (self._refresh_timer, self._moved_timer):
+            if timer is not None:
+                timer.cancel()
 
     def take_back(self, job):
         """A job that was started, but is not on its way to the KVS yet."""
@@ -103,6 +109,24 @@ class Passes:
         if estimate is not None:
             job.reserved = True
             self._refresh_by(max(estimate, now + REFRESH_MIN), now)
+        told = job.sent.get("t_estimate")
+        if None not in (told, estimate) and job.sent.get("reason_pending") == (reason or None):
+            self._moved[job.id] = reason, estimate
+            if self._moved_timer is None:
+                self._moved_timer = self.host.call_later(MOVED_DELAY, self.service.guarded(self._tell_moved))
+            return
+        self._moved.pop(job.id, None)
+        self._tell(job, reason, estimate)
+
+    def _tell_moved(self):
+        self._moved_timer = None
+        moved, self._moved = self._moved, {}
+        for jobid, (reason, estimate) in moved.items():
+            job = self.service.jobs.get(jobid)
+            if job is not None and job.stage == PENDING:
+                self._tell(job, reason, estimate)
+
+    def _tell(self, job, reason, estimate):
         wanted = {"reason_pending": reason or None, "t_estimate": estimate}
         changed = {key: value for key, value in wanted.items() if job.sent.get(key) != value}
         if not changed:
