@@ -330,7 +330,8 @@ cdef class NodePlan:
         view = View(self.view_core, self.view_gpu, self.view_pool, self.view_nodes)
         memcpy(view.core, self.state.core_free if now else self.core, n * self.cw * sizeof(u64))
         memcpy(view.gpu, self.state.gpu_free if now else self.gpu, n * self.gw * sizeof(u64))
-        memcpy(view.pool, self.state.pool_free if now else self.pool, self.state.npools * sizeof(i64))
+        if self.state.npools:
+            memcpy(view.pool, self.state.pool_free if now else self.pool, self.state.npools * sizeof(i64))
         for w in range(self.state.nwords):
             view.nodes[w] = self.state.up[w] & request.elig[w]
         for i in range(self.nreserved):
