@@ -119,13 +119,46 @@ def test_pass_times_by_queue_length(result):
 
 
 def test_earlier_results_are_replaced_whole(result, tmp_path):
-    for name in ("old", "new"):
+    for name in ("gantt.png", "wait.svg"):
         with results.folder_of_results(tmp_path / "out") as folder:
             results.write(result, folder)
             with open(os.path.join(folder, name), "w"):
                 pass
-    assert sorted(os.listdir(tmp_path / "out")) == ["jobs.csv", "new", "summary.json"]
+    assert sorted(os.listdir(tmp_path / "out")) == ["jobs.csv", "summary.json", "wait.svg"]
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_results_replace_results_only(result, tmp_path):
+    """What somebody has put among earlier results is not taken away with them."""
+    with results.folder_of_results(tmp_path / "out") as folder:
+        os.mkdir(os.path.join(folder, "easy"))
+        results.write(result, os.path.join(folder, "easy"))
+        with open(os.path.join(folder, "compare.json"), "w"):
+            pass
+    results.check(str(tmp_path / "out"))
+    for name, what in (("notes.txt", "holds notes.txt, too"), ("easy/thesis.tex", "holds thesis.tex, too in easy"),
+                       ("mine/file", "holds other files in mine")):
+        (tmp_path / "out" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "out" / name).write_text("")
+        with pytest.raises(results.ResultsError, match=what):
+            results.check(str(tmp_path / "out"))
+        (tmp_path / "out" / name).unlink()
+    (tmp_path / "out/mine").rmdir()
+    # Also what came while the results were being made.
+    with pytest.raises(results.ResultsError, match="holds late, too"), results.folder_of_results(tmp_path / "out"):
+        (tmp_path / "out/late").write_text("")
+    assert sorted(os.listdir(tmp_path / "out")) == ["compare.json", "easy", "late"]
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_link_to_a_folder_is_followed(result, tmp_path):
+    (tmp_path / "large").mkdir()
+    (tmp_path / "out").symlink_to("large/results")
+    for _ in range(2):
+        with results.folder_of_results(tmp_path / "out") as folder:
+            results.write(result, folder)
+        assert (tmp_path / "out").is_symlink() and os.listdir(tmp_path / "large") == ["results"]
+    assert (tmp_path / "large/results/jobs.csv").exists()
 
 
 def test_nothing_half_written(result, tmp_path):

@@ -19,6 +19,9 @@ COLUMNS = ("job_id", "submission_time", "requested_number_of_resources", "reques
            "execution_time", "finish_time", "waiting_time", "turnaround_time", "stretch", "allocated_resources")
 SUMMARY = "summary.json"
 COMPARISON = "compare.json"
+# All that a folder of results may hold, besides a folder for each policy that was compared.
+FILES = frozenset(("jobs.csv", SUMMARY, COMPARISON)
+                  + tuple(f"{name}.{kind}" for name in ("gantt", "load", "wait", "compare") for kind in ("png", "svg")))
 
 
 class ResultsError(OSError):
@@ -28,10 +31,12 @@ class ResultsError(OSError):
 def check(folder: str) -> None:
     """Refuse, before any work, a folder that results could not be written to.
 
-    It may be missing (its parent must be there), empty, or hold earlier results, which are replaced.
-    Raises ResultsError.
+    It may be missing (its parent must be there), empty, or hold earlier results and nothing else; those are
+    replaced.  Raises ResultsError.
     """
-    folder = os.path.abspath(folder)
+    if not folder:
+        raise ResultsError("the name of a folder expected, '' found")
+    folder = os.path.realpath(folder)
     parent = os.path.dirname(folder)
     if os.path.lexists(folder) and not os.path.isdir(folder):
         raise ResultsError(f"{folder}: not a folder")
@@ -40,9 +45,25 @@ def check(folder: str) -> None:
     if not os.access(parent, os.W_OK | os.X_OK):
         raise ResultsError(f"{parent}: not writable")
     if os.path.isdir(folder):
-        inside = os.listdir(folder)
-        if inside and not {SUMMARY, COMPARISON} & set(inside):
-            raise ResultsError(f"{folder}: holds other files; results go to a new folder, or replace earlier results")
+        other = _not_ours(folder) if os.listdir(folder) else ""
+        if other:
+            raise ResultsError(f"{folder}: holds {other}; results go to a new folder, or replace earlier results")
+
+
+def _not_ours(folder: str) -> str:
+    """What else than results is in a folder; "" if it holds results and nothing else."""
+    inside = sorted(os.listdir(folder))
+    if not {SUMMARY, COMPARISON} & set(inside):
+        return "other files"
+    for name in inside:
+        path = os.path.join(folder, name)
+        if os.path.isdir(path) and not os.path.islink(path):
+            other = "other files" if COMPARISON not in inside else _not_ours(path)
+            if other:
+                return f"{other} in {name}"
+        elif name not in FILES:
+            return f"{name}, too"
+    return ""
 
 
 @contextmanager
@@ -52,21 +73,23 @@ def folder_of_results(folder: str) -> Iterator[str]:
     Raises ResultsError (see `check`) and OSError.
     """
     check(folder)
-    folder = os.path.abspath(folder)
+    folder = os.path.realpath(folder)
     temporary = tempfile.mkdtemp(prefix=".simulate-", dir=os.path.dirname(folder))
     try:
         yield temporary
+        check(folder)                      # again: drawing takes a while
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o777 & ~umask)
         if os.path.isdir(folder):
             old = tempfile.mkdtemp(prefix=".simulate-", dir=os.path.dirname(folder))
-            os.rename(folder, os.path.join(old, "old"))
             try:
-                os.rename(temporary, folder)
-            except BaseException:
-                os.rename(os.path.join(old, "old"), folder)
-                raise
+                os.rename(folder, os.path.join(old, "old"))
+                try:
+                    os.rename(temporary, folder)
+                except BaseException:
+                    os.rename(os.path.join(old, "old"), folder)
+                    raise
             finally:
                 shutil.rmtree(old)
         else:
