@@ -117,6 +117,8 @@ def test_machines_and_cuts(trace, tmp_path):
     (["--trace", "g.swf.gz", "--plot"], 2, "--plot needs --out"),
     (["--trace", "g.swf.gz", "--out", "full"], 1, "full: holds other files"),
     (["--trace", "g.swf.gz", "--out", "no/where"], 1, "there is no folder"),
+    (["--trace", "g.swf.gz", "--out", ""], 1, "the name of a folder expected"),
+    (["--trace", "none.swf", "--compare", "easy,no.such"], 1, "plugin no.such: neither"),     # before any work
     ([], 2, "Missing option '--trace'"),
 ])
 def test_one_clear_error_and_nothing_written(trace, tmp_path, args, code, what):
@@ -189,6 +191,17 @@ def test_a_progress_bar_on_a_terminal_only(trace, tmp_path):
     os.close(mine)
     out = process.communicate(timeout=60)[0]
     assert process.returncode == 0 and b"/300" in seen and b"in the system" in seen and b"300" in out
+
+
+def test_results_that_cannot_be_written_are_printed_at_least(trace, tmp_path):
+    """The disk is full: a folder of which the writer's own file size limit stands for the end."""
+    limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); " \
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
+    done = subprocess.run([sys.executable, "-c", limit + RUN, "simulate", "--trace", "g.swf.gz", "--out", "o"],
+                          cwd=tmp_path, env=ENV, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "mean wait" in done.stdout
+    assert done.stderr == "flux-sched: results cannot be written: o: File too large\n"
+    assert os.listdir(tmp_path) == ["g.swf.gz"]
 
 
 def test_a_plugin_that_starts_nothing(trace, tmp_path):

@@ -123,14 +123,14 @@ def simulate(trace_path, trace_format, rdl, uri, nodes, cores, procs, exclusive,
     """
     if compare and plugin:
         raise click.UsageError("--compare names the policies: no --plugin with it")
-    if plot and not out:
+    if plot and out is None:
         raise click.UsageError("--plot needs --out DIR to write into")
     if cores is not None and nodes is None:
         raise click.UsageError("--cores are those of a node: --nodes N expected with it")
     if sum(value is not None for value in (rdl, nodes, procs)) > 1:
         raise click.UsageError("one machine expected: --rdl, or --nodes and --cores, or --procs")
 
-    from ..core import PluginError
+    from ..core import PluginError, load_plugin
     from ..formats import trace as traces
     from ..formats.rdl import RDLError
     from ..simulate import api, results
@@ -140,10 +140,11 @@ def simulate(trace_path, trace_format, rdl, uri, nodes, cores, procs, exclusive,
     if len(set(names)) < len(names):
         raise click.UsageError("--compare names a policy twice")
     try:
-        if out:
+        if out is not None:
             results.check(out)
-        for name in names:
-            choose(name, plugin_opts)
+        for name in names:                 # all of them, before the first one runs
+            choice = choose(name, plugin_opts)
+            load_plugin(choice.plugin, choice.options)
         trace = traces.load(trace_path, trace_format)
         on = api.machine(procs=procs, nodes=nodes, cores=cores, rdl=rdl, uri=uri, trace=trace)
         ran = []
@@ -159,12 +160,16 @@ def simulate(trace_path, trace_format, rdl, uri, nodes, cores, procs, exclusive,
         fail(f"results cannot be written: {err}")
     except MemoryError as err:
         fail(err if str(err) else "out of memory")
-    if out:
+    unwritten = None
+    if out is not None:
         try:
             write(ran, out, plot, bool(compare))
         except OSError as err:
-            fail(f"results cannot be written: {err}")
+            ours = isinstance(err, results.ResultsError)
+            unwritten = str(err) if ours else f"{out}: {err.strerror or err}"
     show(ran)
+    if unwritten:
+        fail(f"results cannot be written: {unwritten}")
     if ran[-1].stopped == "interrupted":
         reached = f"interrupted at {results.duration(ran[-1].ended)} of the trace"
         fail(reached + (": what there is was written" if out else ""), 130)
