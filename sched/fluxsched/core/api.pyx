@@ -139,7 +139,7 @@ cdef class Engine(EngineBase):
 
     def remove(self, ranks):
         """Ranks that are gone for good. Jobs that cannot do without them are
-        denied by the next pass."""
+        denied by the next pass that considers them."""
         for node in self._each_node(ranks):
             self.state.remove(node)
         self.eligible.generation += 1
