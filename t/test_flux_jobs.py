@@ -3,7 +3,6 @@
 """Jobs in a real instance: who gets what, when, and what they are told."""
 
 import subprocess
-import time
 
 import pytest
 
@@ -413,13 +412,11 @@ def test_a_thousand_jobs(tmp_path):
     config = config_text(hosts="fake0", cores="0-63")
     with Instance(tmp_path, size=1, config=config) as instance:
         instance.load()
-        begin = time.monotonic()
         jobids = []
         for _ in range(10):
             jobids += instance.submit(*[jobspec(slots=1) for _ in range(100)])
         for jobid in jobids:
             instance.event(jobid, "clean", timeout=60.0)
-        assert time.monotonic() - begin < 120.0
         stats = instance.stats()
         assert stats["counts"]["success"] == 1000 and stats["counts"]["free"] == 1000
         assert stats["counts"]["commits"] < 1000

@@ -8,6 +8,7 @@ import random
 import pytest
 
 from fakehost import Bench, FakeHost, jobspec, make_r
+from fluxsched import passes
 from fluxsched.formats import r
 from fluxsched.passes import BATCH, MOVED_DELAY
 from fluxsched.service import Service, ServiceError
@@ -268,6 +269,21 @@ def test_a_burst_is_one_pass_and_one_commit():
     assert all(bench.started(jobid) for jobid in range(1, 9))
     assert bench.service.counts["passes"] == before + 1
     assert len([puts for puts in bench.host.commits if "R:1" in puts or "R:8" in puts]) == 1
+
+
+def test_a_long_pass_is_followed_by_a_pause(monkeypatch):
+    monkeypatch.setattr(passes, "PAUSE_MIN", -1.0)
+    monkeypatch.setattr(passes.time, "monotonic", lambda: next(clock))
+    clock = iter(range(0, 1000, 4))     # a pass takes seconds
+    bench = Bench(R=make_r(1, 1))
+    bench.alloc(1)
+    clock = iter([0.0] * 100)
+    bench.alloc(2)
+    bench.send("sched.cancel", {"id": 2})
+    bench.alloc(3, nodes=1)
+    assert bench.started(1) and bench.kinds(3) == []
+    bench.host.run(passes.PAUSE_MAX * 20)
+    assert bench.kinds(3) == [ANNOTATE]
 
 
 def test_large_bursts_are_committed_in_batches():
