@@ -365,11 +365,16 @@ def test_partial_release(tmp_path):
         instance.load()
         first = instance.submit(nodes=4, slots=1, cores=4)
         instance.event(first, "clean")
-        second = instance.submit(nodes=2, slots=1, cores=4)
-        instance.event(second, "clean")
+        second = instance.submit(nodes=2, slots=1, cores=4, run=60)
+        instance.event(second, "start")
         assert r.parse(instance.R(second)).ranks == [1, 3]
+        # the R of the first still names the ranks that the second has now
         instance.remove()
         instance.load()
+        assert instance.stats()["jobs"]["running"] == 2
+        instance.end(second)
+        assert not any(event["name"] == "exception" and event["context"]["type"] == "scheduler-restart"
+                       for event in instance.eventlog(second))
         third = instance.submit(nodes=4, slots=1, cores=4)
         waits(instance, third)
         status = instance.ask("rpc", topic="sched.resource-status")
