@@ -310,7 +310,7 @@ cdef class Engine(EngineBase):
         """A job that holds R already (all but freed_ranks, an idset string)
         and runs until R's expiration. Raises ValueError where it does not
         agree with what is there and free."""
-        cdef i32 slot, node, w, cw = self.state.cw, gw = self.state.gw
+        cdef i32 slot, node, cw = self.state.cw, gw = self.state.gw
         cdef Job j
         cdef u64 *bits = NULL
         if jobid in self.slot_of:
@@ -334,7 +334,7 @@ cdef class Engine(EngineBase):
                 for first, width, text, kind in ((0, cw, cores, "core"), (cw, gw, gpus, "gpu")):
                     for unit in _idset.ids(text) if text else ():
                         if unit >= width * 64 or not get_bit(
-                                (self.inventory.gpu_all + node * gw) if first else (self.inventory.core_all + node * cw),
+                                self.inventory.gpu_all + node * gw if first else self.inventory.core_all + node * cw,
                                 unit):
                             raise ValueError(f"job {jobid}: R names {kind} {unit} of rank {rank}, which there is not")
                         set_bit(bits + <i32> first, unit)
