@@ -143,6 +143,22 @@ def test_a_pipe(tmp_path):
     writer.join()
 
 
+@pytest.mark.parametrize("text", [
+    line(1) + line(2, 5), "JobID,NCPUS,Submit,Elapsed\n1,4,0,60\n2,4,5,60\n",
+    '{"jobs": [{"id": 1, "t_submit": 1, "t_run": 1, "t_cleanup": 2, "ntasks": 1},'
+    ' {"id": 2, "t_submit": 6, "t_run": 6, "t_cleanup": 7, "ntasks": 1}]}'])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_pipe_whose_name_tells_no_format(text, packed):
+    """As from the shell: --trace <(zcat x.gz), or --trace /dev/stdin."""
+    out, into = os.pipe()
+    os.write(into, gzip.compress(text.encode()) if packed else text.encode())
+    os.close(into)
+    try:
+        assert trace.load(f"/dev/fd/{out}").submit.tolist() == [0, 5]
+    finally:
+        os.close(out)
+
+
 def test_unreadable(tmp_path):
     with pytest.raises(TraceError, match="none.swf: cannot be read: No such file"):
         trace.load(tmp_path / "none.swf")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Dict, List
+from typing import Dict, Iterator, List, Optional
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from .trace import MAX_JOBS, Trace, TraceError, build, text
 _NUMBERS = ("t_submit", "t_run", "t_cleanup", "t_inactive", "duration", "ncores", "ntasks", "nnodes", "userid")
 
 
-def read(path: str) -> Trace:
+def read(path: str, pieces: Optional[Iterator[bytes]] = None) -> Trace:
     """Read a trace from ``flux jobs --json``.  Raises TraceError, naming the job and key at fault.
 
     The run time is from t_run to t_cleanup (else t_inactive); a job that never ran, or still runs, has none
@@ -28,7 +28,7 @@ def read(path: str) -> Trace:
     """
     source = os.path.basename(os.fspath(path))
     try:
-        content = json.loads(text(os.fspath(path)))
+        content = json.loads(text(os.fspath(path), pieces))
     except json.JSONDecodeError as err:
         raise TraceError(f"{source}: line {err.lineno}: not JSON: {err.msg}") from None
     except RecursionError:

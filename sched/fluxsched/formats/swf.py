@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from typing import Dict, List, Optional
+from typing import Dict, Iterator, List, Optional
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def _header_number(header: Dict[str, List[str]], name: str, source: str, least: 
     return value if value >= least else None
 
 
-def read(path: str) -> Trace:
+def read(path: str, pieces: Optional[Iterator[bytes]] = None) -> Trace:
     """Read a trace in SWF, plain or gzip.  Raises TraceError, naming the line where one is malformed.
 
     Processors are field 8 if positive, else field 5; the request is field 9 if positive, else the run
@@ -60,7 +60,7 @@ def read(path: str) -> Trace:
     lines = 0
     jobs = 0
     parts = []
-    for piece in chunks(os.fspath(path)):
+    for piece in chunks(os.fspath(path), pieces):
         if in_header:
             in_header = _header(piece, header)
         out = np.empty((piece.count(b"\n") + 1, 18))

@@ -19,6 +19,7 @@ Jobs larger than the machine are left out by the simulator, which alone knows th
 from __future__ import annotations
 
 import gzip
+import itertools
 import os
 import zlib
 from dataclasses import dataclass, field, fields, replace
@@ -155,9 +156,8 @@ def build(columns: Dict[str, object], *, source: str, keep: Optional[np.ndarray]
                  source=source, notes=counts, **about)
 
 
-def _pieces(path: str, limit: int) -> Iterator[bytes]:
+def _pieces(path: str) -> Iterator[bytes]:
     """The bytes of a file as they come; gzip is unpacked, by content, not by name."""
-    total = 0
     try:
         with open(path, "rb") as plain:
             packed = plain.peek(2)[:2] == b"\x1f\x8b"      # not read and seek: it may be a pipe
@@ -166,9 +166,6 @@ def _pieces(path: str, limit: int) -> Iterator[bytes]:
                 piece = stream.read(_CHUNK)
                 if not piece:
                     return
-                total += len(piece)
-                if total > limit:
-                    raise TraceError(f"{path}: more than {limit >> 20} MiB of text, too large for a trace")
                 if b"\0" in piece:
                     raise TraceError(f"{path}: a binary file, not a trace")
                 yield piece
@@ -178,14 +175,24 @@ def _pieces(path: str, limit: int) -> Iterator[bytes]:
         raise TraceError(f"{path}: cannot be read: {err.strerror or err}") from err
 
 
-def chunks(path: str) -> Iterator[bytes]:
+def _bounded(path: str, pieces: Optional[Iterator[bytes]], limit: int) -> Iterator[bytes]:
+    total = 0
+    for piece in pieces or _pieces(path):
+        total += len(piece)
+        if total > limit:
+            raise TraceError(f"{path}: more than {limit >> 20} MiB of text, too large for a trace")
+        yield piece
+
+
+def chunks(path: str, pieces: Optional[Iterator[bytes]] = None) -> Iterator[bytes]:
     """The text of a trace file in pieces that end at line ends.
 
+    pieces: the file's bytes, where somebody has begun to read it.
     Raises TraceError for a file that cannot be read, is a truncated or broken gzip file, holds NUL
     bytes, has a line above 64 KiB or more than MAX_BYTES of text.
     """
     rest = b""
-    for piece in _pieces(path, MAX_BYTES):
+    for piece in _bounded(path, pieces, MAX_BYTES):
         cut = piece.rfind(b"\n") + 1
         if cut:
             yield rest + piece[:cut]
@@ -198,13 +205,13 @@ def chunks(path: str) -> Iterator[bytes]:
         yield rest
 
 
-def text(path: str) -> str:
+def text(path: str, pieces: Optional[Iterator[bytes]] = None) -> str:
     """The whole text of a trace file (UTF-8), at most MAX_TEXT bytes; for formats that are not read in pieces.
 
-    Raises TraceError as `chunks` does; lines may be of any length (flux jobs prints a single one).
+    pieces and errors are those of `chunks`; lines may be of any length (flux jobs prints a single one).
     """
     try:
-        return b"".join(_pieces(path, MAX_TEXT)).decode("utf-8-sig")
+        return b"".join(_bounded(path, pieces, MAX_TEXT)).decode("utf-8-sig")
     except UnicodeDecodeError as err:
         raise TraceError(f"{path}: not UTF-8 text (byte {err.start})") from err
 
@@ -225,9 +232,13 @@ def load(path: str, format: Optional[str] = None) -> Trace:
         name = name[:-3] if name.endswith(".gz") else name
         suffix = os.path.splitext(name)[1]
         format = {".swf": "swf", ".csv": "csv", ".json": "flux"}.get(suffix)
+    pieces = None
     if format is None:
-        head = next(_pieces(path, MAX_BYTES), b"").lstrip()[:1]
+        pieces = _pieces(path)
+        first = next(pieces, b"")
+        pieces = itertools.chain([first], pieces)          # a pipe can be read once only
+        head = first.lstrip()[:1]
         format = "flux" if head in (b"{", b"[") else "csv" if head.isalpha() else "swf"
     if format not in readers:
         raise TraceError(f"{path}: unknown trace format {format!r}; one of {', '.join(readers)} expected")
-    return readers[format](path)
+    return readers[format](path, pieces)

@@ -14,7 +14,7 @@ import io
 import os
 import re
 from datetime import datetime, timezone
-from typing import Dict, List
+from typing import Dict, Iterator, List, Optional
 
 import numpy as np
 
@@ -64,14 +64,14 @@ _PARSERS = {"JobID": count, "NNodes": count, "NCPUS": count, "Timelimit": second
 _NAMED = ("User", "Account", "Partition")
 
 
-def read(path: str) -> Trace:
+def read(path: str, pieces: Optional[Iterator[bytes]] = None) -> Trace:
     """Read a trace in CSV (comma, or ``|`` as in ``sacct -P``).  Raises TraceError, naming line and column.
 
     Processors are NCPUS if positive, else NNodes.  The run time is Elapsed, or End less Start.  Submit times
     are counted from the first where they are calendar times.
     """
     source = os.path.basename(os.fspath(path))
-    content = text(os.fspath(path))
+    content = text(os.fspath(path), pieces)
     first = content[:content.find("\n")] if "\n" in content else content
     reader = csv.reader(io.StringIO(content, newline=""), delimiter="|" if "|" in first else ",", strict=True)
     columns: Dict[str, List[float]] = {}
