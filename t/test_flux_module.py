@@ -174,6 +174,19 @@ def test_a_process_that_is_killed(instance, number):
     assert check_overlaps(instance, [running, waiting]) == 2
 
 
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.3])
+def test_a_process_that_is_killed_in_the_middle_of_a_burst(instance, delay):
+    instance.load(execute=True)
+    jobids = instance.submit(*[jobspec(slots=1, cores=2) for _ in range(60)], run=0.05)
+    time.sleep(delay)
+    os.kill(int(re.findall(r"module-exec sched pid=(\d+)", instance.dmesg())[-1]), signal.SIGKILL)
+    instance.wait(lambda: not instance.loaded(), "the module to be gone")
+    instance.load()
+    for jobid in jobids:
+        instance.event(jobid, "clean")
+    assert check_overlaps(instance, jobids) == 60
+
+
 def test_a_thread_that_is_cancelled(instance):
     instance.load()
     running = instance.submit(nodes=1, cores=4, run=60)
