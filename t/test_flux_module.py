@@ -270,6 +270,16 @@ def test_loaded_with_every_instance(tmp_path):
         assert made.stats()["plugin"] == "backfill.plugin1"
 
 
+def test_by_its_path(tmp_path):
+    """In an instance that was not started by this tree's launcher."""
+    with Instance(tmp_path, size=1, environment={"FLUX_MODULE_PATH_PREPEND": "", "FLUX_SCHED_MODULE": ""}) as made:
+        made.flux("module", "remove", "sched-simple")
+        assert made.run("module", "load", "sched").returncode != 0
+        made.flux("module", "load", str(TOP / "sched" / "sched.so"), "plugin=backfill.plugin1")
+        made.event(made.submit(), "clean")
+        assert made.stats()["plugin"] == "backfill.plugin1"
+
+
 def test_guests_may_ask_for_feasibility_only(instance):
     instance.load()
     code = (
