@@ -118,6 +118,24 @@ def test_an_endless_loop_is_stopped(monkeypatch):
         rdl.loads("while true do end")
 
 
+def test_a_large_machine_is_far_from_the_limit(monkeypatch):
+    """16,384 nodes of 64 cores and 4 gpus load: here a sixteenth of them, within a sixteenth of the budget."""
+
+    def interpreter():
+        lua, module = original()
+        module.limits.instructions /= 16
+        return lua, module
+
+    original = rdl.interpreter
+    monkeypatch.setattr(rdl, "interpreter", interpreter)
+    text = """
+    uses "Node"
+    Hierarchy "default" { Resource { "cluster", children = { ListOf { Node, ids = "0-1023", args = {
+        name = "n", sockets = { "0-31", "32-63" }, memory_per_socket = 1000, children = { Resource { "gpu", ids = "0-3" } },
+    } } } } }"""
+    assert counts(rdl.loads(text))["core"] == 1024 * 64
+
+
 def test_a_string_that_doubles_is_stopped():
     with pytest.raises(rdl.RDLError, match="memory"):
         rdl.loads("local s = 'x' while true do s = s .. s end")

@@ -6,8 +6,8 @@
 
 return {
     source = 64 * 1024 * 1024,      -- bytes of RDL text
-    instructions = 1e9,             -- Lua virtual machine instructions
-    seconds = 30,                   -- of processor time
+    instructions = 3e8,             -- Lua virtual machine instructions: about a second
+    seconds = 15,                   -- of processor time
     memory = 1024 * 1024 * 1024,    -- bytes allocated while the file is read
     watch_lines = true,             -- look at memory at each line too; not needed where the
                                     -- allocator is bounded, and three times as slow
