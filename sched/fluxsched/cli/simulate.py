@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from contextlib import contextmanager
 
 import click
@@ -75,15 +76,39 @@ def show(results):
     result = results[0]
     trace = result.trace
     per_node = f" x {result.cores} cores" if result.cores > 1 else ""
-    print(f"{trace.source}: {len(trace):,} jobs on {result.nodes:,} nodes{per_node}, {result.procs:,} processors")
+    print(f"{trace.source}: {max(len(r.trace) for r in results):,} jobs on {result.nodes:,} nodes{per_node}, "
+          f"{result.procs:,} processors")
     for rule, count in {**trace.notes, **result.left_out}.items():
-        print(f"  {count:,} {NOTES[rule]}")
+        if rule != "denied":
+            print(f"  {count:,} {NOTES[rule]}")
+    for result in results:                 # by each policy for itself: some look at bandwidth
+        if "denied" in result.left_out:
+            print(f"  {result.left_out['denied']:,} {NOTES['denied']}"
+                  + (f" under {result.policy}" if len(results) > 1 else ""))
     print()
     rows = table(results)
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         words = [row[0].ljust(widths[0])] + [word.rjust(width) for word, width in zip(row[1:], widths[1:])]
         print("  ".join(words).rstrip())
+
+
+@contextmanager
+def errors_of(name, policy):
+    """What is raised in a plugin in plain Python is the error of its author: told with its place, as PluginError."""
+    from ..core import PluginError
+    from ..core.pyplugin import PythonPolicy
+
+    try:
+        yield
+    except (MemoryError, PluginError):
+        raise
+    except Exception as err:
+        frames = traceback.extract_tb(err.__traceback__)
+        if not isinstance(policy, PythonPolicy):
+            raise
+        raise PluginError(f"plugin {name}: {type(err).__name__}: {err} "
+                          f"({frames[-1].filename}, line {frames[-1].lineno})") from err
 
 
 def fail(text, code=1):
@@ -142,14 +167,15 @@ def simulate(trace_path, trace_format, rdl, uri, nodes, cores, procs, exclusive,
     try:
         if out is not None:
             results.check(out)
+        policies = []
         for name in names:                 # all of them, before the first one runs
             choice = choose(name, plugin_opts)
-            load_plugin(choice.plugin, choice.options)
+            policies.append(load_plugin(choice.plugin, choice.options))
         trace = traces.load(trace_path, trace_format)
         on = api.machine(procs=procs, nodes=nodes, cores=cores, rdl=rdl, uri=uri, trace=trace)
         ran = []
-        for name in names:
-            with progress_bar(name) as progress:
+        for name, policy in zip(names, policies):
+            with progress_bar(name) as progress, errors_of(name, policy):
                 ran.append(api.run(trace, on=on, plugin=name, options=plugin_opts, until=until, exclusive=exclusive,
                                    record=out is not None, progress=progress))
             if ran[-1].stopped == "interrupted":
