@@ -97,6 +97,31 @@ def test_machines_and_cuts(trace, tmp_path):
     assert "are larger than the machine: left out" in out
 
 
+def test_what_one_policy_denies(tmp_path):
+    """A job of more bandwidth than there is runs where nobody looks at bandwidth."""
+    (tmp_path / "io.csv").write_text("JobID,NNodes,NCPUS,Submit,Elapsed,IORate(MB)\n1,1,16,0,60,5\n2,1,16,0,60,10\n")
+    machine = ["--trace", "io.csv", "--rdl", TOP / "conf/hype-io.lua"]
+    out, _ = call("simulate", *machine, "--compare", "easy:io-aware=false,easy", cwd=tmp_path)
+    assert out.startswith("io.csv: 2 jobs on 154 nodes x 16 cores")
+    assert "  1 were denied by the scheduler under easy\n" in out and out.count("denied") == 1
+    out, _ = call("simulate", *machine, "--plugin", "easy", cwd=tmp_path)
+    assert "  1 were denied by the scheduler\n" in out
+
+
+def test_the_example_of_the_readme(tmp_path):
+    """Word for word; and it prints the figures that stand there."""
+    part = (TOP / "README.md").read_text().partition("## What would another policy have done?")[2].partition("\n## ")[0]
+    shown = [line[4:] for line in part.splitlines() if line.startswith("    ")]
+    commands = [line.split()[1:] for line in shown if line.startswith("build/venv/bin/flux-sched ")]
+    assert [words[0] for words in commands] == ["generate-trace", "simulate"]
+    call(*commands[0], cwd=tmp_path)
+    out, _ = call(*commands[1], cwd=tmp_path)
+    figures = [line for line in shown if line and not line.startswith("build/")]
+    assert len(figures) == 5 and set(figures) <= set(out.splitlines())
+    for name in ("compare.png", "easy/jobs.csv", "easy/summary.json", "easy/gantt.png"):
+        assert (tmp_path / "results" / name).exists() and name.split("/")[-1].split(".")[0] in part.lower()
+
+
 @pytest.mark.parametrize("args, code, what", [
     (["--trace", "none.swf"], 1, "none.swf: cannot be read: No such file"),
     (["--trace", "empty.swf"], 1, "empty.swf: no jobs in the trace"),
@@ -208,6 +233,17 @@ def test_a_plugin_that_starts_nothing(trace, tmp_path):
     (tmp_path / "lazy.py").write_text(SLOW.replace("return engine.fits_now(job)", "return False").replace("0.02", "0"))
     out, err = call("simulate", "--trace", trace, "--plugin", "./lazy.py", cwd=tmp_path, code=1)
     assert "the plugin starts no more jobs" in err and "still waiting" in out
+
+
+@pytest.mark.parametrize("code, what", [("1 // 0", "ZeroDivisionError: integer division or modulo by zero"),
+                                        ("int('x')", "ValueError: invalid literal")])
+def test_a_plugin_that_fails_is_told_with_its_line(trace, tmp_path, code, what):
+    text = SLOW.replace("return engine.fits_now(job)", f"return {code}")
+    (tmp_path / "broken.py").write_text(text)
+    line = 1 + text[:text.index(code)].count("\n")
+    out, err = call("simulate", "--trace", trace, "--plugin", "broken.py", "--out", "o", cwd=tmp_path, code=1)
+    assert err.startswith(f"flux-sched: plugin broken.py: {what}") and err.endswith(f"broken.py, line {line})\n")
+    assert len(err.splitlines()) == 1 and out == "" and not (tmp_path / "o").exists()
 
 
 def test_generate(tmp_path):
