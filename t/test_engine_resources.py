@@ -448,3 +448,28 @@ def test_many_jobs_on_70_nodes_all_run():
         now += 1
     assert done == list(range(200))
     assert e.stats()["nodes"]["idle"] == 70
+
+
+def test_removal_denies_at_once_behind_a_blocked_head():
+    e = Engine(Inventory.from_counts(3, 1), "sched.plugin1")
+    run(e, request(nnodes=2))
+    run(e, request(nnodes=2), request(nnodes=3), request(nnodes=1), first=2, now=1.0)
+    e.remove("2")
+    outcome = e.schedule(2.0)
+    assert [jobid for jobid, _ in outcome.denied] == [3]
+    assert e.waiting() == [2, 4]
+
+
+def test_a_lost_property_is_waited_for():
+    R = Inventory.from_counts(2, 1).to_r()
+    R["execution"]["properties"] = {"big": "1"}
+    e = Engine(Inventory.from_r(R), "sched.plugin1")
+    e.property_remove("big", "1")
+    e.property_add("big", "1")
+    e.mark_down("1")
+    run(e, request(nnodes=1, constraint={"properties": ["big"]}))
+    e.property_remove("big", "1")
+    outcome = e.schedule(1.0)
+    assert outcome.denied == [] and "properties" in outcome.waiting[0][1]
+    e.property_add("big", "0")
+    assert e.schedule(2.0).started == [1]

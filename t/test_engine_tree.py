@@ -188,3 +188,30 @@ def test_partial_free_returns_memory():
     assert e.allocated_ranks(2) == "0"
     e.free(1)
     assert e.schedule(1.0).started == [3]
+
+
+def test_gpus_come_with_a_core_of_their_node():
+    first = ("node", "a", None, 1, {}, (core(0),))
+    second = ("node", "b", None, 1, {}, (core(0), ("gpu", "gpu", 0, 1)))
+    e = Engine(Inventory.from_rdl(hierarchy(("cluster", "c", None, 1, {}, (first, second)))))
+    # The greedy match would take the core of a and the gpu of b, and no R could say so.
+    with pytest.raises(Infeasible):
+        e.feasible(tree_request(vertex("core", 1), vertex("gpu", 1)))
+    assert run(e, tree_request(vertex("core", 2), vertex("gpu", 1))).started == [1]
+
+
+def test_r_carries_pools_to_a_restart():
+    wanted = tree_request(vertex("node", 1, vertex("core", 1), vertex("memory", 1500)))
+    e = Engine(Inventory.from_rdl(hype(1)))
+    run(e, wanted)
+    R = e.R(1)
+    again = Engine(Inventory.from_rdl(hype(1)))
+    again.adopt(1, R)
+    assert run(again, wanted, first=2).started == []
+    again.free(1)
+    assert run(again, first=3).started == [2]
+    # What another scheduler or another tree wrote there is nobody's.
+    for odd in ({"pools": [[0, 10**9], [77, 1], [0], "x", [True, 1]]}, {"pools": 3}, [], "x", {}):
+        fresh = Engine(Inventory.from_rdl(hype(1)))
+        fresh.adopt(1, {**R, "scheduling": odd})
+        assert run(fresh, wanted, first=2).started == [2]

@@ -16,7 +16,8 @@ from fluxsched.core.engine cimport Domain, EngineBase, General
 from fluxsched.core.alloc cimport grown
 from fluxsched.core.inventory cimport Inventory, idset_text
 from fluxsched.core.job cimport (
-    JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_OVERLAP, WHY_RESERVED, WHY_RESOURCES, Job,
+    JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_LACKING, WHY_OVERLAP, WHY_RESERVED,
+    WHY_RESOURCES, Job,
 )
 from fluxsched.core.memory cimport zeroed
 from fluxsched.core.tree cimport (
@@ -35,6 +36,7 @@ REASONS = {
     WHY_BEHIND: "waiting for jobs ahead in the queue",
     WHY_RESERVED: "starting now would delay a job ahead in the queue",
     WHY_DOWN: "waiting for nodes that are down or drained",
+    WHY_LACKING: "no node has the properties that the constraint asks for",
     WHY_DEPTH: "beyond the queue depth of a scheduling pass",
     WHY_OVERLAP: "waiting for a job of another queue on the same nodes",
 }
@@ -139,9 +141,10 @@ cdef class Engine(EngineBase):
 
     def remove(self, ranks):
         """Ranks that are gone for good. Jobs that cannot do without them are
-        denied by the next pass that considers them."""
+        denied by the next pass."""
         for node in self._each_node(ranks):
             self.state.remove(node)
+            self.removal = True
         self.eligible.generation += 1
 
     def property_add(self, name, ranks):
@@ -343,6 +346,8 @@ cdef class Engine(EngineBase):
                     alloc_whole(&j.alloc, node, 1)
                 else:
                     alloc_part(&j.alloc, node, bits, cw, bits + cw, gw)
+            for pool, amount in self._pools(R):
+                alloc_take(&j.alloc, pool, amount)
             if not self.state.is_free(&j.alloc):
                 raise ValueError(f"job {jobid}: another job holds some of its resources")
             end = to_usec(held.expiration)
@@ -355,6 +360,18 @@ cdef class Engine(EngineBase):
         self.jobs[slot] = j
         self.run(slot, <usec_t> (min(held.starttime, 9e12) * USEC), end)
         self.slot_of[jobid] = slot
+
+    def _pools(self, R):
+        """Pools in an R of this scheduler, as far as they are of this tree."""
+        scheduling = R.get("scheduling")
+        pools = scheduling.get("pools") if isinstance(scheduling, dict) else None
+        out = []
+        for row in pools if isinstance(pools, list) and self.state.npools else ():
+            if (isinstance(row, list) and len(row) == 2 and all(type(item) is int for item in row)
+                    and 0 <= row[0] < self.state.npools
+                    and 0 < row[1] <= self.inventory.tree.pool_size[<i32> row[0]]):
+                out.append(row)
+        return out
 
     def cancel(self, jobid):
         """Forget a waiting job; False if there is none of that id."""
@@ -551,10 +568,15 @@ cdef class Engine(EngineBase):
 
     def R(self, jobid, double starttime=0, double expiration=0):
         """The R object of a job that holds resources; times in seconds."""
-        cdef i32 slot = self._slot(jobid, JOB_RUNNING)
+        cdef i32 slot = self._slot(jobid, JOB_RUNNING), i
         cdef Job *j = self.jobs + slot
-        return self._emit(self._held(slot), starttime, expiration,
-                          <i64> j.nnodes * j.nslots if j.nnodes else j.nslots)
+        R = self._emit(self._held(slot), starttime, expiration,
+                       <i64> j.nnodes * j.nslots if j.nnodes else j.nslots)
+        if j.alloc.ntakes:
+            # R has no words for memory or bandwidth; adopt reads them back.
+            R["scheduling"] = {"pools": [[j.alloc.take[i].pool, j.alloc.take[i].amount]
+                                         for i in range(j.alloc.ntakes)]}
+        return R
 
     def times(self, jobid):
         """(start, expected end or 0 for none) of a running job, seconds."""

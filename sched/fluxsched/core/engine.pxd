@@ -104,6 +104,7 @@ cdef class EngineBase:
         i32 started_room
         i32 *denied             # [ndenied] slots
         i32 ndenied
+        bint removal            # nodes were removed since the last pass
         i32 denied_room
         i32 nheld               # domains on HOLD
         bint once               # resources are used once
@@ -141,6 +142,7 @@ cdef class EngineBase:
     cdef Request request_of(self, const Job *j) noexcept nogil
     cdef bint could_fit(self, const Job *j, bint up) except -1 nogil
     cdef int check_parked(self, i32 slot) except -1 nogil
+    cdef int deny_hopeless(self) except -1 nogil
     cdef bint held_elsewhere(self, const Job *j) noexcept nogil
     cdef int begin_pass(self, usec_t now) except -1 nogil
     cdef int consider(self, i32 slot) except -1 nogil

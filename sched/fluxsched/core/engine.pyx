@@ -18,7 +18,7 @@ from fluxsched.core.countplan cimport CountPlan, Running, far_future
 from fluxsched.core.eligible cimport Eligible
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport (
-    JOB_FREE, JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_NEW, WHY_OVERLAP,
+    JOB_FREE, JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_LACKING, WHY_NEW, WHY_OVERLAP,
     WHY_RESOURCES, Job,
 )
 from fluxsched.core.memory cimport no_memory, zeroed
@@ -432,14 +432,17 @@ cdef class EngineBase:
         return self.state.inv.tree.match(request.want, request.nwant, &view, &self.nodes.picked)
 
     cdef int check_parked(self, i32 slot) except -1 nogil:
-        """Find out whether a job waits for nodes that are not up; -2 if no
-        node that is left could ever serve it."""
+        """Find out whether a job waits for nodes that are not up: 0, or why;
+        -2 if no node there is could ever serve it."""
         cdef Job *j = self.jobs + slot
         if j.parked_at != self.eligible.generation:
-            j.parked = not self.could_fit(j, True)
+            j.parked = 0 if self.could_fit(j, True) else WHY_DOWN
             j.parked_at = self.eligible.generation
             if j.parked and not self.could_fit(j, False):
-                return -2
+                if self.removal or j.elig == 0:
+                    return -2
+                # Properties come and go: what was taken may be given again.
+                j.parked = WHY_LACKING
         return j.parked
 
     cdef bint held_elsewhere(self, const Job *j) noexcept nogil:
@@ -480,6 +483,19 @@ cdef class EngineBase:
             self.units_are_cores = cores
             self.units_generation = self.eligible.generation
         self.count.begin(now, self.state.free_cores if cores else self.state.nidle)
+        if self.removal:
+            self.deny_hopeless()
+        return 0
+
+    cdef int deny_hopeless(self) except -1 nogil:
+        """Nodes were removed: deny at once, wherever they stand in the queue,
+        the jobs that cannot do without them."""
+        cdef i32 i
+        for i in range(self.nqueue):
+            if self.check_parked(self.queue[i]) == -2:
+                append(&self.denied, &self.ndenied, &self.denied_room, self.queue[i])
+                self.jobs[self.queue[i]].state = JOB_FREE
+                self.scattered = True
         return 0
 
     cdef void stop(self, const Job *j, i32 how, i32 why) noexcept nogil:
@@ -508,7 +524,7 @@ cdef class EngineBase:
             append(&self.denied, &self.ndenied, &self.denied_room, slot)
             return 0
         if answer:
-            j.why = WHY_DOWN
+            j.why = answer
             return 0
         if self.nheld and self.held_elsewhere(j):
             # It is the blocked head of its own domain, then.
@@ -558,11 +574,13 @@ cdef class EngineBase:
                     self.jobs[order[i]].estimate = -1
                 self.passed = self.nqueue
             done = True
+            self.removal = False
         finally:
             # A plugin may have failed half way: what it started is started,
             # but nobody hears of the denied, so they wait for the next pass.
             if not done:
                 for i in range(self.ndenied):
+                    self.jobs[self.denied[i]].state = JOB_WAITING
                     self.jobs[self.denied[i]].parked_at = -1
                 self.ndenied = 0
             self.in_pass = False

@@ -16,6 +16,7 @@ cdef enum:
     WHY_BEHIND = 2          # a job ahead of it in its domain is blocked
     WHY_RESERVED = 3        # starting now would delay a reservation
     WHY_DOWN = 4            # parked: needs nodes that are down or drained
+    WHY_LACKING = 7         # parked: no node has the properties any more
     WHY_DEPTH = 5           # beyond the pass's queue depth
     WHY_OVERLAP = 6         # could take nodes from a blocked head of another queue
 
@@ -44,7 +45,7 @@ cdef struct Job:
     i32 tree                # index of its general request; -1: none
     i32 user                # number of its user, for fair share; 0: unknown
     i32 backfilled          # running: a job ahead of it stayed blocked when it started
-    i32 parked
+    i32 parked              # 0, or WHY_DOWN or WHY_LACKING
     i32 parked_at           # resource generation in which parked was found
     i32 told_why            # what the host was told last
     usec_t told_estimate

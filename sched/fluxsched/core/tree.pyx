@@ -18,7 +18,7 @@ from collections import namedtuple
 from libc.stdlib cimport free, qsort
 
 from fluxsched.core.alloc cimport Alloc, alloc_part, alloc_reset, alloc_take, grown
-from fluxsched.core.bits cimport clear_bit, get_bit, set_bit, words_for
+from fluxsched.core.bits cimport clear_bit, count_bits, get_bit, set_bit, words_for
 from fluxsched.core.memory cimport no_memory, zeroed
 from fluxsched.core.types cimport i32, i64, u64
 
@@ -259,7 +259,9 @@ cdef class Tree:
         if not self._all(-1, want, 0, nwant, view):
             self._undo(0, view)
             return 0
-        self._export(view, out)
+        if not self._export(view, out):
+            self._undo(0, view)
+            return 0
         return 1
 
     cdef int _all(self, i32 scope, const Want *want, i32 first, i32 end, View *view) except -1 nogil:
@@ -434,8 +436,9 @@ cdef class Tree:
                 view.pool[s.vertex] += s.amount
 
     cdef int _export(self, View *view, Alloc *out) except -1 nogil:
-        """The staged resources as an Alloc, nodes in ascending order. A node
-        of which only pools are taken has an entry, too, without bits."""
+        """The staged resources as an Alloc, nodes in ascending order; 0 if a
+        node gives gpus but no core, which R has no way to say. A node of which
+        only pools are taken has an entry, too, without bits."""
         cdef i32 i, k, node = -1, nnodes = 0, words = self.cw + self.gw
         cdef Staged *s
         cdef i32 *nodes = NULL
@@ -466,11 +469,13 @@ cdef class Tree:
                         set_bit(bits, self.unit[s.vertex])
                     elif s.kind == VERTEX_GPU and self.node[s.vertex] == node:
                         set_bit(bits + self.cw, self.unit[s.vertex])
+                if count_bits(bits, self.cw) == 0 and count_bits(bits + self.cw, self.gw):
+                    return 0
                 alloc_part(out, node, bits, self.cw, bits + self.cw, self.gw)
         finally:
             free(nodes)
             free(bits)
-        return 0
+        return 1
 
     cdef bint pools_whole(self, i32 node, const i64 *left) noexcept nogil:
         """Whether all pools inside a node are left whole."""
