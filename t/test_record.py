@@ -200,6 +200,15 @@ def test_a_job_that_ran_before_any_record_of_it():
     assert kept["rank.1.cores"] == 2 and kept["create-time"] == 900.0
 
 
+@pytest.mark.parametrize(
+    "first, following, number", [(9, 4, 4), (1, 10**15, 10**15), (1, "x", 1), (True, 3, 3), (-5, 0, 1)]
+)
+def test_bounds_that_cannot_be_ours(first, following, number):
+    bench = Bench(kvs={"lwj.first": first, "lwj.next": following})
+    bench.alloc(1)
+    assert bench.host.kvs[f"lwj.{number}.id"] == 1
+
+
 def test_a_record_that_cannot_be_read():
     bench = Bench(start=False)
     bench.host.unreadable.add("lwj.next")

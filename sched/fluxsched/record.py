@@ -33,6 +33,9 @@ FINAL_STATES = frozenset(("complete", "failed", "cancelled"))
 # lwj.N.rank.all, so that a record stays small on any machine.
 RANKS_MAX = 256
 
+# More records than this were never kept, unless asked for now.
+KEPT_MAX = 1000000
+
 EVENTS = {"alloc": 1, "prolog-start": 1, "start": 1, "finish": 1, "exception": 1}
 
 
@@ -118,7 +121,8 @@ class Record:
             state["error"] = state["error"] or error
             state["left"] -= 1
             if state["left"] == 0:
-                if self.first > self.next:
+                # Bounds that cannot be ours say nothing of the records there are.
+                if not 0 <= self.next - self.first <= max(self.keep, KEPT_MAX):
                     self.first = self.next
                 self._trim()
                 numbers = range(self.first, self.next)
