@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The commands of a session, as a person uses them."""
 
+import io
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 
 from embedded import FLUX, Session, clean_environment, flux, stripped, until
 from fluxsched.session import demo, jobid
@@ -413,6 +415,33 @@ def test_demo():
     assert out.count("\n   0-6 ") == 1
     assert "nodes were busy" in out
     assert "\r" not in out and "\x1b" not in out  # no progress bar in a pipe
+
+
+@pytest.mark.parametrize(
+    ("width", "seen"), [(132, "ahead of it"), (90, "\N{HORIZONTAL ELLIPSIS}"), (80, "n[1-2]"), (30, "J")]
+)
+def test_tables_of_the_demo_fit_the_terminal(width, seen):
+    jobs = [
+        {
+            "id": number, "name": "sweep", "nnodes": 2, "duration": 4.0, "ranks": "0-1", "nodelist": "n[1-2]",
+            "annotations": {"sched": {"selection_type": "backfilled"}},
+            "t_submit": 1.0, "t_run": 1.0 + number, "t_cleanup": 1.9 + number, "t_inactive": 2.0 + number,
+        }
+        for number in range(10)
+    ]  # fmt: skip
+    reason = "starting now would delay a job that is ahead of it"
+    console = Console(width=width, file=io.StringIO())
+    demo._table(console, jobs, {job["id"]: reason for job in jobs})
+    demo._chart(console, jobs, 4)
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    assert max(map(len, lines)) <= width
+    assert seen in console.file.getvalue()
+    if width >= 80:
+        rows = [line for line in lines if line[:1] in tuple("ABCDEFGHIJ") and "sweep" in line]
+        assert len(rows) == 10
+        assert all("backfilled" in line and "n[1-2]" in line for line in rows)
+        assert rows[1].split()[:6] == ["B", "sweep", "2", "4s", "1.0s", "A"]
+    assert sum(line.startswith("   0-0 ") for line in lines) == 1
 
 
 def test_demo_without_a_cluster(tmp_path):

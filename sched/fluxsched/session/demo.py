@@ -19,7 +19,8 @@ from .client import Client
 from .commands import submit
 
 CLUSTER = "hype"
-BINS = 72  # columns of the chart
+BINS = 72  # columns of the chart, fewer on a narrow terminal
+LABEL = 10  # columns before them: which nodes
 ROWS = 22  # and its lines
 
 # name, nodes, time limit and true run time in seconds, how often
@@ -188,26 +189,30 @@ def _table(console, jobs, reasons):
     from rich.table import Table
 
     table = Table(title="Jobs, in the order of their submission", box=None, pad_edge=False)
-    for name, justify in (("", "left"), ("name", "left"), ("nodes", "right"), ("limit", "right"), ("waited", "right")):
-        table.add_column(name, justify=justify, no_wrap=True)
-    for name in ("for", "started", "ran", "on", "last reason for waiting"):
-        table.add_column(name, justify="right" if name == "ran" else "left", no_wrap=True, overflow="ellipsis")
     for letter, job in zip(_letters(), jobs):
         job["letter"] = letter
-    for job in jobs:
-        wait = job["t_run"] - job["t_submit"]
-        table.add_row(
-            job["letter"],
-            job["name"],
-            str(job["nnodes"]),
-            f"{job['duration']:g}s",
-            f"{wait:.1f}s",
-            _waited_for(job, jobs),
-            job["annotations"].get("sched", {}).get("selection_type", ""),
-            f"{job['t_cleanup'] - job['t_run']:.1f}s",
-            job["nodelist"],
-            reasons.get(job["id"], ""),
-        )
+    columns = (
+        ("", "left", [job["letter"] for job in jobs]),
+        ("name", "left", [job["name"] for job in jobs]),
+        ("nodes", "right", [str(job["nnodes"]) for job in jobs]),
+        ("limit", "right", [f"{job['duration']:g}s" for job in jobs]),
+        ("waited", "right", [f"{job['t_run'] - job['t_submit']:.1f}s" for job in jobs]),
+        ("for", "left", [_waited_for(job, jobs) for job in jobs]),
+        ("started", "left", [job["annotations"].get("sched", {}).get("selection_type", "") for job in jobs]),
+        ("ran", "right", [f"{job['t_cleanup'] - job['t_run']:.1f}s" for job in jobs]),
+        ("on", "left", [job["nodelist"] for job in jobs]),
+        ("last reason for waiting", "left", [reasons.get(job["id"], "") for job in jobs]),
+    )
+    # What does not fit is cut at the right: the reason first, and then where a job ran.
+    left = console.width
+    for name, justify, cells in columns:
+        width = min(max(map(len, [name, *cells])), left)
+        if width < min(len(name), 2):
+            break
+        table.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis", width=width)
+        left -= width + 2
+    for row in zip(*(cells for _, _, cells in columns[: len(table.columns)])):
+        table.add_row(*row)
     console.print(table)
 
 
@@ -216,22 +221,25 @@ def _chart(console, jobs, size):
     begin = min(job["t_run"] for job in jobs)
     end = max(job["t_inactive"] for job in jobs)
     rows = min(ROWS, size)
-    step = (end - begin) / BINS
-    print(f"\nNodes over time: {size} nodes down, {end - begin:.1f} s to the right; a letter is a job, a dot is idle\n")
+    bins = max(1, min(BINS, console.width - LABEL - 1))
+    step = (end - begin) / bins
+    text = f"{size} nodes down, {end - begin:.1f} s to the right; a letter is a job, a dot is idle"
+    console.print(f"\nNodes over time: {text}\n", highlight=False)
     spans = [(set(idset.ids(job["ranks"])), job["t_run"], job["t_inactive"], job["letter"][-1]) for job in jobs]
     for row in range(rows):
         nodes = set(range(row * size // rows, (row + 1) * size // rows))
         line = ""
-        for column in range(BINS):
+        for column in range(bins):
             middle = begin + (column + 0.5) * step
             held = {letter: len(ranks & nodes) for ranks, start, stop, letter in spans if start <= middle < stop}
             idle = len(nodes) - sum(held.values())
             letter = max(held, key=held.get) if held else "."
             line += letter if held.get(letter, 0) > idle else "."
-        print(f"{min(nodes):>4}-{max(nodes):<4} {line}")
+        console.print(f"{min(nodes):>4}-{max(nodes):<4} {line}", markup=False, highlight=False)
     busy = sum(job["nnodes"] * (job["t_inactive"] - job["t_run"]) for job in jobs)
     share = 100 * busy / size / (end - begin)
-    print(f"\n{len(jobs)} jobs in {end - begin:.1f} s; nodes were busy {share:.0f} % of the time")
+    text = f"\n{len(jobs)} jobs in {end - begin:.1f} s; nodes were busy {share:.0f} % of the time"
+    console.print(text, markup=False, highlight=False)
 
 
 if __name__ == "__main__":
