@@ -151,6 +151,19 @@ def test_summary_is_the_engines(shape):
     assert link.summary(bench.given(1)) == bench.service.engine.resource_summary(1)
 
 
+def test_the_key_scheduling():
+    R = {"version": 1}
+    held = {"version": 1, "scheduling": {"pools": [[0, 5]]}}
+    assert link.with_scheduling(R, None) is R
+    assert link.with_scheduling(R, {"writer": "x:y", "a": 1, "pools": [[7, 7]]}) == {
+        "version": 1, "scheduling": {"writer": "x:y", "a": 1},
+    }
+    assert link.with_scheduling(held, None) == {
+        "version": 1, "scheduling": {"writer": "flux-sched:pools", "pools": [[0, 5]]},
+    }
+    assert link.with_scheduling(held, {"a": 1, "pools": [[7, 7]]})["scheduling"] == {"a": 1, "pools": [[0, 5]]}
+
+
 def test_flat():
     held = [("0-1", "0-1", ""), ("2", "0", "0")]
     assert flat(held, ["a[0-2]"], {0: "a0", 1: "a1", 2: "a2"}) == [

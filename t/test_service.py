@@ -207,6 +207,32 @@ def test_another_engine_takes_over_all_jobs(rdl):
     assert bench.host.texts(3) == []
 
 
+def test_memory_that_is_held_is_held_over_a_reload(tmp_path):
+    path = tmp_path / "memory.lua"
+    path.write_text(RDL.replace('"0-3"', '"0"').replace("sockets =", "memory_per_socket = 1000, sockets ="))
+
+    def memory(amount):
+        spec = jobspec()
+        spec["resources"][0]["with"].append({"type": "memory", "count": amount})
+        return spec
+
+    arguments = [f"rdl-conf={path}"]
+    first = Bench(arguments, R=make_r(1))
+    first.alloc(1, spec=memory(700))
+    first.alloc(2, spec=memory(600))
+    assert first.started(1) and first.started(2)
+    first.alloc(3, spec=memory(800))
+    assert not first.started(3)
+    assert first.host.kvs["R:1"]["scheduling"]["pools"]
+    running = [{"id": jobid, "priority": 16, "userid": 1, "t_submit": 1.0} for jobid in (1, 2)]
+    second = Bench(arguments, R=make_r(1), kvs=first.host.kvs, running=running)
+    second.alloc(3, spec=memory(800))
+    assert not second.started(3)
+    second.free(1, first.given(1))
+    assert second.started(3)
+    assert second.host.texts(3) == []
+
+
 def test_another_engine_that_does_not_hold_the_jobs(tmp_path):
     path = tmp_path / "small.lua"
     path.write_text(RDL.replace('"0-3"', '"0-1"').replace('"2-3"', '"2"'))

@@ -19,8 +19,21 @@ from fluxsched.formats import r as _r
 from fluxsched.formats.rdl import Hierarchy
 from fluxsched.host import LOG_ERR, LOG_INFO, LOG_WARNING
 
-__all__ = ["Marks", "apply", "count", "eventlog", "folded", "idset", "inventory", "ranks_of", "summary"]
+__all__ = [
+    "Marks",
+    "apply",
+    "count",
+    "eventlog",
+    "folded",
+    "idset",
+    "inventory",
+    "ranks_of",
+    "summary",
+    "with_scheduling",
+]
 
+# Says whose the key "scheduling" of an R is; without it RFC 20 takes it for another scheduler's.
+WRITER = "flux-sched:pools"
 # How many mismatches, and nodes left out, are named in the log.
 NAMED = 3
 
@@ -71,6 +84,21 @@ def _summaries(R):
 
 def _bracketed(ids):
     return ids if ids.isdigit() else f"[{ids}]"
+
+
+def with_scheduling(R, inherited):
+    """A job's R with the opaque key ``scheduling`` of its instance's (None: it has none), which rides along (RFC 20).
+
+    Our own part of it is ``pools``, what a job holds of RDL's pools; the instance's own pools are another tree's.
+    """
+    own = R.get("scheduling")
+    if isinstance(inherited, dict):
+        merged = {key: value for key, value in inherited.items() if key != "pools"}
+    elif own is None:
+        return R
+    else:
+        merged = {"writer": WRITER}
+    return {**R, "scheduling": {**merged, **(own or {})}}
 
 
 def eventlog(text):

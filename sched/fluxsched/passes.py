@@ -198,8 +198,7 @@ class Passes:
                 service.deny(job, f"the scheduler cannot start this job: {type(error).__name__}: {error}")
                 self.ask()
                 continue
-            scheduling = service.resources.scheduling
-            puts[f"R:{job.id}"] = R if scheduling is None else {**R, "scheduling": scheduling}
+            puts[f"R:{job.id}"] = _link.with_scheduling(R, service.resources.scheduling)
             job.stage = COMMITTING
         if batch:
             puts.update(service.record.take())
