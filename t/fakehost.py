@@ -215,11 +215,11 @@ class Bench:
     def send(self, topic, payload, request=None):
         self.service.handle(topic, request or topic, payload)
 
-    def alloc(self, jobid, spec=None, priority=16, t_submit=None, run=True, **shape):
+    def alloc(self, jobid, spec=None, priority=16, t_submit=None, run=True, userid=100, **shape):
         payload = {
             "id": jobid,
             "priority": priority,
-            "userid": 100,
+            "userid": userid,
             "t_submit": self.host.time if t_submit is None else t_submit,
             "jobspec": spec if spec is not None else jobspec(**shape),
         }

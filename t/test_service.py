@@ -128,6 +128,15 @@ def test_configuration_sets_the_same_things():
     assert bench.service.settings.plugin == "backfill.plugin1"
 
 
+def test_fair_share_knows_the_users():
+    bench = Bench(["plugin-opts=order=multifactor,weight-age=0,weight-size=0"], R=make_r(1, 1))
+    for jobid, userid in ((1, 7), (2, 7), (3, 8)):
+        bench.alloc(jobid, nodes=1, slots=1, cores=1, duration=100.0, userid=userid)
+    assert bench.started(1)
+    bench.free(1)
+    assert bench.started(3) and not bench.started(2)
+
+
 def test_reload_of_configuration_changes_the_plugin():
     bench = Bench(R=make_r(2, 4))
     bench.alloc(1, nodes=1, slots=1, cores=4, duration=100.0)

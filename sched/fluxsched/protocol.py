@@ -66,12 +66,14 @@ class Job:
         "stage",
         "starttime",
         "t_submit",
+        "user",
     )
 
-    def __init__(self, jobid, priority, t_submit, message=None):
+    def __init__(self, jobid, priority, t_submit, message=None, user=None):
         self.id = jobid
         self.priority = priority
         self.t_submit = t_submit
+        self.user = user            # the Flux userid
         self.message = message      # the sched.alloc request to answer
         self.request = None         # formats.jobspec.Request
         self.jobspec = None         # until the job starts

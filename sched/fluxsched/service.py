@@ -141,7 +141,7 @@ class Service:
                     engine.adopt(job.id, R, "", priority=job.priority, t_submit=job.t_submit)
                     continue
                 try:
-                    engine.add(job.id, job.request, job.priority, job.t_submit)
+                    engine.add(job.id, job.request, job.priority, job.t_submit, job.user)
                 except (Infeasible, ConstraintError) as error:
                     refused.append((job, unsatisfiable(error)))
         except Exception as error:
@@ -336,13 +336,14 @@ class Service:
             self.host.log(LOG_WARNING, f"job {self.host.job_name(jobid)}: allocation asked for again")
             old.message = message
             return
-        job = Job(jobid, priority, t_submit, message)
+        user = field(payload, "userid", int, topic) if "userid" in payload else None
+        job = Job(jobid, priority, t_submit, message, user)
         self.record.seen(jobid, t_submit)
         self.recorder.later()
         try:
             job.request = _jobspec.parse(spec)
             self.record.describe(jobid, spec, job.request)
-            self.engine.add(jobid, job.request, priority, t_submit)
+            self.engine.add(jobid, job.request, priority, t_submit, user)
         except (_jobspec.JobspecError, ConstraintError) as error:
             self.deny(job, str(error))
             return
