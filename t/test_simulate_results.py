@@ -270,3 +270,21 @@ def test_compare(result, tmp_path):
     paths = plots.compare([result, other], tmp_path)
     assert [os.path.basename(p) for p in paths] == ["compare.png", "compare.svg"]
     assert len(np.unique(picture(paths[0]).reshape(-1, 3), axis=0)) > 20
+
+
+def test_many_policies_look_different(result):
+    looks = plots._looks(32)
+    assert len({tuple(look.values()) for look in looks}) == 32
+    figure = plots._figure(6, 4)
+    axes = figure.subplots()
+    plots._draw_queue(axes, [result] * 10, 0.0, 650.0, 1.0, False)
+    assert [line.get_linestyle() for line in axes.lines[-3:]] == ["-", "--", "--"]
+
+
+def test_axes_where_nobody_waits():
+    r = result_of(trace_of([Job(0, 100, 100, 1)]), fcfs, 10)
+    figure = plots._figure(6, 4)
+    top, bottom = figure.subplots(2, 1)
+    plots._draw_queue(top, [r], 0.0, 100.0, 1.0, False)
+    plots._bars(bottom, [r])
+    assert top.get_ylim() == (0, 1) and 1 <= bottom.get_xlim()[1] < 2

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from typing import List, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 import matplotlib as mpl
 import numpy as np
@@ -69,7 +69,7 @@ def _span(results: Sequence[Result]) -> Tuple[float, float, float, str]:
     return begin, max(end, begin + 1.0), unit, name
 
 
-def _draw_steps(axes, time, value, begin, end, unit, colour, label, filled):
+def _draw_steps(axes, time, value, begin, end, unit, look, label, filled):
     if len(time) < 4 * BINS:
         x, y = np.append(time, end), np.append(value, value[-1:])
     else:                      # more steps than pixels: the mean of each pixel
@@ -77,8 +77,8 @@ def _draw_steps(axes, time, value, begin, end, unit, colour, label, filled):
         x, y = edges, np.append(mean, mean[-1])
     x = (x - begin) / unit
     if filled:
-        axes.fill_between(x, y, step="post", color=colour, alpha=0.25, linewidth=0)
-    axes.step(x, y, where="post", color=colour, linewidth=0.9, label=label)
+        axes.fill_between(x, y, step="post", color=look["color"], alpha=0.25, linewidth=0)
+    axes.step(x, y, where="post", linewidth=0.9, label=label, **look)
 
 
 def _gantt(axes, result: Result, begin: float, unit: float) -> None:
@@ -122,7 +122,7 @@ def _gantt(axes, result: Result, begin: float, unit: float) -> None:
 def _wait_distribution(axes, results: Sequence[Result]) -> None:
     longest = 1.0
     lowest = 1.0
-    for result, colour in zip(results, _colours(len(results))):
+    for result, look in zip(results, _looks(len(results))):
         wait = np.sort(result.wait[~np.isnan(result.wait)])
         if not len(wait):
             continue
@@ -134,7 +134,7 @@ def _wait_distribution(axes, results: Sequence[Result]) -> None:
         lowest = min(lowest, none)
         digits = 2 if 0.99 < none < 1 else 0
         axes.step(np.append(np.maximum(wait[chosen], 0.5), [1e12]), np.append(share[chosen], [1.0]), where="post",
-                  color=colour, linewidth=1.3, label=f"{result.policy}: {100 * none:.{digits}f} % do not wait")
+                  **look, linewidth=1.3, label=f"{result.policy}: {100 * none:.{digits}f} % do not wait")
     axes.set_xscale("log")
     axes.set_xlim(0.8, max(longest * 1.3, 100.0))
     ticks = [(1, "1 s"), (10, "10 s"), (60, "1 min"), (600, "10 min"), (3600, "1 h"), (6 * 3600, "6 h"), (86400, "1 d"),
@@ -154,23 +154,30 @@ def _colours(n: int) -> List[str]:
     return [COLOURS[k % len(COLOURS)] for k in range(n)]
 
 
+def _looks(n: int) -> List[Dict[str, str]]:
+    """Colour and line style of each of n curves; no two look alike up to 32."""
+    styles = ("-", "--", ":", "-.")
+    return [{"color": colour, "linestyle": styles[k // len(COLOURS) % len(styles)]}
+            for k, colour in enumerate(_colours(n))]
+
+
 def _draw_load(axes, results, begin, end, unit, filled) -> None:
-    for result, colour in zip(results, _colours(len(results))):
+    for result, look in zip(results, _looks(len(results))):
         time, share = utilisation(result)
         if len(results) > 1:          # lines over one another are only readable as means
             time, share = binned(time, share, begin, end, COARSE)
             time = time[:-1]
-        _draw_steps(axes, time, share, begin, end, unit, colour, result.policy, filled)
+        _draw_steps(axes, time, share, begin, end, unit, look, result.policy, filled)
     axes.set_title("Processors in use" if len(results) == 1 else f"Processors in use (means of 1/{COARSE} of the time)")
     axes.set_ylim(0, 1.03)
     axes.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
 
 
 def _draw_queue(axes, results, begin, end, unit, filled) -> None:
-    for result, colour in zip(results, _colours(len(results))):
-        _draw_steps(axes, *queue_length(result), begin, end, unit, colour, result.policy, filled)
+    for result, look in zip(results, _looks(len(results))):
+        _draw_steps(axes, *queue_length(result), begin, end, unit, look, result.policy, filled)
     axes.set_title("Jobs waiting")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, max(axes.get_ylim()[1], 1.0))
     axes.yaxis.get_major_locator().set_params(integer=True)
 
 
@@ -224,7 +231,7 @@ def _bars(axes, results: Sequence[Result]) -> None:
     unit, name = _time_unit(float(wait.max()))
     place = np.arange(len(results))[::-1]
     axes.barh(place, wait / unit, color=_colours(len(results)), height=0.65)
-    most = max(float(wait.max()) / unit, 1e-9)
+    most = float(wait.max()) / unit or 1.0
     for y, w, m in zip(place, wait / unit, measured):
         slowdown = m["mean_bounded_slowdown"]
         text = f"{w:.3g}" + ("" if slowdown is None else f"  (slowdown {slowdown:,.{1 if slowdown < 100 else 0}f})")
