@@ -347,7 +347,8 @@ class install_tree(Command):
             for name in PLUGINS.values():
                 self.install_file(SOURCE / name, modules / name)
             link(self.staged(modules), self.staged(python / "fluxsched/plugins"))
-            self.install_launcher(prefix / "bin/flux-sched", python)
+            self.install_launcher(prefix / "bin/flux-sched", python, "fluxsched.cli.main")
+            self.install_launcher(prefix / "bin/flux-session", python, "fluxsched.session.main")
             if flux is not None:
                 broker_module(
                     self.config, self.staged(modules / "sched.so"), self.config["python"]["executable"], python
@@ -388,9 +389,9 @@ class install_tree(Command):
         shutil.copy2(source, temporary)
         temporary.replace(path)
 
-    def install_launcher(self, path, python):
+    def install_launcher(self, path, python, module):
         """A command that runs the installed package and sees nothing of the caller's Python environment."""
-        code = f'import sys; sys.path.insert(0, "{python}"); from fluxsched.cli.main import main; sys.exit(main())'
+        code = f'import sys; sys.path.insert(0, "{python}"); from {module} import main; sys.exit(main())'
         staged = self.staged(path)
         staged.parent.mkdir(parents=True, exist_ok=True)
         staged.write_text(f"#!/bin/sh\nexec {self.config['python']['executable']} -I -c '{code}' \"$@\"\n")

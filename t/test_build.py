@@ -506,6 +506,28 @@ def test_installed_command(installed):
     assert "154" in done.stdout
 
 
+INSTALLED_SESSION = (
+    "flux module load sched rdl-conf=hype.lua rdl-resource=default:/hype/hype201 in-sim=true plugin=sched.plugin1 "
+    "&& flux run sh -c 'echo ${PYTHONPATH-none}' && flux getattr size"
+)
+
+
+def check_installed_session(command, folder):
+    done = subprocess.run(
+        [str(command), "start", "--emulate=hype.lua", "sh", "-c", INSTALLED_SESSION],
+        env={"PATH": "/usr/bin:/bin"},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == "none\n154\n", done.stderr
+
+
+def test_installed_session(installed, tmp_path):
+    check_installed_session(installed[0] / "bin/flux-session", tmp_path)
+
+
 def test_installed_broker_module(installed, build_config):
     if configure.broker_module(build_config) is not None:
         pytest.skip(f"not built: {configure.broker_module(build_config)}")
@@ -558,6 +580,7 @@ def test_pip_install(tmp_path, python):
     assert re.fullmatch(rf"{tmp_path}/venv/lib\S*/fluxsched 154\n", done.stdout), done.stderr
     done = subprocess.run([str(tmp_path / "venv/bin/flux-sched"), "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and "rdl" in done.stdout, done.stderr
+    check_installed_session(tmp_path / "venv/bin/flux-session", tmp_path)
 
 
 # The launcher

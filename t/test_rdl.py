@@ -131,7 +131,8 @@ def test_a_large_machine_is_far_from_the_limit(monkeypatch):
     text = """
     uses "Node"
     Hierarchy "default" { Resource { "cluster", children = { ListOf { Node, ids = "0-1023", args = {
-        name = "n", sockets = { "0-31", "32-63" }, memory_per_socket = 1000, children = { Resource { "gpu", ids = "0-3" } },
+        name = "n", sockets = { "0-31", "32-63" }, memory_per_socket = 1000,
+        children = { Resource { "gpu", ids = "0-3" } },
     } } } } }"""
     assert counts(rdl.loads(text))["core"] == 1024 * 64
 
@@ -145,6 +146,17 @@ def test_memory_that_runs_out_while_compiling(monkeypatch):
     monkeypatch.setattr(rdl, "MAX_MEMORY", 3 << 20)
     with pytest.raises(rdl.RDLError, match="<string>.*memory"):
         rdl.loads("x = {" + "1," * 200_000 + "}")
+
+
+def test_clusters_that_come_with_it(conf, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert rdl.load("hype.lua") == rdl.load(conf / "hype.lua")
+    (tmp_path / "hype.lua").write_text("Hierarchy 'default' { Resource { 'mine' } }")
+    assert rdl.load("hype.lua").type == ["mine"]
+    for path in ("", "none.lua", "./cab.lua", "/cab.lua", ".."):
+        assert rdl.find(path) == path
+    with pytest.raises(rdl.RDLError, match=r"^none\.lua: No such file"):
+        rdl.load("none.lua")
 
 
 def test_without_its_lua_files(monkeypatch, tmp_path):

@@ -38,13 +38,35 @@ class Hierarchy(NamedTuple):
     properties: list  # dict, likewise
 
 
+def _shared(name, file):
+    """Path of a folder that comes with the package, known by a file in it."""
+    here = Path(__file__)
+    for folder in (here.parent.parent / "share" / name, here.resolve().parents[3] / name):
+        if (folder / file).is_file():
+            return folder
+    raise RDLError(f"{file}: not found beside the package ({here.parent.parent / 'share' / name})")
+
+
 def lua_directory():
     """Path of the folder that holds RDL.lua."""
-    here = Path(__file__)
-    for folder in (here.parent.parent / "share" / "rdl", here.resolve().parents[3] / "rdl"):
-        if (folder / "RDL.lua").is_file():
-            return folder
-    raise RDLError(f"RDL.lua: not found beside the package ({here.parent.parent / 'share' / 'rdl'})")
+    return _shared("rdl", "RDL.lua")
+
+
+def conf_directory():
+    """Path of the folder that holds hype.lua and the other clusters."""
+    return _shared("conf", "hype.lua")
+
+
+def find(path):
+    """The path of an RDL file. A plain name that is no file here may be that of a cluster that comes with the package."""
+    path = os.fspath(path)
+    if not path or os.path.dirname(path) or os.path.lexists(path):
+        return path
+    try:
+        shipped = conf_directory() / path
+    except RDLError:
+        return path
+    return str(shipped) if shipped.is_file() else path
 
 
 def interpreter():
@@ -176,7 +198,8 @@ def _open(evaluate, name, *arguments):
 
 
 def open_file(path):
-    """Read an RDL file into a Store. RDLError if it cannot be read or does not evaluate."""
+    """Read an RDL file (see find) into a Store. RDLError if it cannot be read or does not evaluate."""
+    path = find(path)
     return _open("evalf", os.fspath(path), os.fsencode(path))
 
 

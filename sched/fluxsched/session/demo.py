@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from fluxsched.formats import idset
+from fluxsched.formats import idset, rdl
 
 from . import buildspec
 from .client import Client
@@ -39,12 +39,11 @@ MIX = (
 
 def main():
     p = argparse.ArgumentParser(prog="python -m fluxsched.session.demo", description="Show a session at work.")
-    p.add_argument("--conf", metavar="FILE", help="RDL file of the cluster (default: conf/hype.lua of the source tree)")
+    p.add_argument("--conf", metavar="FILE", help="RDL file of the cluster (default: hype.lua of conf/)")
     p.add_argument("--part", choices=("walk", "batch"), help=argparse.SUPPRESS)
     options = p.parse_args()
     if options.conf is None:
-        top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
-        options.conf = os.path.join(top, "conf", f"{CLUSTER}.lua")
+        options.conf = os.path.realpath(rdl.conf_directory() / f"{CLUSTER}.lua")
     if not os.path.isfile(options.conf):
         print(f"demo: {options.conf}: no such file; name an RDL file with --conf", file=sys.stderr)
         return 1

@@ -24,10 +24,14 @@ def main(name, words):
 
 def _arguments(words):
     """File names are the caller's; the broker is elsewhere."""
+    from fluxsched.formats import rdl
+
     out = []
     for word in words:
         key, _, value = word.partition("=")
-        if (key == "rdl-conf" and value) or (key == "plugin" and "/" in value):
+        if key == "rdl-conf" and value:
+            out.append(f"{key}={os.path.abspath(rdl.find(value))}")
+        elif key == "plugin" and "/" in value:
             out.append(f"{key}={os.path.abspath(value)}")
         else:
             out.append(word)
@@ -35,8 +39,8 @@ def _arguments(words):
 
 
 def load(words):
-    p = Parser("module load", description="Load a module.")
-    p.add_argument("module")
+    p = Parser("module load", usage="flux module load [-h] module [NAME=VALUE...]", description="Load a module.")
+    p.add_argument("module", help="sched")
     p.add_argument("args", nargs="...", metavar="NAME=VALUE", help="arguments of the module, see doc/module.md")
     options = p.parse_args(words)
     try:
