@@ -361,6 +361,7 @@ def test_requests_from_anybody(session, topic, payload):
         (["--config-path={tmp}/timeout.json"], "kill-timeout"),
         (["--statedir={tmp}/bad.json/x"], "cannot use this state directory"),
         (["--statedir=/proc/nonexistent"], "cannot use this state directory"),
+        (["--statedir="], "--statedir=: expected a folder, got nothing"),
     ],
 )
 def test_start_refuses(tmp_path, words, text):

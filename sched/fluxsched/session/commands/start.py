@@ -86,6 +86,8 @@ def main(name, words):
 
 
 def start(p, options):
+    from fluxsched.formats import rdl
+
     from ..broker import GRACE, Broker
     from ..resources import MAX_SIZE
 
@@ -95,10 +97,12 @@ def start(p, options):
         options.size = 1 if options.test_size is None else positive(options.test_size)
     except ValueError:
         options.size = 0
+    if options.statedir == "":
+        raise SessionError("--statedir=: expected a folder, got nothing")
     if not 0 < options.size <= MAX_SIZE:
         raise SessionError(f"-s {options.test_size}: expected a number of ranks from 1 to {MAX_SIZE}")
     if options.emulate is not None:
-        options.emulate = os.path.abspath(options.emulate)
+        options.emulate = os.path.abspath(rdl.find(options.emulate))
     options.config = read_config(options.config_path)
     timeout = options.config.get("exec", {}).get("kill-timeout", GRACE)
     try:
