@@ -58,7 +58,7 @@ def conf_directory():
 
 
 def find(path):
-    """The path of an RDL file. A plain name that is no file here may be that of a cluster that comes with the package."""
+    """The path of an RDL file. A plain name that is no file here may be one of conf/, which comes with the package."""
     path = os.fspath(path)
     if not path or os.path.dirname(path) or os.path.lexists(path):
         return path
