@@ -24,16 +24,15 @@ JOBID_ANY = (-1, 2**64 - 1)
 
 
 class Recorder:
-    """`guarded` wraps callbacks so that no exception leaves them; `units(jobid)`
-    and `describe(job)` are asked of the service when a job that was running
-    before any record of it is to be described."""
+    """`guarded` wraps callbacks so that no exception leaves them; `allocated`
+    stages the allocation of a Job that was running before any record of it."""
 
     def __init__(self, host, keep, guarded, allocated):
         self.host = host
         self.record = Record(keep)
         self.commits = 0
         self._guarded = guarded
-        self._allocated = allocated     # stages the allocation of a Job
+        self._allocated = allocated
         self._timer = None
         self._backlog = set()           # ids in the journal's backlog
         self._current = False           # past the backlog
