@@ -51,6 +51,15 @@ def test_bars_and_calendar_times(read):
     assert t.job_id.tolist() == [13, 1] and t.request.tolist() == [172800, 120]
 
 
+def test_steps_are_parts_of_their_job(read):
+    """sacct without -X: a line for each step as well."""
+    t = read("JobID|NCPUS|Submit|Elapsed\n12|8|0|60\n12.batch|4|0|60\n12.0|8|1|50\n12_7|4|5|60\n12_7.extern|4|5|60\n"
+             "14.0|2|9|60\n")
+    assert t.submit.tolist() == [0, 5, 9] and t.notes["partial"] == 3
+    # Numbers with a fraction that is none, as some tools write them, are no steps.
+    assert read("JobID,NCPUS,Submit,Elapsed\n1.0,8,0,60\n2.0,8,0,60\n").job_id.tolist() == [1, 2]
+
+
 @pytest.mark.parametrize("word, value", [
     ("0", 0), ("90", 90), ("1.5", 1.5), ("00:10:00", 600), ("2-03:04:05", 183845), ("03:04", 184),
     ("100:00:00", 360000), ("00:00:01.25", 1.25), ("1970-01-02T00:00:00", 86400),
@@ -79,7 +88,7 @@ def test_duplicates_and_what_is_left_out(read):
 
 
 @pytest.mark.parametrize("text, what", [
-    ("", "line 1: no column Submit"),
+    ("", "no jobs in the trace"),
     (HEAD, "no jobs in the trace"),
     ("a,b\n1,2\n", "line 1: no column Submit"),
     ("Submit,Elapsed\n1,2\n", "line 1: no column NCPUS or NNodes"),

@@ -5,7 +5,7 @@
 The rules, each counted in ``Trace.notes`` under the name in quotes:
 
 * a line that repeats an earlier line in every field is left out ("duplicate");
-* a partial execution of a job that has a line for the whole of it is left out ("partial");
+* a partial execution, or a step, of a job that has a line for the whole of it is left out ("partial");
 * a job without a submit time is left out ("no_submit"), one with a negative or unknown run time
   ("no_run"), and one without processors ("no_procs");
 * lines that are not in order of submit time are sorted, stably ("unsorted" counts the lines that

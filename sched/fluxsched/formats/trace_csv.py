@@ -22,6 +22,7 @@ from .trace import MAX_JOBS, Trace, TraceError, build, text
 
 _CLOCK = re.compile(r"(?:(\d{1,6})-)?(?:(\d{1,6}):)?(\d{1,2}):(\d{1,2}(?:\.\d{1,9})?)\Z")
 _NUMBER = re.compile(r"[+-]?\d{1,18}(?:\.\d{1,9})?\Z")
+_STEP = re.compile(r"(\d.*)\.(?:\d+|batch|extern|interactive)\Z")
 _MISSING = {"", "unknown", "none", "n/a", "unlimited", "partition_limit", "-1"}
 
 
@@ -67,6 +68,7 @@ _NAMED = ("User", "Account", "Partition")
 def read(path: str, pieces: Optional[Iterator[bytes]] = None) -> Trace:
     """Read a trace in CSV (comma, or ``|`` as in ``sacct -P``).  Raises TraceError, naming line and column.
 
+    A step (JobID 12.batch, 12.0) of a job that has a line of its own (12) is left out and counted as "partial".
     Processors are NCPUS if positive, else NNodes.  The run time is Elapsed, or End less Start.  Submit times
     are counted from the first where they are calendar times.
     """
@@ -80,6 +82,8 @@ def read(path: str, pieces: Optional[Iterator[bytes]] = None) -> Trace:
     seen = set()
     duplicates = 0
     rows = 0
+    steps: Dict[int, str] = {}                    # row -> the job that it would be a step of
+    jobs = set()
     try:
         header = [name.strip() for name in next(reader, [])]
         _check_header(header, source)
@@ -98,6 +102,12 @@ def read(path: str, pieces: Optional[Iterator[bytes]] = None) -> Trace:
             rows += 1
             if rows > MAX_JOBS:
                 raise TraceError(f"{source}: more than {MAX_JOBS} jobs")
+            if "JobID" in place:
+                word = row[place["JobID"]].strip()
+                step = _STEP.match(word)
+                if step:
+                    steps[rows - 1] = step.group(1)
+                jobs.add(word)
             for name, parse in _PARSERS.items():
                 if name not in place:
                     columns[name].append(float("nan"))
@@ -105,7 +115,7 @@ def read(path: str, pieces: Optional[Iterator[bytes]] = None) -> Trace:
                 try:
                     columns[name].append(parse(row[place[name]]))
                 except ValueError as err:
-                    if name == "JobID":          # sacct has 12_3 and 12.batch: those are numbered by place
+                    if name == "JobID":          # sacct has 12_3 and 12+1, too: those are numbered by place
                         columns[name].append(float("nan"))
                         continue
                     raise TraceError(f"{source}: line {reader.line_num}: {name}: {err} expected, "
@@ -117,6 +127,13 @@ def read(path: str, pieces: Optional[Iterator[bytes]] = None) -> Trace:
         raise TraceError(f"{source}: line {reader.line_num}: {err}") from None
     if not rows:
         raise TraceError(f"{source}: no jobs in the trace")
+
+    notes = {"duplicate": duplicates} if duplicates else {}
+    keep = np.ones(rows, dtype=bool)
+    for at, job in steps.items():
+        keep[at] = job not in jobs
+    if not keep.all():
+        notes["partial"] = int((~keep).sum())
 
     value = {name: np.array(column) for name, column in columns.items()}
     place_in_file = np.arange(1, rows + 1)
@@ -131,11 +148,13 @@ def read(path: str, pieces: Optional[Iterator[bytes]] = None) -> Trace:
     return build({"job_id": job_id, "submit": submit, "run": run, "procs": procs, "request": value["Timelimit"],
                   "nodes": np.nan_to_num(value["NNodes"]), "user": named["User"], "group": named["Account"],
                   "queue": named["Partition"], "io_rate": np.nan_to_num(value["IORate(MB)"])},
-                 source=source, notes={"duplicate": duplicates} if duplicates else None, unix_start=start,
+                 source=source, keep=keep, notes=notes, unix_start=start,
                  header={name: list(words) for name, words in names.items() if words})
 
 
 def _check_header(header: List[str], source: str) -> None:
+    if not any(header):
+        raise TraceError(f"{source}: no jobs in the trace")
     have = set(header)
     for name in header:
         if name in _PARSERS and header.count(name) > 1:
