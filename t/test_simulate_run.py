@@ -198,6 +198,11 @@ def test_not_in_the_main_thread():
     (dict(procs=10, plugin="easy+random"), "unknown order 'random'"),
     (dict(procs=10, plugin=":x=1"), "a name expected"),
     (dict(procs=10, plugin="easy", options="x"), "plugin option 'x': key=value expected"),
+    (dict(procs=10, plugin="easy", options="aging=1,aging=1"), "plugin option 'aging' is given twice"),
+    (dict(procs=10, plugin="easy", options="reserve-depth=4"),
+     "policy 'easy': option reserve-depth is given twice, as 1 and 4"),
+    (dict(procs=10, plugin="easy+sjf", options={"order": "f1"}), "option order is given twice, as sjf and f1"),
+    (dict(procs=10, plugin="easy:queue-depth=9", options="queue-depth=8"), "given twice, as 9 and 8"),
 ])
 def test_bad_arguments(arguments, what):
     with pytest.raises(SimulateError, match=what):
@@ -256,6 +261,7 @@ def test_loop_wants_arrays_of_one_length():
 ])
 def test_names_of_policies(text, expected):
     assert policy.choose(text) == expected
+    assert policy.choose(text, expected[2]) == expected            # the same again is no contradiction
     assert policy.choose(text, "queue-depth=5").options == {**expected[2], "queue-depth": "5"}
     assert policy.options_text(policy.choose(text, {"q": 1}).options).endswith("q=1")
 

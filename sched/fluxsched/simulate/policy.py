@@ -36,8 +36,9 @@ def choose(text: str, options: str | Dict[str, str] = "") -> Choice:
     with +ORDER behind it for another queue order: easy+sjf.  Anything else is the name or path of a plugin.
     Either may carry options: easy:queue-depth=100, my.plugin:depth=2:order=f1.
 
-    Raises ValueError for an unknown order or an option without a value; that the plugin exists, and takes its
-    options, is found out when it is loaded.
+    Raises ValueError for an unknown order, an option without a value, and one that is given with two values, also
+    by the name (easy is reserve-depth=1); that the plugin exists, and takes its options, is found out when it is
+    loaded.
     """
     if isinstance(options, dict):
         more = {str(key): str(value) for key, value in options.items()}
@@ -60,8 +61,10 @@ def choose(text: str, options: str | Dict[str, str] = "") -> Choice:
         raise ValueError(f"policy {name!r}: a name expected")
     elif plugin.endswith((".py", ".so")) and "/" not in plugin:
         plugin = "./" + plugin                       # a file here, where the loader would look along its path
-    chosen.update(_options(own))
-    chosen.update(more)
+    for given in (_options(own), more):
+        for key, value in given.items():
+            if chosen.setdefault(key, value) != value:     # the name in the table would not be what ran
+                raise ValueError(f"policy {name!r}: option {key} is given twice, as {chosen[key]} and {value}")
     return Choice(name, plugin, chosen)
 
 
@@ -71,5 +74,7 @@ def _options(items) -> Dict[str, str]:
         key, equals, value = item.partition("=")
         if not equals or not key.strip():
             raise ValueError(f"plugin option {item!r}: key=value expected")
+        if key.strip() in found:
+            raise ValueError(f"plugin option {key.strip()!r} is given twice")
         found[key.strip()] = value.strip()
     return found
