@@ -218,6 +218,32 @@ def test_a_progress_bar_on_a_terminal_only(trace, tmp_path):
     assert process.returncode == 0 and b"/300" in seen and b"in the system" in seen and b"300" in out
 
 
+@pytest.mark.parametrize("columns, tables", [(200, 1), (70, 2), (20, 3)])
+def test_a_table_as_wide_as_the_terminal(trace, tmp_path, columns, tables):
+    mine, theirs = open_terminal()
+    command = ["simulate", "--trace", str(trace), "--compare", "fcfs,easy,conservative+multifactor"]
+    process = subprocess.Popen([sys.executable, "-c", RUN, *command], cwd=tmp_path, stdout=theirs, stderr=theirs,
+                               env={**ENV, "TERM": "dumb", "COLUMNS": str(columns)})
+    os.close(theirs)
+    seen = b""
+    try:
+        while True:
+            piece = os.read(mine, 4096)
+            if not piece:
+                break
+            seen += piece
+    except OSError:                 # the other end is closed
+        pass
+    os.close(mine)
+    assert process.wait(60) == 0
+    lines = seen.decode().splitlines()
+    assert sum(line.startswith("mean wait") for line in lines) == tables
+    waits = [word for line in lines if line.startswith("mean wait") for word in line.split()[2::2]]
+    assert len(waits) == 3
+    if columns == 70:
+        assert max(len(line) for line in lines if line.startswith(("mean", "passes"))) <= 70
+
+
 def test_results_that_cannot_be_written_are_printed_at_least(trace, tmp_path):
     """The disk is full: a folder of which the writer's own file size limit stands for the end."""
     limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); " \

@@ -3,6 +3,7 @@
 """flux-sched simulate: a job trace under one or several policies."""
 from __future__ import annotations
 
+import shutil
 import sys
 import traceback
 from contextlib import contextmanager
@@ -88,9 +89,20 @@ def show(results):
     print()
     rows = table(results)
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        words = [row[0].ljust(widths[0])] + [word.rjust(width) for word, width in zip(row[1:], widths[1:])]
-        print("  ".join(words).rstrip())
+    # On a terminal, policies that find no room beside the others come in a table of their own below.
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else float("inf")
+    first = 1
+    while first < len(widths):
+        last = first + 1
+        while last < len(widths) and widths[0] + sum(2 + width for width in widths[first:last + 1]) <= room:
+            last += 1
+        if first > 1:
+            print()
+        for row in rows:
+            words = [row[0].ljust(widths[0])]
+            words += [word.rjust(width) for word, width in zip(row[first:last], widths[first:last])]
+            print("  ".join(words).rstrip())
+        first = last
 
 
 @contextmanager
