@@ -98,6 +98,8 @@ def test_files(result, tmp_path):
                        "turnaround_time": "149", "stretch": "2.98", "allocated_resources": "0-5 8-9"}
     summary = json.loads((tmp_path / "out/summary.json").read_text())
     assert summary["makespan"] == 650 and summary["stopped"] == "finished" and summary["notes"] == {"over_request": 1}
+    assert summary["unix_start_time"] is None
+    assert results.summary(replace(result, trace=replace(result.trace, unix_start=7e8)))["unix_start_time"] == 7e8
     assert "loop_time" not in summary and summary["timing"]["time_per_pass"] is None
 
 

@@ -114,6 +114,7 @@ def summary(result: Result) -> Dict[str, object]:
     used = result.pass_count > 0
     return {
         "trace": result.trace.source,
+        "unix_start_time": result.trace.unix_start or None,
         "procs": result.procs,
         "nodes": result.nodes,
         "cores_per_node": result.cores,
