@@ -7,6 +7,7 @@ import json
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 
@@ -415,6 +416,22 @@ def test_demo():
     assert out.count("\n   0-6 ") == 1
     assert "nodes were busy" in out
     assert "\r" not in out and "\x1b" not in out  # no progress bar in a pipe
+
+
+def test_demo_interrupted(tmp_path):
+    env = clean_environment(TMPDIR=str(tmp_path))
+    command = [sys.executable, "-m", "fluxsched.session.demo"]
+    demo = subprocess.Popen(
+        command, env=env, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    seen = [demo.stdout.readline()]
+    while "flux jobs" not in seen[-1]:
+        seen.append(demo.stdout.readline())
+        assert seen[-1], seen
+    os.killpg(demo.pid, signal.SIGINT)  # as a terminal does
+    _, err = demo.communicate(timeout=30)
+    assert (demo.returncode, err) == (130, "")
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,12 @@ def main():
 def _session(options, part, conf):
     command = [sys.executable, "-m", "fluxsched.session.demo", f"--part={part}", f"--conf={conf}"]
     start = [sys.executable, "-m", "fluxsched.session.main", "start", *options]
-    return subprocess.run([*start, *command], check=False).returncode
+    session = subprocess.Popen([*start, *command])
+    try:
+        return session.wait()
+    except KeyboardInterrupt:
+        session.wait()  # it has been interrupted too, and puts away what it has made
+        return 130
 
 
 # the walk-through
@@ -242,4 +247,7 @@ def _chart(console, jobs, size):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
