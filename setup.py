@@ -398,6 +398,9 @@ class install_tree(Command):
         staged.chmod(0o755)
 
 
+# pip in a fresh clone comes before configure, and setuptools makes no egg_base.
+BUILD.mkdir(exist_ok=True)
+
 setup(
     package_dir={"": "sched"},
     packages=find_packages("sched", include=["fluxsched", "fluxsched.*"]),

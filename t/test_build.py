@@ -570,9 +570,11 @@ def test_install_where_nothing_can_be(tmp_path):
 )
 def test_pip_install(tmp_path, python):
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    clone = tmp_path / "clone"
+    shutil.copytree(TOP, clone, ignore=shutil.ignore_patterns("build", ".git", "*.so", "__pycache__", ".hypothesis"))
     subprocess.run([python, "-m", "venv", str(tmp_path / "venv")], check=True)
     subprocess.run(
-        [str(tmp_path / "venv/bin/pip"), "install", "-q", str(TOP)], check=True, cwd=tmp_path, env=environ
+        [str(tmp_path / "venv/bin/pip"), "install", "-q", str(clone)], check=True, cwd=tmp_path, env=environ
     )
     done = subprocess.run(
         [str(tmp_path / "venv/bin/python"), "-I", "-c", SHOW_INSTALLED], capture_output=True, text=True, cwd=tmp_path
