@@ -74,6 +74,13 @@ def test_blank_lines_comments_carriage_returns_and_no_last_newline(read):
     assert t.job_id.tolist() == [1, 2]
 
 
+@pytest.mark.parametrize("name", ["x.swf", "x", "x.csv", "y"])
+def test_a_byte_order_mark_is_passed_over(read, name):
+    text = "JobID,NCPUS,Submit,Elapsed\n1,4,0,60\n" if name in ("x.csv", "y") else HEAD + line(1)
+    t = read(b"\xef\xbb\xbf" + text.encode(), name)
+    assert t.job_id.tolist() == [1] and t.max_procs == (None if name in ("x.csv", "y") else 128)
+
+
 @pytest.mark.parametrize("bad, what", [
     ("1 2 3\n", "18 fields expected, 3 found"),
     (line().rstrip() + " 7\n", "18 fields expected, more found"),

@@ -18,6 +18,7 @@ Jobs larger than the machine are left out by the simulator, which alone knows th
 """
 from __future__ import annotations
 
+import codecs
 import gzip
 import itertools
 import os
@@ -162,8 +163,12 @@ def _pieces(path: str) -> Iterator[bytes]:
         with open(path, "rb") as plain:
             packed = plain.peek(2)[:2] == b"\x1f\x8b"      # not read and seek: it may be a pipe
             stream = gzip.GzipFile(fileobj=plain) if packed else plain
+            mark = codecs.BOM_UTF8                             # editors of some systems put it first
             while True:
                 piece = stream.read(_CHUNK)
+                if mark:
+                    piece = piece[len(mark):] if piece.startswith(mark) else piece
+                    mark = b""
                 if not piece:
                     return
                 if b"\0" in piece:
@@ -211,7 +216,7 @@ def text(path: str, pieces: Optional[Iterator[bytes]] = None) -> str:
     pieces and errors are those of `chunks`; lines may be of any length (flux jobs prints a single one).
     """
     try:
-        return b"".join(_bounded(path, pieces, MAX_TEXT)).decode("utf-8-sig")
+        return b"".join(_bounded(path, pieces, MAX_TEXT)).decode("utf-8")
     except UnicodeDecodeError as err:
         raise TraceError(f"{path}: not UTF-8 text (byte {err.start})") from err
 
