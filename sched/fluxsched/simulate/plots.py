@@ -56,6 +56,7 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _save(figure: Figure, folder: str, name: str) -> List[str]:
+    os.makedirs(folder, exist_ok=True)
     paths = [os.path.join(folder, f"{name}.{kind}") for kind in ("png", "svg")]
     figure.savefig(paths[0])
     figure.savefig(paths[1], metadata={"Date": None})
