@@ -473,3 +473,25 @@ def test_f58_of_flux():
     """Pairs that flux-core 0.88 printed."""
     assert jobid.f58(9848225792) == "ƒG1FjRR"
     assert jobid.parse("ƒ6Az9gHu") == 196897406976
+
+
+COMMANDS = [
+    "start", "submit", "run", "wreckrun", "jobs", "cancel", "waitjob", "update", "dmesg", "getattr", "exec", "uptime",
+    "version", "queue list", "queue status",
+    *(f"job {name}" for name in ("attach", "wait", "wait-event", "status", "eventlog", "info", "urgency", "raise")),
+    *(f"job {name}" for name in ("kill", "id", "last", "list")),
+    *(f"kvs {name}" for name in ("get", "put", "dir", "ls", "unlink")),
+    *(f"module {name}" for name in ("load", "list", "remove", "reload", "stats")),
+    *(f"resource {name}" for name in ("list", "status", "drain", "undrain", "R")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_is_in_the_manual_page(command):
+    done = flux(*command.split(), "--help")
+    assert done.returncode == 0
+    with open(os.path.join(TOP, "doc", "commands.md")) as file:
+        page = file.read()
+    options = set(re.findall(r"(?<![\w-])--?[\w-]+", " ".join(re.findall(r"^  (-.*?)(?:  |$)", done.stdout, re.M))))
+    assert "--help" in options
+    assert [option for option in sorted(options) if not re.search(rf"(?<![\w-]){option}(?![\w-])", page)] == []
