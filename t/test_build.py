@@ -455,6 +455,13 @@ def test_broker_module(build_config):
 
 # Installing
 
+
+def test_every_folder_of_modules_is_a_package():
+    """A wheel has no others, though they can be imported in the tree."""
+    folders = {path.parent for suffix in ("py", "pyx") for path in (TOP / "sched/fluxsched").rglob(f"*.{suffix}")}
+    assert [str(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
 SHOW_INSTALLED = """
 import os, fluxsched
 from fluxsched.core.plugin import load_plugin
