@@ -106,8 +106,10 @@ def test_not_found(tmp_path, monkeypatch):
 
 
 def test_bad_path(tmp_path):
-    for path in (tmp_path, tmp_path / "none.so", tmp_path / "none.py"):
-        with pytest.raises(PluginError, match=r"expected a file that ends in \.so or \.py"):
+    with pytest.raises(PluginError, match=r"expected a file that ends in \.so or \.py"):
+        load_plugin(str(tmp_path))
+    for path in (tmp_path / "none.so", tmp_path / "none.py"):
+        with pytest.raises(PluginError, match=f"{path}: there is no such file"):
             load_plugin(str(path))
     text = tmp_path / "plugin.txt"
     text.write_text("")

@@ -13,7 +13,7 @@ import importlib.util
 import os
 from pathlib import Path
 
-from fluxsched.core.engine import Policy, PluginError
+from fluxsched.core.engine import PluginError, Policy
 from fluxsched.core.pyplugin import OPERATIONS, PythonPolicy, missing_operations
 
 _HERE = Path(__file__).resolve()
@@ -30,8 +30,10 @@ def find_plugin(name):
     """The file of a plugin; name may also be a path. Raises PluginError."""
     if "/" in name:
         path = Path(name)
-        if path.suffix not in (".so", ".py") or not path.is_file():
+        if path.suffix not in (".so", ".py"):
             raise PluginError(f"plugin {name}: expected a file that ends in .so or .py")
+        if not path.is_file():
+            raise PluginError(f"plugin {name}: there is no such file")
         return path
     folders = search_path()
     for folder in folders:
