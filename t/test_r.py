@@ -13,7 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fluxsched.formats import idset, r
+from fluxsched.core import Engine, Inventory, nodeview
+from fluxsched.formats import hostlist, idset, r
+from fluxsched.formats.jobspec import Request
 from fluxsched.formats.r import RError
 
 FLUX = shutil.which("flux", path=os.pathsep.join([os.environ.get("PATH", ""), os.path.expanduser("~/local/bin")]))
@@ -290,3 +292,47 @@ class TestFluxCore:
     def test_slots_are_taken(self):
         R = r.emit([0], ["a"], ["0"], [""], nslots=4)
         assert json.loads(flux_decode(R))["execution"]["nslots"] == 4
+
+
+# -- runs ---------------------------------------------------------------------
+
+
+@given(st.sets(st.integers(0, 300)))
+def test_runs_of_a_set(members):
+    mask = sum(1 << i for i in members)
+    runs = nodeview.runs_of_mask(mask)
+    assert [i for first, last in runs for i in range(first, last + 1)] == sorted(members)
+    assert all(later[0] > before[1] + 1 for before, later in zip(runs, runs[1:]))
+    assert nodeview.mask_of_runs(runs) == mask
+
+
+@given(st.lists(st.sampled_from(["n8", "n9", "n10", "n11", "n010", "n011", "m1", "m2", "x", "n9", "n99", "n100"]),
+                max_size=12))
+def test_runs_of_hosts_are_encoded_like_the_hosts(hosts):
+    runs = []
+    for host in hosts:
+        if runs and hostlist.follows(host, runs[-1][1]):
+            runs[-1] = (runs[-1][0], host)
+        else:
+            runs.append((host, host))
+    assert hostlist.encode_runs(runs) == hostlist.encode(hosts)
+    assert hostlist.decode(hostlist.encode_runs(runs)) == hosts if hosts else not runs
+
+
+@given(st.lists(st.tuples(st.sampled_from(["n", "m"]), st.integers(0, 12), st.sampled_from(["0-3", "0,2", "1"])),
+                min_size=1, max_size=70), st.data())
+def test_an_engines_r_is_that_of_its_nodes(rows, data):
+    hosts = [f"{prefix}{number}" for prefix, number, _ in rows]
+    cores = [ids for _, _, ids in rows]
+    inventory = Inventory(list(range(len(rows))), hosts, cores, [""] * len(rows), {"p": list(range(0, len(rows), 3))})
+    assert inventory.to_r() == r.emit(inventory.ranks, hosts, cores, [""] * len(rows), {"p": range(0, len(rows), 3)})
+    engine = Engine(inventory)
+    count = data.draw(st.integers(1, len(rows)))
+    engine.add(1, Request(count, 1, 1, 0, data.draw(st.booleans()), 0, "", None, None))
+    engine.schedule(1.0)
+    held = engine.cores_by_rank(1)
+    ranks = [rank for rank, _, _ in held]
+    assert engine.R(1, 1, 2) == r.emit(ranks, [hosts[rank] for rank in ranks], [ids for _, ids, _ in held],
+                                       [""] * count, {"p": [rank for rank in ranks if rank % 3 == 0]}, 1, 2, count)
+    assert engine.allocated_ranks(1) == idset.encode(ranks)
+    assert engine.resource_status()["all"] == inventory.to_r()

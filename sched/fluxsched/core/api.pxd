@@ -18,4 +18,6 @@ cdef class Engine(EngineBase):
     cdef int _free_part(self, i32 slot, ranks) except -1
     cdef list _changes(self)
     cdef list _held(self, i32 slot)
-    cdef dict _emit(self, list held, double starttime, double expiration, i64 nslots=*)
+    cdef list _each(self, list rows)
+    cdef int _append(self, list rows, i32 node, cores, gpus) except -1
+    cdef dict _emit(self, list rows, double starttime, double expiration, i64 nslots=*)

@@ -14,7 +14,7 @@ from fluxsched.core.alloc cimport Alloc, Entry, alloc_clear, alloc_part, alloc_t
 from fluxsched.core.bits cimport count_bits, get_bit, same_bits, set_bit
 from fluxsched.core.engine cimport Domain, EngineBase, General
 from fluxsched.core.alloc cimport grown
-from fluxsched.core.inventory cimport Inventory, idset_text
+from fluxsched.core.inventory cimport Inventory, shared_text
 from fluxsched.core.job cimport (
     JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_LACKING, WHY_OVERLAP, WHY_RESERVED,
     WHY_RESOURCES, Job,
@@ -25,6 +25,7 @@ from fluxsched.core.tree cimport (
 )
 from fluxsched.core.types cimport USEC, i32, i64, time_never, u64, usec_t
 
+from fluxsched.core.nodeview import mask_of_runs, runs_of_mask
 from fluxsched.core.plugin import load_plugin
 from fluxsched.formats import idset as _idset
 from fluxsched.formats import r as _r
@@ -529,42 +530,55 @@ cdef class Engine(EngineBase):
         """What a job holds: [(rank, core ids, gpu ids)], idset strings, by
         ascending rank. Raises ValueError for a job that holds nothing."""
         return [(self.inventory.ranks[node], cores, gpus)
-                for node, cores, gpus in self._held(self._slot(jobid, JOB_RUNNING))]
+                for node, cores, gpus in self._each(self._held(self._slot(jobid, JOB_RUNNING)))]
 
     cdef list _held(self, i32 slot):
+        """What a job holds: rows (first node, last node, core ids, gpu ids),
+        ascending; a row is one node, or a run of alike nodes held alike."""
         cdef Job *j = self.jobs + slot
         cdef Entry *e
         cdef u64 *bits
-        cdef i32 i, node
+        cdef i32 i, node, last
         cdef list out = []
+        cdef dict texts = {}
         for i in range(j.alloc.nentries):
             e = j.alloc.entry + i
-            if e.count:
-                for node in range(e.node, e.node + e.count):
-                    out.append((node, self.inventory.core_set(node), self.inventory.gpu_set(node)))
-            else:
+            node = e.node
+            while node < e.node + e.count:
+                last = min(self.inventory.run_last[node], e.node + e.count - 1)
+                out.append((node, last, self.inventory.core_text[node], self.inventory.gpu_text[node]))
+                node = last + 1
+            if e.count == 0:
                 bits = j.alloc.bits + e.bits
                 # There is no rank in an R of which only pools are held.
                 if count_bits(bits, self.state.cw + self.state.gw):
-                    out.append((e.node, idset_text(bits, self.state.cw),
-                                idset_text(bits + self.state.cw, self.state.gw)))
+                    self._append(out, node, shared_text(texts, bits, self.state.cw),
+                                 shared_text(texts, bits + self.state.cw, self.state.gw))
         out.sort()
         return out
 
-    cdef dict _emit(self, list held, double starttime, double expiration, i64 nslots=0):
-        cdef i32 node
+    cdef list _each(self, list rows):
+        """Rows as one (node, core ids, gpu ids) a node."""
+        return [(node, cores, gpus) for first, last, cores, gpus in rows for node in range(first, last + 1)]
+
+    cdef dict _emit(self, list rows, double starttime, double expiration, i64 nslots=0):
         ranks = self.inventory.ranks
         hosts = self.inventory.hosts
         properties = {}
-        chosen = {row[0] for row in held}
+        chosen = mask_of_runs([row[:2] for row in rows]) if self.eligible.properties else 0
         for name, mask in self.eligible.properties.items():
             # "+name" is a property that the scheduler's own instance gave.
-            if not name.startswith("+"):
-                members = [ranks[node] for node in sorted(chosen) if mask >> node & 1]
-                if members:
-                    properties[name] = members
-        return _r.emit([ranks[row[0]] for row in held], [hosts[row[0]] for row in held],
-                       [row[1] for row in held], [row[2] for row in held], properties, starttime, expiration, nslots)
+            members = 0 if name.startswith("+") else mask & chosen
+            if members:
+                properties[name] = self._ranks_text(runs_of_mask(members))
+        return _r.emit_runs([(ranks[first], ranks[last], hosts[first], hosts[last], cores, gpus)
+                             for first, last, cores, gpus in rows], properties, starttime, expiration, nslots)
+
+    def _ranks_text(self, runs):
+        """Runs of nodes as an idset string of their ranks."""
+        if self.inventory.dense:
+            return _idset.encode_ranges(runs)
+        return _idset.encode([self.inventory.ranks[node] for first, last in runs for node in range(first, last + 1)])
 
     def R(self, jobid, double starttime=0, double expiration=0):
         """The R object of a job that holds resources; times in seconds."""
@@ -585,26 +599,28 @@ cdef class Engine(EngineBase):
 
     def allocated_ranks(self, jobid):
         """Ranks on which a job holds resources, as an idset string."""
-        return _idset.encode([rank for rank, _, _ in self.cores_by_rank(jobid)])
+        rows = self._held(self._slot(jobid, JOB_RUNNING))
+        return self._ranks_text(runs_of_mask(mask_of_runs([row[:2] for row in rows])))
 
     def resource_summary(self, jobid):
         """What a job holds in short: "rank[0-1]/core[0-3]"."""
         folded = {}
-        for rank, cores, gpus in self.cores_by_rank(jobid):
-            folded.setdefault((cores, gpus), []).append(rank)
+        for first, last, cores, gpus in self._held(self._slot(jobid, JOB_RUNNING)):
+            folded.setdefault((cores, gpus), []).append((first, last))
         parts = []
-        for (cores, gpus), ranks in folded.items():
+        for (cores, gpus), runs in folded.items():
             children = ",".join(name + _bracket(ids) for name, ids in (("core", cores), ("gpu", gpus)) if ids)
             if cores and gpus:
                 children = "{" + children + "}"
-            parts.append(f"rank{_bracket(_idset.encode(ranks))}/{children}")
+            ranks = self._ranks_text(runs_of_mask(mask_of_runs(runs)))
+            parts.append(f"rank{_bracket(ranks)}/{children}")
         return " ".join(parts)
 
     def tree_part(self, jobid):
         """The part of the resource tree that a job holds: rows of (name,
         type, amount, depth) in preorder."""
         cdef i32 slot = self._slot(jobid, JOB_RUNNING), i
-        held = self._held(slot)
+        held = self._each(self._held(slot))
         cores = {(row[0], unit) for row in held for unit in (_idset.ids(row[1]) if row[1] else ())}
         gpus = {(row[0], unit) for row in held for unit in (_idset.ids(row[2]) if row[2] else ())}
         takes = {self.jobs[slot].alloc.take[i].pool: self.jobs[slot].alloc.take[i].amount
@@ -616,27 +632,40 @@ cdef class Engine(EngineBase):
         that are down: {"all", "allocated", "down"}."""
         cdef i32 node, w, cw = self.state.cw, gw = self.state.gw
         cdef list held = [], down = [], everything = []
+        cdef dict texts = {}
         cdef u64 *bits = <u64 *> zeroed(cw + gw, sizeof(u64))
         try:
             for node in range(self.inventory.nnodes):
                 if not get_bit(self.state.present, node):
                     continue
-                row = (node, self.inventory.core_set(node), self.inventory.gpu_set(node))
-                everything.append(row)
+                cores = self.inventory.core_text[node]
+                gpus = self.inventory.gpu_text[node]
+                self._append(everything, node, cores, gpus)
                 if not get_bit(self.state.up, node):
-                    down.append(row)
+                    self._append(down, node, cores, gpus)
                 for w in range(cw):
                     bits[w] = self.inventory.core_all[node * cw + w] & ~self.state.core_free[node * cw + w]
                 for w in range(gw):
                     bits[cw + w] = self.inventory.gpu_all[node * gw + w] & ~self.state.gpu_free[node * gw + w]
-                cores = idset_text(bits, cw)
-                gpus = idset_text(bits + cw, gw)
+                cores = shared_text(texts, bits, cw)
+                gpus = shared_text(texts, bits + cw, gw)
                 if cores or gpus:
-                    held.append((node, cores, gpus))
+                    self._append(held, node, cores, gpus)
         finally:
             free(bits)
         return {"all": self._emit(everything, 0, self.expiration), "allocated": self._emit(held, 0, 0),
                 "down": self._emit(down, 0, 0)}
+
+    cdef int _append(self, list rows, i32 node, cores, gpus) except -1:
+        """Add a node to rows as of _held, to the last one if it is alike."""
+        if rows:
+            first, last, last_cores, last_gpus = rows[-1]
+            if last == node - 1 and self.inventory.run_last[<i32> first] >= node and (last_cores, last_gpus) == (
+                    cores, gpus):
+                rows[-1] = (first, node, cores, gpus)
+                return 0
+        rows.append((node, node, cores, gpus))
+        return 0
 
     def stats(self):
         """Counters since the engine was made, and what there is now."""

@@ -15,6 +15,9 @@ cdef class Inventory:
         i32 *ncores             # [nnodes]
         i32 *ngpus              # [nnodes]
         i32 *node_class         # [nnodes], index of its class
+        i32 *run_last           # [nnodes], last node of the run of alike nodes it is
+                                # in: ranks and host names follow, sets are equal
+        bint dense              # rank i is node i
         i32 nclasses            # a class: nodes with equal core and gpu counts
         i32 *class_cores        # [nclasses]
         i32 *class_gpus         # [nclasses]
@@ -33,3 +36,4 @@ cdef class Inventory:
 
 
 cdef str idset_text(const u64 *words, i32 nwords)
+cdef str shared_text(dict texts, const u64 *words, i32 nwords)

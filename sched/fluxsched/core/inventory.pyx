@@ -13,6 +13,7 @@ from fluxsched.core.memory cimport zeroed
 from fluxsched.core.tree cimport Tree
 from fluxsched.core.types cimport i32, u64
 
+from fluxsched.formats import hostlist as _hostlist
 from fluxsched.formats import idset as _idset
 from fluxsched.formats import r as _r
 
@@ -45,6 +46,7 @@ cdef class Inventory:
         free(self.ncores)
         free(self.ngpus)
         free(self.node_class)
+        free(self.run_last)
         free(self.class_cores)
         free(self.class_gpus)
 
@@ -100,6 +102,7 @@ cdef class Inventory:
         self.ncores = <i32 *> zeroed(nnodes, sizeof(i32))
         self.ngpus = <i32 *> zeroed(nnodes, sizeof(i32))
         self.node_class = <i32 *> zeroed(nnodes, sizeof(i32))
+        self.run_last = <i32 *> zeroed(nnodes, sizeof(i32))
 
     cdef void _finish(self) except *:
         """Counts, classes and texts, from the core and gpu sets."""
@@ -114,6 +117,13 @@ cdef class Inventory:
             self.ngpus[i] = count_bits(self.gpu_all + i * self.gpu_words, self.gpu_words)
             key = (self.ncores[i], self.ngpus[i])
             self.node_class[i] = classes.setdefault(key, len(classes))
+        self.dense = self.ranks == list(range(self.nnodes))
+        for i in range(self.nnodes - 1, -1, -1):
+            self.run_last[i] = i
+            if (i + 1 < self.nnodes and self.ranks[i] + 1 == self.ranks[i + 1]
+                    and self.core_text[i] == self.core_text[i + 1] and self.gpu_text[i] == self.gpu_text[i + 1]
+                    and _hostlist.follows(self.hosts[i + 1], self.hosts[i])):
+                self.run_last[i] = self.run_last[i + 1]
         self.nclasses = len(classes)
         self.class_cores = <i32 *> zeroed(self.nclasses, sizeof(i32))
         self.class_gpus = <i32 *> zeroed(self.nclasses, sizeof(i32))

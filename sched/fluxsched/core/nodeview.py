@@ -1,6 +1,29 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Nodes as a constraint sees them. In Python, where a shift has no width."""
+"""Sets of nodes as Python ints, node i being bit i. In Python, where a shift has no width."""
+
+
+def mask_of_runs(runs):
+    """The set of runs (first, last)."""
+    mask = 0
+    for first, last in runs:
+        mask |= ((1 << (last - first + 1)) - 1) << first
+    return mask
+
+
+def runs_of_mask(mask):
+    """The runs (first, last) of a set, ascending."""
+    runs = []
+    place = 0
+    while mask:
+        gap = (mask & -mask).bit_length() - 1
+        mask >>= gap
+        length = (~mask & (mask + 1)).bit_length() - 1
+        mask >>= length
+        place += gap
+        runs.append((place, place + length - 1))
+        place += length
+    return runs
 
 
 class NodeView:

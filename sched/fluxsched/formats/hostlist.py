@@ -87,21 +87,39 @@ def decode(text, max_hosts=MAX_HOSTS):
     return expand(parse(text, max_hosts)[0])
 
 
+def follows(host, before):
+    """Whether `host` has the next number after `before`, so that a range may hold both: "n10" after "n9"."""
+    prefix = host.rstrip("0123456789")
+    digits = host[len(prefix) :]
+    if not 0 < len(digits) <= _FOLDED_DIGITS or digits[0] == "0":
+        return False
+    return before == f"{prefix}{int(digits) - 1}"
+
+
 def encode(hosts):
     """Return the compact host list of the names `hosts`, in their order and with their repetitions.
 
     HostlistError if a name is empty or holds what no host list can (white space, comma, brackets, non-ASCII).
     """
-    unfit = _UNFIT.search("".join(hosts))
-    if unfit or "" in hosts:
-        bad = next(host for host in hosts if not host or _UNFIT.search(host))
+    return encode_runs([(host, host) for host in hosts])
+
+
+def encode_runs(runs):
+    """Return the compact host list of runs (first name, last name), each one name or names that follows() joins.
+
+    HostlistError as for encode().
+    """
+    ends = [host for run in runs for host in run]
+    unfit = _UNFIT.search("".join(ends))
+    if unfit or "" in ends:
+        bad = next(host for host in ends if not host or _UNFIT.search(host))
         raise HostlistError(f"{quote(bad)} cannot be the name of a host")
     expressions = []
     idlist = []  # of the open bracket: [text of first, text of last]
     open_prefix = None
     padding = 0  # width of the open bracket's numbers, 0 when its first has no leading zero
     expected = ""  # text that would continue the last range
-    for host in hosts:
+    for host, last in runs:
         prefix = host.rstrip("0123456789")
         digits = host[len(prefix) :]
         if not digits or len(digits) > _FOLDED_DIGITS:
@@ -110,17 +128,17 @@ def encode(hosts):
             open_prefix = None
             expressions.append(host)
             continue
-        number = int(digits)
+        last_digits = last[len(prefix) :]
         if prefix == open_prefix and digits == expected:
-            idlist[-1][1] = digits
-        elif prefix == open_prefix and len(idlist) < _MAX_RANGES and digits == str(number).zfill(padding):
-            idlist.append([digits, digits])
+            idlist[-1][1] = last_digits
+        elif prefix == open_prefix and len(idlist) < _MAX_RANGES and digits == str(int(digits)).zfill(padding):
+            idlist.append([digits, last_digits])
         else:
             _close(expressions, open_prefix, idlist)
-            idlist = [[digits, digits]]
+            idlist = [[digits, last_digits]]
             open_prefix = prefix
             padding = len(digits) if digits[0] == "0" and len(digits) > 1 else 0
-        expected = str(number + 1).zfill(padding)
+        expected = str(int(last_digits) + 1).zfill(padding)
     _close(expressions, open_prefix, idlist)
     return ",".join(expressions)
 

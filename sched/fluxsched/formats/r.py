@@ -71,20 +71,32 @@ def emit(ranks, hosts, cores, gpus, properties=None, starttime=0, expiration=0, 
         for rank, following in zip(ranks, ranks[1:]):
             if rank == following:
                 raise RError(f"rank {rank} is there twice")
+    named = {name: idset.encode(sorted(having)) for name, having in (properties or {}).items() if having}
+    return emit_runs(zip(ranks, ranks, hosts, hosts, cores, gpus), named, starttime, expiration, nslots)
+
+
+def emit_runs(runs, properties=None, starttime=0, expiration=0, nslots=0):
+    """Return the R of runs of alike ranks: (first rank, last rank, first host, last host, cores, gpus).
+
+    Runs are disjoint and ascend; hosts of a run follow each other (hostlist.follows). `properties` maps names to idset
+    strings of ranks. Else as emit().
+    """
     entries = {}
-    for rank, children in zip(ranks, zip(cores, gpus)):
-        same = entries.get(children)
-        if same is None:
-            entries[children] = [rank]
+    names = []
+    for first, last, first_host, last_host, *children in runs:
+        names.append((first_host, last_host))
+        same = entries.setdefault(tuple(children), [])
+        if same and same[-1][1] + 1 == first:
+            same[-1] = (same[-1][0], last)
         else:
-            same.append(rank)
+            same.append((first, last))
     try:
-        nodelist = hostlist.encode(hosts)
+        nodelist = hostlist.encode_runs(names)
     except hostlist.HostlistError as error:
         raise RError(f"execution.nodelist: {error}") from None
     execution = {
         "R_lite": [
-            {"rank": idset.encode(same), "children": {"core": core, "gpu": gpu} if gpu else {"core": core}}
+            {"rank": idset.encode_ranges(same), "children": {"core": core, "gpu": gpu} if gpu else {"core": core}}
             for (core, gpu), same in entries.items()
         ],
         "nodelist": [nodelist] if nodelist else [],
@@ -94,9 +106,7 @@ def emit(ranks, hosts, cores, gpus, properties=None, starttime=0, expiration=0, 
     if nslots:
         execution["nslots"] = nslots
     if properties:
-        named = {name: idset.encode(sorted(having)) for name, having in properties.items() if having}
-        if named:
-            execution["properties"] = named
+        execution["properties"] = dict(properties)
     return {"version": 1, "execution": execution}
 
 
