@@ -31,7 +31,7 @@ import numpy as np
 # Bounds of what is taken from outside.  Text this long is no trace but an accident or an attack:
 # a gzip file of a few MB can hold terabytes.
 MAX_BYTES = 8 << 30
-MAX_TEXT = 1 << 30
+MAX_TEXT = 1 << 28
 MAX_LINE = 1 << 16
 MAX_JOBS = 50_000_000
 MAX_SECONDS = 1e10            # about 317 years, for a run or a request
