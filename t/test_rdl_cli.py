@@ -4,12 +4,16 @@
 
 import errno
 import json
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from embedded import until
 from fluxsched.cli import main as cli
 from fluxsched.formats import r
 
@@ -170,3 +174,16 @@ def test_misplaced_options(run):
     assert "--type goes with find" in run("rdl", "conf/hype.lua", "tree", "--type=node", code=2)
     assert "--full goes with tree and find" in run("rdl", "conf/hype.lua", "to-r", "--full", code=2)
     assert "'frob' is not one of" in run("rdl", "conf/hype.lua", "frob", code=2)
+
+
+def test_a_file_that_loops_can_be_interrupted(tmp_path):
+    path = tmp_path / "loop.lua"
+    path.write_text("local s = string.rep('x', 1000000) while true do local t = s .. 'y' end")
+    command = [sys.executable, "-c", "from fluxsched.cli.main import main; main()", "rdl", str(path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    ticks = os.sysconf("SC_CLK_TCK")
+    used = Path(f"/proc/{process.pid}/stat")
+    until(lambda: int(used.read_text().rpartition(")")[2].split()[11]) > ticks, "a second of processor time")
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[1] == ""
+    assert process.returncode == -signal.SIGINT

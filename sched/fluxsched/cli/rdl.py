@@ -3,6 +3,7 @@
 """flux-sched rdl: look at the resources that an RDL file describes, or turn them into R."""
 
 import json
+import signal
 
 import click
 
@@ -129,7 +130,12 @@ def rdl(file, action, uri, full, **criteria):
         raise click.UsageError(f"--{next(iter(given))} goes with find")
     if full and action not in ("tree", "find"):
         raise click.UsageError("--full goes with tree and find")
-    store = open_file(file)
+    # Lua does not come back to Python for a Ctrl-C before the file has run.
+    handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        store = open_file(file)
+    finally:
+        signal.signal(signal.SIGINT, handler)
     if action == "tree":
         show_tree(store, uri, full)
     elif action == "resource":
