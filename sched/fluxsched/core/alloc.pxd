@@ -116,11 +116,3 @@ cdef inline int alloc_take(Alloc *a, i32 pool, i64 amount) except -1 nogil:
     a.take[a.ntakes] = Take(pool, amount)
     a.ntakes += 1
     return 0
-
-
-cdef inline i32 alloc_nodes(const Alloc *a) noexcept nogil:
-    """Number of nodes in it."""
-    cdef i32 i, total = 0
-    for i in range(a.nentries):
-        total += a.entry[i].count if a.entry[i].count else 1
-    return total

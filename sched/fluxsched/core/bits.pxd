@@ -37,13 +37,6 @@ cdef inline i32 count_bits(const u64 *set, i32 nwords) noexcept nogil:
     return total
 
 
-cdef inline i32 count_and(const u64 *a, const u64 *b, i32 nwords) noexcept nogil:
-    cdef i32 total = 0, w
-    for w in range(nwords):
-        total += popcount(a[w] & b[w])
-    return total
-
-
 cdef inline bint intersects(const u64 *a, const u64 *b, i32 nwords) noexcept nogil:
     cdef i32 w
     for w in range(nwords):

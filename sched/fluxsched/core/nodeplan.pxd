@@ -84,6 +84,7 @@ cdef class NodePlan:
     cdef i32 usable(self, const Job *j, i32 node, usec_t start, usec_t end, const u64 *core, const u64 *gpu,
                     i32 *first) noexcept nogil
     cdef int pick(self, const Job *j, i32 node, i32 nslots) except -1 nogil
+    cdef i32 pick_of(self, const Job *j, i32 node, i32 fit, i32 need) except -1 nogil
     cdef int fits_now(self, const Job *j, const Request *request, usec_t end, Running running,
                       const Job *jobs) except -1 nogil
     cdef int fits_flat(self, const Job *j, const u64 *elig, usec_t end) except -1 nogil

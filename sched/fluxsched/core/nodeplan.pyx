@@ -192,6 +192,16 @@ cdef class NodePlan:
             self.inv.tree.whole_pools(node, &self.picked)
         return 0
 
+    cdef i32 pick_of(self, const Job *j, i32 node, i32 fit, i32 need) except -1 nogil:
+        """Pick what a node that holds `fit` slots gives to a job that still
+        needs so many nodes (or slots, if it names no nodes); how many it gave."""
+        cdef i32 slots = fit if fit < need else need
+        if j.nnodes:
+            self.pick(j, node, j.nslots)
+            return 1
+        self.pick(j, node, slots)
+        return slots
+
     cdef int fits_now(self, const Job *j, const Request *request, usec_t end, Running running,
                       const Job *jobs) except -1 nogil:
         """1 and the resources in self.picked, if j can hold them from now to
@@ -235,13 +245,7 @@ cdef class NodePlan:
                     fit = self.usable(j, node, self.now, end, self.now_core(node), self.now_gpu(node), NULL)
                     if fit < (j.nslots if j.nnodes else 1):
                         continue
-                    if j.nnodes:
-                        self.pick(j, node, j.nslots)
-                        need -= 1
-                    else:
-                        fit = fit if fit < need else need
-                        self.pick(j, node, fit)
-                        need -= fit
+                    need -= self.pick_of(j, node, fit, need)
                     if need == 0:
                         return 1
         return 0
@@ -474,13 +478,7 @@ cdef class NodePlan:
                         continue
                     fit = self.usable(j, node, start, end, self.then_core(node), self.then_gpu(node),
                                       self.cursor + node)
-                    if j.nnodes:
-                        self.pick(j, node, j.nslots)
-                        need -= 1
-                    else:
-                        fit = fit if fit < need else need
-                        self.pick(j, node, fit)
-                        need -= fit
+                    need -= self.pick_of(j, node, fit, need)
                     if need == 0:
                         return 1
         return 0

@@ -35,6 +35,7 @@ cdef class State:
     cdef void give_whole(self, i32 node, i32 count) noexcept nogil
     cdef void take(self, const Alloc *a) noexcept nogil
     cdef void give(self, const Alloc *a) noexcept nogil
+    cdef void move(self, const Alloc *a, bint taken) noexcept nogil
     cdef bint is_free(self, const Alloc *a) noexcept nogil
     cdef void set_up(self, i32 node, bint up) noexcept nogil
     cdef void remove(self, i32 node) noexcept nogil

@@ -139,41 +139,36 @@ cdef class State:
 
     cdef void take(self, const Alloc *a) noexcept nogil:
         """Hold what is in a; the caller made sure that it is free."""
-        cdef i32 i, j, w
-        cdef const Entry *e
-        cdef const u64 *bits
-        for i in range(a.nentries):
-            e = a.entry + i
-            if e.count:
-                self.take_whole(e.node, e.count)
-            else:
-                bits = a.bits + e.bits
-                for w in range(self.cw):
-                    self.core_free[e.node * self.cw + w] &= ~bits[w]
-                for w in range(self.gw):
-                    self.gpu_free[e.node * self.gw + w] &= ~bits[self.cw + w]
-                self.refresh(e.node)
-        for j in range(a.ntakes):
-            self.pool_free[a.take[j].pool] -= a.take[j].amount
+        self.move(a, True)
 
     cdef void give(self, const Alloc *a) noexcept nogil:
         """Free what is in a."""
-        cdef i32 i, j, w
+        self.move(a, False)
+
+    cdef void move(self, const Alloc *a, bint taken) noexcept nogil:
+        cdef i32 i, w
         cdef const Entry *e
+        cdef u64 *core
+        cdef u64 *gpu
         cdef const u64 *bits
         for i in range(a.nentries):
             e = a.entry + i
             if e.count:
-                self.give_whole(e.node, e.count)
-            else:
-                bits = a.bits + e.bits
-                for w in range(self.cw):
-                    self.core_free[e.node * self.cw + w] |= bits[w]
-                for w in range(self.gw):
-                    self.gpu_free[e.node * self.gw + w] |= bits[self.cw + w]
-                self.refresh(e.node)
-        for j in range(a.ntakes):
-            self.pool_free[a.take[j].pool] += a.take[j].amount
+                if taken:
+                    self.take_whole(e.node, e.count)
+                else:
+                    self.give_whole(e.node, e.count)
+                continue
+            bits = a.bits + e.bits
+            core = self.core_free + <size_t> e.node * self.cw
+            gpu = self.gpu_free + <size_t> e.node * self.gw
+            for w in range(self.cw):
+                core[w] = core[w] & ~bits[w] if taken else core[w] | bits[w]
+            for w in range(self.gw):
+                gpu[w] = gpu[w] & ~bits[self.cw + w] if taken else gpu[w] | bits[self.cw + w]
+            self.refresh(e.node)
+        for i in range(a.ntakes):
+            self.pool_free[a.take[i].pool] += -a.take[i].amount if taken else a.take[i].amount
 
     cdef bint is_free(self, const Alloc *a) noexcept nogil:
         """Whether nobody holds any of it."""
