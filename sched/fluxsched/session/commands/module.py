@@ -38,15 +38,20 @@ def _arguments(words):
     return out
 
 
+def _change(verb, name, **more):
+    """Have the broker load, remove or reload a module; it logs what goes wrong."""
+    try:
+        Client().rpc(f"module.{verb}", {"name": name, **more})
+    except RPCError as error:
+        raise CommandError(f"{verb} {name}: {error.text}", logged=True) from error
+
+
 def load(words):
     p = Parser("module load", usage="flux module load [-h] module [NAME=VALUE...]", description="Load a module.")
     p.add_argument("module", help="sched")
     p.add_argument("args", nargs="...", metavar="NAME=VALUE", help="arguments of the module, see doc/module.md")
     options = p.parse_args(words)
-    try:
-        Client().rpc("module.load", {"name": options.module, "args": _arguments(options.args)})
-    except RPCError as error:
-        raise CommandError(f"load {options.module}: {error.text}", logged=True) from None
+    _change("load", options.module, args=_arguments(options.args))
     return 0
 
 
@@ -56,10 +61,10 @@ def remove(words):
     p.add_argument("module")
     options = p.parse_args(words)
     try:
-        Client().rpc("module.remove", {"name": options.module})
-    except RPCError as error:
-        if not (options.force and error.errno == 2):
-            raise CommandError(f"remove {options.module}: {error.text}", logged=True) from None
+        _change("remove", options.module)
+    except CommandError as error:
+        if not (options.force and error.__cause__.errno == 2):
+            raise
     return 0
 
 
@@ -69,10 +74,7 @@ def reload(words):
     p.add_argument("module")
     p.add_argument("args", nargs="...", metavar="NAME=VALUE")
     options = p.parse_args(words)
-    try:
-        Client().rpc("module.reload", {"name": options.module, "args": _arguments(options.args)})
-    except RPCError as error:
-        raise CommandError(f"reload {options.module}: {error.text}", logged=True) from None
+    _change("reload", options.module, args=_arguments(options.args))
     return 0
 
 
