@@ -33,7 +33,7 @@ bench: build
 	done
 
 lint: build
-	@$(PY) t/lint.py
+	@$(PY) tools/lint.py
 
 install: build
 	@$(PY) setup.py -q install_tree --prefix="$(prefix)" --destdir="$(DESTDIR)"

@@ -222,7 +222,7 @@ class build_tree(Command):
         return {path: path.stat().st_mtime_ns for path in (BUILD / "cython").rglob("*.html")}
 
     def warn(self, pages):
-        sys.path.insert(0, str(TOP / "t"))
+        sys.path.insert(0, str(TOP / "tools"))
         import lint
 
         for page in sorted(pages):

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fluxsched.formats import swf, trace
-from fluxsched.simulate import api, lublin
+from fluxsched.simulate import api
+from fluxsched.traces import generator as lublin
+from fluxsched.traces import swf, trace
 
 TOP = Path(__file__).resolve().parent.parent
 NASA = TOP.parent / "shared/traces/NASA-iPSC-1993-3.1-cln.swf.gz"

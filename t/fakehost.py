@@ -6,10 +6,10 @@ commits that wait until the test lets them through."""
 import errno
 import math
 
-from fluxsched import passes
 from fluxsched.formats import r
-from fluxsched.host import Host
-from fluxsched.service import Service
+from fluxsched.service import passes
+from fluxsched.service.host import Host
+from fluxsched.service.service import Service
 
 # The time that a pass takes is real, and the clock here is not: no pauses, unless a test asks for them.
 passes.PAUSE_MIN = math.inf

@@ -4,8 +4,8 @@
 import numpy as np
 
 import oracle
-from fluxsched.formats.trace import build
 from fluxsched.simulate.metrics import Result
+from fluxsched.traces.trace import build
 
 
 def trace_of(jobs):

@@ -464,7 +464,7 @@ def test_every_folder_of_modules_is_a_package():
 
 SHOW_INSTALLED = """
 import os, fluxsched
-from fluxsched.core.plugin import load_plugin
+from fluxsched.policy.loader import load_plugin
 from fluxsched.formats import rdl
 here = os.path.dirname(fluxsched.__file__)
 load_plugin("backfill.plugin1")

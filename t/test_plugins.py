@@ -10,8 +10,8 @@ import textwrap
 
 import pytest
 
-from fluxsched.core import Engine, Inventory, PluginError, Policy, load_plugin
-from fluxsched.core.plugin import parse_options, search_path
+from fluxsched.core import Engine, Inventory, PluginError, Policy
+from fluxsched.policy.loader import load_plugin, parse_options, search_path
 from naive import cores, estimates, machine, nodes, reasons, request, tree_request, vertex
 
 EASY = "backfill.plugin1"
@@ -29,7 +29,7 @@ OPERATIONS = {
 def write_plugin(folder, name="mine", init="self.options = options", leave_out=(), **operations):
     """A plugin in Python; operations replace bodies: "(self, engine, job): …"."""
     lines = [
-        "from fluxsched.core.pyplugin import GO_ON, HOLD, RESERVED, RESOURCES, STOP",
+        "from fluxsched.policy.pyplugin import GO_ON, HOLD, RESERVED, RESOURCES, STOP",
         "class Plugin:",
         "    passes = []",
         "    def __init__(self, options):",

@@ -8,10 +8,10 @@ import random
 import pytest
 
 from fakehost import Bench, FakeHost, jobspec, make_r
-from fluxsched import passes
 from fluxsched.formats import r
-from fluxsched.passes import BATCH, MOVED_DELAY
-from fluxsched.service import Service, ServiceError
+from fluxsched.service import passes
+from fluxsched.service.passes import BATCH, MOVED_DELAY
+from fluxsched.service.service import Service, ServiceError
 
 SUCCESS, ANNOTATE, DENY, CANCEL = range(4)
 

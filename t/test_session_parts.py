@@ -10,11 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxsched.session import buildspec, constraints, environ, fsd, jobid, layout, loop, resources, runner, store
-from fluxsched.session.client import parse_uri
+from fluxsched.session import fsd, jobid, runner
+from fluxsched.session.broker import layout, loop, store
+from fluxsched.session.broker import ranks as resources
+from fluxsched.session.broker.log import Log
+from fluxsched.session.commands import buildspec, environ
+from fluxsched.session.commands import requires as constraints
+from fluxsched.session.commands.client import parse_uri
 from fluxsched.session.commands.submit import parser
 from fluxsched.session.errors import CommandError, SessionError
-from fluxsched.session.log import Log
 
 sys.path.append(os.path.dirname(runner.__file__))
 import shepherd

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluxsched.formats import trace as traces
 from fluxsched.simulate import api
-from fluxsched.simulate.lublin import generate
+from fluxsched.traces import trace as traces
+from fluxsched.traces.generator import generate
 from oracle import Job, conservative, easy, fcfs, hybrid, replay
 from simulate_result import trace_of
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 import oracle
 from fluxsched.core import Engine, Inventory, PluginError
-from fluxsched.formats import trace as traces
 from fluxsched.formats.jobspec import Request, Vertex
 from fluxsched.simulate import api
 from fluxsched.simulate.api import SimulateError
+from fluxsched.traces import trace as traces
 
 TOP = os.path.join(os.path.dirname(__file__), "..")
 

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from fluxsched.core.order import SCORES, score_multifactor
+from fluxsched.policy.orders import SCORES, score_multifactor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -13,11 +13,11 @@ import pytest
 from fluxsched.simulate.loop import Loop
 
 from fluxsched.core import Engine, Inventory, PluginError
-from fluxsched.formats import swf
-from fluxsched.formats.trace import TraceError
 from fluxsched.simulate import api, metrics, policy
 from fluxsched.simulate.api import SimulateError
-from fluxsched.simulate.lublin import generate
+from fluxsched.traces import swf
+from fluxsched.traces.generator import generate
+from fluxsched.traces.trace import TraceError
 from oracle import Job, easy, hybrid, replay
 from simulate_result import trace_of
 

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from fluxsched.formats import flux_jobs, trace
-from fluxsched.formats.trace import TraceError
+from fluxsched.traces import flux_jobs, trace
+from fluxsched.traces.trace import TraceError
 
 
 def job(jobid, submit, run=None, end=None, **more):

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fluxsched.formats.swfscan import scan
+from fluxsched.traces.swfscan import scan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluxsched.formats import swf, trace
-from fluxsched.formats.trace import TraceError
+from fluxsched.traces import swf, trace
+from fluxsched.traces.trace import TraceError
 
 NASA = Path(__file__).resolve().parents[2] / "shared/traces/NASA-iPSC-1993-3.1-cln.swf.gz"
 HEAD = "; Version: 2.2\n; UnixStartTime: 749458803\n; MaxNodes: 64\n; MaxProcs: 128\n;\n"

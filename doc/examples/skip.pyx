@@ -10,7 +10,7 @@ from fluxsched.core.engine cimport GO_ON, HOLD, EngineBase, Policy
 from fluxsched.core.job cimport WHY_RESOURCES
 from fluxsched.core.types cimport i32
 
-from fluxsched.core.plugin import int_option, no_more_options
+from fluxsched.policy.loader import int_option, no_more_options
 
 
 cdef class Plugin(Policy):

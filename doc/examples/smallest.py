@@ -5,7 +5,7 @@
     flux-sched simulate --trace FILE --procs 128 --plugin doc/examples/smallest.py
     flux module load sched plugin=$PWD/doc/examples/smallest.py plugin-opts=limit=50
 """
-from fluxsched.core.pyplugin import GO_ON, RESERVED, RESOURCES
+from fluxsched.policy.pyplugin import GO_ON, RESERVED, RESOURCES
 
 
 class Plugin:

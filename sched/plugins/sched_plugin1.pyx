@@ -9,16 +9,16 @@ holds back all behind it. No reservation is made, so none has an estimate.
 
 Options: queue-depth=N, the jobs of a domain that a pass considers (0: none;
 default: all); order=NAME and what goes with it, another order of the queue:
-see fluxsched.core.order; io-aware=false, bandwidth that jobs ask for is not
+see fluxsched.policy.orders; io-aware=false, bandwidth that jobs ask for is not
 looked at (true, the default: it is a resource, from node to root).
 """
 from fluxsched.core.engine cimport HOLD, EngineBase, Policy
 from fluxsched.core.job cimport WHY_RESOURCES
-from fluxsched.core.order cimport Order
+from fluxsched.policy.orders cimport Order
 from fluxsched.core.types cimport i32
 
-from fluxsched.core.order import OPTIONS as ORDER_OPTIONS
-from fluxsched.core.plugin import bool_option, int_option, no_more_options
+from fluxsched.policy.orders import OPTIONS as ORDER_OPTIONS
+from fluxsched.policy.loader import bool_option, int_option, no_more_options
 
 
 cdef class Plugin(Policy):

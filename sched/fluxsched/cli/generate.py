@@ -23,8 +23,8 @@ import click
 @click.option("--users", type=click.IntRange(1, 1_000_000), default=1, show_default=True, help="Number of users.")
 def generate_trace(file, jobs, procs, load, seed, model, overestimate, users):
     """Write a synthetic trace after Lublin and Feitelson (2003) in the Standard Workload Format."""
-    from ..formats import swf
-    from ..simulate.lublin import generate
+    from fluxsched.traces import swf
+    from fluxsched.traces.generator import generate
 
     try:
         trace = generate(jobs, procs, load, seed, model, overestimate, users)

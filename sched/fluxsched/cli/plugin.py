@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from fluxsched.core.plugin import load_plugin, search_path
+from fluxsched.policy.loader import load_plugin, search_path
 
 PACKAGE_PARENT = Path(importlib.util.find_spec("fluxsched").origin).parent.parent
 

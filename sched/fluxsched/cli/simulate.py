@@ -19,7 +19,7 @@ class Seconds(click.ParamType):
     def convert(self, value, param, ctx):
         if isinstance(value, float):
             return value
-        from ..formats.trace_csv import seconds
+        from fluxsched.traces.sacct import seconds
 
         units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
         try:
@@ -72,7 +72,7 @@ NOTES = {
 
 def show(results):
     """Print what was read and left out, and the table."""
-    from ..simulate.results import table
+    from fluxsched.simulate.results import table
 
     result = results[0]
     trace = result.trace
@@ -108,8 +108,8 @@ def show(results):
 @contextmanager
 def errors_of(name, policy):
     """What is raised in a plugin in plain Python is the error of its author: told with its place, as PluginError."""
-    from ..core import PluginError
-    from ..core.pyplugin import PythonPolicy
+    from fluxsched.core import PluginError
+    from fluxsched.policy.pyplugin import PythonPolicy
 
     try:
         yield
@@ -167,11 +167,12 @@ def simulate(trace_path, trace_format, rdl, uri, nodes, cores, procs, exclusive,
     if sum(value is not None for value in (rdl, nodes, procs)) > 1:
         raise click.UsageError("one machine expected: --rdl, or --nodes and --cores, or --procs")
 
-    from ..core import PluginError, load_plugin
-    from ..formats import trace as traces
-    from ..formats.rdl import RDLError
-    from ..simulate import api, results
-    from ..simulate.policy import choose
+    from fluxsched.core import PluginError
+    from fluxsched.formats.rdl import RDLError
+    from fluxsched.policy.loader import load_plugin
+    from fluxsched.simulate import api, results
+    from fluxsched.simulate.policy import choose
+    from fluxsched.traces import trace as traces
 
     names = [name.strip() for name in compare.split(",")] if compare else [plugin or "sched.plugin1"]
     if len(set(names)) < len(names):
@@ -226,7 +227,7 @@ def write(ran, out, plot, compare):
     import json
     import os
 
-    from ..simulate import plots, results
+    from fluxsched.simulate import plots, results
 
     with results.folder_of_results(out) as folder:
         if not compare:

@@ -4,6 +4,5 @@
 from fluxsched.core.api import Engine, Infeasible, Pass
 from fluxsched.core.engine import PluginError, Policy
 from fluxsched.core.inventory import Inventory
-from fluxsched.core.plugin import load_plugin
 
-__all__ = ["Engine", "Infeasible", "Inventory", "Pass", "PluginError", "Policy", "load_plugin"]
+__all__ = ["Engine", "Infeasible", "Inventory", "Pass", "PluginError", "Policy"]

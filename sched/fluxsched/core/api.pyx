@@ -25,7 +25,6 @@ from fluxsched.core.tree cimport (
 )
 from fluxsched.core.types cimport USEC, i32, i64, time_never, u64, usec_t
 
-from fluxsched.core.plugin import load_plugin
 from fluxsched.formats import idset as _idset
 from fluxsched.formats import r as _r
 
@@ -40,6 +39,13 @@ REASONS = {
     WHY_DEPTH: "beyond the queue depth of a scheduling pass",
     WHY_OVERLAP: "waiting for a job of another queue on the same nodes",
 }
+
+
+def _load_plugin(plugin, options):
+    # Policies are made of what the engine offers, so their module imports this one.
+    from fluxsched.policy.loader import load_plugin
+
+    return load_plugin(plugin, options)
 
 
 class Infeasible(ValueError):
@@ -98,7 +104,7 @@ cdef class Engine(EngineReports):
     def __init__(self, Inventory inventory not None, plugin="sched.plugin1", options="", sched_once=False,
                  down=False):
         self.user_numbers = {}
-        self.policy = load_plugin(plugin, options)
+        self.policy = _load_plugin(plugin, options)
         self.once = sched_once
         if not down:
             for node in range(inventory.nnodes):
@@ -107,7 +113,7 @@ cdef class Engine(EngineReports):
     def set_policy(self, plugin, options=""):
         """Change the plugin between passes; raises PluginError and keeps the
         old one."""
-        self.policy = load_plugin(plugin, options)
+        self.policy = _load_plugin(plugin, options)
 
     @property
     def plugin(self):

@@ -39,7 +39,7 @@ cdef struct General:
 
 
 cdef class Policy:
-    """The operations of a plugin; see fluxsched.core.plugin."""
+    """The operations of a plugin; see fluxsched.policy.loader."""
     cdef:
         readonly str name
         readonly dict options

@@ -9,7 +9,7 @@ import time
 import orjson
 
 from fluxsched.flux.handle import job_key, job_name
-from fluxsched.host import Host
+from fluxsched.service.host import Host
 
 __all__ = ["BrokerHost"]
 

@@ -15,8 +15,8 @@ import orjson
 
 from fluxsched.flux.handle import Handle, live
 from fluxsched.flux.host import BrokerHost
-from fluxsched.host import LOG_ERR
-from fluxsched.service import Service, ServiceError
+from fluxsched.service.host import LOG_ERR
+from fluxsched.service.service import Service, ServiceError
 
 __all__ = ["run"]
 

@@ -13,10 +13,8 @@ import sys
 import time
 
 from fluxsched.formats import idset, rdl
-
-from . import buildspec
-from .client import Client
-from .commands import submit
+from fluxsched.session.commands import buildspec, submit
+from fluxsched.session.commands.client import Client
 
 CLUSTER = "hype"
 BINS = 72  # columns of the chart, fewer on a narrow terminal

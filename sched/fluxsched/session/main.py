@@ -8,8 +8,8 @@
 import importlib
 import sys
 
-from .commands import common
-from .errors import CommandError
+from fluxsched.session.commands import common
+from fluxsched.session.errors import CommandError
 
 HELP = """\
 Usage: flux COMMAND ARGS

@@ -6,11 +6,11 @@
     result = simulate.run("last-month.swf.gz", plugin="easy")
     simulate.measure(result)["mean_wait"]
 
-Pictures are in fluxsched.simulate.plots, which imports matplotlib; queue orders in fluxsched.core.order.
+Pictures are in fluxsched.simulate.plots, which imports matplotlib; queue orders in fluxsched.policy.orders.
 """
-from .api import Machine, SimulateError, machine, run, trace_of
-from .lublin import generate
-from .metrics import Result, bounded_slowdown, measure, queue_length, utilisation
+from fluxsched.simulate.api import Machine, SimulateError, machine, run, trace_of
+from fluxsched.simulate.metrics import Result, bounded_slowdown, measure, queue_length, utilisation
+from fluxsched.traces.generator import generate
 
 __all__ = ["Machine", "Result", "SimulateError", "bounded_slowdown", "generate", "machine", "measure", "queue_length",
            "run", "trace_of", "utilisation"]

@@ -12,13 +12,13 @@ from typing import Callable, Dict, List, NamedTuple, Optional
 
 import numpy as np
 
-from ..core import Engine, Inventory
-from ..formats import trace as traces
-from ..formats.jobspec import Vertex
-from ..formats.trace import Trace
-from .loop import Loop, node_cores
-from .metrics import Result
-from .policy import choose, options_text
+from fluxsched.core import Engine, Inventory
+from fluxsched.formats.jobspec import Vertex
+from fluxsched.simulate.loop import Loop, node_cores
+from fluxsched.simulate.metrics import Result
+from fluxsched.simulate.policy import choose, options_text
+from fluxsched.traces import trace as traces
+from fluxsched.traces.trace import Trace
 
 SLICE = 0.05                   # s of real time in the loop between looks at signals
 LAST = 9e12                    # s: later times would not fit the engine's microseconds
@@ -61,7 +61,7 @@ def machine(*, procs: Optional[int] = None, nodes: Optional[int] = None, cores: 
         if value is not None and not 1 <= value <= 10_000_000:
             raise SimulateError(f"{name}: a number from 1 to 10000000 expected, {value} found")
     if rdl is not None:
-        from ..formats import rdl as rdl_format
+        from fluxsched.formats import rdl as rdl_format
 
         hierarchy = rdl_format.load(os.fspath(rdl), uri) if isinstance(rdl, (str, os.PathLike)) else rdl
         inventory = Inventory.from_rdl(hierarchy)
@@ -82,7 +82,7 @@ def machine(*, procs: Optional[int] = None, nodes: Optional[int] = None, cores: 
 def trace_of(submit, run, procs, request=None, user=None, nodes=None, io_rate=None, job_id=None) -> Trace:
     """A trace from arrays of shape (n,): submit, run, request in s; procs; user numbers; nodes; io_rate in MB/s.
 
-    They are put in queue order and cleaned by the rules of fluxsched.formats.trace.  Raises TraceError, and
+    They are put in queue order and cleaned by the rules of fluxsched.traces.trace.  Raises TraceError, and
     SimulateError where the lengths differ.
     """
     columns = {"submit": submit, "run": run, "procs": procs, "request": request, "user": user, "nodes": nodes,

@@ -8,7 +8,7 @@ from typing import Dict, Optional, Tuple
 
 import numpy as np
 
-from ..formats.trace import Trace
+from fluxsched.traces.trace import Trace
 
 TAU = 10.0      # s: bound of the bounded slowdown (Feitelson, Metrics for parallel job scheduling, JSSPP 2001)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import Dict, NamedTuple
 
-from ..core.order import NAMES as ORDERS
+from fluxsched.policy.orders import NAMES as ORDERS
 
 _NAMES = {
     "fcfs": ("sched.plugin1", {}),

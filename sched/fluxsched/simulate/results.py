@@ -12,7 +12,7 @@ from typing import Dict, Iterator, List, Sequence
 
 import numpy as np
 
-from .metrics import Result, measure
+from fluxsched.simulate.metrics import Result, measure
 
 # In the order and by the names that evalys reads.
 COLUMNS = ("job_id", "submission_time", "requested_number_of_resources", "requested_time", "starting_time",

@@ -10,9 +10,9 @@ import signal
 import sys
 import time
 
-from .. import jobid as ids
-from ..client import ENODATA, Client, RPCError
-from ..errors import CommandError
+from fluxsched.session import jobid as ids
+from fluxsched.session.commands.client import ENODATA, Client, RPCError
+from fluxsched.session.errors import CommandError
 
 STDIN_CHUNK = 1 << 15
 RETRY = 0.05

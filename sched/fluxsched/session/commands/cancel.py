@@ -4,10 +4,10 @@
 
 import sys
 
-from .. import jobid as ids
-from ..client import Client, RPCError
-from ..errors import CommandError
-from .common import Parser, call, complain, jobid
+from fluxsched.session import jobid as ids
+from fluxsched.session.commands.client import Client, RPCError
+from fluxsched.session.commands.common import Parser, call, complain, jobid
+from fluxsched.session.errors import CommandError
 
 STATES = {
     "active": ("DEPEND", "PRIORITY", "SCHED", "RUN", "CLEANUP"),

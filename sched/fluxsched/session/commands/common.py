@@ -6,9 +6,9 @@ import argparse
 import os
 import sys
 
-from .. import jobid as ids
-from ..client import Client, RPCError
-from ..errors import CommandError
+from fluxsched.session import jobid as ids
+from fluxsched.session.commands.client import Client, RPCError
+from fluxsched.session.errors import CommandError
 
 
 class Parser(argparse.ArgumentParser):

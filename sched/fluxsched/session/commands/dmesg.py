@@ -6,8 +6,8 @@ import datetime
 import sys
 import time
 
-from ..client import Client
-from .common import Parser, call
+from fluxsched.session.commands.client import Client
+from fluxsched.session.commands.common import Parser, call
 
 
 class Human:

@@ -7,11 +7,10 @@ import subprocess
 import time
 
 from fluxsched.formats import idset
-
-from .. import fsd
-from ..client import Client
-from ..errors import CommandError
-from .common import Parser, call
+from fluxsched.session import fsd
+from fluxsched.session.commands.client import Client
+from fluxsched.session.commands.common import Parser, call
+from fluxsched.session.errors import CommandError
 
 VERSION = "0.1.0"
 

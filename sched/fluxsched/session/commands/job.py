@@ -7,11 +7,11 @@ import signal
 import sys
 import time
 
-from .. import buildspec
-from .. import jobid as ids
-from ..client import Client, RPCError
-from ..errors import CommandError
-from .common import Parser, call, complain, jobid, subcommands
+from fluxsched.session import jobid as ids
+from fluxsched.session.commands import buildspec
+from fluxsched.session.commands.client import Client, RPCError
+from fluxsched.session.commands.common import Parser, call, complain, jobid, subcommands
+from fluxsched.session.errors import CommandError
 
 HINT = """\
    attach          attach to a job: pass its output on, and end with its exit code
@@ -46,7 +46,7 @@ def attach(words):
     p.add_argument("-w", "--wait-event", metavar="NAME", help="detach after this event")
     p.add_argument("id", type=jobid)
     o = p.parse_args(words)
-    from .attach import Attach
+    from fluxsched.session.commands.attach import Attach
 
     job = Attach(
         Client(),
@@ -118,7 +118,7 @@ def _events(client, number, until=None):
 
 def _offset(text):
     try:
-        from .. import fsd
+        from fluxsched.session import fsd
 
         return fsd.parse(text)
     except ValueError as error:

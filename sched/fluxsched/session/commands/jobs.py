@@ -9,12 +9,11 @@ import sys
 import time
 
 from fluxsched.formats import hostlist, idset
-
-from .. import fsd
-from .. import jobid as ids
-from ..client import Client, RPCError
-from ..errors import CommandError
-from .common import Parser, call, jobid
+from fluxsched.session import fsd
+from fluxsched.session import jobid as ids
+from fluxsched.session.commands.client import Client, RPCError
+from fluxsched.session.commands.common import Parser, call, jobid
+from fluxsched.session.errors import CommandError
 
 DEFAULT = (
     "{id.f58:>12} {username:<8} {name:<10.10} {status_abbrev:>2.2} {ntasks:>6} {nnodes:>6h} "

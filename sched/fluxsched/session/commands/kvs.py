@@ -5,9 +5,9 @@
 import os
 import sys
 
-from ..client import Client
-from ..errors import CommandError
-from .common import Parser, call, subcommands
+from fluxsched.session.commands.client import Client
+from fluxsched.session.commands.common import Parser, call, subcommands
+from fluxsched.session.errors import CommandError
 
 HINT = """\
    get             get the value stored under a key

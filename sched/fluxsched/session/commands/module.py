@@ -5,9 +5,9 @@
 import json
 import os
 
-from ..client import Client, RPCError
-from ..errors import CommandError
-from .common import Parser, call, subcommands
+from fluxsched.session.commands.client import Client, RPCError
+from fluxsched.session.commands.common import Parser, call, subcommands
+from fluxsched.session.errors import CommandError
 
 HINT = """\
    load            load a module: flux module load sched [NAME=VALUE...]

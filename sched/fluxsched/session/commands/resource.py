@@ -5,11 +5,10 @@
 import time
 
 from fluxsched.formats import hostlist, idset
-
-from ..client import Client, RPCError
-from ..errors import CommandError
-from ..layout import held
-from .common import Parser, call, subcommands
+from fluxsched.session.broker.layout import held
+from fluxsched.session.commands.client import Client, RPCError
+from fluxsched.session.commands.common import Parser, call, subcommands
+from fluxsched.session.errors import CommandError
 
 HINT = """\
    list            list resources and who has them

@@ -8,9 +8,8 @@ import signal
 import sys
 
 from fluxsched.formats import duration
-
-from ..errors import SessionError
-from .common import Parser
+from fluxsched.session.commands.common import Parser
+from fluxsched.session.errors import SessionError
 
 DESCRIPTION = """\
 Open a session on this machine, run COMMAND (or a shell) in it, and end with it, with its exit code.
@@ -87,9 +86,8 @@ def main(name, words):
 
 def start(p, options):
     from fluxsched.formats import rdl
-
-    from ..broker import GRACE, Broker
-    from ..resources import MAX_SIZE
+    from fluxsched.session.broker.broker import GRACE, Broker
+    from fluxsched.session.broker.ranks import MAX_SIZE
 
     if options.test_size is not None and options.emulate is not None:
         raise SessionError("-s and --emulate cannot be used together: a rank stands for each node of the file")

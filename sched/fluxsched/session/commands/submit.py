@@ -6,12 +6,11 @@ import json
 import sys
 
 from fluxsched.formats import idset
-
-from .. import buildspec
-from .. import jobid as ids
-from ..client import ENODATA, Client
-from ..errors import CommandError
-from .common import Parser
+from fluxsched.session import jobid as ids
+from fluxsched.session.commands import buildspec
+from fluxsched.session.commands.client import ENODATA, Client
+from fluxsched.session.commands.common import Parser
+from fluxsched.session.errors import CommandError
 
 FLAGS = {"debug": 2, "waitable": 4, "novalidate": 8}
 
@@ -94,7 +93,7 @@ def main(name, words):
 
 
 def _run(o, spec, urgency, flags):
-    from . import attach
+    from fluxsched.session.commands import attach
 
     label = o.label_io and not o.output
     return attach.submit_and_attach(spec, urgency, flags, label=label, events=o.verbose > 1)
@@ -148,7 +147,7 @@ def _submit(o, spec, urgency, flags, copies):
 
 def _wait(client, o, jobids):
     """Wait for jobs, with their output if asked for; the worst exit code."""
-    from .attach import Attach
+    from fluxsched.session.commands.attach import Attach
 
     following = {}
     for jobid in jobids:

@@ -4,10 +4,10 @@
 
 import math
 
-from .. import fsd
-from ..client import Client
-from ..errors import CommandError
-from .common import Parser, call, jobid
+from fluxsched.session import fsd
+from fluxsched.session.commands.client import Client
+from fluxsched.session.commands.common import Parser, call, jobid
+from fluxsched.session.errors import CommandError
 
 
 def main(name, words):

@@ -1,0 +1,134 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Finding and loading policy plugins.
+
+A plugin NAME is a file NAME.so (a Cython extension) or NAME.py, looked for
+along FLUX_MODULE_PATH, then beside the package. It holds a class Plugin with
+the five operations of fluxsched.core.engine.Policy. In Cython that class
+derives from Policy; in Python it derives from nothing, and is made with the
+plugin's options as its one argument.
+"""
+import importlib.machinery
+import importlib.util
+import os
+from pathlib import Path
+
+from fluxsched.core.engine import PluginError, Policy
+from fluxsched.policy.pyplugin import OPERATIONS, PythonPolicy, missing_operations
+
+_HERE = Path(__file__).resolve()
+
+
+def search_path():
+    """The folders looked at for a plugin, in order."""
+    named = [Path(entry) for entry in os.environ.get("FLUX_MODULE_PATH", "").split(":") if entry]
+    # Installed, the loadables are in fluxsched/plugins; in the tree, in sched/.
+    return named + [_HERE.parents[1] / "plugins", _HERE.parents[2]]
+
+
+def find_plugin(name):
+    """The file of a plugin; name may also be a path. Raises PluginError."""
+    if "/" in name:
+        path = Path(name)
+        if path.suffix not in (".so", ".py"):
+            raise PluginError(f"plugin {name}: expected a file that ends in .so or .py")
+        if not path.is_file():
+            raise PluginError(f"plugin {name}: there is no such file")
+        return path
+    folders = search_path()
+    for folder in folders:
+        for suffix in (".so", ".py"):
+            path = folder / (name + suffix)
+            if path.is_file():
+                return path
+    places = ":".join(str(folder) for folder in folders)
+    raise PluginError(f"plugin {name}: neither {name}.so nor {name}.py in {places}")
+
+
+def parse_options(text):
+    """Options "key=value,key=value" (or a dict) as a dict of strings."""
+    if isinstance(text, dict):
+        return {str(key): str(value) for key, value in text.items()}
+    options = {}
+    for item in (text or "").split(","):
+        if not item.strip():
+            continue
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip():
+            raise PluginError(f"plugin option {item!r}: expected key=value")
+        if key.strip() in options:
+            raise PluginError(f"plugin option {key.strip()!r} is given twice")
+        options[key.strip()] = value.strip()
+    return options
+
+
+def int_option(options, key, default, least, most=2**31 - 1):
+    """Take a whole number out of the options. Raises PluginError."""
+    text = options.pop(key, None)
+    if text is None:
+        return default
+    try:
+        value = int(text)
+    except ValueError:
+        value = None
+    if value is None or not least <= value <= most:
+        raise PluginError(f"plugin option {key}={text}: expected a whole number from {least} to {most}")
+    return value
+
+
+def bool_option(options, key, default):
+    """Take true or false out of the options. Raises PluginError."""
+    text = options.pop(key, None)
+    if text is None:
+        return default
+    if text not in ("true", "false"):
+        raise PluginError(f"plugin option {key}={text}: expected true or false")
+    return text == "true"
+
+
+def no_more_options(options, known):
+    """Refuse what is left of the options. Raises PluginError."""
+    if options:
+        raise PluginError(f"unknown option {sorted(options)[0]!r}; it knows {', '.join(known) or 'none'}")
+
+
+def load_plugin(name, options=""):
+    """Load a plugin and make its policy object for one engine.
+
+    name: of a loadable, or the path of one; options: "key=value,…" or a dict.
+    Raises PluginError: not found, does not load, lacks an operation, or an
+    option that it does not take.
+    """
+    path = find_plugin(name)
+    options = parse_options(options)
+    # Under a name without dots: an extension's init function has the name of
+    # its module, and Python would look for a parent package.
+    module_name = path.name[: -len(path.suffix)].replace(".", "_").replace("-", "_")
+    if path.suffix == ".so":
+        loader = importlib.machinery.ExtensionFileLoader(module_name, str(path))
+    else:
+        module_name = "fluxsched_plugin_" + module_name
+        loader = importlib.machinery.SourceFileLoader(module_name, str(path))
+    spec = importlib.util.spec_from_file_location(module_name, str(path), loader=loader)
+    try:
+        module = importlib.util.module_from_spec(spec)
+        loader.exec_module(module)
+    except Exception as error:
+        raise PluginError(f"plugin {name}: {path} does not load: {type(error).__name__}: {error}") from error
+    kind = getattr(module, "Plugin", None)
+    if not isinstance(kind, type):
+        raise PluginError(f"plugin {name}: {path} has no class Plugin")
+    try:
+        if issubclass(kind, Policy):
+            policy = kind(name, options)
+            missing = missing_operations(policy)
+        else:
+            missing = [op for op in OPERATIONS if not callable(getattr(kind, op, None))]
+            policy = None if missing else PythonPolicy(name, options, kind(dict(options)))
+    except PluginError as error:
+        raise PluginError(f"plugin {name}: {error}") from None
+    except Exception as error:
+        raise PluginError(f"plugin {name}: {type(error).__name__}: {error}") from error
+    if missing:
+        raise PluginError(f"plugin {name}: {path} lacks the operation {', '.join(missing)}")
+    return policy

@@ -1,0 +1,104 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What the scheduler service asks of the broker it lives in.
+
+The Flux scheduler protocol (RFC 27, RFC 28) is implemented once, in
+:mod:`fluxsched.service.service`, over this small interface.  A real broker and the
+embedded session each provide one :class:`Host`; it translates, and decides
+nothing.
+
+Rules that every implementation keeps:
+
+- Everything runs in one thread, the host's event loop.  No method blocks.
+- A callback is called later, from the event loop, never from inside the
+  method that was given it.
+- An exception that leaves a callback of the service is the host's to report;
+  the service catches its own.
+"""
+
+__all__ = ["Host", "LOG_DEBUG", "LOG_ERR", "LOG_INFO", "LOG_WARNING"]
+
+# syslog(3) levels, the ones in use here
+LOG_ERR = 3
+LOG_WARNING = 4
+LOG_INFO = 6
+LOG_DEBUG = 7
+
+
+class Host:
+    """The broker, as the service sees it.  Subclasses override every method
+    that raises NotImplementedError."""
+
+    def now(self):
+        """Seconds since the epoch, as a float."""
+        raise NotImplementedError
+
+    def log(self, level, text):
+        """Write one line at a syslog level to the broker's log."""
+        raise NotImplementedError
+
+    def respond(self, request, payload):
+        """Answer `request` (the opaque handle that came with
+        :meth:`fluxsched.service.service.Service.handle`) with a dict, or None for an
+        empty answer.  A request may be answered several times (annotations)."""
+        raise NotImplementedError
+
+    def respond_error(self, request, errnum, text):
+        """Answer `request` with an error number and a sentence for people."""
+        raise NotImplementedError
+
+    def request(self, topic, payload, callback, streaming=False):
+        """Send a request; `callback(payload, error)` gets the answer.
+
+        Exactly one of the two is not None, except that an empty answer gives
+        ``callback(None, None)``.  `error` is an OSError with errno and the
+        text that came with it.  With `streaming` the callback is called for
+        each answer, and last with an error; errno ENODATA ends a stream
+        normally.  `callback` None: no answer is wanted."""
+        raise NotImplementedError
+
+    def read_r(self, jobid, callback):
+        """Read the R of a job that holds resources; `callback(R, error)`."""
+        raise NotImplementedError
+
+    def read(self, key, callback):
+        """Read one KVS key; `callback(value, error)`, the value decoded from
+        JSON.  A key that does not exist gives ``callback(None, None)``."""
+        raise NotImplementedError
+
+    def commit(self, puts, callback):
+        """Write KVS keys in one transaction; `callback(error)`, None if it is
+        durable.
+
+        `puts` maps a key to a JSON value, None removes the key (and all below
+        it, if it is a directory).  The key ``R:<jobid>`` stands for the job's
+        own R.  Order is kept: keys are written in the order of the dict."""
+        raise NotImplementedError
+
+    def call_soon(self, callback):
+        """Call `callback()` once, after the messages that are queued now have
+        been handled, so that a burst of requests is one scheduling pass."""
+        raise NotImplementedError
+
+    def call_later(self, seconds, callback):
+        """Call `callback()` once after `seconds`; returns an object with
+        ``cancel()``, harmless after the call."""
+        raise NotImplementedError
+
+    def config(self):
+        """The instance's configuration as a dict (tables ``queues``,
+        ``sched``, ...), as of now."""
+        raise NotImplementedError
+
+    def fatal(self, error):
+        """The service cannot go on: stop the module with this exception."""
+        raise NotImplementedError
+
+    def finish(self, error):
+        """What the service lives on was taken away in good order (`error` says
+        so): end the module, without an error where the host knows how."""
+        self.fatal(error)
+
+    def job_name(self, jobid):
+        """How people write this job id."""
+        return str(jobid)

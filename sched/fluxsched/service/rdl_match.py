@@ -1,0 +1,353 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The resources of an instance: what it discovered, and what RDL says of them.
+
+Each rank of the instance is linked to the RDL node of the same host name whose
+cores and gpus agree (the same ids, or as many of them; then the instance's ids
+count).  A rank without such a node is a mismatch, and the discovered resources
+are used.  RDL nodes that have no rank are left out.
+
+With in-sim the RDL nodes are forced on the ranks there are: the first node on
+the lowest rank, and so on; hosts, cores and gpus are then those of the RDL.
+"""
+
+import json
+
+from fluxsched.core import Inventory
+from fluxsched.formats import idset as _idset
+from fluxsched.formats import r as _r
+from fluxsched.formats.rdl import Hierarchy
+from fluxsched.service.host import LOG_ERR, LOG_INFO, LOG_WARNING
+
+__all__ = [
+    "Marks",
+    "apply",
+    "count",
+    "eventlog",
+    "folded",
+    "idset",
+    "inventory",
+    "ranks_of",
+    "summary",
+    "with_scheduling",
+]
+
+# Says whose the key "scheduling" of an R is; without it RFC 20 takes it for another scheduler's.
+WRITER = "flux-sched:pools"
+# How many mismatches, and nodes left out, are named in the log.
+NAMED = 3
+
+
+def idset(ids):
+    """Whole numbers as an idset string (RFC 22)."""
+    return _idset.encode(sorted(ids))
+
+
+def count(ids):
+    """How many ids an idset string holds."""
+    return _idset.count(_idset.ranges(ids))
+
+
+def ranks_of(R):
+    """The ranks of an R object, as an idset string; ValueError."""
+    ranks = set()
+    try:
+        for entry in R["execution"]["R_lite"]:
+            ranks.update(_idset.ids(entry["rank"]))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"R: execution.R_lite: expected a list of objects with rank ({error})") from None
+    return idset(ranks)
+
+
+def folded(R):
+    """What an R holds: a list of (ranks, core ids, gpu ids), idset strings."""
+    return [
+        (entry["rank"], entry["children"].get("core", ""), entry["children"].get("gpu", ""))
+        for entry in R["execution"]["R_lite"]
+    ]
+
+
+def summary(R):
+    """What an R holds in short: "rank[0-1]/core[0-3]".  ValueError."""
+    try:
+        return " ".join(_summaries(R))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"R: execution.R_lite: expected objects with rank and children ({error})") from None
+
+
+def _summaries(R):
+    for entry in R["execution"]["R_lite"]:
+        units = [kind + _bracketed(ids) for kind, ids in entry["children"].items()]
+        text = units[0] if len(units) == 1 else "{" + ",".join(units) + "}"
+        yield f"rank{_bracketed(entry['rank'])}/{text}"
+
+
+def _bracketed(ids):
+    return ids if ids.isdigit() else f"[{ids}]"
+
+
+def with_scheduling(R, inherited):
+    """A job's R with the opaque key ``scheduling`` of its instance's (None: it has none), which rides along (RFC 20).
+
+    Our own part of it is ``pools``, what a job holds of RDL's pools; the instance's own pools are another tree's.
+    """
+    own = R.get("scheduling")
+    if isinstance(inherited, dict):
+        merged = {key: value for key, value in inherited.items() if key != "pools"}
+    elif own is None:
+        return R
+    else:
+        merged = {"writer": WRITER}
+    return {**R, "scheduling": {**merged, **(own or {})}}
+
+
+def eventlog(text):
+    """The entries of an eventlog (RFC 18); lines that are none are skipped."""
+    entries = []
+    for line in text.splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and "name" in entry and "timestamp" in entry:
+            entries.append(entry)
+    return entries
+
+
+# -- what happens to resources after they were acquired -----------------------
+
+
+def apply(engine, payload):
+    """Hand one response of resource.acquire to the engine.  ValueError names
+    the field that cannot be used."""
+    for name, change in (("up", engine.mark_up), ("down", engine.mark_down), ("shrink", engine.remove)):
+        ranks = payload.get(name)
+        if ranks is None:
+            continue
+        if not isinstance(ranks, str):
+            raise ValueError(f"resource.acquire: field {name!r}: expected an idset string, got {ranks!r}")
+        if ranks:
+            change(ranks)
+    for name, change in (("property-add", engine.property_add), ("property-remove", engine.property_remove)):
+        table = payload.get(name)
+        if table is None:
+            continue
+        if not isinstance(table, dict) or not all(isinstance(ranks, str) for ranks in table.values()):
+            raise ValueError(f"resource.acquire: field {name!r}: expected idset strings by property, got {table!r}")
+        for key, ranks in table.items():
+            change(key, ranks)
+
+
+class Marks:
+    """All responses of resource.acquire since the first, folded, so that they
+    can be given to another engine."""
+
+    def __init__(self):
+        self.up = set()
+        self.gone = set()
+        self.properties = []
+
+    def add(self, payload):
+        if isinstance(payload.get("up"), str) and payload["up"]:
+            self.up.update(_idset.ids(payload["up"]))
+        for name in ("down", "shrink"):
+            if isinstance(payload.get(name), str) and payload[name]:
+                ranks = _idset.ids(payload[name])
+                self.up.difference_update(ranks)
+                if name == "shrink":
+                    self.gone.update(ranks)
+        for name in ("property-add", "property-remove"):
+            if isinstance(payload.get(name), dict) and payload[name]:
+                self.properties.append({name: payload[name]})
+
+    def replay(self, engine):
+        for change in self.properties:
+            apply(engine, change)
+        apply(engine, {"up": idset(self.up), "shrink": idset(self.gone)})
+
+
+# -- RDL against the instance -------------------------------------------------
+
+
+class _Node:
+    """One RDL node: its place in the hierarchy, and what is below it."""
+
+    __slots__ = ("at", "name", "cores", "gpus")
+
+    def __init__(self, at, name):
+        self.at = at
+        self.name = name
+        self.cores = []     # vertices
+        self.gpus = []
+
+
+def _nodes(hierarchy):
+    """The nodes of a hierarchy in its order."""
+    found = []
+    owner = [None] * len(hierarchy.type)
+    for at, (kind, parent) in enumerate(zip(hierarchy.type, hierarchy.parent)):
+        if kind == "node":
+            owner[at] = _Node(at, hierarchy.name[at])
+            found.append(owner[at])
+        elif parent >= 0:
+            owner[at] = owner[parent]
+            if owner[at] is not None and kind == "core":
+                owner[at].cores.append(at)
+            elif owner[at] is not None and kind == "gpu":
+                owner[at].gpus.append(at)
+    return found
+
+
+def inventory(R, hierarchy, in_sim, path, log):
+    """The inventory to schedule, from the instance's R and an RDL hierarchy
+    (None: only what was discovered), and whether it is the RDL's.  RError,
+    ValueError.
+    """
+    if hierarchy is None:
+        return Inventory.from_r(R), False
+    found = _r.parse(R)
+    nodes = _nodes(hierarchy)
+    if in_sim:
+        return _forced(found, hierarchy, nodes, path, log), True
+    linked, wrong = _linked(found, hierarchy, nodes)
+    if wrong:
+        more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+        log(LOG_ERR, f"RDL({path}) does not agree with the instance: {'; '.join(wrong[:NAMED])}{more}")
+        log(LOG_INFO, "using the resources that the instance discovered")
+        return Inventory.from_r(R), False
+    left = len(nodes) - len(linked)
+    if left:
+        taken = {node.at for node, *_ in linked}
+        names = ", ".join([node.name for node in nodes if node.at not in taken][:NAMED])
+        dots = ", ..." if left > NAMED else ""
+        log(LOG_WARNING, f"RDL({path}): {left} nodes have no rank and are left out: {names}{dots}")
+    return _assemble(hierarchy, linked, log), True
+
+
+def _ids(hierarchy, vertices):
+    """Ids of cores or gpus below a node, if they are told apart by them."""
+    ids = [hierarchy.id[at] for at in vertices]
+    return ids if None not in ids and len(set(ids)) == len(ids) else None
+
+
+def _agree(hierarchy, vertices, ids):
+    """How vertices are numbered if they are these ids: a list, or None."""
+    wanted = _idset.ids(ids)
+    own = _ids(hierarchy, vertices)
+    if own is not None and set(own) == set(wanted):
+        return own
+    return wanted if len(wanted) == len(vertices) else None
+
+
+def _linked(found, hierarchy, nodes):
+    """Ranks to nodes: [(node, rank, core ids, gpu ids)] and the mismatches."""
+    by_name = {}
+    for node in nodes:
+        by_name.setdefault(node.name, []).append(node)
+    linked = []
+    wrong = []
+    for rank, host, cores, gpus in zip(found.ranks, found.hosts, found.cores, found.gpus):
+        candidates = by_name.get(host, [])
+        for place, node in enumerate(candidates):
+            core_ids = _agree(hierarchy, node.cores, cores)
+            gpu_ids = _agree(hierarchy, node.gpus, gpus)
+            if core_ids is not None and gpu_ids is not None:
+                linked.append((node, rank, core_ids, gpu_ids))
+                del candidates[place]
+                break
+        else:
+            if not candidates:
+                wrong.append(f"rank {rank} ({host}) is no node of it")
+            else:
+                node = candidates[0]
+                wrong.append(
+                    f"rank {rank} ({host}) has {count(cores)} cores and {count(gpus)} gpus,"
+                    f" not {len(node.cores)} and {len(node.gpus)}"
+                )
+    return linked, wrong
+
+
+def _forced(found, hierarchy, nodes, path, log):
+    linked = []
+    for node, rank in zip(nodes, sorted(found.ranks)):
+        core_ids = _ids(hierarchy, node.cores)
+        gpu_ids = _ids(hierarchy, node.gpus)
+        linked.append((
+            node,
+            rank,
+            core_ids if core_ids is not None else list(range(len(node.cores))),
+            gpu_ids if gpu_ids is not None else list(range(len(node.gpus))),
+        ))
+    if not linked:
+        raise ValueError(f"RDL({path}): no resource of type node")
+    log(LOG_INFO, f"RDL({path}): {len(linked)} of {len(nodes)} nodes forced on {len(found.ranks)} ranks")
+    return _assemble(hierarchy, linked, log)
+
+
+def _assemble(hierarchy, linked, log):
+    """The inventory of the linked nodes."""
+    relinked, ordered = _prune(hierarchy, linked)
+    ranks = [rank for _, rank, _, _ in ordered]
+    if ranks != sorted(ranks):
+        log(LOG_WARNING, "ranks run across the branches of the RDL tree: levels above the nodes are left out")
+        relinked, ordered = _prune(hierarchy, linked, flat=True)
+        ranks = [rank for _, rank, _, _ in ordered]
+    return Inventory.from_rdl(relinked, ranks)
+
+
+def _prune(hierarchy, linked, flat=False):
+    """A hierarchy of the linked nodes alone, siblings in order of rank, cores
+    and gpus numbered as linked; and the links in its order of nodes.  `flat`:
+    all nodes right below the root."""
+    size = len(hierarchy.type)
+    children = [[] for _ in range(size)]
+    for at, parent in enumerate(hierarchy.parent):
+        if parent >= 0:
+            children[parent].append(at)
+    chosen = {link[0].at: link for link in linked}
+    holds = [False] * size  # a node, linked or not, here or below
+    least = [None] * size   # lowest rank here or below
+    for at in range(size - 1, -1, -1):
+        if hierarchy.type[at] == "node":
+            holds[at] = True
+            least[at] = chosen[at][1] if at in chosen else None
+        for child in children[at]:
+            holds[at] = holds[at] or holds[child]
+            if least[child] is not None and (least[at] is None or least[child] < least[at]):
+                least[at] = least[child]
+    numbers = {}
+    for node, _, core_ids, gpu_ids in linked:
+        numbers.update(zip(node.cores, core_ids))
+        numbers.update(zip(node.gpus, gpu_ids))
+
+    names = ("type", "basename", "name", "id", "size", "tags", "properties")
+    columns = {name: [] for name in names}
+    parents = []
+    ordered = []
+
+    def emit(at, parent):
+        for name in names:
+            columns[name].append(getattr(hierarchy, name)[at])
+        parents.append(parent)
+        if at in numbers and numbers[at] != hierarchy.id[at]:
+            columns["id"][-1] = numbers[at]
+            columns["name"][-1] = f"{hierarchy.basename[at]}{numbers[at]}"
+        if at in chosen:
+            ordered.append(chosen[at])
+        return len(parents) - 1
+
+    def order(at):
+        return (least[at] is not None, least[at] or 0, at)
+
+    root = hierarchy.parent.index(-1)
+    stack = [(root, -1)]
+    if flat:
+        top = emit(root, -1)
+        stack = [(link[0].at, top) for link in sorted(linked, key=lambda link: -link[1])]
+    while stack:
+        at, parent = stack.pop()
+        if holds[at] and least[at] is None:
+            continue
+        place = emit(at, parent)
+        stack.extend((child, place) for child in sorted(children[at], key=order, reverse=True))
+    return Hierarchy(uri=hierarchy.uri, parent=parents, **columns), ordered

@@ -1,0 +1,138 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What the service schedules, and by which settings.
+
+The settings are the module's arguments over the instance's ``[sched]`` table;
+the resources are those of ``resource.acquire``, linked to RDL where it is
+asked for.  An engine is built of both, and may be built anew when the settings
+change.
+"""
+
+import math
+
+from fluxsched.core import Engine, PluginError
+from fluxsched.formats import rdl as _rdl
+from fluxsched.policy.loader import load_plugin
+from fluxsched.service import rdl_match as _link
+from fluxsched.service import settings as _args
+from fluxsched.service.host import LOG_INFO
+from fluxsched.service.protocol import ProtocolError, ServiceError, field
+
+__all__ = ["Resources"]
+
+# Settings whose change needs another engine.
+REBUILT = frozenset(("rdl_conf", "rdl_resource", "sched_once", "in_sim"))
+
+# The line that says the module is ready names resources in so many characters.
+SUMMARY_MAX = 120
+
+
+class Resources:
+    """Raises ServiceError if arguments, configuration, plugin or RDL cannot be
+    used."""
+
+    def __init__(self, host, arguments):
+        self.host = host
+        self._arguments = list(arguments)
+        self.settings = self._read()
+        self._hierarchy = self._load(self.settings)
+        self._R = None                  # as acquired
+        self._marks = _link.Marks()     # what happened to it since
+        self.scheduling = None          # of R, opaque; rides along in the R of jobs (RFC 20)
+        self.expiration = 0.0           # of the instance; 0: none
+        self.described = False          # the resources are RDL's
+        self.host_of = {}               # rank -> host name
+        self.summary = ""               # what there is, in short
+
+    def _read(self):
+        try:
+            return _args.parse(self._arguments, self.host.config().get("sched"))
+        except _args.ArgumentError as error:
+            raise ServiceError(str(error)) from None
+
+    @staticmethod
+    def _load(settings):
+        """Check the plugin and its options, and read the RDL."""
+        try:
+            load_plugin(settings.plugin, settings.plugin_opts)
+        except PluginError as error:
+            raise ServiceError(str(error)) from None
+        if not settings.rdl_conf:
+            return None
+        try:
+            return _rdl.load(settings.rdl_conf, settings.rdl_resource)
+        except OSError as error:
+            raise ServiceError(f"rdl-conf={settings.rdl_conf}: {error.strerror or error}") from None
+        except _rdl.RDLError as error:
+            raise ServiceError(f"rdl-conf={settings.rdl_conf}: {error}") from None
+
+    def acquire(self, payload):
+        """The engine, from the first response of resource.acquire."""
+        self._R = field(payload, "resources", dict, "resource.acquire")
+        self.scheduling = self._R.get("scheduling")
+        engine = self.build()
+        self.update(engine, payload)
+        return engine
+
+    def build(self):
+        """An engine in which all is as resource.acquire has said so far."""
+        settings = self.settings
+        inventory, described = _link.inventory(
+            self._R, self._hierarchy, settings.in_sim, settings.rdl_conf, self.host.log
+        )
+        engine = Engine(inventory, settings.plugin, settings.plugin_opts, settings.sched_once, down=True)
+        execution = self._R["execution"]
+        if described:
+            # The tree is RDL's; the instance's own properties hold beside its.
+            for name, ranks in (execution.get("properties") or {}).items():
+                engine.property_add(name, ranks)
+        if not self.host_of:
+            self.expiration = float(execution.get("expiration") or 0.0)
+        engine.set_expiration(self.expiration)
+        self._marks.replay(engine)
+        self.described = described
+        self.host_of = dict(zip(inventory.ranks, inventory.hosts))
+        text = _link.summary(inventory.to_r())
+        if settings.verbosity > 0:
+            self.host.log(LOG_INFO, f"resources: {inventory.nnodes} nodes: {text}")
+        self.summary = text if len(text) <= SUMMARY_MAX else text[:SUMMARY_MAX] + "..."
+        return engine
+
+    def update(self, engine, payload):
+        """Another response of resource.acquire.  ValueError, ProtocolError."""
+        _link.apply(engine, payload)
+        self._marks.add(payload)
+        expiration = payload.get("expiration")
+        if expiration is None:
+            return
+        if (
+            isinstance(expiration, bool)
+            or not isinstance(expiration, (int, float))
+            or not 0 <= expiration < math.inf
+        ):
+            raise ProtocolError(f"resource.acquire: field 'expiration': expected a time, got {expiration!r}")
+        self.expiration = float(expiration)
+        engine.set_expiration(self.expiration)
+        self.host.log(LOG_INFO, f"resource expiration updated to {self.expiration:.2f}")
+
+    def reconfigure(self, rebuild, set_policy):
+        """Take over changed settings: ``rebuild()`` says whether an engine
+        could be made by them, ``set_policy(plugin, options)`` changes only the
+        plugin.  Returns the names of what changed.  ServiceError, and then the
+        settings are as they were."""
+        settings = self._read()
+        if settings == self.settings:
+            return []
+        old = self.settings, self._hierarchy, self.described, self.host_of
+        self._hierarchy = self._load(settings)
+        self.settings = settings
+        changed = [name for name in settings._fields if getattr(old[0], name) != getattr(settings, name)]
+        if self._R is None:
+            return changed
+        if not REBUILT.isdisjoint(changed):
+            if not rebuild():
+                self.settings, self._hierarchy, self.described, self.host_of = old
+                raise ServiceError(f"{', '.join(changed)}: the new values cannot be taken over; see the log")
+        elif "plugin" in changed or "plugin_opts" in changed:
+            set_policy(settings.plugin, settings.plugin_opts)
+        return changed

@@ -1,0 +1,483 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The Flux scheduler protocol (RFC 27, RFC 28) over a :class:`Host`.
+
+One class for every host: a real broker, and the embedded session.  It turns
+messages into calls of the engine, and the engine's decisions into answers; it
+decides nothing about resources itself.
+
+Start: ``resource.acquire`` (streaming), then, side by side,
+``job-manager.sched-hello`` (streaming) with the R of each job that runs, and
+the record of jobs in the KVS; when both are in, ``job-manager.sched-ready``,
+then ``job-manager.events-journal`` (streaming), which feeds the record.
+
+A request changes the engine at once and asks for a pass; the host runs the
+pass after the messages that are queued have been handled, so a burst is one
+pass.  Jobs that a pass starts are committed to the KVS in batches, R and
+record in one transaction, and answered when the commit is durable.
+
+A job that is cancelled or freed while its commit is under way is not torn from
+it: the resources stay its own until the commit is done, so that no two R's in
+the KVS ever cover the same resources of two holders.
+"""
+
+import collections
+import errno
+import math
+import time
+
+from fluxsched.core import Infeasible
+from fluxsched.formats import jobspec as _jobspec
+from fluxsched.formats.constraint import ConstraintError
+from fluxsched.service import rdl_match as _link
+from fluxsched.service.host import LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_WARNING, Host
+from fluxsched.service.lwj_writer import Recorder
+from fluxsched.service.passes import Passes
+from fluxsched.service.protocol import (
+    CANCEL,
+    COMMITTING,
+    DENY,
+    PENDING,
+    RUNNING,
+    STARTED,
+    Job,
+    ProtocolError,
+    ServiceError,
+    field,
+    where,
+)
+from fluxsched.service.resources import Resources
+
+__all__ = ["Host", "Service", "ServiceError"]
+
+def unsatisfiable(error):
+    """How users of Flux are used to hear that a request can never be met."""
+    return f"unsatisfiable request: {error}"
+
+
+class Service:
+    """The scheduler.  `host` is the broker, `arguments` the module's
+    arguments.  Raises ServiceError before anything is started if arguments,
+    configuration, plugin or RDL cannot be used."""
+
+    TOPICS = (
+        "sched.alloc",
+        "sched.cancel",
+        "sched.prioritize",
+        "sched.free",
+        "sched.expiration",
+        "sched.resource-status",
+        "sched.stats-get",
+        "feasibility.check",
+    )
+    #: Topics that other users than the instance's owner may send.
+    GUEST_TOPICS = ("feasibility.check",)
+    #: Topics whose senders wait for an answer other than to sched.alloc.
+    ANSWERED = frozenset(("sched.expiration", "sched.resource-status", "sched.stats-get", "feasibility.check"))
+
+    def __init__(self, host, arguments):
+        self.host = host
+        self.resources = Resources(host, arguments)
+        self.engine = None
+        self.jobs = {}
+        self.passes = Passes(self)
+        self.recorder = Recorder(host, self.settings.lwj_keep, self.guarded, self.passes.stage_allocation)
+        self.record = self.recorder.record
+        self.ready = False
+        self.stopped = False
+        self._waiting_for_ready = []    # messages that came too early
+        self._hello_left = 0            # answers due before sched-ready
+        self.counts = dict.fromkeys(
+            ("alloc", "success", "deny", "cancel", "free", "annotate", "commits", "passes", "errors"), 0
+        )
+        self._cpu_begin = time.thread_time()
+        self._handlers = {
+            "sched.alloc": self._alloc,
+            "sched.cancel": self._cancel,
+            "sched.prioritize": self._prioritize,
+            "sched.free": self._free,
+            "sched.expiration": self._update_expiration,
+            "sched.resource-status": self._resource_status,
+            "sched.stats-get": self._stats_get,
+            "feasibility.check": self._feasibility,
+        }
+
+    # -- settings -------------------------------------------------------------
+
+    @property
+    def settings(self):
+        return self.resources.settings
+
+    def reconfigure(self):
+        """The instance's configuration changed.  ServiceError: it cannot be
+        used, which is in the log, and the settings stay as they were."""
+        try:
+            changed = self.resources.reconfigure(self._rebuild, self._set_policy)
+        except ServiceError as error:
+            self.host.log(LOG_ERR, f"configuration not taken over: {error}")
+            raise
+        if not changed:
+            return
+        if "queue_depth" in changed:
+            self.host.log(LOG_WARNING, "queue-depth: a new value counts from the next load on")
+        if "lwj_keep" in changed:
+            self.record.resize(self.settings.lwj_keep)
+        self.host.log(LOG_INFO, f"configuration taken over: plugin={self.settings.plugin}")
+
+    def _set_policy(self, plugin, options):
+        self.engine.set_policy(plugin, options)
+        self.passes.ask()
+
+    def _rebuild(self):
+        """A new engine that takes over all jobs.  If one that holds resources
+        does not fit into it, the old engine stays: False."""
+        old = self.engine
+        refused = []
+        try:
+            engine = self.resources.build()
+            for job in self.jobs.values():
+                if job.stage != PENDING:
+                    R = old.R(job.id, job.starttime, job.expiration)
+                    engine.adopt(job.id, R, "", priority=job.priority, t_submit=job.t_submit)
+                    continue
+                try:
+                    engine.add(job.id, job.request, job.priority, job.t_submit, job.user)
+                except (Infeasible, ConstraintError) as error:
+                    refused.append((job, unsatisfiable(error)))
+        except Exception as error:
+            self.report("new configuration, the engine stays as it was", error)
+            return False
+        self.engine = engine
+        for job, reason in refused:
+            self.deny(job, reason)
+        self.passes.ask()
+        return True
+
+    # -- start ----------------------------------------------------------------
+
+    def start(self):
+        """Acquire resources, learn of running jobs, and offer the service."""
+        self.host.request("resource.acquire", None, self.guarded(self._on_acquire), streaming=True)
+
+    def stop(self):
+        """The module is about to end: write what the record still holds."""
+        self.passes.stop()
+        if self.ready:
+            self.recorder.stop()
+        self.stopped = True
+
+    def guarded(self, callback):
+        """A callback for the host: an exception in it is logged with where it
+        came from, and does not leave it."""
+
+        def guarded(*values):
+            if self.stopped:
+                return
+            try:
+                callback(*values)
+            except Exception as error:
+                function = getattr(callback, "func", callback)
+                self.report(function.__name__.lstrip("_"), error)
+
+        return guarded
+
+    def report(self, what, error):
+        self.counts["errors"] += 1
+        self.host.log(LOG_ERR, f"{what}: {type(error).__name__}: {error} ({where(error)})")
+
+    def fatal(self, text, error):
+        self.host.log(LOG_ERR, f"{text}: {error}")
+        self.host.fatal(error)
+
+    def _on_acquire(self, payload, error):
+        if error is not None:
+            if error.errno in (errno.ECANCELED, errno.ENODATA) and self.ready:
+                self.host.log(LOG_WARNING, f"exiting, as resource.acquire ended: {error.strerror}")
+                self.host.finish(error)
+            else:
+                self.fatal("resource.acquire failed", error)
+            return
+        if self.engine is None:
+            try:
+                self.engine = self.resources.acquire(payload)
+            except Exception as problem:
+                self.report("resource.acquire", problem)
+                self.host.fatal(problem)
+                return
+            self._hello_left = 2
+            self.host.request(
+                "job-manager.sched-hello", {"partial-ok": True}, self.guarded(self._on_hello), streaming=True
+            )
+            self.recorder.load(self._hello_step)
+            return
+        try:
+            self.resources.update(self.engine, payload)
+        finally:
+            self.passes.ask()
+
+    def _on_hello(self, payload, error):
+        if error is not None:
+            if error.errno != errno.ENODATA:
+                self.fatal("job-manager.sched-hello failed", error)
+                return
+            self._hello_step()
+            return
+        jobid = field(payload, "id", int, "job-manager.sched-hello")
+        self._hello_left += 1
+
+        def got_r(R, problem):
+            try:
+                if problem is not None:
+                    raise problem
+                self._adopt(jobid, payload, R)
+            except Exception as why:
+                self._lose(jobid, why)
+            self._hello_step()
+
+        self.host.read_r(jobid, self.guarded(got_r))
+
+    def _adopt(self, jobid, payload, R):
+        """Take over a job that holds R (less the ranks it gave back)."""
+        priority = payload.get("priority", 16)
+        t_submit = payload.get("t_submit", 0.0)
+        self.engine.adopt(jobid, R, payload.get("free") or "", priority=priority, t_submit=t_submit)
+        job = self.jobs[jobid] = Job(jobid, priority, t_submit)
+        job.stage = RUNNING
+        job.starttime = R["execution"].get("starttime", 0.0)
+        job.expiration = R["execution"].get("expiration", 0.0)
+        self.host.log(
+            LOG_DEBUG,
+            f"hello: id={self.host.job_name(jobid)} priority={priority} userid={payload.get('userid')}"
+            f" t_submit={t_submit:.1f}",
+        )
+
+    def _lose(self, jobid, error):
+        """A job whose resources cannot be taken over must end."""
+        name = self.host.job_name(jobid)
+        self.host.log(LOG_ERR, f"hello: job {name}: {error}; raising a fatal exception on it")
+        note = "failed to reallocate R for running job"
+
+        def raised(payload, problem):
+            if problem is not None:
+                self.host.log(LOG_ERR, f"error raising an exception on job {name}: {problem}")
+
+        self.host.request(
+            "job-manager.raise",
+            {"id": jobid, "severity": 0, "type": "scheduler-restart", "note": note},
+            self.guarded(raised),
+        )
+
+    def _hello_step(self):
+        self._hello_left -= 1
+        if self._hello_left > 0:
+            return
+        self.recorder.adopt(self.jobs.values())
+        payload = {"mode": "unlimited"}
+        if self.settings.queue_depth is not None:
+            payload = {"mode": "limited", "limit": self.settings.queue_depth}
+        self.host.request("job-manager.sched-ready", payload, self.guarded(self._on_ready))
+
+    def _on_ready(self, payload, error):
+        if error is not None:
+            self.fatal("job-manager.sched-ready failed", error)
+            return
+        self.ready = True
+        depth = self.settings.queue_depth
+        self.host.log(
+            LOG_INFO,
+            f"ready: queue-depth={'unlimited' if depth is None else depth} plugin={self.settings.plugin}"
+            f" running={len(self.jobs)} waiting={(payload or {}).get('count', 0)} {self.resources.summary}",
+        )
+        waiting, self._waiting_for_ready = self._waiting_for_ready, []
+        for message in waiting:
+            self.handle(*message)
+        self.recorder.follow()
+
+    # -- messages -------------------------------------------------------------
+
+    def handle(self, topic, request, payload):
+        """A message arrived.  `request` is the host's handle to answer it by,
+        `payload` a dict, or None if it was empty."""
+        if self.stopped:
+            return
+        if not self.ready and topic != "sched.stats-get":
+            self._waiting_for_ready.append((topic, request, payload))
+            return
+        handler = self._handlers.get(topic)
+        if handler is None:
+            self.host.respond_error(request, errno.ENOSYS, f"{topic}: unknown service method")
+            return
+        try:
+            if payload is None:
+                payload = {}
+            if not isinstance(payload, dict):
+                raise ProtocolError(f"{topic}: expected an object, got {payload!r}")
+            handler(request, payload)
+        except ProtocolError as error:
+            self.counts["errors"] += 1
+            self.host.log(LOG_ERR, str(error))
+            if topic in self.ANSWERED or topic == "sched.alloc":
+                self.host.respond_error(request, errno.EPROTO, str(error))
+        except Exception as error:
+            self.report(topic, error)
+            if topic in self.ANSWERED:
+                self.host.respond_error(request, errno.EINVAL, f"{type(error).__name__}: {error}")
+
+    def _alloc(self, message, payload):
+        topic = "sched.alloc"
+        jobid = field(payload, "id", int, topic)
+        priority = field(payload, "priority", int, topic)
+        spec = field(payload, "jobspec", dict, topic)
+        t_submit = field(payload, "t_submit", (int, float), topic) if "t_submit" in payload else self.host.now()
+        self.counts["alloc"] += 1
+        old = self.jobs.get(jobid)
+        if old is not None:
+            # One request a job is in flight; the later one is the one to answer.
+            self.host.log(LOG_WARNING, f"job {self.host.job_name(jobid)}: allocation asked for again")
+            old.message = message
+            return
+        user = field(payload, "userid", int, topic) if "userid" in payload else None
+        job = Job(jobid, priority, t_submit, message, user)
+        self.record.seen(jobid, t_submit)
+        self.recorder.later()
+        try:
+            job.request = _jobspec.parse(spec)
+            self.record.describe(jobid, spec, job.request)
+            self.engine.add(jobid, job.request, priority, t_submit, user)
+        except (_jobspec.JobspecError, ConstraintError) as error:
+            self.deny(job, str(error))
+            return
+        except Infeasible as error:
+            self.deny(job, unsatisfiable(error))
+            return
+        except Exception as error:
+            self.report(f"job {self.host.job_name(jobid)}", error)
+            self.deny(job, f"the scheduler cannot handle this request: {type(error).__name__}: {error}")
+            return
+        job.jobspec = spec
+        self.jobs[jobid] = job
+        if self.settings.verbosity > 1:
+            self.host.log(LOG_DEBUG, f"job {self.host.job_name(jobid)}: waits, priority {priority}")
+        self.passes.ask()
+
+    def answer(self, job, kind, **more):
+        self.host.respond(job.message, {"id": job.id, "type": kind, **more})
+
+    def deny(self, job, reason):
+        self.jobs.pop(job.id, None)
+        self.counts["deny"] += 1
+        self.host.log(LOG_DEBUG, f"job {self.host.job_name(job.id)}: denied: {reason}")
+        self.answer(job, DENY, note=reason)
+
+    def _cancel(self, message, payload):
+        job = self.jobs.get(field(payload, "id", int, "sched.cancel"))
+        if job is None or job.stage > STARTED:
+            return
+        if job.stage == PENDING:
+            self.engine.cancel(job.id)
+        else:
+            self.passes.take_back(job)
+        self.withdraw(job)
+        self.passes.ask()
+
+    def withdraw(self, job):
+        del self.jobs[job.id]
+        self.counts["cancel"] += 1
+        self.answer(job, CANCEL)
+
+    def _prioritize(self, message, payload):
+        for item in field(payload, "jobs", list, "sched.prioritize"):
+            if not (isinstance(item, list) and len(item) == 2 and all(type(value) is int for value in item)):
+                raise ProtocolError(f"sched.prioritize: field 'jobs': expected [id, priority], got {item!r}")
+            jobid, priority = item
+            job = self.jobs.get(jobid)
+            if job is None:
+                continue
+            job.priority = priority
+            if job.stage == PENDING:
+                self.engine.reprioritize(jobid, priority)
+        self.passes.ask()
+
+    def _free(self, message, payload):
+        jobid = field(payload, "id", int, "sched.free")
+        final = field(payload, "final", bool, "sched.free") if "final" in payload else False
+        R = field(payload, "R", dict, "sched.free")
+        # The last one gives back all that is left, whatever it names.
+        ranks = None if final else _link.ranks_of(R)
+        job = self.jobs.get(jobid)
+        name = self.host.job_name(jobid)
+        if job is None or job.stage == PENDING:
+            self.host.log(LOG_ERR, f"free: job {name} holds no resources")
+            return
+        if job.stage == RUNNING:
+            self.release(job, ranks, final)
+        else:
+            job.freed.append((ranks, final))
+        self.host.log(LOG_DEBUG, f"free: job {name}: {_link.summary(R)}{' (final)' if final else ''}")
+
+    def release(self, job, ranks, final):
+        self.counts["free"] += 1
+        if final:
+            del self.jobs[job.id]
+        try:
+            self.engine.free(job.id, ranks, final)
+        finally:
+            self.passes.ask()
+
+    def _update_expiration(self, message, payload):
+        topic = "sched.expiration"
+        jobid = field(payload, "id", int, topic)
+        expiration = field(payload, "expiration", (int, float), topic)
+        if not 0 <= expiration < math.inf:
+            self.host.respond_error(message, errno.EINVAL, f"invalid expiration {expiration}")
+            return
+        job = self.jobs.get(jobid)
+        if job is None or job.stage == PENDING or not self.engine.update_expiration(jobid, float(expiration)):
+            text = f"job {self.host.job_name(jobid)} holds no resources of this scheduler"
+            self.host.respond_error(message, errno.ENOENT, text)
+            return
+        job.expiration = float(expiration)
+        self.host.respond(message, None)
+        self.passes.ask()
+
+    def _resource_status(self, message, payload):
+        self.host.respond(message, self.engine.resource_status())
+
+    def _feasibility(self, message, payload):
+        try:
+            self.engine.feasible(_jobspec.parse(field(payload, "jobspec", dict, "feasibility.check")))
+        except Infeasible as error:
+            self.host.respond_error(message, errno.EOVERFLOW, unsatisfiable(error))
+        except (_jobspec.JobspecError, ConstraintError) as error:
+            self.host.respond_error(message, errno.EINVAL, str(error))
+        except ProtocolError as error:
+            # from a guest: theirs to know, not a line for the log
+            self.host.respond_error(message, errno.EPROTO, str(error))
+        else:
+            self.host.respond(message, None)
+
+    def _stats_get(self, message, payload):
+        stages = collections.Counter(job.stage for job in self.jobs.values())
+        passes = self.counts["passes"]
+        stats = {
+            "plugin": self.settings.plugin,
+            "ready": self.ready,
+            "jobs": {
+                "pending": stages[PENDING],
+                "committing": stages[STARTED] + stages[COMMITTING],
+                "running": stages[RUNNING],
+            },
+            "counts": {**self.counts, "commits": self.counts["commits"] + self.recorder.commits},
+            "pass": {
+                "count": passes,
+                "seconds": self.passes.seconds,
+                "mean": self.passes.seconds / passes if passes else 0.0,
+                "max": self.passes.longest,
+            },
+            # processor time of this thread, all of it the scheduler's in a real broker
+            "cpu": time.thread_time() - self._cpu_begin,
+            "lwj": {"first": self.record.first, "next": self.record.next},
+        }
+        if self.engine is not None:
+            stats["engine"] = self.engine.stats()
+        self.host.respond(message, stats)

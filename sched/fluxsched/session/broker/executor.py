@@ -1,0 +1,466 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Runs jobs: launches a shepherd for each, follows it, and finds it again after a restart.
+
+A launch is committed to the store before it is made, and claimed by the
+shepherd with a file that can be made only once.  So what a restart finds is one
+of: no claim (nobody started the job: start it), a claim whose lock is held (the
+job runs: follow it), a claim without its lock (the shepherd is gone: its record
+says how the job ended, or else the job is lost).
+"""
+
+import base64
+import errno
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+
+from fluxsched.session import jobid as ids
+from fluxsched.session.broker import layout
+from fluxsched.session.broker import loop as loops
+
+RUNNER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "runner")
+CONNECT_TRIES = 50
+CONNECT_PAUSE = 0.1
+
+
+def boot_id():
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+
+
+class Running:
+    """A job that has, or is about to have, a shepherd."""
+
+    def __init__(self, executor, job):
+        self.executor = executor
+        self.job = job
+        self.dir = executor.directory(job.id)
+        self.sock = None
+        self.inbuf = b""
+        self.outbuf = b""
+        self.seen = 0  # events handled
+        self.finished = False
+        self.failed = None  # why the nursery could not fork
+        self.queued = []  # commands for before the connection
+        self.acks = {}
+        self.next_ack = 0
+        self.tries = 0
+
+    # the connection
+
+    def connected(self, sock):
+        self.sock = sock
+        sock.setblocking(False)
+        self.executor.loop.watch(sock.fileno(), loops.READ, self.ready)
+        queued, self.queued = self.queued, []
+        for message in queued:
+            self.command(message)
+
+    def command(self, message):
+        if self.sock is None:
+            self.queued.append(message)
+            return
+        self.outbuf += json.dumps(message).encode() + b"\n"
+        self.flush()
+
+    def flush(self):
+        try:
+            while self.outbuf:
+                self.outbuf = self.outbuf[self.sock.send(self.outbuf) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.outbuf = b""  # the end shows when reading
+        mask = loops.READ | (loops.WRITE if self.outbuf else 0)
+        self.executor.loop.watch(self.sock.fileno(), mask, self.ready)
+
+    def ready(self, mask):
+        if mask & loops.WRITE:
+            self.flush()
+        if not mask & loops.READ:
+            return
+        try:
+            data = self.sock.recv(1 << 17)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.disconnect()
+            if not self.finished:
+                self.executor.disconnected(self)
+            return
+        lines = (self.inbuf + data).split(b"\n")
+        self.inbuf = lines.pop()
+        grown = False
+        for line in lines:
+            message = json.loads(line)
+            if "event" in message:
+                self.event(message)
+            elif "out" in message:
+                grown = True
+            elif "ack" in message:
+                callback = self.acks.pop(message["ack"], None)
+                if callback is not None:
+                    callback(message["open"])
+            elif "failed" in message:
+                self.failed = message["failed"]
+        if grown:
+            self.executor.jobs.output_grew(self.job)
+
+    def disconnect(self):
+        if self.sock is not None:
+            self.executor.loop.watch(self.sock.fileno(), 0, None)
+            self.sock.close()
+            self.sock = None
+        acks, self.acks = self.acks, {}
+        for callback in acks.values():
+            callback(False)
+
+    def event(self, entry):
+        """One event of the shepherd, each once whichever way it comes."""
+        if entry["n"] < self.seen or self.finished:
+            return
+        self.seen = entry["n"] + 1
+        jobs, job, kind = self.executor.jobs, self.job, entry["event"]
+        if kind == "start":
+            jobs.on_start(job, entry["t"])
+        elif kind == "timeout":
+            jobs.on_timeout(job, entry["t"])
+        elif kind == "exception":
+            jobs.on_exec_exception(job, entry["text"], entry["t"])
+        elif kind == "output-lost":
+            self.executor.log("job-exec", 3, f"{ids.f58(job.id)}: {entry['text']}")
+        elif kind == "finish":
+            self.finished = True
+            self.executor.forget(self)
+            jobs.on_finish(job, entry["status"], entry["t"])
+
+    def stdin(self, data, eof, callback):
+        """Pass stdin on; `callback(open)` when there is room for more."""
+        if self.finished:
+            callback(False)
+            return
+        self.next_ack += 1
+        self.acks[self.next_ack] = callback
+        self.command({"op": "stdin", "n": self.next_ack, "data": base64.b64encode(data).decode(), "eof": eof})
+
+
+class Executor:
+    def __init__(self, loop, log, jobs, directory, uri_of, cpus, grace):
+        """`uri_of(rank)` is the FLUX_URI of a rank; `cpus` stand for cores 0, 1, ...; `grace` seconds from
+        SIGTERM to SIGKILL."""
+        self.loop = loop
+        self.log = log
+        self.jobs = jobs
+        self.base = os.path.join(directory, "jobs")
+        self.uri_of = uri_of
+        self.cpus = cpus
+        self.grace = grace
+        self.boot = boot_id()
+        self.running = {}
+        self.mock = {}  # job id -> (timer, finish) of pretended runs
+        self._nursery = None
+        os.makedirs(self.base, mode=0o700, exist_ok=True)
+        self._start_nursery()
+
+    def directory(self, jobid):
+        return os.path.join(self.base, str(jobid))
+
+    # launching
+
+    def _start_nursery(self):
+        if self._nursery is not None:
+            self._control.close()
+            self._nursery.wait()
+        self._control, theirs = socket.socketpair()
+        self._nursery = subprocess.Popen(
+            [sys.executable, "-S", "-E", RUNNER, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+        )
+        theirs.close()
+
+    def launch(self, job):
+        """Start a job whose launch is committed."""
+        running = self.running[job.id] = Running(self, job)
+        try:
+            spec = self._spec(job)
+        except Exception as error:
+            del self.running[job.id]
+            self.jobs.on_exec_exception(job, f"cannot start: {error}")
+            self.jobs.on_finish(job, 1 << 8)
+            return
+        ours, theirs = socket.socketpair()
+        data = json.dumps(spec).encode()
+        for attempt in (1, 2):
+            try:
+                socket.send_fds(self._control, [struct.pack("!I", len(data))], [theirs.fileno()])
+                self._control.sendall(data)
+                break
+            except OSError as error:
+                if attempt == 2:
+                    running.failed = str(error)
+                    break
+                self.log("job-exec", 4, f"the nursery of jobs ended ({error}); started again")
+                self._start_nursery()
+        theirs.close()
+        running.connected(ours)
+
+    def _spec(self, job):
+        full = self.jobs.full_jobspec(job)
+        system = full["attributes"]["system"]
+        options = system.get("shell", {}).get("options", {})
+        output = options.get("output", {})
+        rows = layout.held(job.R)
+        tasks = layout.tasks(full, job.R, self.cpus)
+        name = ids.f58(job.id)
+        tmpdir = os.path.join(self.directory(job.id), "tmp")
+        env = dict(system.get("environment", {}))
+        env.update(
+            FLUX_JOB_ID=name,
+            FLUX_JOB_ID_PATH="/" + name,
+            FLUX_JOB_SIZE=str(len(tasks)),
+            FLUX_JOB_NNODES=str(len(rows)),
+            FLUX_JOB_TMPDIR=tmpdir,
+        )
+        values = {
+            "id": name,
+            "jobid": name,
+            "id.f58": name,
+            "id.f58plain": ids.f58(job.id, plain=True),
+            "id.dec": job.id,
+            "id.hex": hex(job.id),
+            "name": job.info["name"],
+            "size": len(tasks),
+            "nnodes": len(rows),
+            "tmpdir": tmpdir,
+        }
+        stdin = options.get("input", {}).get("stdin", {})
+        return {
+            "dir": self.directory(job.id),
+            "boot": self.boot,
+            "argv": full["tasks"][0]["command"],
+            "cwd": system.get("cwd", "/"),
+            "env": env,
+            "tasks": tasks,
+            "hosts": {str(node): row[1] for node, row in enumerate(rows)},
+            "node_env": {str(node): {"FLUX_URI": self.uri_of(row[0])} for node, row in enumerate(rows)},
+            "stdin": [stdin.get("type", "none"), stdin.get("path", "")],
+            "stdout": output.get("stdout", {}).get("path"),
+            "stderr": output.get("stderr", {}).get("path"),
+            "label": bool(output.get("stdout", {}).get("label")),
+            "unbuffered": output.get("stdout", {}).get("buffer", {}).get("type") == "none",
+            "values": values,
+            "tmpdir": tmpdir,
+            "expiration": job.R["execution"].get("expiration", 0.0),
+            "grace": self.grace,
+        }
+
+    # pretended runs
+
+    def pretend(self, job, left, timeout):
+        """End the job in `left` seconds, by its time limit if `timeout`."""
+
+        def finish(status=0):
+            timer.cancel()
+            self.mock.pop(job.id, None)
+            if status == 0 and timeout:
+                self.jobs.on_timeout(job)
+                status = 142 << 8
+            self.jobs.on_finish(job, status)
+
+        timer = self.loop.call_later(left, finish)
+        self.mock[job.id] = finish
+
+    # finding jobs again
+
+    def recover(self, job, launch):
+        """Take up a job that an earlier broker was to launch; `launch` is what it committed then."""
+        running = self.running[job.id] = Running(self, job)
+        claim = self._claim(running)
+        if claim is None:
+            del self.running[job.id]
+            if launch.get("boot") == self.boot:
+                self.log("job-exec", 6, f"{ids.f58(job.id)}: had not been started; starting it")
+                self.launch(job)
+            else:
+                self._lost(running, "the machine was restarted while the job was about to start")
+            return
+        self.log("job-exec", 6, f"{ids.f58(job.id)}: found again")
+        self._follow(running)
+
+    def _claim(self, running):
+        """The claim's contents, or None if there is no claim."""
+        try:
+            with open(os.path.join(running.dir, "claim")) as file:
+                return json.loads(file.read() or "{}")
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            return {}
+
+    def claimed(self, job):
+        """Whether the job was ever started."""
+        return os.path.exists(os.path.join(self.directory(job.id), "claim"))
+
+    def _alive(self, running):
+        try:
+            fd = os.open(os.path.join(running.dir, "claim"), os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
+    def _follow(self, running):
+        """Connect to the shepherd if it lives, else read what it has left."""
+        if running.finished or self.running.get(running.job.id) is not running:
+            return
+        if not self._alive(running):
+            self._collect(running)
+            return
+        try:
+            running.connected(self._dial(running))
+        except OSError as error:
+            running.tries += 1
+            if running.tries > CONNECT_TRIES:
+                # alive and not answering: its cores are in use, so do not give them away
+                if running.tries == CONNECT_TRIES + 1:
+                    self.log("job-exec", 3, f"{ids.f58(running.job.id)}: its shepherd does not answer: {error}")
+            self.loop.call_later(CONNECT_PAUSE, lambda: self._follow(running))
+
+    def _dial(self, running):
+        directory = os.open(running.dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.connect(f"/proc/self/fd/{directory}/ctl")
+        except OSError:
+            sock.close()
+            raise
+        finally:
+            os.close(directory)
+        return sock
+
+    def disconnected(self, running):
+        """The connection ended without the job's end."""
+        if running.failed is not None or self._claim(running) is None:
+            del self.running[running.job.id]
+            why = running.failed or "the process that was to run it ended at once"
+            self.jobs.on_exec_exception(running.job, f"cannot start: {why}")
+            self.jobs.on_finish(running.job, 1 << 8)
+            return
+        self._follow(running)
+
+    def _collect(self, running):
+        """The shepherd is gone: its events tell the rest."""
+        entries = []
+        try:
+            with open(os.path.join(running.dir, "events"), "rb") as file:
+                for line in file:
+                    if line.endswith(b"\n"):
+                        entries.append(json.loads(line))
+        except (FileNotFoundError, ValueError):
+            pass  # cut off: what there is counts
+        for entry in entries:
+            running.event(entry)
+        if not running.finished:
+            started = [entry for entry in entries if entry["event"] == "start"]
+            claim = self._claim(running) or {}
+            if started and claim.get("boot") == self.boot:
+                self._kill_leftover(running.job, started[0]["group"])
+            why = "the machine was restarted" if claim.get("boot") != self.boot else "its shepherd process was killed"
+            self._lost(running, why)
+
+    def _kill_leftover(self, job, group):
+        """Kill what a dead shepherd has left in the job's process group, if it is still the job's."""
+        mark = f"FLUX_JOB_ID={ids.f58(job.id)}".encode()
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit():
+                continue
+            try:
+                with open(f"/proc/{entry}/stat", "rb") as file:
+                    if int(file.read().rpartition(b")")[2].split()[2]) != group:
+                        continue
+                with open(f"/proc/{entry}/environ", "rb") as file:
+                    if mark not in file.read().split(b"\0"):
+                        continue
+                os.kill(int(entry), signal.SIGKILL)
+            except (OSError, ValueError, IndexError):
+                continue  # it ended while we looked
+
+    def _lost(self, running, why):
+        self.running.pop(running.job.id, None)
+        running.finished = True
+        self.log("job-exec", 3, f"{ids.f58(running.job.id)}: lost: {why}")
+        self.jobs.on_exec_exception(running.job, f"job lost: {why}")
+        self.jobs.on_finish(running.job, 1 << 8)
+
+    # commanding
+
+    def terminate(self, job):
+        """SIGTERM, and after the grace SIGKILL.  False if the job is not with us."""
+        if job.id in self.mock:
+            self.loop.call_soon(lambda: self.mock.get(job.id, lambda status: None)(143 << 8))
+            return True
+        running = self.running.get(job.id)
+        if running is None:
+            return False
+        running.command({"op": "terminate"})
+        return True
+
+    def signal(self, job, number):
+        if job.id in self.mock:
+            self.loop.call_soon(lambda: self.mock.get(job.id, lambda status: None)((128 + number) << 8))
+            return True
+        running = self.running.get(job.id)
+        if running is None:
+            return False
+        running.command({"op": "signal", "signal": number})
+        return True
+
+    def expire(self, job, t):
+        running = self.running.get(job.id)
+        if running is not None:
+            running.command({"op": "expire", "t": t})
+
+    def forget(self, running):
+        running.disconnect()
+        self.running.pop(running.job.id, None)
+
+    def tidy(self, job):
+        """The end of a job is committed: keep its output, drop the rest."""
+        directory = self.directory(job.id)
+        for name in ("claim", "events", "ctl"):
+            try:
+                os.unlink(os.path.join(directory, name))
+            except OSError:
+                pass  # never made
+        shutil.rmtree(os.path.join(directory, "tmp"), ignore_errors=True)
+        try:
+            if os.path.getsize(os.path.join(directory, "output")) == 0:
+                os.unlink(os.path.join(directory, "output"))
+            os.rmdir(directory)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+                self.log("job-exec", 4, f"{directory}: {error.strerror}")
+
+    def close(self):
+        """Let go of the jobs, which go on without us."""
+        for running in list(self.running.values()):
+            running.disconnect()
+        self._control.close()
+        self._nursery.wait()

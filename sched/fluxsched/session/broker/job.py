@@ -1,0 +1,227 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""A job of the session: its states, events, and what commands see of it."""
+
+import functools
+import os
+import pwd
+import time
+
+from fluxsched.formats import hostlist, idset
+from fluxsched.formats import jobspec as jobspecs
+from fluxsched.formats.duration import parse as parse_duration
+from fluxsched.session import jobid as ids
+from fluxsched.session.broker.layout import held
+from fluxsched.session.errors import RequestError
+
+DEPEND, PRIORITY, SCHED, RUN, CLEANUP, INACTIVE = 2, 4, 8, 16, 32, 64
+STATES = {DEPEND: "DEPEND", PRIORITY: "PRIORITY", SCHED: "SCHED", RUN: "RUN", CLEANUP: "CLEANUP", INACTIVE: "INACTIVE"}
+
+FLAG_DEBUG, FLAG_WAITABLE, FLAG_NOVALIDATE = 2, 4, 8
+URGENCY_MAX = 31
+PRIORITY_MAX = 2**32 - 1
+
+# where a job's resources stand
+NONE, REQUESTED, CANCELLING, HELD = range(4)
+
+
+@functools.cache
+def username(uid):
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+class Job:
+    __slots__ = ("id", "state", "jobspec", "R", "info", "events", "alloc", "launched", "executing", "watchers")
+
+    def __init__(self, jobid, state, jobspec, info, R=None):
+        self.id = jobid
+        self.state = state
+        self.jobspec = jobspec  # without the environment, to which nobody but the executor looks
+        self.info = info
+        self.R = R
+        self.events = []
+        self.alloc = NONE
+        self.launched = False  # a launch is committed or on the way there
+        self.executing = False  # with the executor
+        self.watchers = []
+
+    @property
+    def name(self):
+        return ids.f58(self.id)
+
+    def order(self):
+        return (-self.info["priority"], self.info["t_submit"], self.id)
+
+
+def redact(jobspec):
+    """The jobspec without the environment; shares the rest."""
+    out = dict(jobspec)
+    out["attributes"] = dict(jobspec["attributes"])
+    system = out["attributes"]["system"] = dict(out["attributes"]["system"])
+    system.pop("environment", None)
+    return out
+
+
+def _refuse(text):
+    raise RequestError(22, f"jobspec: {text}")
+
+
+def check(jobspec):
+    """Check what the executor will rely on, and the resources; the parsed request.  Raises RequestError."""
+    try:
+        request = jobspecs.parse(jobspec)
+        wanted(jobspec, request)
+    except jobspecs.JobspecError as error:
+        raise RequestError(22, f"jobspec: {error}" if not str(error).startswith("jobspec") else str(error)) from None
+    tasks = jobspec.get("tasks")
+    if not (isinstance(tasks, list) and len(tasks) == 1 and isinstance(tasks[0], dict)):
+        _refuse("tasks: expected a list of one object")
+    command = tasks[0].get("command")
+    if not (isinstance(command, list) and command and all(_plain(word) for word in command) and command[0]):
+        _refuse("tasks[0].command: expected a list of strings")
+    attributes = jobspec.get("attributes")
+    system = attributes.get("system") if isinstance(attributes, dict) else None
+    if not isinstance(system, dict):
+        _refuse("attributes.system: expected an object")
+    environment = system.get("environment", {})
+    if not isinstance(environment, dict) or not all(_variable(*item) for item in environment.items()):
+        _refuse("attributes.system.environment: expected an object of strings")
+    if not _plain(system.get("cwd", "/")):
+        _refuse("attributes.system.cwd: expected a string")
+    if system.get("dependencies"):
+        _refuse("attributes.system.dependencies: job dependencies are not supported in this session")
+    _check_shell(system.get("shell", {}))
+    run_duration(system)
+    return request
+
+
+def _plain(value):
+    return isinstance(value, str) and "\0" not in value
+
+
+def _variable(name, value):
+    return _plain(name) and _plain(value) and name and "=" not in name
+
+
+def _check_shell(shell):
+    options = shell.get("options", {}) if isinstance(shell, dict) else None
+    if not isinstance(options, dict):
+        _refuse("attributes.system.shell.options: expected an object")
+    for direction, streams in (("input", ("stdin",)), ("output", ("stdout", "stderr"))):
+        table = options.get(direction, {})
+        if not isinstance(table, dict):
+            _refuse(f"attributes.system.shell.options.{direction}: expected an object")
+        for stream in streams:
+            entry = table.get(stream, {})
+            where = f"attributes.system.shell.options.{direction}.{stream}"
+            if not (isinstance(entry, dict) and _plain(entry.get("path", "")) and _plain(entry.get("type", ""))):
+                _refuse(f"{where}: expected an object with type and path")
+            if not isinstance(entry.get("buffer", {}), dict):
+                _refuse(f"{where}.buffer: expected an object")
+
+
+def run_duration(system):
+    """Seconds of a pretended run (attributes.system.exec.test.run_duration), or None."""
+    value = system.get("exec")
+    for part in ("test", "run_duration"):
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            _refuse("attributes.system.exec.test: expected an object")
+        value = value.get(part)
+    if value is None:
+        return None
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        _refuse(f"attributes.system.exec.test.run_duration: {error}")
+
+
+def wanted(jobspec, request):
+    """(tasks, cores) that the job asks for.  Raises JobspecError."""
+    nodes = request.nnodes or 1
+    slots = request.nslots * nodes
+    ncores = slots * request.cores
+    return jobspecs.task_count(jobspec, slots, nodes, ncores), ncores
+
+
+def new_info(jobspec, request, urgency, flags, t_submit):
+    """What is kept of a job beside its jobspec, R and events."""
+    system = jobspec["attributes"]["system"]
+    command = jobspec["tasks"][0]["command"]
+    name = system.get("job", {}).get("name") if isinstance(system.get("job"), dict) else None
+    ntasks, ncores = wanted(jobspec, request)
+    return {
+        "urgency": urgency,
+        "priority": PRIORITY_MAX if urgency == URGENCY_MAX else urgency,
+        "flags": flags,
+        "userid": os.getuid(),
+        "t_submit": t_submit,
+        "name": name if isinstance(name, str) else os.path.basename(command[0]),
+        "cwd": system.get("cwd", ""),
+        "queue": request.queue,
+        "duration": request.duration,
+        "ntasks": ntasks,
+        "ncores": ncores,
+        "nnodes": request.nnodes,
+    }
+
+
+def place(info, R):
+    """Note in `info` where the job runs."""
+    rows = held(R)
+    info["ranks"] = idset.encode(sorted({row[0] for row in rows}))
+    if len(rows) > 1 and not info["ranks"].isdigit():
+        info["ranks"] = f"[{info['ranks']}]"
+    info["nodelist"] = hostlist.encode([row[1] for row in rows])
+    info["nnodes"] = len(rows)
+    info["ncores"] = sum(len(row[2]) for row in rows)
+    info["expiration"] = R["execution"].get("expiration", 0.0)
+
+
+def result(info):
+    """(result, status) as flux jobs names them, of an inactive job."""
+    exception = info.get("exception")
+    if exception is not None:
+        kind = exception["type"]
+        if kind == "cancel":
+            return "CANCELED"
+        return "TIMEOUT" if kind == "timeout" else "FAILED"
+    return "COMPLETED" if info.get("waitstatus") == 0 else "FAILED"
+
+
+def describe(jobid, state, info, now=None):
+    """The job as `flux jobs --json` shows it."""
+    out = {"id": jobid, "jobid": ids.f58(jobid), "state": STATES[state]}
+    for key in ("urgency", "priority", "userid", "name", "cwd", "duration", "ntasks", "ncores", "t_submit"):
+        out[key] = info[key]
+    for key in ("t_depend", "t_priority", "t_sched", "t_run", "t_cleanup", "t_inactive", "ranks", "nodelist"):
+        if key in info:
+            out[key] = info[key]
+    if info.get("nnodes"):
+        out["nnodes"] = info["nnodes"]
+    if info.get("queue"):
+        out["queue"] = info["queue"]
+    if info.get("expiration"):
+        out["expiration"] = info["expiration"]
+    out["username"] = username(info["userid"])
+    out["dependencies"] = []
+    out["runtime"] = 0.0
+    if "t_run" in info:
+        out["runtime"] = max(0.0, (info.get("t_cleanup") or now or time.time()) - info["t_run"])
+    out["annotations"] = info.get("annotations", {})
+    exception = info.get("exception")
+    out["exception"] = {"occurred": False} if exception is None else dict(exception, occurred=True)
+    out["status"] = STATES[state]
+    if state == INACTIVE:
+        out["result"] = out["status"] = result(info)
+        out["success"] = out["result"] == "COMPLETED"
+        if "waitstatus" in info:
+            out["waitstatus"] = info["waitstatus"]
+            out["returncode"] = info["waitstatus"] >> 8
+        else:
+            out["returncode"] = -128 if out["result"] == "CANCELED" else 1
+    return out

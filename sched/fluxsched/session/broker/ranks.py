@@ -1,0 +1,180 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The session's resources: this machine on every rank, or an emulated cluster; and who is drained."""
+
+import errno
+import glob
+import os
+import re
+import socket
+import time
+
+from fluxsched.formats import hostlist, idset
+from fluxsched.session.broker.layout import held
+from fluxsched.session.broker.log import INFO
+from fluxsched.session.errors import RequestError, SessionError
+
+MAX_SIZE = 16384
+
+
+def machine(size):
+    """R of `size` ranks that each see all of this machine."""
+    cores = len(os.sched_getaffinity(0))
+    gpus = len([path for path in glob.glob("/dev/nvidia*") if re.fullmatch(r"/dev/nvidia\d+", path)])
+    return build([socket.gethostname().partition(".")[0] or "localhost"] * size, cores, gpus)
+
+
+def build(hosts, cores, gpus=0):
+    """R with a rank for each of `hosts`."""
+    children = {"core": idset.encode(range(cores))}
+    if gpus:
+        children["gpu"] = idset.encode(range(gpus))
+    entry = {"rank": idset.encode(range(len(hosts))), "children": children}
+    execution = {"R_lite": [entry], "nodelist": [hostlist.encode(hosts)], "starttime": 0, "expiration": 0}
+    return {"version": 1, "execution": execution}
+
+
+def emulated(path):
+    """R of the nodes that an RDL file describes.  Raises SessionError."""
+    from fluxsched.core import Inventory
+    from fluxsched.formats import rdl
+
+    try:
+        return Inventory.from_rdl(rdl.load(path)).to_r()
+    except OSError as error:
+        raise SessionError(f"{path}: {error.strerror}") from None
+    except (rdl.RDLError, ValueError) as error:
+        raise SessionError(str(error)) from None
+
+
+def configured(table):
+    """R of a [resource] table with config = [{hosts, cores, gpus, properties}], or None.  Raises SessionError."""
+    entries = table.get("config")
+    if not entries:
+        return None
+    hosts, rows, properties = [], [], {}
+    try:
+        for entry in entries:
+            names = hostlist.decode(entry["hosts"])
+            for name in names:
+                if name not in hosts:
+                    hosts.append(name)
+                    rows.append([set(), set()])
+                rank = hosts.index(name)
+                rows[rank][0].update(idset.ids(str(entry.get("cores", ""))))
+                rows[rank][1].update(idset.ids(str(entry.get("gpus", ""))))
+                for key in entry.get("properties", []):
+                    properties.setdefault(key, set()).add(rank)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        text = "configuration: resource.config: expected a list of tables with hosts, cores, gpus, properties"
+        raise SessionError(f"{text}: {type(error).__name__}: {error}") from None
+    lite = []
+    for rank, (cores, gpus) in enumerate(rows):
+        children = {"core": idset.encode(sorted(cores))}
+        if gpus:
+            children["gpu"] = idset.encode(sorted(gpus))
+        lite.append({"rank": str(rank), "children": children})
+    execution = {"R_lite": lite, "nodelist": [hostlist.encode(hosts)], "starttime": 0, "expiration": 0}
+    if properties:
+        execution["properties"] = {key: idset.encode(sorted(ranks)) for key, ranks in properties.items()}
+    return {"version": 1, "execution": execution}
+
+
+class Resources:
+    def __init__(self, R, store, log):
+        self.R = R
+        self.store = store
+        self.log = log
+        self.rows = held(R)
+        self.size = len(self.rows)
+        self.hosts = {row[0]: row[1] for row in self.rows}
+        self.drained = {rank: why for rank, why in store.drained().items() if rank in self.hosts}
+        self.busy = lambda: set()  # ranks that jobs hold; set by the broker
+        self._listener = None
+
+    def acquire(self, callback):
+        """resource.acquire: resources now, changes later."""
+        self._listener = callback
+        up = sorted(set(self.hosts) - set(self.drained))
+        callback({"resources": self.R, "up": idset.encode(up)}, None)
+
+    def release(self):
+        self._listener = None
+
+    def _notify(self, **change):
+        if self._listener is not None:
+            self._listener(change, None)
+
+    def targets(self, text):
+        """Ranks of an idset or a host list.  Raises RequestError."""
+        if text[:1].isdigit() or text[:1] == "[":
+            try:
+                ranks = idset.ids(text)
+            except ValueError as error:
+                raise RequestError(errno.EINVAL, f"invalid targets: {error}") from None
+            if not ranks or ranks[-1] not in self.hosts:
+                raise RequestError(errno.EINVAL, f"idset is out of range: this session has ranks 0-{self.size - 1}")
+            return ranks
+        try:
+            names = hostlist.decode(text)
+        except ValueError as error:
+            raise RequestError(errno.EINVAL, f"invalid targets: {error}") from None
+        known = {}
+        for rank, host in self.hosts.items():
+            known.setdefault(host, []).append(rank)
+        bad = [name for name in names if name not in known]
+        if bad or not names:
+            raise RequestError(errno.EINVAL, f"invalid targets: invalid hosts: {','.join(bad)}")
+        return sorted({rank for name in names for rank in known[name]})
+
+    def drain_request(self, request):
+        """resource.drain {"targets", "reason", "mode"}: mode "" refuses, "update" skips, "force" overwrites."""
+        ranks = self.targets(request.get("targets", str))
+        reason = request.get("reason", str, "")
+        mode = request.get("mode", str, "")
+        again = [rank for rank in ranks if rank in self.drained]
+        if again and not mode:
+            raise RequestError(errno.EEXIST, f"rank {idset.encode(again)} already drained")
+        if mode == "update":
+            ranks = [rank for rank in ranks if rank not in self.drained]
+        now = time.time()
+        fresh = [rank for rank in ranks if rank not in self.drained]
+
+        def written(error):
+            if error is not None:
+                request.error(error.errno, error.strerror)
+                return
+            for rank in ranks:
+                self.drained[rank] = (now, reason)
+            self.log("resource", INFO, f"drain idset={idset.encode(ranks)} reason={reason}")
+            if fresh:
+                self._notify(down=idset.encode(fresh))
+            request.respond()
+
+        self.store.request([self.store.op_drain(rank, now, reason) for rank in ranks], written)
+
+    def undrain_request(self, request):
+        """resource.undrain {"targets", "mode"}"""
+        ranks = self.targets(request.get("targets", str))
+        missing = [rank for rank in ranks if rank not in self.drained]
+        if missing and not request.get("mode", str, ""):
+            raise RequestError(errno.EINVAL, f"rank {idset.encode(missing)} not drained")
+        ranks = [rank for rank in ranks if rank in self.drained]
+
+        def written(error):
+            if error is not None:
+                request.error(error.errno, error.strerror)
+                return
+            for rank in ranks:
+                del self.drained[rank]
+            self.log("resource", INFO, f"undrain idset={idset.encode(ranks)}")
+            if ranks:
+                self._notify(up=idset.encode(ranks))
+            request.respond()
+
+        self.store.request([self.store.op_undrain(rank) for rank in ranks], written)
+
+    def status_request(self, request):
+        """resource.status -> {"R", "drain": [{"rank", "t", "reason"}], "busy": ranks}"""
+        drain = [{"rank": rank, "t": t, "reason": reason} for rank, (t, reason) in sorted(self.drained.items())]
+        request.respond({"R": self.R, "drain": drain, "busy": sorted(self.busy())})

@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Changing the time limit of a job, before it starts or while it runs."""
+
+import errno
+import time
+
+from fluxsched.session.broker.job import RUN, SCHED
+from fluxsched.session.broker.store import dumps
+from fluxsched.session.errors import RequestError
+
+LONGEST = 1e11  # seconds, as for a jobspec
+
+
+class Updates:
+    def __init__(self, manager, topics):
+        self.manager = manager
+        topics["job-manager.update"] = self.request
+
+    def request(self, request):
+        """job-manager.update {"id", "duration": seconds}; 0 is no limit."""
+        job = self.manager.find(request)
+        duration = request.get("duration", (int, float))
+        if not 0 <= duration <= LONGEST:
+            raise RequestError(errno.EINVAL, f"duration: expected 0 to {LONGEST:.0f} seconds, got {duration}")
+        if job.state == SCHED:
+            self._waiting(job, duration)
+            request.respond()
+        elif job.state == RUN and job.id not in self.manager.executor.mock:
+            self._running(request, job, duration)
+        else:
+            raise RequestError(errno.EINVAL, f"{job.name}: the duration can be changed of jobs that wait or run")
+
+    def _waiting(self, job, duration):
+        manager = self.manager
+        job.jobspec["attributes"]["system"]["duration"] = duration
+        job.info["duration"] = duration
+        whole = manager.full_jobspec(job)
+        whole["attributes"]["system"]["duration"] = duration
+        change = manager.store.op_jobspec(job.id, dumps(whole))
+        manager.post(job, "jobspec-update", {"attributes.system.duration": duration}, operations=[change])
+        manager.link.ask_again(job)
+
+    def _running(self, request, job, duration):
+        manager = self.manager
+        execution = job.R["execution"]
+        expiration = execution.get("starttime", job.info["t_run"]) + duration if duration else 0.0
+        if expiration and expiration <= time.time():
+            raise RequestError(errno.EINVAL, f"{job.name}: it has run for longer than that already")
+
+        def answered(payload, error):
+            if error is not None:
+                request.error(error.errno, error.text)
+                return
+            execution["expiration"] = expiration
+            job.info["expiration"] = expiration
+            job.info["duration"] = duration
+            manager.executor.expire(job, expiration)
+            change = manager.store.op_r(job.id, job.R)
+            manager.post(job, "resource-update", {"expiration": expiration}, operations=[change])
+            if request.open:
+                request.respond()
+
+        manager.link.expiration(job, expiration, answered)

@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""A client that follows one job: its events and its output, in order."""
+
+import json
+
+from fluxsched.session.broker.server import HIGH_WATER
+
+PIECE = 1 << 18
+
+
+class Watch:
+    """Streams {"event"} and {"output": [entries]} to a request.
+
+    `job` is None when the job is over; then `events` are all there are.  The
+    shepherd has written all output before it tells of the end, so output goes
+    out ahead of "finish".
+    """
+
+    def __init__(self, request, job, events, output):
+        self.request = request
+        self.job = job
+        self.path = output
+        self.offset = 0
+        self.pending = list(job.events if job is not None else events)
+        self.waiting = False
+        if job is not None:
+            job.watchers.append(self)
+            request.on_close = self.stop
+        self.pump()
+
+    def stop(self):
+        if self.job is not None and self in self.job.watchers:
+            self.job.watchers.remove(self)
+
+    def event(self, entry):
+        self.pending.append(entry)
+        self.pump()
+
+    def pump(self):
+        """Send what there is, as far as the client keeps up."""
+        if not self.request.open:
+            return
+        while self.pending:
+            if self._full():
+                return
+            if self.pending[0]["name"] in ("finish", "clean") and self._output():
+                continue
+            entry = self.pending.pop(0)
+            self.request.stream({"event": entry})
+            if entry["name"] == "clean":
+                self.request.end()
+                return
+        while not self._full() and self._output():
+            pass
+
+    def _full(self):
+        connection = self.request.connection
+        if connection.unsent < HIGH_WATER:
+            return False
+        if not self.waiting:
+            self.waiting = True
+            connection.drained.append(self._drained)
+        return True
+
+    def _drained(self):
+        self.waiting = False
+        self.pump()
+
+    def _output(self):
+        """Send a piece of the output record; False if there is no more now."""
+        if self.path is None:
+            return False
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(self.offset)
+                data = file.read(PIECE)
+                if data and b"\n" not in data:
+                    data += file.readline()
+        except FileNotFoundError:
+            return False
+        end = data.rfind(b"\n") + 1
+        if not end:
+            return False
+        self.offset += end
+        self.request.stream({"output": [json.loads(line) for line in data[:end].splitlines()]})
+        return True

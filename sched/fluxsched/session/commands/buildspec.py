@@ -1,0 +1,226 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""From the options of submit and run to a jobspec (RFC 25), as flux-core builds it."""
+
+import json
+import math
+import os
+
+from fluxsched.session import fsd
+from fluxsched.session.commands import environ
+from fluxsched.session.commands import requires as constraints
+
+
+class SpecError(ValueError):
+    """Options that make no job; the text names the option."""
+
+
+def whole(name, text, least=1):
+    """A whole number of at least `least` given to option `name`."""
+    if text is None:
+        return None
+    try:
+        if not text.isascii():
+            raise ValueError
+        value = int(text)
+    except ValueError:
+        raise SpecError(f"--{name}: invalid int value {text!r}") from None
+    if value < least:
+        raise SpecError(f"--{name}: expected a whole number of at least {least}, got {value}")
+    if value >= 2**31:
+        raise SpecError(f"--{name}: {value} is too large")
+    return value
+
+
+def _slot(count, cores, gpus):
+    parts = [{"type": "core", "count": cores}]
+    if gpus:
+        parts.append({"type": "gpu", "count": gpus})
+    return {"type": "slot", "count": count, "with": parts, "label": "task"}
+
+
+def _node(count, exclusive, slot):
+    node = {"type": "node", "count": count}
+    if exclusive:
+        node["exclusive"] = True
+    node["with"] = [slot]
+    return node
+
+
+def _resources(o):
+    """(resources, task count, shell option per-resource or None)"""
+    nodes = whole("nodes", o.nodes)
+    per_task = {"ntasks": o.ntasks, "cores-per-task": o.cores_per_task, "gpus-per-task": o.gpus_per_task}
+    per_resource = {
+        "cores": o.cores,
+        "tasks-per-node": o.tasks_per_node,
+        "tasks-per-core": o.tasks_per_core,
+        "gpus-per-node": o.gpus_per_node,
+    }
+    given = [name for name, value in per_resource.items() if value is not None]
+    mixed = [name for name, value in per_task.items() if value is not None]
+    if given and mixed:
+        raise SpecError(f"--{given[0]} and --{mixed[0]} cannot be used together")
+    if o.exclusive and nodes is None:
+        raise SpecError("exclusive can only be set with a node count")
+    if given:
+        return _per_resource(o, nodes)
+    cores = whole("cores-per-task", o.cores_per_task) or 1
+    gpus = whole("gpus-per-task", o.gpus_per_task, 0) or 0
+    ntasks = whole("ntasks", o.ntasks)
+    if nodes is None:
+        return [_slot(ntasks or 1, cores, gpus)], {"per_slot": 1}, None
+    if ntasks is None:
+        # nodes alone are whole nodes, with a task on each
+        return [_node(nodes, not mixed or o.exclusive, _slot(1, cores, gpus))], {"per_slot": 1}, None
+    if nodes > ntasks:
+        raise SpecError("node count must not be greater than task count")
+    count = {"per_slot": 1} if ntasks % nodes == 0 else {"total": ntasks}
+    return [_node(nodes, o.exclusive, _slot(math.ceil(ntasks / nodes), cores, gpus))], count, None
+
+
+def _per_resource(o, nodes):
+    cores = whole("cores", o.cores)
+    gpus = whole("gpus-per-node", o.gpus_per_node, 0) or 0
+    per_node = whole("tasks-per-node", o.tasks_per_node)
+    per_core = whole("tasks-per-core", o.tasks_per_core)
+    if per_node and per_core:
+        raise SpecError("--tasks-per-node and --tasks-per-core cannot be used together")
+    if gpus and nodes is None:
+        raise SpecError("--gpus-per-node needs --nodes")
+    option = {"type": "core", "count": per_core} if per_core else None
+    if per_node:
+        option = {"type": "node", "count": per_node}
+    if nodes is None:
+        if cores is None:
+            raise SpecError("--tasks-per-node and --tasks-per-core need --nodes or --cores")
+        return [_slot(cores, 1, 0)], {"per_slot": 1}, option
+    if cores is not None and (cores < nodes or cores % nodes):
+        raise SpecError(f"--cores={cores} is no multiple of --nodes={nodes}")
+    slot = _slot(1, cores // nodes if cores else 1, gpus)
+    return [_node(nodes, o.exclusive or cores is None, slot)], {"per_slot": 1}, option
+
+
+def _set(table, path, value):
+    parts = path.split(".")
+    if not all(parts):
+        raise SpecError(f"--setattr: invalid attribute name {path!r}")
+    for part in parts[:-1]:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise SpecError(f"--setattr: {path}: {part} is no table")
+    table[parts[-1]] = value
+
+
+def _attributes(spec, rules):
+    """--setattr=NAME[=VALUE]: VALUE is JSON or text, ^NAME=FILE reads JSON from FILE."""
+    for rule in rules:
+        name, equals, text = rule.partition("=")
+        if name.startswith("^"):
+            name = name[1:]
+            try:
+                with open(text) as file:
+                    value = json.load(file)
+            except (OSError, ValueError) as error:
+                raise SpecError(f"--setattr: {text}: {getattr(error, 'strerror', None) or error}") from None
+        elif not equals:
+            value = 1
+        else:
+            try:
+                value = json.loads(text)
+            except ValueError:
+                value = text
+        for prefix in ("attributes.", "."):
+            if name.startswith(prefix):
+                name = name[len(prefix) :]
+        if not name.startswith(("system.", "user.")):
+            name = "system." + name
+        _set(spec["attributes"], name, value)
+
+
+def _shell_options(options, rules):
+    for rule in rules:
+        name, equals, text = rule.partition("=")
+        if not equals:
+            value = 1
+        else:
+            try:
+                value = json.loads(text)
+            except ValueError:
+                value = text
+        _set(options, name, value)
+
+
+def _file(path, label):
+    entry = {"type": "file", "path": path}
+    if label:
+        entry["label"] = True
+    return entry
+
+
+def build(o, command, stdin="none", env=None):
+    """The jobspec.  `o` holds the options' texts; raises SpecError."""
+    if not command:
+        raise SpecError("job command and arguments are missing")
+    resources, count, per_resource = _resources(o)
+    system = {"duration": 0}
+    spec = {
+        "resources": resources,
+        "tasks": [{"command": command, "slot": "task", "count": count}],
+        "attributes": {"system": system},
+        "version": 1,
+    }
+    if o.time_limit is not None:
+        try:
+            duration = fsd.parse(o.time_limit, unit=60.0)
+        except ValueError as error:
+            raise SpecError(f"--time-limit: {error}") from None
+        system["duration"] = 0 if math.isinf(duration) else duration
+    try:
+        system["environment"] = environ.apply(o.env or [], dict(os.environ if env is None else env))
+    except ValueError as error:
+        raise SpecError(f"--env: {error}") from None
+    system["cwd"] = os.path.abspath(o.cwd) if o.cwd else os.getcwd()
+    if o.job_name:
+        system["job"] = {"name": o.job_name}
+    if o.queue:
+        system["queue"] = o.queue
+    if o.requires:
+        try:
+            system["constraints"] = constraints.parse(o.requires)
+        except (ValueError, RecursionError) as error:
+            raise SpecError(f"--requires='{o.requires}': {error}") from None
+    if o.dependency:
+        raise SpecError("--dependency: job dependencies are not supported in this session")
+    options = system.setdefault("shell", {}).setdefault("options", {})
+    if per_resource is not None:
+        options["per-resource"] = per_resource
+    if o.input:
+        options["input"] = {"stdin": {"type": "file", "path": os.path.abspath(o.input)}}
+    elif stdin != "none":
+        options["input"] = {"stdin": {"type": stdin}}
+    output = {}
+    if o.output and o.output not in ("kvs", "none"):
+        output["stdout"] = _file(o.output, o.label_io)
+    if o.error and o.error not in ("kvs", "none"):
+        output["stderr"] = _file(o.error, o.label_io)
+    if o.unbuffered:
+        output.setdefault("stdout", {})["buffer"] = {"type": "none"}
+    if output:
+        options["output"] = output
+    _shell_options(options, o.setopt or [])
+    _attributes(spec, o.setattr or [])
+    return spec
+
+
+def urgency(text):
+    """--urgency: a number, or hold, expedite, default."""
+    names = {"hold": 0, "default": 16, "expedite": 31}
+    if text is None:
+        return 16
+    if text.lower() in names:
+        return names[text.lower()]
+    value = whole("urgency", text, 0)
+    if value > 31:
+        raise SpecError("urgency range is [0:31]")
+    return value

@@ -1,0 +1,253 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The record of jobs in the KVS (lwj.N)."""
+
+import errno
+import json
+
+import pytest
+
+from fakehost import Bench, jobspec, make_r
+from fluxsched.service.lwj import RANKS_MAX, exit_code
+
+
+def record(bench, number):
+    prefix = f"lwj.{number}."
+    return {key[len(prefix):]: value for key, value in bench.host.kvs.items() if key.startswith(prefix)}
+
+
+def test_the_life_of_a_job():
+    bench = Bench(R=make_r(3, 4))
+    bench.alloc(77, spec=jobspec(nodes=3, slots=1, cores=2, duration=60.0, command=["sleep", "30"]))
+    kept = record(bench, 1)
+    assert kept["id"] == 77
+    assert kept["state"] == "allocated"
+    assert kept["nnodes"] == 3 and kept["ntasks"] == 3 and kept["walltime"] == 60.0
+    assert kept["cmdline"] == ["sleep", "30"]
+    assert kept["create-time"] == 1000.0
+    assert [kept[f"rank.{rank}.cores"] for rank in range(3)] == [2, 2, 2]
+    assert kept["rdl"] == [{
+        "type": "node", "ranks": "0-2", "hosts": ["node[0-2]"],
+        "children": [{"type": "core", "ids": "0-1"}],
+    }]
+    bench.event(77, "alloc")
+    bench.host.run(1.0)
+    assert record(bench, 1)["state"] == "runrequest"
+    bench.event(77, "prolog-start")
+    bench.host.run(1.0)
+    assert record(bench, 1)["state"] == "starting" and record(bench, 1)["starting-time"] == 1001.0
+    bench.event(77, "start")
+    bench.host.run(1.0)
+    assert record(bench, 1)["state"] == "running" and record(bench, 1)["running-time"] == 1002.0
+    bench.event(77, "finish", status=0)
+    bench.free(77)
+    bench.host.run(1.0)
+    kept = record(bench, 1)
+    assert kept["state"] == "complete" and kept["exit_status"] == 0 and kept["complete-time"] == 1003.0
+
+
+def test_numbers_follow_the_order_in_which_jobs_are_seen():
+    bench = Bench()
+    for jobid in (500, 300, 400):
+        bench.alloc(jobid)
+    assert [record(bench, number)["id"] for number in (1, 2, 3)] == [500, 300, 400]
+    assert bench.host.kvs["lwj.first"] == 1 and bench.host.kvs["lwj.next"] == 4
+
+
+def test_a_waiting_job_is_submitted():
+    bench = Bench(R=make_r(1, 1))
+    bench.alloc(1)
+    bench.alloc(2)
+    bench.host.run(1.0)
+    assert record(bench, 2)["state"] == "submitted"
+
+
+@pytest.mark.parametrize(
+    "status, code, state",
+    [(0, 0, "complete"), (256, 1, "failed"), (15, 143, "failed"), (127 << 8, 127, "failed")],
+)
+def test_exit_status(status, code, state):
+    assert exit_code(status) == code
+    bench = Bench()
+    bench.alloc(1)
+    for name, context in (("alloc", {}), ("start", {}), ("finish", {"status": status})):
+        bench.event(1, name, **context)
+    bench.host.run(1.0)
+    assert record(bench, 1)["exit_status"] == code and record(bench, 1)["state"] == state
+
+
+def test_cancelled_while_it_waits_and_while_it_runs():
+    bench = Bench(R=make_r(1, 1))
+    bench.alloc(1)
+    bench.alloc(2)
+    bench.event(2, "exception", type="cancel", severity=0)
+    bench.event(1, "start")
+    bench.event(1, "exception", type="cancel", severity=0)
+    bench.host.run(1.0)
+    assert record(bench, 2)["state"] == "cancelled"
+    assert record(bench, 1)["state"] == "running"
+    bench.event(1, "finish", status=15)
+    bench.host.run(1.0)
+    assert record(bench, 1)["state"] == "cancelled" and record(bench, 1)["exit_status"] == 143
+
+
+def test_a_denied_job_failed():
+    bench = Bench()
+    bench.alloc(1, nodes=99)
+    bench.event(1, "exception", type="alloc", severity=0)
+    bench.host.run(1.0)
+    assert record(bench, 1)["state"] == "failed"
+
+
+def test_a_mild_exception_changes_nothing():
+    bench = Bench()
+    bench.alloc(1)
+    bench.event(1, "exception", type="note", severity=4)
+    bench.host.run(1.0)
+    assert record(bench, 1)["state"] == "allocated"
+
+
+def test_the_newest_are_kept():
+    bench = Bench(["lwj-keep=3"], R=make_r(4, 4))
+    for jobid in range(1, 11):
+        bench.alloc(jobid)
+        bench.event(jobid, "start")
+    bench.event(1, "finish", status=0)
+    bench.host.run(1.0)
+    assert sorted({key.split(".")[1] for key in bench.host.kvs if key.startswith("lwj.")}) == [
+        "10", "8", "9", "first", "next",
+    ]
+    assert bench.host.kvs["lwj.first"] == 8
+
+
+def test_none_are_kept():
+    bench = Bench(["lwj-keep=0"])
+    bench.alloc(1)
+    bench.host.run(1.0)
+    assert bench.started(1)
+    assert [key for key in bench.host.kvs if key.startswith("lwj")] == []
+    assert bench.host.requests("job-manager.events-journal") == []
+
+
+def test_another_number_by_configuration():
+    bench = Bench()
+    for jobid in range(1, 6):
+        bench.alloc(jobid)
+    bench.host.conf = {"sched": {"lwj-keep": 2}}
+    bench.service.reconfigure()
+    bench.alloc(6)
+    bench.host.run(1.0)
+    assert bench.host.kvs["lwj.first"] == 5
+    assert record(bench, 4) == {} and record(bench, 5)["id"] == 5
+
+
+def test_loaded_again_it_goes_on_counting():
+    first = Bench(R=make_r(2, 1))
+    for jobid in (10, 11, 12):
+        first.alloc(jobid)
+    first.event(10, "start")
+    first.event(11, "start")
+    first.event(10, "finish", status=0)
+    first.host.run(1.0)
+    kvs = first.host.kvs
+    running = [{"id": 11, "priority": 16, "userid": 1, "t_submit": 1000.0}]
+    second = Bench(R=make_r(2, 1), kvs=kvs, running=running, backlog=[
+        {"id": 11, "events": [{"name": "start", "timestamp": 1000.0}], "jobspec": jobspec()},
+        {"id": 12, "events": [], "jobspec": jobspec()},
+    ])
+    second.alloc(12)
+    second.alloc(13)
+    second.host.run(1.0)
+    assert record(second, 2)["id"] == 11 and record(second, 2)["state"] == "running"
+    assert record(second, 3)["id"] == 12 and record(second, 3)["state"] == "allocated"
+    assert record(second, 4)["id"] == 13
+    assert second.host.kvs["lwj.next"] == 5
+
+
+def test_a_job_that_ended_while_no_scheduler_was_loaded():
+    first = Bench()
+    first.alloc(10)
+    first.event(10, "start")
+    first.host.run(1.0)
+    second = Bench(kvs=first.host.kvs)
+    assert second.host.requests("job-info.lookup") == [{"id": 10, "keys": ["eventlog"], "flags": 0}]
+    lines = [
+        {"timestamp": 1002.0, "name": "start"},
+        {"timestamp": 1005.0, "name": "finish", "context": {"status": 512}},
+    ]
+    text = "\n".join(map(json.dumps, lines)) + "\nnot an event\n"
+    second.host.callback("job-info.lookup")({"id": 10, "eventlog": text}, None)
+    second.host.run(1.0)
+    kept = record(second, 1)
+    assert kept["state"] == "failed" and kept["exit_status"] == 2 and kept["complete-time"] == 1005.0
+
+
+def test_a_job_that_ran_before_any_record_of_it():
+    held = make_r(ranks=[1], cores=2, starttime=950.0)
+    bench = Bench(
+        R=make_r(2, 2),
+        kvs={"R:5": held},
+        running=[{"id": 5, "priority": 16, "userid": 1, "t_submit": 900.0}],
+        backlog=[{
+            "id": 5,
+            "events": [{"name": "alloc", "timestamp": 951.0}, {"name": "start", "timestamp": 952.0}],
+            "jobspec": jobspec(nodes=1, slots=1, cores=2, command=["a.out"]),
+        }],
+    )
+    bench.host.run(1.0)
+    kept = record(bench, 1)
+    assert kept["id"] == 5 and kept["state"] == "running" and kept["cmdline"] == ["a.out"]
+    assert kept["rank.1.cores"] == 2 and kept["create-time"] == 900.0
+
+
+@pytest.mark.parametrize(
+    "first, following, number", [(9, 4, 4), (1, 10**15, 10**15), (1, "x", 1), (True, 3, 3), (-5, 0, 1)]
+)
+def test_bounds_that_cannot_be_ours(first, following, number):
+    bench = Bench(kvs={"lwj.first": first, "lwj.next": following})
+    bench.alloc(1)
+    assert bench.host.kvs[f"lwj.{number}.id"] == 1
+
+
+def test_a_record_that_cannot_be_read():
+    bench = Bench(start=False)
+    bench.host.unreadable.add("lwj.next")
+    bench.start()
+    assert "record of jobs" in bench.host.texts(3)[0]
+    bench.alloc(1)
+    assert bench.started(1)
+
+
+def test_a_journal_that_ends():
+    bench = Bench()
+    bench.host.callback("job-manager.events-journal")(None, OSError(errno.ENOSYS, "gone"))
+    assert "stands still" in bench.host.texts(4)[0]
+    bench.alloc(1)
+    assert bench.started(1)
+
+
+def test_a_job_on_many_ranks_is_folded():
+    bench = Bench(R=make_r(RANKS_MAX + 10, 2))
+    bench.alloc(1, nodes=RANKS_MAX + 5, slots=1, cores=2)
+    kept = record(bench, 1)
+    assert kept["rank.all"] == [{"ranks": f"0-{RANKS_MAX + 4}", "cores": 2}]
+    assert not any(key.endswith(".cores") for key in kept)
+
+
+@pytest.mark.parametrize("command, words", [("hostname", ["hostname"]), (["a", "b"], ["a", "b"])])
+def test_command_lines(command, words):
+    spec = jobspec()
+    spec["tasks"][0]["command"] = command
+    bench = Bench()
+    bench.alloc(1, spec=spec)
+    if bench.started(1):
+        assert record(bench, 1)["cmdline"] == words
+
+
+def test_what_is_staged_is_written_at_the_end():
+    bench = Bench(R=make_r(1, 1))
+    bench.alloc(1)
+    bench.alloc(2)
+    bench.service.stop()
+    bench.host.run()
+    assert record(bench, 2)["state"] == "submitted"
