@@ -18,6 +18,7 @@ from fluxsched.core.job cimport (
     JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_LACKING, WHY_OVERLAP, WHY_RESERVED,
     WHY_RESOURCES, Job,
 )
+from fluxsched.core.match cimport Matcher
 from fluxsched.core.memory cimport zeroed
 from fluxsched.core.report cimport EngineReports
 from fluxsched.core.tree cimport (
@@ -191,6 +192,8 @@ cdef class Engine(EngineReports):
         if not self.policy.io_aware:
             vertices = _without_bandwidth(vertices)
         self.state.need_pools()
+        if self.nodes.matcher is None:
+            self.nodes.matcher = Matcher(self.inventory)
         try:
             rows = tree.flatten(vertices)
         except LookupError as error:

@@ -24,7 +24,6 @@ from fluxsched.core.job cimport (
 from fluxsched.core.memory cimport no_memory, zeroed
 from fluxsched.core.nodeplan cimport NodePlan, Request
 from fluxsched.core.state cimport State
-from fluxsched.core.tree cimport View
 from fluxsched.core.types cimport USEC, i32, i64, time_add, time_never, u64, usec_t
 
 
@@ -414,22 +413,14 @@ cdef class EngineBase:
     cdef bint could_fit(self, const Job *j, bint up) except -1 nogil:
         """Whether the job fits on its nodes that are up (or: on all there
         are), were all of them free."""
-        cdef i32 w
-        cdef View view
         cdef Request request
         if j.tree < 0:
             return self.eligible.capacity(j, up) >= (j.nnodes if j.nnodes else j.nslots)
-        self.nodes.need_view()
         request = self.request_of(j)
-        view = View(self.nodes.view_core, self.nodes.view_gpu, self.nodes.view_pool, self.nodes.view_nodes)
-        memmove(view.core, self.inventory.core_all, <size_t> self.state.inv.nnodes * self.state.cw * sizeof(u64))
-        memmove(view.gpu, self.inventory.gpu_all, <size_t> self.state.inv.nnodes * self.state.gw * sizeof(u64))
-        memmove(view.pool, self.state.inv.tree.pool_size, self.state.npools * sizeof(i64))
-        for w in range(self.state.nwords):
-            view.nodes[w] = (self.state.up[w] if up else self.state.present[w]) & request.elig[w]
-        self.state.inv.tree.shape(self.state.cw, self.state.gw)
+        self.nodes.matcher.show(self.inventory.core_all, self.inventory.gpu_all, self.nodes.matcher.tree.pool_size,
+                                self.state.up if up else self.state.present, request.elig)
         self.selected = -1
-        return self.state.inv.tree.match(request.want, request.nwant, &view, &self.nodes.picked)
+        return self.nodes.matcher.match(request.want, request.nwant, &self.nodes.picked)
 
     cdef int check_parked(self, i32 slot) except -1 nogil:
         """Find out whether a job waits for nodes that are not up: 0, or why;

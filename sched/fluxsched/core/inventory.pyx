@@ -187,9 +187,13 @@ cdef class Inventory:
 
     cpdef Tree need_tree(self):
         """The tree of resources; one of nodes, cores and gpus if none was given."""
+        cdef Tree made
         if self.tree is None:
-            self.tree = Tree.of_nodes(self.hosts, [self.core_set(i) for i in range(self.nnodes)],
-                                      [self.gpu_set(i) for i in range(self.nnodes)])
+            made = Tree.of_nodes(self.hosts, [self.core_set(i) for i in range(self.nnodes)],
+                                 [self.gpu_set(i) for i in range(self.nnodes)])
+            # Meanwhile another engine may have made one, and use it without the GIL.
+            if self.tree is None:
+                self.tree = made
         return self.tree
 
     def mask_of_ranks(self, ranks):

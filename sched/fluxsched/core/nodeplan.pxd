@@ -6,8 +6,9 @@ from fluxsched.core.alloc cimport Alloc
 from fluxsched.core.countplan cimport Running
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport Job
+from fluxsched.core.match cimport Matcher
 from fluxsched.core.state cimport State
-from fluxsched.core.tree cimport Tree, Want
+from fluxsched.core.tree cimport Want
 from fluxsched.core.types cimport i32, i64, u64, usec_t
 
 cdef struct Reservation:
@@ -63,10 +64,7 @@ cdef class NodePlan:
         u64 *core               # [nnodes * cw]
         u64 *gpu                # [nnodes * gw]
         i64 *pool               # [npools] once there are any
-        u64 *view_core          # the same, less reservations, for the tree
-        u64 *view_gpu
-        i64 *view_pool
-        u64 *view_nodes
+        Matcher matcher         # None until there is a general request
         i32 *slots              # [nnodes] what fits: slots, or 1 for a node
         i32 *cursor             # [nnodes] first link that may still matter
         u64 *word               # [cw + gw]
@@ -91,7 +89,6 @@ cdef class NodePlan:
     cdef int fits_runs(self, const Job *j, const u64 *elig) except -1 nogil
     cdef int fits_tree(self, const Request *request, usec_t start, usec_t end, Running running,
                        const Job *jobs) except -1 nogil
-    cdef int need_view(self) except -1 nogil
     cdef i64 reserved_at(self, i32 pool, usec_t t) noexcept nogil
     cdef i64 least_free(self, i32 pool, i64 amount, usec_t start, usec_t end, Running running,
                         const Job *jobs) noexcept nogil

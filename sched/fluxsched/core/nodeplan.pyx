@@ -15,9 +15,9 @@ from fluxsched.core.alloc cimport Alloc, Entry, alloc_clear, alloc_part, alloc_r
 from fluxsched.core.bits cimport clear_bit, count_bits, get_bit, low_bits, lowest, popcount, same_bits, set_bit
 from fluxsched.core.countplan cimport Running, release_time
 from fluxsched.core.job cimport Job
+from fluxsched.core.match cimport View
 from fluxsched.core.memory cimport no_memory, zeroed
 from fluxsched.core.state cimport State
-from fluxsched.core.tree cimport View
 from fluxsched.core.types cimport i32, i64, time_add, time_never, u64, usec_t
 
 
@@ -58,10 +58,6 @@ cdef class NodePlan:
         free(self.core)
         free(self.gpu)
         free(self.pool)
-        free(self.view_core)
-        free(self.view_gpu)
-        free(self.view_pool)
-        free(self.view_nodes)
         free(self.slots)
         free(self.word)
         alloc_clear(&self.picked)
@@ -271,15 +267,6 @@ cdef class NodePlan:
                 word &= (~<u64> 0) << (low + run)
         return 0
 
-    cdef int need_view(self) except -1 nogil:
-        cdef size_t n = self.inv.nnodes
-        if self.view_nodes is NULL:
-            self.view_core = <u64 *> zeroed(n * self.cw, sizeof(u64))
-            self.view_gpu = <u64 *> zeroed(n * self.gw, sizeof(u64))
-            self.view_pool = <i64 *> zeroed(self.state.npools, sizeof(i64))
-            self.view_nodes = <u64 *> zeroed(self.state.nwords, sizeof(u64))
-        return 0
-
     cdef i64 reserved_at(self, i32 pool, usec_t t) noexcept nogil:
         """How much of a pool is reserved at t."""
         cdef i64 held = 0
@@ -322,22 +309,18 @@ cdef class NodePlan:
 
     cdef int fits_tree(self, const Request *request, usec_t start, usec_t end, Running running,
                        const Job *jobs) except -1 nogil:
-        """The same for a general request; at a later start than now, from
-        what earliest has released."""
+        """Whether a general request fits from start to end; if so, what it gets is in self.picked. At a later start
+        than now it goes by what earliest has released until then."""
         cdef bint now = start == self.now
         cdef i32 i, k, w
-        cdef size_t n = self.inv.nnodes
-        cdef View view
+        cdef View *view = &self.matcher.view
         cdef Entry *e
         cdef Reservation *r
-        self.need_view()
-        view = View(self.view_core, self.view_gpu, self.view_pool, self.view_nodes)
-        memcpy(view.core, self.state.core_free if now else self.core, n * self.cw * sizeof(u64))
-        memcpy(view.gpu, self.state.gpu_free if now else self.gpu, n * self.gw * sizeof(u64))
-        if self.state.npools:
-            memcpy(view.pool, self.state.pool_free if now else self.pool, self.state.npools * sizeof(i64))
-        for w in range(self.state.nwords):
-            view.nodes[w] = self.state.up[w] & request.elig[w]
+        if now:
+            self.matcher.show(self.state.core_free, self.state.gpu_free, self.state.pool_free, self.state.up,
+                              request.elig)
+        else:
+            self.matcher.show(self.core, self.gpu, self.pool, self.state.up, request.elig)
         for i in range(self.nreserved):
             r = self.reservation + i
             if r.start >= end or r.end <= start:
@@ -355,8 +338,7 @@ cdef class NodePlan:
         if self.nreserved:
             for i in range(self.state.npools):
                 view.pool[i] = self.least_free(i, view.pool[i], start, end, running, jobs)
-        self.inv.tree.shape(self.cw, self.gw)
-        return self.inv.tree.match(request.want, request.nwant, &view, &self.picked)
+        return self.matcher.match(request.want, request.nwant, &self.picked)
 
     cdef i64 recheck(self, const Job *j, i32 node, const u64 *elig, usec_t start, usec_t end) noexcept nogil:
         """Count again what fits on node; the change of the total."""

@@ -24,18 +24,6 @@ cdef struct Want:
     i32 last                # index after its children
     i32 in_node             # a slot whose parts all lie inside one node
 
-# The resources a match may use. It takes from them as it goes.
-cdef struct View:
-    u64 *core               # [nnodes * core words]
-    u64 *gpu                # [nnodes * gpu words]
-    i64 *pool               # [npools]
-    u64 *nodes              # [words of a node set] nodes that may be used
-
-cdef struct Staged:
-    i32 vertex              # core, gpu or pool vertex (for a path pool: pool)
-    i32 kind
-    i64 amount
-
 
 @cython.final
 cdef class Tree:
@@ -58,22 +46,6 @@ cdef class Tree:
         u64 *type_in_node           # bit set over types: found only inside nodes
         list nodes
         readonly list names         # [nvertices]
-        i32 cw
-        i32 gw
-        Staged *log
-        i32 nlog
-        i32 log_room
 
-    cdef void shape(self, i32 core_words, i32 gpu_words) noexcept nogil
-    cdef int match(self, const Want *want, i32 nwant, View *view, Alloc *out) except -1 nogil
-    cdef int _all(self, i32 scope, const Want *want, i32 first, i32 end, View *view) except -1 nogil
-    cdef int _one(self, i32 scope, const Want *want, i32 q, View *view) except -1 nogil
-    cdef int _vertex(self, i32 v, const Want *want, i32 q, View *view) except -1 nogil
-    cdef int _collect(self, i32 scope, const Want *want, i32 q, View *view) except -1 nogil
-    cdef int _path(self, i32 scope, i64 amount, View *view) except -1 nogil
-    cdef int _whole(self, i32 v, View *view) except -1 nogil
-    cdef int _stage(self, i32 vertex, i32 kind, i64 amount, View *view) except -1 nogil
-    cdef void _undo(self, i32 mark, View *view) noexcept nogil
-    cdef int _export(self, View *view, Alloc *out) except -1 nogil
     cdef bint pools_whole(self, i32 node, const i64 *left) noexcept nogil
     cdef int whole_pools(self, i32 node, Alloc *out) except -1 nogil

@@ -1,35 +1,24 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 # cython: boundscheck=True, wraparound=True
-"""The tree of resources, flat, and the matcher of general requests.
+"""The tree of resources, flat. It is only read once it is built.
 
-Vertices stand in preorder, so a subtree is a range. The matcher is the greedy
-one of the C original: it walks the request and the tree together, descends
-through types that the request leaves out (a node with four cores, no socket
-named), and takes the first that will do. It works on a View, which it changes
-as it stages resources; what a failed branch staged is put back.
-
-Three kinds of leaf: cores and gpus are bits of their node, pools are amounts.
-A tag max_bw on a node or above it is a pool of bandwidth: a request for
-bandwidth is drawn from every such pool between the vertex and the root.
+Vertices stand in preorder, so a subtree is a range. Three kinds of leaf: cores and gpus are bits of their node, pools
+are amounts. A tag max_bw on a node or above it is a pool of bandwidth: a request for bandwidth is drawn from every
+such pool between the vertex and the root. Requests are matched by fluxsched.core.match.
 """
 from collections import namedtuple
 
-from libc.stdlib cimport free, qsort
+from libc.stdlib cimport free
 
-from fluxsched.core.alloc cimport Alloc, alloc_part, alloc_reset, alloc_take, grown
-from fluxsched.core.bits cimport clear_bit, count_bits, get_bit, set_bit, words_for
-from fluxsched.core.memory cimport no_memory, zeroed
+from fluxsched.core.alloc cimport Alloc, alloc_take
+from fluxsched.core.bits cimport clear_bit, get_bit, set_bit, words_for
+from fluxsched.core.memory cimport zeroed
 from fluxsched.core.types cimport i32, i64, u64
 
 from fluxsched.formats import idset as _idset
 
 Node = namedtuple("Node", "host cores gpus flags")
-
-
-cdef int compare_i32(const void *a, const void *b) noexcept nogil:
-    cdef i32 x = (<const i32 *> a)[0], y = (<const i32 *> b)[0]
-    return (x > y) - (x < y)
 
 
 cdef class Tree:
@@ -52,7 +41,6 @@ cdef class Tree:
         free(self.pool_vertex)
         free(self.node_vertex)
         free(self.type_in_node)
-        free(self.log)
 
     @staticmethod
     def from_hierarchy(h):
@@ -246,236 +234,6 @@ cdef class Tree:
             depth[v] = depth[self.parent[v]] + 1 if self.parent[v] in depth else 0
             out.append((self.names[v], self.type_names[self.type[v]], keep[v], depth[v]))
         return out
-
-    cdef void shape(self, i32 core_words, i32 gpu_words) noexcept nogil:
-        """How many words a node has in a View."""
-        self.cw = core_words
-        self.gw = gpu_words
-
-    cdef int match(self, const Want *want, i32 nwant, View *view, Alloc *out) except -1 nogil:
-        """1 and what it found in out, or 0; view is changed by what was found."""
-        self.nlog = 0
-        alloc_reset(out)
-        if not self._all(-1, want, 0, nwant, view):
-            self._undo(0, view)
-            return 0
-        if not self._export(view, out):
-            self._undo(0, view)
-            return 0
-        return 1
-
-    cdef int _all(self, i32 scope, const Want *want, i32 first, i32 end, View *view) except -1 nogil:
-        """Stage every sibling request of [first, end) below scope."""
-        cdef i32 q = first
-        while q < end:
-            if not self._one(scope, want, q, view):
-                return 0
-            q = want[q].last
-        return 1
-
-    cdef int _one(self, i32 scope, const Want *want, i32 q, View *view) except -1 nogil:
-        cdef i64 found = 0
-        cdef i32 v, i, mark, end
-        if want[q].kind == VERTEX_SLOT:
-            if scope >= 0 and self.node[scope] >= 0 or not want[q].in_node:
-                while found < want[q].count:
-                    if not self._all(scope, want, q + 1, want[q].last, view):
-                        return 0
-                    found += 1
-                return 1
-            # Above the nodes, each slot lies on one node of those below.
-            for i in range(self.nnodes):
-                v = self.node_vertex[i]
-                if scope >= 0 and not (scope < v < self.last[scope]) or not get_bit(view.nodes, i):
-                    continue
-                while found < want[q].count:
-                    mark = self.nlog
-                    if not self._all(v, want, q + 1, want[q].last, view):
-                        self._undo(mark, view)
-                        break
-                    found += 1
-                if found == want[q].count:
-                    return 1
-            return 0
-        if want[q].kind == VERTEX_PATH:
-            return self._path(scope, want[q].count, view)
-        if want[q].kind in (VERTEX_CORE, VERTEX_GPU, VERTEX_POOL):
-            return self._collect(scope, want, q, view)
-        if want[q].kind == VERTEX_NODE and (scope < 0 or self.node[scope] < 0):
-            for i in range(self.nnodes):
-                v = self.node_vertex[i]
-                if scope >= 0 and not (scope < v < self.last[scope]):
-                    continue
-                found += self._vertex(v, want, q, view)
-                if found == want[q].count:
-                    return 1
-            return 0
-        v = scope + 1 if scope >= 0 else 0
-        end = self.last[scope] if scope >= 0 else self.nvertices
-        while v < end:
-            if self.type[v] == want[q].type and self._vertex(v, want, q, view):
-                found += 1
-                if found == want[q].count:
-                    return 1
-                v = self.last[v]
-            else:
-                v += 1
-        return 0
-
-    cdef int _vertex(self, i32 v, const Want *want, i32 q, View *view) except -1 nogil:
-        """Whether vertex v serves request q; if so, it is staged."""
-        cdef i32 mark = self.nlog
-        if self.node[v] >= 0 and not get_bit(view.nodes, self.node[v]):
-            return 0
-        if want[q].last > q + 1:
-            if not self._all(v, want, q + 1, want[q].last, view):
-                self._undo(mark, view)
-                return 0
-            if not want[q].exclusive:
-                return 1
-            # The parts fit, so it is large enough: take all of it instead.
-            self._undo(mark, view)
-        if self._whole(v, view):
-            return 1
-        self._undo(mark, view)
-        return 0
-
-    cdef int _collect(self, i32 scope, const Want *want, i32 q, View *view) except -1 nogil:
-        """Stage count cores, gpus, or units of pools, wherever below scope."""
-        cdef i64 need = want[q].count, amount
-        cdef i32 v = scope + 1 if scope >= 0 else 0
-        cdef i32 end = self.last[scope] if scope >= 0 else self.nvertices
-        cdef i32 kind = want[q].kind
-        while v < end and need > 0:
-            if self.kind[v] == VERTEX_NODE and not get_bit(view.nodes, self.node[v]):
-                v = self.last[v]
-                continue
-            if self.type[v] == want[q].type:
-                if kind == VERTEX_CORE:
-                    amount = get_bit(view.core + self.node[v] * self.cw, self.unit[v])
-                elif kind == VERTEX_GPU:
-                    amount = get_bit(view.gpu + self.node[v] * self.gw, self.unit[v])
-                else:
-                    amount = min(view.pool[self.unit[v]], need)
-                if amount > 0:
-                    self._stage(v, kind, amount, view)
-                    need -= amount
-            v += 1
-        return need == 0
-
-    cdef int _path(self, i32 scope, i64 amount, View *view) except -1 nogil:
-        """Stage an amount of bandwidth in each pool from scope to the root."""
-        cdef i32 v = scope, pools = 0
-        while v >= 0:
-            if self.path_pool[v] >= 0:
-                if view.pool[self.path_pool[v]] < amount:
-                    return 0
-                pools += 1
-            v = self.parent[v]
-        v = scope
-        while v >= 0:
-            if self.path_pool[v] >= 0:
-                self._stage(self.path_pool[v], VERTEX_PATH, amount, view)
-            v = self.parent[v]
-        return pools > 0
-
-    cdef int _whole(self, i32 v, View *view) except -1 nogil:
-        """Stage all that is below v (or v itself), if nobody holds any of it."""
-        cdef i32 u
-        cdef i64 amount
-        for u in range(v, self.last[v]):
-            if self.node[u] >= 0 and not get_bit(view.nodes, self.node[u]):
-                return 0
-            if self.kind[u] == VERTEX_CORE:
-                amount = get_bit(view.core + self.node[u] * self.cw, self.unit[u])
-            elif self.kind[u] == VERTEX_GPU:
-                amount = get_bit(view.gpu + self.node[u] * self.gw, self.unit[u])
-            elif self.kind[u] == VERTEX_POOL:
-                amount = self.pool_size[self.unit[u]]
-                if view.pool[self.unit[u]] < amount:
-                    return 0
-                if amount == 0:
-                    continue
-            else:
-                continue
-            if amount <= 0:
-                return 0
-            self._stage(u, self.kind[u], amount, view)
-        return 1
-
-    cdef int _stage(self, i32 vertex, i32 kind, i64 amount, View *view) except -1 nogil:
-        cdef void *room = grown(self.log, &self.log_room, self.nlog + 1, sizeof(Staged))
-        if room is NULL:
-            no_memory(b"no memory to match a request")
-        self.log = <Staged *> room
-        self.log[self.nlog] = Staged(vertex, kind, amount)
-        self.nlog += 1
-        if kind == VERTEX_CORE:
-            clear_bit(view.core + self.node[vertex] * self.cw, self.unit[vertex])
-        elif kind == VERTEX_GPU:
-            clear_bit(view.gpu + self.node[vertex] * self.gw, self.unit[vertex])
-        elif kind == VERTEX_POOL:
-            view.pool[self.unit[vertex]] -= amount
-        else:
-            view.pool[vertex] -= amount
-        return 0
-
-    cdef void _undo(self, i32 mark, View *view) noexcept nogil:
-        """Put back what was staged since the log was mark long."""
-        cdef Staged *s
-        while self.nlog > mark:
-            self.nlog -= 1
-            s = self.log + self.nlog
-            if s.kind == VERTEX_CORE:
-                set_bit(view.core + self.node[s.vertex] * self.cw, self.unit[s.vertex])
-            elif s.kind == VERTEX_GPU:
-                set_bit(view.gpu + self.node[s.vertex] * self.gw, self.unit[s.vertex])
-            elif s.kind == VERTEX_POOL:
-                view.pool[self.unit[s.vertex]] += s.amount
-            else:
-                view.pool[s.vertex] += s.amount
-
-    cdef int _export(self, View *view, Alloc *out) except -1 nogil:
-        """The staged resources as an Alloc, nodes in ascending order; 0 if a
-        node gives gpus but no core, which R has no way to say. A node of which
-        only pools are taken has an entry, too, without bits."""
-        cdef i32 i, k, node = -1, nnodes = 0, words = self.cw + self.gw
-        cdef Staged *s
-        cdef i32 *nodes = NULL
-        cdef u64 *bits = NULL
-        try:
-            nodes = <i32 *> zeroed(self.nlog, sizeof(i32))
-            bits = <u64 *> zeroed(words, sizeof(u64))
-            for i in range(self.nlog):
-                s = self.log + i
-                if s.kind == VERTEX_CORE or s.kind == VERTEX_GPU:
-                    nodes[nnodes] = self.node[s.vertex]
-                    nnodes += 1
-                else:
-                    if s.kind == VERTEX_POOL and self.node[s.vertex] >= 0:
-                        nodes[nnodes] = self.node[s.vertex]
-                        nnodes += 1
-                    alloc_take(out, self.unit[s.vertex] if s.kind == VERTEX_POOL else s.vertex, s.amount)
-            qsort(nodes, nnodes, sizeof(i32), compare_i32)
-            for k in range(nnodes):
-                if nodes[k] == node:
-                    continue
-                node = nodes[k]
-                for i in range(words):
-                    bits[i] = 0
-                for i in range(self.nlog):
-                    s = self.log + i
-                    if s.kind == VERTEX_CORE and self.node[s.vertex] == node:
-                        set_bit(bits, self.unit[s.vertex])
-                    elif s.kind == VERTEX_GPU and self.node[s.vertex] == node:
-                        set_bit(bits + self.cw, self.unit[s.vertex])
-                if count_bits(bits, self.cw) == 0 and count_bits(bits + self.cw, self.gw):
-                    return 0
-                alloc_part(out, node, bits, self.cw, bits + self.cw, self.gw)
-        finally:
-            free(nodes)
-            free(bits)
-        return 1
 
     cdef bint pools_whole(self, i32 node, const i64 *left) noexcept nogil:
         """Whether all pools inside a node are left whole."""
