@@ -99,7 +99,7 @@ def test_jobs_columns(session):
     head, row = session("jobs").splitlines()
     assert head == "       JOBID USER     NAME       ST NTASKS NNODES     TIME INFO".strip()
     assert row.split()[0] == jobid
-    assert row.split()[2:6] == ["a-long-nam", "R", "3", "3"]
+    assert row.split()[2:6] == ["a-long-na+", "R", "3", "3"]
     session("cancel", jobid)
     session.wait_state(jobid, "INACTIVE")
     assert session("jobs", "-n") == ""

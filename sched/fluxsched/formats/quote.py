@@ -1,8 +1,25 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Untrusted values: showing them in error texts, and what passes for text."""
+"""Untrusted values: showing them in error texts, tables and logs, and what passes for text."""
+
+import re
 
 _LONGEST = 60
+
+# Control characters, the separators of lines and paragraphs, marks that turn the direction of writing, half pairs.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Return `text` with control characters as escapes (\\n, \\x1b), for a table, a log or a terminal.
+
+    Names and notes come from users: raw, they could write other lines and move the cursor. Characters in `keep` stay.
+    """
+    if text.isprintable():
+        return text
+    return _UNPRINTABLE.sub(
+        lambda match: match[0] if match[0] in keep else match[0].encode("unicode_escape").decode(), text
+    )
 
 
 def is_utf8(text):

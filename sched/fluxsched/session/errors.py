@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The one exception that becomes an error answer, and the command's error."""
+from __future__ import annotations
 
 import os
 
@@ -8,7 +9,7 @@ import os
 class RequestError(Exception):
     """A request that is refused: errno and a sentence for people."""
 
-    def __init__(self, errnum, text=None):
+    def __init__(self, errnum: int, text: str | None = None):
         super().__init__(text or os.strerror(errnum))
         self.errno = errnum
         self.text = text or os.strerror(errnum)
@@ -17,7 +18,7 @@ class RequestError(Exception):
 class CommandError(Exception):
     """A command that fails with this text and exit code; `logged` if the broker has it in its log."""
 
-    def __init__(self, text, code=1, logged=False):
+    def __init__(self, text: str, code: int = 1, logged: bool = False):
         super().__init__(text)
         self.code = code
         self.logged = logged

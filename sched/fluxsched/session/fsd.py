@@ -1,19 +1,25 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Flux standard duration (RFC 23): "30s", "1.5h", "2d", "100ms", "inf"; a bare number is seconds."""
+from __future__ import annotations
 
 import math
 
 from fluxsched.formats import duration
+from fluxsched.formats.quote import quote
 
 
-def parse(text, unit=1.0):
+def parse(text: str, unit: float = 1.0) -> float:
     """Seconds; `unit` is what a number without unit counts.  ValueError if it is no duration."""
     seconds = duration.parse(text.strip())
-    return seconds * unit if text.strip()[-1:].isdigit() or text.strip()[-1:] == "." else seconds
+    if text.strip()[-1:] not in tuple("0123456789.") or math.isinf(seconds):
+        return seconds
+    if math.isinf(seconds * unit):
+        raise duration.DurationError(f"{quote(text)} is out of range")
+    return seconds * unit
 
 
-def show(seconds):
+def show(seconds: float) -> str:
     """Duration in its largest fitting unit, with at most four digits."""
     if math.isinf(seconds):
         return "inf"

@@ -4,115 +4,70 @@
 
 ``python -m fluxsched.session.main WORDS...`` is ``flux WORDS...``.
 """
+from __future__ import annotations
 
 import importlib
 import sys
 
-from fluxsched.session.commands import common
-from fluxsched.session.errors import CommandError
-
-HELP = """\
-Usage: flux COMMAND ARGS
-  -h, --help     Display this message.
-  -V, --version  Display the version.
-
-start a session
-   start              open a session on this machine and run a command or a shell in it
-
-run and submit jobs
-   submit             submit a job
-   run                run a job and wait for it
-   wreckrun           the same, by its old name
-
-list and interact with jobs
-   jobs               list jobs
-   cancel             cancel jobs
-   job                attach to a job, wait for it, show its events and data, change its urgency
-   waitjob            wait for one job
-   update             change the time limit of a job
-
-get resource and session information
-   resource           list resources, drain and undrain them
-   queue              list queues
-   uptime             how long this session has been running
-   dmesg              show or clear the log
-   getattr            show an attribute of the session
-
-other commands
-   module             load, list, remove, reload the scheduler, show its statistics
-   kvs                get, put and list keys
-   exec               run a command as if on other ranks
-   version            show versions
-   help               show this, or the help of a command
-
-Each command shows its options with --help.
-"""
-
-COMMANDS = {
-    "start": "start",
-    "submit": "submit",
-    "run": "submit",
-    "wreckrun": "submit",
-    "jobs": "jobs",
-    "cancel": "cancel",
-    "job": "job",
-    "waitjob": "job",
-    "update": "update",
-    "kvs": "kvs",
-    "resource": "resource",
-    "queue": "resource",
-    "module": "module",
-    "dmesg": "dmesg",
-    "getattr": "info",
-    "uptime": "info",
-    "version": "info",
-    "exec": "info",
-}
+from fluxsched import program
 
 
-def main(words=None):
+def main(words: list[str] | None = None) -> int:
+    """Run a command; its exit code.  What goes wrong is a line on standard error, and in the session's log."""
+    program.end_by_signal()
+    program.secure_streams()
     words = list(sys.argv[1:] if words is None else words)
-    # names come from people, and the terminal may not know all of their letters
-    sys.stdout.reconfigure(errors="backslashreplace")
     name = words.pop(0) if words else ""
-    if name in ("-h", "--help", "help", "") and words[:1] and words[0] in COMMANDS:
-        name, words = words[0], ["--help"]
-    if name in ("-h", "--help", "help"):
-        print(HELP, end="")
-        return 0
-    if name in ("-V", "--version"):
+    return program.run(f"flux-{name}" if name else "flux", lambda: _run(name, words))
+
+
+def _run(name: str, words: list[str]) -> int:
+    from fluxsched.session import commands
+
+    if name in ("-h", "--help"):
+        name = "help"
+    elif name in ("-V", "--version"):
         name = "version"
     if not name:
-        print(HELP, end="", file=sys.stderr)
+        program.tell(commands.overview().rstrip("\n"))
         return 1
-    module = COMMANDS.get(name)
-    if module is None:
-        text = f"`{name}' is not a flux command.  See 'flux --help'"
-        common.complain("flux", text)
+    command = commands.COMMANDS.get(name)
+    if command is None:
+        _complain("flux", f"`{name}' is not a flux command.  See 'flux --help'")
         return 1
+    return _call(name, command.file, words)
+
+
+def _call(name: str, file: str, words: list[str]) -> int:
+    from fluxsched.session.commands.client import RPCError
+    from fluxsched.session.errors import CommandError
+
     try:
-        command = importlib.import_module(f"fluxsched.session.commands.{module}")
-        code = command.main(name, words)
-        sys.stdout.flush()
-        return code
+        return importlib.import_module(f"fluxsched.session.commands.{file}").main(name, words)
+    except RPCError as error:
+        failure = CommandError(error.text)
     except CommandError as error:
-        _flush()
-        print(f"flux-{name}: {error}", file=sys.stderr)
-        if not error.logged and name != "start":
-            common.log_failure(f"flux-{name}", str(error))
-        return error.code
-    except BrokenPipeError:
-        sys.stdout = None  # whoever read the output has gone; there is nobody to tell
-        return 141
-    except KeyboardInterrupt:
-        return 130
+        failure = error
+    _flush()
+    if failure.logged or name == "start":
+        program.tell(f"flux-{name}: {failure}")
+    else:
+        _complain(f"flux-{name}", str(failure))
+    return failure.code
 
 
-def _flush():
+def _complain(name: str, text: str) -> None:
+    from fluxsched.session.commands.common import complain
+
+    complain(name, text)
+
+
+def _flush() -> None:
+    """Output goes before the error that ended it."""
     try:
         sys.stdout.flush()
     except OSError:
-        sys.stdout = None
+        sys.stdout = None  # the error that is told says enough
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ from fluxsched.session.broker.server import Server
 from fluxsched.session.broker.store import Store
 from fluxsched.session.broker.update import Updates
 from fluxsched.session.errors import RequestError, SessionError
+from fluxsched.session.opening import Options
 
-GRACE = 5.0  # seconds from SIGTERM to SIGKILL, unless [exec] kill-timeout says otherwise
 SOCKET_PATH_MAX = 107
 PR_SET_PDEATHSIG = 1
 DEFAULT_ARGUMENTS = ["plugin=backfill.plugin1"]
@@ -78,7 +78,7 @@ def open_rundir(lock):
     the new one, or a new one.  Noted in the lock's file.  Raises SessionError."""
     path = _read_lock(lock).get("rundir")
     if not (isinstance(path, str) and _usable_rundir(path)):
-        base = os.environ.get("TMPDIR", "/tmp")
+        base = os.path.abspath(os.environ.get("TMPDIR") or "/tmp")
         if len(os.fsencode(base)) + len("/flux-XXXXXXXX/local-0") > SOCKET_PATH_MAX:
             base = "/tmp"
         try:
@@ -108,8 +108,8 @@ def write_launcher(rundir, statedir):
 
 
 class Broker:
-    def __init__(self, options):
-        """`options` has size, statedir, emulate, config, no_sched, verbose.  Raises SessionError."""
+    def __init__(self, options: Options):
+        """Make what the session consists of.  Raises SessionError."""
         self.uid = os.getuid()
         self.log = Log()
         if options.verbose:
@@ -226,12 +226,16 @@ class Broker:
 
     # running
 
-    def run(self, words):
-        """Run the command in the session; the exit code."""
+    def run(self, words, early):
+        """Run the command in the session; the exit code.  `early` has the signals that came before."""
         self.loop.on_signal(signal.SIGCHLD, self._child)
         self.loop.on_signal(signal.SIGINT, lambda: None)  # the terminal sends it to the command as well
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             self.loop.on_signal(number, lambda number=number: self._forward(number))
+        came = early.take()
+        if came:
+            self.code = 128 + min(came)
+            return self.code
         self.manager.resume()
         if not self._options.no_sched:
             try:

@@ -11,8 +11,8 @@ from fluxsched.formats import hostlist, idset
 from fluxsched.formats import jobspec as jobspecs
 from fluxsched.formats.duration import parse as parse_duration
 from fluxsched.session import jobid as ids
-from fluxsched.session.broker.layout import held
 from fluxsched.session.errors import RequestError
+from fluxsched.session.rset import held
 
 DEPEND, PRIORITY, SCHED, RUN, CLEANUP, INACTIVE = 2, 4, 8, 16, 32, 64
 STATES = {DEPEND: "DEPEND", PRIORITY: "PRIORITY", SCHED: "SCHED", RUN: "RUN", CLEANUP: "CLEANUP", INACTIVE: "INACTIVE"}

@@ -2,25 +2,8 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """From a job's resources to its tasks: how many on which rank, and on which cores."""
 
-from fluxsched.formats import hostlist, idset
 from fluxsched.formats import jobspec as jobspecs
-
-
-def held(R):
-    """[(rank, host, core ids, gpu ids)] of an R object, by its order."""
-    execution = R["execution"]
-    rows = []
-    for entry in execution["R_lite"]:
-        children = entry.get("children", {})
-        cores = idset.ids(children.get("core", ""))
-        gpus = idset.ids(children.get("gpu", ""))
-        for rank in idset.ids(entry["rank"]):
-            rows.append((rank, cores, gpus))
-    hosts = [host for part in execution.get("nodelist", []) for host in hostlist.decode(part)]
-    return [
-        (rank, hosts[i] if i < len(hosts) else "localhost", cores, gpus)
-        for i, (rank, cores, gpus) in enumerate(rows)
-    ]
+from fluxsched.session.rset import held
 
 
 def per_resource(spec):

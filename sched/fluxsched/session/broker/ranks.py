@@ -10,11 +10,9 @@ import socket
 import time
 
 from fluxsched.formats import hostlist, idset
-from fluxsched.session.broker.layout import held
 from fluxsched.session.broker.log import INFO
 from fluxsched.session.errors import RequestError, SessionError
-
-MAX_SIZE = 16384
+from fluxsched.session.rset import held
 
 
 def machine(size):

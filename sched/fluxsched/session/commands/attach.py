@@ -1,28 +1,31 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Following a job: its output, its end, its standard input, and Ctrl-C."""
+"""Following a job from the terminal: its output, its standard input, Ctrl-C and Ctrl-Z."""
+from __future__ import annotations
 
-import base64
-import json
 import os
 import selectors
 import signal
+import stat
 import sys
 import time
+from collections import deque
+from typing import Any, Callable
 
 from fluxsched.session import jobid as ids
-from fluxsched.session.commands.client import ENODATA, Client, RPCError
+from fluxsched.session.commands.client import Client, RPCError
+from fluxsched.session.commands.follow import STREAMS, Follower, write_all
 from fluxsched.session.errors import CommandError
+from fluxsched.session.signals import SignalPipe
 
 STDIN_CHUNK = 1 << 15
-RETRY = 0.05
+RETRY = 0.05  # seconds until stdin that the job has no room for is offered again
+TWICE = 2.0  # seconds within which a second Ctrl-C or Ctrl-Z counts as such
+WRITE_CHUNK = 4096  # a pipe that is ready takes as much without blocking
+MOST_UNWRITTEN = 4 << 20  # bytes; beyond it nothing more is read from the session
 
 
-def say(text):
-    print(f"flux-job: {text}", file=sys.stderr, flush=True)
-
-
-def _in_background():
+def _in_background() -> bool:
     """Whether reading the terminal would stop us."""
     try:
         return os.isatty(0) and os.tcgetpgrp(0) != os.getpgrp()
@@ -30,103 +33,106 @@ def _in_background():
         return False
 
 
-class Attach:
-    def __init__(self, client, jobid, label=False, events=False, quiet=False, stdin=False, until=None):
+class Sink:
+    """Standard output or error: what it does not take at once waits here, so that signals are heard meanwhile."""
+
+    def __init__(self, name: str, selector: selectors.BaseSelector):
+        self.name = name
+        self.fd = STREAMS[name]
+        self.unwritten = 0
+        self._selector = selector
+        self._data: deque[bytes] = deque()
+        # Only pipes, sockets and terminals can keep a writer waiting for others.
+        self._may_wait = not stat.S_ISREG(os.fstat(self.fd).st_mode)
+
+    def write(self, data: bytes) -> None:
+        """Write now, or when there is room.  Raises OSError that names the stream."""
+        if not self._may_wait:
+            self._call(write_all, self.fd, data)
+            return
+        if not self._data and data:
+            self._selector.register(self.fd, selectors.EVENT_WRITE, self.flush)
+        self._data.extend(data[i : i + WRITE_CHUNK] for i in range(0, len(data), WRITE_CHUNK))
+        self.unwritten += len(data)
+
+    def flush(self) -> None:
+        """Write a piece; the selector has said that there is room."""
+        piece = self._data.popleft()
+        written = self._call(os.write, self.fd, piece)
+        self.unwritten -= written
+        if written < len(piece):
+            self._data.appendleft(piece[written:])
+        if not self._data:
+            self._selector.unregister(self.fd)
+
+    def drain(self) -> None:
+        """Write the rest, however long it takes."""
+        self._call(write_all, self.fd, b"".join(self._data))
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except OSError as error:
+            name = "standard output" if self.name == "stdout" else "standard error"
+            raise OSError(error.errno, error.strerror, name) from None
+
+
+class Attach(Follower):
+    """Follows one job until it is over: passes output on, sends standard input, cancels on a second Ctrl-C."""
+
+    def __init__(self, client: Client, jobid: int, stdin: bool = False, **options: Any):
+        """`stdin`: pass standard input on; other options as of Follower."""
+        super().__init__(jobid, **options)
         self.client = client
-        self.jobid = jobid
-        self.label = label
-        self.show_events = events
-        self.quiet = quiet
         self.stdin = stdin
-        self.until = until
-        self.submitted = None
-        self.code = 0
-        self.started = False
-        self.done = False
-        self.selector = selectors.DefaultSelector()
-        self.unsent = None  # stdin on its way, until the broker has taken it
-        self.stdin_request = None
+        # poll and not epoll, which refuses regular files
+        self.selector = selectors.PollSelector()
+        self.sinks = {name: Sink(name, self.selector) for name in STREAMS}
+        self.unsent: bytes | None = None  # stdin on its way, until the broker has taken it
+        self.watch_request = 0
+        self.stdin_request: int | None = None
         self.stdin_open = False
-        self.interrupted = None
-        self.error = None
-        self.retry_at = None
+        self.retry_at: float | None = None
+        self.interrupted: float | None = None
 
     # what comes
 
-    def write(self, stream, data):
-        file = sys.stderr.buffer if stream == "stderr" else sys.stdout.buffer
-        file.write(data)
-        file.flush()
+    def write(self, stream: str, data: bytes) -> None:
+        """Pass output on, or keep it until there is room."""
+        self.sinks[stream].write(data)
 
-    def output(self, entries):
-        for entry in entries:
-            data = base64.b64decode(entry["b"]) if "b" in entry else entry["d"].encode("utf-8", "surrogatepass")
-            if self.label:
-                prefix = b"%d: " % entry["r"]
-                data = b"".join(prefix + line for line in data.splitlines(True))
-            self.write(entry["s"], data)
-
-    def event(self, entry):
-        name, context = entry["name"], entry.get("context")
-        if self.submitted is None:
-            self.submitted = entry["timestamp"]
-        offset = f"{entry['timestamp'] - self.submitted:.3f}s"
-        if name == "exception":
-            if not self.quiet:
-                note = f"{context['note']}" if context.get("note") else ""
-                text = f"{offset}: job.exception {ids.show(self.jobid)} type={context['type']} "
-                print(f"{text}severity={context['severity']} {note}", file=sys.stderr, flush=True)
-            if context["severity"] == 0 and not self.code:
-                self.code = 1
-        elif self.show_events:
-            tail = " " + json.dumps(context, separators=(",", ":")) if context else ""
-            print(f"{offset}: job.{name}{tail}", file=sys.stderr, flush=True)
-        if name == "start":
-            self.started = True
+    def event(self, entry: dict[str, Any]) -> None:
+        """Take an event: standard input is read from the start of the job to its end."""
+        super().event(entry)
+        if entry["name"] == "start":
             self.watch_stdin()
-        elif name == "finish":
-            self.finished(context["status"] >> 8)
-        if name == self.until:
-            self.done = True
-
-    def finished(self, code):
-        self.code = code or (self.code and 1)
-        self.close_stdin()
-        if code and not self.quiet:
-            if code > 128 and code - 128 in set(signal.Signals):
-                say(f"task(s) {signal.strsignal(code - 128)}")
-            else:
-                say(f"task(s) exited with exit code {code}")
+        elif entry["name"] == "finish":
+            self.close_stdin()
 
     # stdin
 
-    def watch_stdin(self):
-        if not self.stdin or self.stdin_open or _in_background():
-            return
-        self.stdin_open = True
-        try:
+    def watch_stdin(self) -> None:
+        """Begin to read standard input."""
+        if self.stdin and not self.stdin_open and not _in_background():
+            self.stdin_open = True
             self.selector.register(0, selectors.EVENT_READ, self.read_stdin)
-        except PermissionError:
-            self.read_file()  # a regular file, or /dev/null: always ready
-        except (OSError, ValueError):
-            self.send_stdin(b"")
 
-    def read_file(self):
-        try:
-            self.send_stdin(os.read(0, STDIN_CHUNK))
-        except OSError:
-            self.send_stdin(b"")
-
-    def read_stdin(self):
+    def read_stdin(self) -> None:
+        """Send what there is to read; an error counts as its end."""
         self.selector.unregister(0)
-        self.read_file()
+        try:
+            data = os.read(0, STDIN_CHUNK)
+        except OSError:
+            data = b""
+        self.send_stdin(data)
 
-    def send_stdin(self, data):
+    def send_stdin(self, data: bytes) -> None:
+        """Offer a piece of standard input to the job; nothing is its end."""
         self.unsent = data
         payload = {"id": self.jobid, "data": data.decode("latin-1"), "eof": not data}
         self.stdin_request = self.client.send("job.stdin", payload)
 
-    def taken(self, answer, error):
+    def taken(self, answer: Any, error: RPCError | None) -> None:
         """The broker's answer to a piece of stdin."""
         data, self.unsent, self.stdin_request = self.unsent, None, None
         if error is not None or not answer["open"]:
@@ -135,93 +141,111 @@ class Attach:
             self.unsent = data
             self.retry_at = time.monotonic() + RETRY
         elif data:
-            try:
-                self.selector.register(0, selectors.EVENT_READ, self.read_stdin)
-            except PermissionError:
-                self.read_file()
+            self.selector.register(0, selectors.EVENT_READ, self.read_stdin)
         else:
             self.stdin_open = False
 
-    def close_stdin(self):
+    def close_stdin(self) -> None:
+        """Read no more."""
         self.stdin = False
         if 0 in self.selector.get_map():
             self.selector.unregister(0)
 
     # signals
 
-    def on_interrupt(self, number, frame):
-        now = time.monotonic()
-        if self.interrupted is not None and now - self.interrupted <= 2.0:
+    def on_signals(self, noted: SignalPipe) -> None:
+        """Act on the signals that have come."""
+        actions = {signal.SIGINT: self.on_interrupt, signal.SIGTSTP: self.on_stop, signal.SIGTERM: self.on_term}
+        for number in noted.take():
+            actions[signal.Signals(number)]()
+
+    def _again(self) -> bool:
+        return self.interrupted is not None and time.monotonic() - self.interrupted <= TWICE
+
+    def on_interrupt(self) -> None:
+        """Ctrl-C: ask; on a second one cancel the job."""
+        if self._again():
             self.interrupted = None
-            say("canceling job on second ctrl-C")
+            self.say("flux-job: canceling job on second ctrl-C")
             self.client.send("job-manager.raise", {"id": self.jobid, "type": "cancel", "note": "interrupted by ctrl-C"})
         else:
-            self.interrupted = now
-            say("one more ctrl-C within 2s to cancel or ctrl-Z to detach")
+            self.interrupted = time.monotonic()
+            self.say("flux-job: one more ctrl-C within 2s to cancel or ctrl-Z to detach")
 
-    def on_stop(self, number, frame):
-        if self.interrupted is not None and time.monotonic() - self.interrupted <= 2.0:
-            say("detaching...")
+    def on_stop(self) -> None:
+        """Ctrl-Z: detach after Ctrl-C, else let the next one stop us."""
+        if self._again():
+            self.say("flux-job: detaching...")
             self.done = True
             return
-        say("one more ctrl-Z to suspend")
+        self.say("flux-job: one more ctrl-Z to suspend")
         self.interrupted = time.monotonic()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
 
-    def on_term(self, number, frame):
+    def on_term(self) -> None:
+        """SIGTERM is for the job."""
         self.client.send("job-manager.kill", {"id": self.jobid, "signum": int(signal.SIGTERM)})
 
     # the whole
 
-    def run(self, signals=True):
-        """Follow the job to its end; its exit code."""
-        watch = self.client.send("job.watch", {"id": self.jobid, "output": True})
-        if signals:
-            signal.signal(signal.SIGINT, self.on_interrupt)
-            signal.signal(signal.SIGTSTP, self.on_stop)
-            signal.signal(signal.SIGTERM, self.on_term)
-        self.selector.register(self.client, selectors.EVENT_READ, None)
+    def run(self, signals: bool = True) -> int:
+        """Follow the job to its end; its exit code.  Raises CommandError, and OSError of standard streams."""
+        sys.stdout.flush()
+        self.watch_request = self.client.send("job.watch", {"id": self.jobid, "output": True})
+        noted = SignalPipe((signal.SIGINT, signal.SIGTSTP, signal.SIGTERM) if signals else ())
+        self.selector.register(noted, selectors.EVENT_READ, lambda: self.on_signals(noted))
         try:
             while not self.done:
-                self.wait(watch)
+                self.wait()
         finally:
-            self.selector.close()
+            noted.close()
+        # Signals do again what they do by default, if the rest finds no room.
+        self.selector.close()
+        for sink in self.sinks.values():
+            sink.drain()
         if self.error is not None:
             raise CommandError(self.error)
         return self.code
 
-    def wait(self, watch):
+    def wait(self) -> None:
+        """Wait for something to happen, and act on it."""
         timeout = None if self.retry_at is None else max(0.0, self.retry_at - time.monotonic())
+        self._hear(max(sink.unwritten for sink in self.sinks.values()) < MOST_UNWRITTEN)
         for key, _ in self.selector.select(timeout):
-            if key.data is not None:
+            # what was done before may have given a descriptor up
+            if not self.done and self.selector.get_map().get(key.fd) is key:
                 key.data()
-                continue
-            for number, payload, error in self.client.arrived():
-                if number == watch:
-                    self.arrived(payload, error)
-                elif number == self.stdin_request:
-                    self.taken(payload, error)
-                if self.done:
-                    return
         if self.retry_at is not None and time.monotonic() >= self.retry_at:
             self.retry_at = None
-            self.send_stdin(self.unsent)
+            self.send_stdin(self.unsent or b"")
 
-    def arrived(self, payload, error):
-        if error is not None:
-            self.done = True
-            if error.errno != ENODATA:
-                self.error = error.text
-        elif "output" in payload:
-            self.output(payload["output"])
-        else:
-            self.event(payload["event"])
+    def _hear(self, wanted: bool) -> None:
+        """Read from the session, or let it wait until output has been written."""
+        if wanted != (self.client.fileno() in self.selector.get_map()):
+            if wanted:
+                self.selector.register(self.client.fileno(), selectors.EVENT_READ, self.on_answers)
+            else:
+                self.selector.unregister(self.client.fileno())
+
+    def on_answers(self) -> None:
+        """Take what the session has sent."""
+        for number, payload, error in self.client.arrived():
+            if number == self.watch_request:
+                self.arrived(payload, error)
+            elif number == self.stdin_request:
+                self.taken(payload, error)
+            if self.done:
+                return
 
 
-def submit_and_attach(spec, urgency, flags, **options):
+def submit_and_attach(request: dict[str, Any], label: bool = False, events: bool = False) -> int:
+    """Submit a job by the payload of job.submit, and follow it; its exit code.  Raises CommandError."""
     client = Client()
     try:
-        jobid = client.rpc("job.submit", {"jobspec": spec, "urgency": urgency, "flags": flags})["id"]
+        jobid = client.rpc("job.submit", request)["id"]
     except RPCError as error:
         raise CommandError(f"ERROR: {error.text}", logged=True) from None
-    return Attach(client, jobid, stdin=True, **options).run()
+    try:
+        return Attach(client, jobid, stdin=True, label=label, events=events).run()
+    except OSError as error:
+        raise CommandError(f"{error.filename}: {error.strerror}; job {ids.show(jobid)} goes on") from None

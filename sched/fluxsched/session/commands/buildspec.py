@@ -1,26 +1,39 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """From the options of submit and run to a jobspec (RFC 25), as flux-core builds it."""
+from __future__ import annotations
 
-import json
+import argparse
 import math
 import os
+from collections.abc import Mapping
+from typing import Any, Optional
 
+from fluxsched.formats import jsontext
+from fluxsched.formats.quote import quote
 from fluxsched.session import fsd
 from fluxsched.session.commands import environ
 from fluxsched.session.commands import requires as constraints
+from fluxsched.session.commands.common import absolute, here
+
+MAX_PARTS = 50  # of the dotted name of an attribute
+MAX_FILE = 16 << 20  # bytes of a file with an attribute
+
+
+# (resources, task count, shell option per-resource or None)
+Plan = tuple[list[dict[str, Any]], dict[str, Any], Optional[dict[str, Any]]]
 
 
 class SpecError(ValueError):
     """Options that make no job; the text names the option."""
 
 
-def whole(name, text, least=1):
+def whole(name: str, text: str | None, least: int = 1) -> int | None:
     """A whole number of at least `least` given to option `name`."""
     if text is None:
         return None
     try:
-        if not text.isascii():
+        if not text.isascii() or len(text) > 40:
             raise ValueError
         value = int(text)
     except ValueError:
@@ -32,23 +45,23 @@ def whole(name, text, least=1):
     return value
 
 
-def _slot(count, cores, gpus):
-    parts = [{"type": "core", "count": cores}]
+def _slot(count: int, cores: int, gpus: int) -> dict[str, Any]:
+    parts: list[dict[str, Any]] = [{"type": "core", "count": cores}]
     if gpus:
         parts.append({"type": "gpu", "count": gpus})
     return {"type": "slot", "count": count, "with": parts, "label": "task"}
 
 
-def _node(count, exclusive, slot):
-    node = {"type": "node", "count": count}
+def _node(count: int, exclusive: bool, slot: dict[str, Any]) -> dict[str, Any]:
+    node: dict[str, Any] = {"type": "node", "count": count}
     if exclusive:
         node["exclusive"] = True
     node["with"] = [slot]
     return node
 
 
-def _resources(o):
-    """(resources, task count, shell option per-resource or None)"""
+def _resources(o: argparse.Namespace) -> Plan:
+    """Whose tasks come first: so many tasks, each with its cores and gpus."""
     nodes = whole("nodes", o.nodes)
     per_task = {"ntasks": o.ntasks, "cores-per-task": o.cores_per_task, "gpus-per-task": o.gpus_per_task}
     per_resource = {
@@ -79,7 +92,7 @@ def _resources(o):
     return [_node(nodes, o.exclusive, _slot(math.ceil(ntasks / nodes), cores, gpus))], count, None
 
 
-def _per_resource(o, nodes):
+def _per_resource(o: argparse.Namespace, nodes: int | None) -> Plan:
     cores = whole("cores", o.cores)
     gpus = whole("gpus-per-node", o.gpus_per_node, 0) or 0
     per_node = whole("tasks-per-node", o.tasks_per_node)
@@ -101,8 +114,10 @@ def _per_resource(o, nodes):
     return [_node(nodes, o.exclusive or cores is None, slot)], {"per_slot": 1}, option
 
 
-def _set(table, path, value):
+def _set(table: dict[str, Any], path: str, value: Any) -> None:
     parts = path.split(".")
+    if len(parts) > MAX_PARTS:
+        raise SpecError(f"--setattr: expected a name of at most {MAX_PARTS} parts, got {len(parts)}")
     if not all(parts):
         raise SpecError(f"--setattr: invalid attribute name {path!r}")
     for part in parts[:-1]:
@@ -112,24 +127,29 @@ def _set(table, path, value):
     table[parts[-1]] = value
 
 
-def _attributes(spec, rules):
+def _value(option: str, name: str, text: str) -> Any:
+    """The value of NAME=TEXT: JSON if it is that, else text."""
+    try:
+        return jsontext.loads(text)
+    except ValueError as error:
+        if str(error) == jsontext.TOO_DEEP:
+            raise SpecError(f"{option}: {name}: {error}") from None
+        return text
+
+
+def _attributes(spec: dict[str, Any], rules: list[str]) -> None:
     """--setattr=NAME[=VALUE]: VALUE is JSON or text, ^NAME=FILE reads JSON from FILE."""
     for rule in rules:
         name, equals, text = rule.partition("=")
         if name.startswith("^"):
             name = name[1:]
             try:
-                with open(text) as file:
-                    value = json.load(file)
+                with open(text, "rb") as file:
+                    value = jsontext.loads(file.read(MAX_FILE))
             except (OSError, ValueError) as error:
                 raise SpecError(f"--setattr: {text}: {getattr(error, 'strerror', None) or error}") from None
-        elif not equals:
-            value = 1
         else:
-            try:
-                value = json.loads(text)
-            except ValueError:
-                value = text
+            value = _value("--setattr", name, text) if equals else 1
         for prefix in ("attributes.", "."):
             if name.startswith(prefix):
                 name = name[len(prefix) :]
@@ -138,38 +158,44 @@ def _attributes(spec, rules):
         _set(spec["attributes"], name, value)
 
 
-def _shell_options(options, rules):
+def _shell_options(options: dict[str, Any], rules: list[str]) -> None:
     for rule in rules:
         name, equals, text = rule.partition("=")
-        if not equals:
-            value = 1
-        else:
-            try:
-                value = json.loads(text)
-            except ValueError:
-                value = text
-        _set(options, name, value)
+        _set(options, name, _value("--setopt", name, text) if equals else 1)
 
 
-def _file(path, label):
-    entry = {"type": "file", "path": path}
+def _file(path: str, label: bool) -> dict[str, Any]:
+    entry: dict[str, Any] = {"type": "file", "path": path}
     if label:
         entry["label"] = True
     return entry
 
 
-def build(o, command, stdin="none", env=None):
+def build(
+    o: argparse.Namespace, command: list[str], stdin: str = "none", env: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """The jobspec.  `o` holds the options' texts; raises SpecError."""
     if not command:
         raise SpecError("job command and arguments are missing")
     resources, count, per_resource = _resources(o)
-    system = {"duration": 0}
-    spec = {
+    spec: dict[str, Any] = {
         "resources": resources,
         "tasks": [{"command": command, "slot": "task", "count": count}],
-        "attributes": {"system": system},
+        "attributes": {"system": _system(o, os.environ if env is None else env)},
         "version": 1,
     }
+    options = spec["attributes"]["system"].setdefault("shell", {}).setdefault("options", {})
+    if per_resource is not None:
+        options["per-resource"] = per_resource
+    _streams(o, options, stdin)
+    _shell_options(options, o.setopt or [])
+    _attributes(spec, o.setattr or [])
+    return spec
+
+
+def _system(o: argparse.Namespace, env: Mapping[str, str]) -> dict[str, Any]:
+    """attributes.system, but for the shell's options."""
+    system: dict[str, Any] = {"duration": 0}
     if o.time_limit is not None:
         try:
             duration = fsd.parse(o.time_limit, unit=60.0)
@@ -177,10 +203,10 @@ def build(o, command, stdin="none", env=None):
             raise SpecError(f"--time-limit: {error}") from None
         system["duration"] = 0 if math.isinf(duration) else duration
     try:
-        system["environment"] = environ.apply(o.env or [], dict(os.environ if env is None else env))
+        system["environment"] = environ.apply(o.env or [], dict(env))
     except ValueError as error:
         raise SpecError(f"--env: {error}") from None
-    system["cwd"] = os.path.abspath(o.cwd) if o.cwd else os.getcwd()
+    system["cwd"] = absolute(o.cwd) if o.cwd else here()
     if o.job_name:
         system["job"] = {"name": o.job_name}
     if o.queue:
@@ -188,18 +214,22 @@ def build(o, command, stdin="none", env=None):
     if o.requires:
         try:
             system["constraints"] = constraints.parse(o.requires)
+            jsontext.check_depth(system["constraints"])
         except (ValueError, RecursionError) as error:
-            raise SpecError(f"--requires='{o.requires}': {error}") from None
+            text = jsontext.TOO_DEEP if isinstance(error, RecursionError) else error
+            raise SpecError(f"--requires: {quote(o.requires)}: {text}") from None
     if o.dependency:
         raise SpecError("--dependency: job dependencies are not supported in this session")
-    options = system.setdefault("shell", {}).setdefault("options", {})
-    if per_resource is not None:
-        options["per-resource"] = per_resource
+    return system
+
+
+def _streams(o: argparse.Namespace, options: dict[str, Any], stdin: str) -> None:
+    """The shell's options of standard input, output and error."""
     if o.input:
-        options["input"] = {"stdin": {"type": "file", "path": os.path.abspath(o.input)}}
+        options["input"] = {"stdin": {"type": "file", "path": absolute(o.input)}}
     elif stdin != "none":
         options["input"] = {"stdin": {"type": stdin}}
-    output = {}
+    output: dict[str, Any] = {}
     if o.output and o.output not in ("kvs", "none"):
         output["stdout"] = _file(o.output, o.label_io)
     if o.error and o.error not in ("kvs", "none"):
@@ -208,19 +238,16 @@ def build(o, command, stdin="none", env=None):
         output.setdefault("stdout", {})["buffer"] = {"type": "none"}
     if output:
         options["output"] = output
-    _shell_options(options, o.setopt or [])
-    _attributes(spec, o.setattr or [])
-    return spec
 
 
-def urgency(text):
+def urgency(text: str | None) -> int:
     """--urgency: a number, or hold, expedite, default."""
     names = {"hold": 0, "default": 16, "expedite": 31}
     if text is None:
         return 16
     if text.lower() in names:
         return names[text.lower()]
-    value = whole("urgency", text, 0)
+    value = whole("urgency", text, 0) or 0
     if value > 31:
         raise SpecError("urgency range is [0:31]")
     return value

@@ -1,9 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """flux cancel: end jobs."""
+from __future__ import annotations
 
-import sys
+import argparse
 
+from fluxsched.program import tell
 from fluxsched.session import jobid as ids
 from fluxsched.session.commands.client import Client, RPCError
 from fluxsched.session.commands.common import Parser, call, complain, jobid
@@ -21,7 +23,8 @@ STATES = {
 }
 
 
-def main(name, words):
+def main(name: str, words: list[str]) -> int:
+    """flux cancel; the exit code."""
     p = Parser(name, description="Cancel pending or running jobs.")
     p.add_argument("--all", action="store_true", help="target all jobs")
     p.add_argument("-n", "--dry-run", action="store_true", help="do not cancel any jobs")
@@ -31,7 +34,7 @@ def main(name, words):
     p.add_argument("-m", "--message", metavar="NOTE", default="", help="note of the exception")
     p.add_argument("jobids", metavar="JOBID", nargs="*", type=jobid, help="jobs to cancel")
     options = p.parse_args(words)
-    states = set()
+    states: set[str] = set()
     for state in options.states.lower().split(","):
         if state not in STATES:
             raise CommandError(f"ERROR: invalid state {state!r}")
@@ -46,7 +49,7 @@ def main(name, words):
     listed = call(client.rpc, "job.list", {"count": 0})["jobs"]
     targets = [job["id"] for job in listed if job["state"] in states]
     if options.dry_run:
-        print(f"flux-cancel: Would cancel {len(targets)} job{'s' * (len(targets) != 1)}", file=sys.stderr)
+        tell(f"flux-cancel: Would cancel {len(targets)} job{'s' * (len(targets) != 1)}")
         return 0
     cancelled = 0
     for target in targets:
@@ -56,17 +59,17 @@ def main(name, words):
         except RPCError:
             continue  # it ended meanwhile
     if cancelled:
-        print(f"flux-cancel: Canceled {cancelled} job{'s' * (cancelled != 1)} (0 errors)", file=sys.stderr)
+        tell(f"flux-cancel: Canceled {cancelled} job{'s' * (cancelled != 1)} (0 errors)")
     elif not options.quiet:
-        print("flux-cancel: Matched 0 jobs", file=sys.stderr)
+        tell("flux-cancel: Matched 0 jobs")
     return 0
 
 
-def _each(client, options):
+def _each(client: Client, options: argparse.Namespace) -> int:
     code = 0
     for target in options.jobids:
         if options.dry_run:
-            print(f"flux-cancel: Would cancel {ids.show(target)}", file=sys.stderr)
+            tell(f"flux-cancel: Would cancel {ids.show(target)}")
             continue
         try:
             client.rpc("job-manager.raise", {"id": target, "type": "cancel", "note": options.message})

@@ -1,39 +1,54 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """A command's side of the broker's socket."""
+from __future__ import annotations
 
 import json
 import os
 import socket
+import time
+from collections.abc import Iterator
+from errno import ENODATA
+from typing import Any, Optional
 
+from fluxsched.formats.quote import printable
 from fluxsched.session.errors import CommandError
-
-ENODATA = 61
 
 
 class RPCError(Exception):
-    """The broker's refusal: errno and text."""
+    """The broker's refusal: errno and text, which is fit for a terminal."""
 
-    def __init__(self, errnum, text):
-        super().__init__(text)
+    def __init__(self, errnum: int, text: str):
         self.errno = errnum
-        self.text = text
+        self.text = printable(text)
+        super().__init__(self.text)
 
 
-def parse_uri(uri):
-    """(socket path, rank) of "local:///tmp/flux-x/local-R"."""
+class Late(Exception):
+    """No answer has come in time."""
+
+
+# (id of the request, answer, refusal): an answer or a refusal
+Answer = tuple[int, Any, Optional[RPCError]]
+
+
+def parse_uri(uri: str) -> tuple[str, int]:
+    """(socket path, rank) of "local:///tmp/flux-x/local-R".  Raises CommandError."""
     if not uri.startswith("local://"):
         raise CommandError(f"FLUX_URI: {uri!r}: expected local://PATH")
     path = uri[len("local://") :]
     base = os.path.basename(path)
     digits = base[len("local-") :]
-    if not base.startswith("local-") or not (digits.isascii() and digits.isdigit()):
+    if not base.startswith("local-") or not (digits.isascii() and digits.isdigit() and len(digits) < 10):
         raise CommandError(f"FLUX_URI: {uri!r}: expected a name that ends in local-RANK")
     return os.path.join(os.path.dirname(path), "local-0"), int(digits)
 
 
 class Client:
-    def __init__(self, uri=None):
+    """A connection to the session of FLUX_URI: requests are sent, and answers received, in any order."""
+
+    def __init__(self, uri: str | None = None):
+        """Connect.  Raises CommandError if there is no session."""
         uri = uri or os.environ.get("FLUX_URI")
         if not uri:
             raise CommandError("no session here: FLUX_URI is not set (open one with: flux start)")
@@ -41,30 +56,37 @@ class Client:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self.sock.connect(path)
-        except OSError as error:
-            raise CommandError(f"cannot reach the session at {path}: {error.strerror or error}") from None
+        except (OSError, ValueError) as error:
+            text = getattr(error, "strerror", None) or error
+            raise CommandError(f"cannot reach the session at {path}: {text}") from None
         self._buffer = bytearray()
-        self._lines = []
+        self._lines: list[bytes] = []
         self._next = 0
 
-    def fileno(self):
+    def fileno(self) -> int:
+        """The socket's descriptor, to wait for answers."""
         return self.sock.fileno()
 
-    def send(self, topic, payload=None):
+    def send(self, topic: str, payload: dict[str, Any] | None = None) -> int:
         """Send a request; returns the id of its answers."""
         self._next += 1
-        message = {"id": self._next, "topic": topic, "payload": payload or {}}
+        message: dict[str, Any] = {"id": self._next, "topic": topic, "payload": payload or {}}
         if self.rank:
             message["rank"] = self.rank
+        data = json.dumps(message, separators=(",", ":")).encode() + b"\n"
         try:
-            self.sock.sendall(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+            self.sock.sendall(data, socket.MSG_NOSIGNAL)
         except OSError:
             raise CommandError("lost the connection to the session") from None
         return self._next
 
-    def _fill(self):
+    def _fill(self, deadline: float | None = None) -> None:
         try:
+            if deadline is not None:
+                self.sock.settimeout(max(1e-6, deadline - time.monotonic()))
             data = self.sock.recv(1 << 18)
+        except socket.timeout:
+            raise Late from None
         except OSError:
             data = b""
         if not data:
@@ -75,22 +97,22 @@ class Client:
             self._buffer = bytearray(lines.pop())
             self._lines.extend(lines)
 
-    def arrived(self):
+    def arrived(self) -> list[Answer]:
         """What one read brings, for callers that wait on the descriptor: a list as from :meth:`receive`."""
         if not self._lines:
             self._fill()
         return [self.receive() for _ in range(len(self._lines))]
 
-    def receive(self):
-        """Next answer, whatever its request: (id, payload, RPCError or None)."""
+    def receive(self, deadline: float | None = None) -> Answer:
+        """Next answer, whatever its request.  Raises Late if none has come at `deadline` (time.monotonic())."""
         while not self._lines:
-            self._fill()
+            self._fill(deadline)
         message = json.loads(self._lines.pop(0))
         if "errnum" in message:
             return message["id"], None, RPCError(message["errnum"], message["error"])
         return message["id"], message["payload"], None
 
-    def rpc(self, topic, payload=None):
+    def rpc(self, topic: str, payload: dict[str, Any] | None = None) -> Any:
         """The one answer of a request; raises RPCError."""
         number = self.send(topic, payload)
         while True:
@@ -100,11 +122,13 @@ class Client:
                     raise error
                 return answer
 
-    def stream(self, topic, payload=None):
-        """The answers of a streaming request, until it ends; raises RPCError."""
+    def stream(
+        self, topic: str, payload: dict[str, Any] | None = None, deadline: float | None = None
+    ) -> Iterator[Any]:
+        """The answers of a streaming request, until it ends; raises RPCError, and Late as :meth:`receive`."""
         number = self.send(topic, payload)
         while True:
-            got, answer, error = self.receive()
+            got, answer, error = self.receive(deadline)
             if got != number:
                 continue
             if error is not None:
@@ -113,5 +137,6 @@ class Client:
                 raise error
             yield answer
 
-    def close(self):
+    def close(self) -> None:
+        """End the connection; what is under way is given up."""
         self.sock.close()

@@ -1,11 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""What the commands share."""
+"""What the commands share: options and their types, errors, groups of commands."""
+from __future__ import annotations
 
 import argparse
 import os
-import sys
+from typing import Any, Callable
 
+from fluxsched.formats.quote import quote
+from fluxsched.program import tell
+from fluxsched.session import fsd
 from fluxsched.session import jobid as ids
 from fluxsched.session.commands.client import Client, RPCError
 from fluxsched.session.errors import CommandError
@@ -14,24 +18,49 @@ from fluxsched.session.errors import CommandError
 class Parser(argparse.ArgumentParser):
     """An argument parser whose --help is spelt as flux-core's, and that takes no abbreviations."""
 
-    def __init__(self, name, **options):
+    def __init__(self, name: str, **options: Any):
         options.setdefault("formatter_class", lambda prog: argparse.HelpFormatter(prog, max_help_position=32))
         super().__init__(prog=f"flux {name}", allow_abbrev=False, **options)
 
-    def error(self, message):
-        self.print_usage(sys.stderr)
+    def error(self, message: str) -> Any:
+        """Raise the error of a wrong option as the command's."""
+        tell(self.format_usage().rstrip())
         raise CommandError(f"error: {message}", 2)
 
 
-def jobid(text):
-    """An argparse type."""
+# types of options: argparse names the option in front of what they say
+
+
+def jobid(text: str) -> int:
+    """A job id in any of its forms that a session can have given out."""
     try:
-        return ids.parse(text)
+        return ids.stored(ids.parse(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def call(function, *arguments, **options):
+def whole(least: int = 0, most: int = 2**31 - 1) -> Callable[[str], int]:
+    """The type of whole numbers from `least` to `most`."""
+
+    def convert(text: str) -> int:
+        digits = text[1:] if text[:1] == "-" else text
+        value = int(text) if digits.isascii() and digits.isdigit() and len(digits) <= 20 else None
+        if value is None or not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {most}, got {quote(text)}")
+        return value
+
+    return convert
+
+
+def seconds(text: str) -> float:
+    """A duration such as 30s or 1.5h."""
+    try:
+        return fsd.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Call, turning a refusal of the broker into the command's error."""
     try:
         return function(*arguments, **options)
@@ -39,7 +68,20 @@ def call(function, *arguments, **options):
         raise CommandError(error.text) from None
 
 
-def log_failure(name, text):
+def here() -> str:
+    """The working directory.  Raises CommandError if it has been removed."""
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise CommandError(f"the working directory cannot be found: {error.strerror}") from None
+
+
+def absolute(path: str) -> str:
+    """The absolute path of a file that the caller names.  Raises CommandError as :func:`here`."""
+    return os.path.normpath(path if os.path.isabs(path) else os.path.join(here(), path))
+
+
+def log_failure(name: str, text: str) -> None:
     """What a command says on standard error also goes to the session's log, if there is a session."""
     if not os.environ.get("FLUX_URI"):
         return
@@ -49,13 +91,13 @@ def log_failure(name, text):
         return  # the session is gone; the terminal has the text
 
 
-def complain(name, text):
+def complain(name: str, text: str) -> None:
     """Say that one of several things has failed, and go on."""
-    print(f"{name}: {text}", file=sys.stderr)
+    tell(f"{name}: {text}")
     log_failure(name, text)
 
 
-def subcommands(name, words, table, hint):
+def subcommands(name: str, words: list[str], table: dict[str, Callable[[list[str]], int]], hint: str) -> int:
     """Run table[words[0]](words[1:]); help when asked for, or when there is no such command."""
     text = f"Usage: flux {name} COMMAND ARGS\n\n{hint}"
     if words[:1] in (["-h"], ["--help"]):

@@ -1,25 +1,32 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """flux dmesg: the session's log."""
+from __future__ import annotations
 
 import datetime
 import sys
 import time
+from typing import Any
 
+from fluxsched.formats.quote import printable
 from fluxsched.session.commands.client import Client
 from fluxsched.session.commands.common import Parser, call
+
+
+def _text(entry: dict[str, Any]) -> str:
+    return printable(f"{entry['name']}: {entry['text']}")
 
 
 class Human:
     """Lines as dmesg -H shows them: the minute once, then the seconds since it."""
 
-    def __init__(self, delta):
+    def __init__(self, delta: bool):
         self.delta = delta
-        self.minute = None
+        self.minute = ""
         self.since = 0.0
-        self.last = None
+        self.last = 0.0
 
-    def __call__(self, entry):
+    def __call__(self, entry: dict[str, Any]) -> str:
         t = entry["t"]
         minute = time.strftime("%b%d %H:%M", time.localtime(t))
         if minute != self.minute:
@@ -28,15 +35,17 @@ class Human:
         else:
             stamp = f"[{t - (self.last if self.delta else self.since):+11.6f}]"
         self.last = t
-        return f"{stamp} {entry['name']}: {entry['text']}"
+        return f"{stamp} {_text(entry)}"
 
 
-def plain(entry):
+def plain(entry: dict[str, Any]) -> str:
+    """A line with the whole time."""
     when = datetime.datetime.fromtimestamp(entry["t"], datetime.timezone.utc)
-    return f"{when:%Y-%m-%dT%H:%M:%S.%f}Z {entry['name']}: {entry['text']}"
+    return f"{when:%Y-%m-%dT%H:%M:%S.%f}Z {_text(entry)}"
 
 
-def main(name, words):
+def main(name: str, words: list[str]) -> int:
+    """flux dmesg; the exit code."""
     p = Parser(name, description="Show or clear the log of the session, a ring buffer of lines.")
     p.add_argument("-C", "--clear", action="store_true", help="clear the ring buffer")
     p.add_argument("-c", "--read-clear", action="store_true", help="clear the ring buffer after printing it")

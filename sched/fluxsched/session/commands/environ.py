@@ -1,16 +1,22 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The rules of --env, --env-remove and --env-file: which variables a job gets."""
+from __future__ import annotations
 
 import fnmatch
 import re
 import string
+from collections.abc import Iterable
+from typing import Callable
 
 # a job of a session inside a job is not that job's task
 _OWN = re.compile(r"FLUX_(JOB|TASK)_.*|FLUX_KVS_NAMESPACE")
 
+MAX_FILES = 8  # files of rules inside each other
+MAX_FILE = 1 << 20  # characters of one
 
-def _matcher(pattern):
+
+def _matcher(pattern: str) -> Callable[[str], object]:
     if pattern.startswith("/"):
         body = pattern[1:-1] if pattern.endswith("/") and len(pattern) > 1 else pattern[1:]
         try:
@@ -20,7 +26,7 @@ def _matcher(pattern):
     return re.compile(fnmatch.translate(pattern)).match
 
 
-def apply(rules, environ):
+def apply(rules: Iterable[str], environ: dict[str, str]) -> dict[str, str]:
     """The environment of a job: all of `environ` if the first rule takes away or sets one, else what rules name."""
     out = {}
     rules = list(rules)
@@ -31,20 +37,22 @@ def apply(rules, environ):
     return out
 
 
-def _apply(rule, out, environ):
+def _apply(rule: str, out: dict[str, str], environ: dict[str, str], depth: int = 0) -> None:
     if rule.startswith("-"):
         matches = _matcher(rule[1:])
         for key in [key for key in out if matches(key)]:
             del out[key]
     elif rule.startswith("^"):
+        if depth == MAX_FILES:
+            raise ValueError(f"{rule[1:]}: files of rules name each other more than {MAX_FILES} deep")
         try:
-            with open(rule[1:]) as file:
-                lines = [line.strip() for line in file]
+            with open(rule[1:], errors="surrogateescape") as file:
+                lines = [line.strip() for line in file.read(MAX_FILE).splitlines()]
         except OSError as error:
             raise ValueError(f"{rule[1:]}: {error.strerror}") from None
         for line in lines:
             if line and not line.startswith("#"):
-                _apply(line, out, environ)
+                _apply(line, out, environ, depth + 1)
     elif "=" in rule:
         key, _, value = rule.partition("=")
         if not key:

@@ -1,17 +1,26 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """flux job: attach, wait, eventlog, info, urgency, raise, kill, and others of flux-job; flux waitjob."""
+from __future__ import annotations
 
+import argparse
+import errno
 import json
+import math
 import signal
-import sys
 import time
+from collections.abc import Iterable, Iterator
+from typing import Any
 
+from fluxsched.formats.quote import printable
+from fluxsched.program import tell
 from fluxsched.session import jobid as ids
 from fluxsched.session.commands import buildspec
-from fluxsched.session.commands.client import Client, RPCError
-from fluxsched.session.commands.common import Parser, call, complain, jobid, subcommands
+from fluxsched.session.commands.client import Client, Late, RPCError
+from fluxsched.session.commands.common import Parser, call, complain, jobid, seconds, subcommands, whole
 from fluxsched.session.errors import CommandError
+
+LONGEST = 1e9  # seconds that a wait can last
 
 HINT = """\
    attach          attach to a job: pass its output on, and end with its exit code
@@ -27,7 +36,8 @@ HINT = """\
    last            list the ids of the latest jobs"""
 
 
-def main(name, words):
+def main(name: str, words: list[str]) -> int:
+    """flux job and flux waitjob; the exit code."""
     if name == "waitjob":
         return waitjob(words)
     table = {
@@ -37,7 +47,8 @@ def main(name, words):
     return subcommands("job", words, table, HINT)
 
 
-def attach(words):
+def attach(words: list[str]) -> int:
+    """flux job attach"""
     p = Parser("job attach", description="Pass the output of a job on, and end with its exit code.")
     p.add_argument("-E", "--show-events", action="store_true", help="show events on standard error")
     p.add_argument("-l", "--label-io", action="store_true", help="label lines with the task's rank")
@@ -60,7 +71,7 @@ def attach(words):
     return job.run(signals=not o.read_only)
 
 
-def _reads_stdin(number):
+def _reads_stdin(number: int) -> bool:
     """Whether the job was submitted to read from who attaches."""
     try:
         spec = Client().rpc("job.info", {"id": number, "key": "jobspec"})["value"]
@@ -70,7 +81,8 @@ def _reads_stdin(number):
     return options.get("input", {}).get("stdin", {}).get("type") == "service"
 
 
-def wait(words):
+def wait(words: list[str]) -> int:
+    """flux job wait"""
     p = Parser("job wait", description="Wait for a job to end; without an id for the next waitable one.")
     p.add_argument("-a", "--all", action="store_true", help="wait for all waitable jobs")
     p.add_argument("-v", "--verbose", action="store_true", help="a line for all jobs, not just failing ones")
@@ -82,78 +94,67 @@ def wait(words):
         try:
             answer = client.rpc("job.wait", {"id": o.id})
         except RPCError as error:
-            if o.all and error.errno == 10:  # ECHILD
+            if o.all and error.errno == errno.ECHILD:
                 return code
             raise CommandError(error.text, 2) from None
         if o.id is None and not o.all:
             print(ids.show(answer["id"]))
         prefix = f"{ids.show(answer['id'])}: " if o.all else ""
         if not answer["success"]:
-            print(f"flux-job: {prefix}{answer['errstr']}", file=sys.stderr)
+            tell(f"flux-job: {prefix}{printable(answer['errstr'])}")
             code = 1
         elif o.verbose:
-            print(f"flux-job: {prefix}job completed successfully", file=sys.stderr)
+            tell(f"flux-job: {prefix}job completed successfully")
         if not o.all:
             return code
 
 
-def waitjob(words):
+def waitjob(words: list[str]) -> int:
+    """flux waitjob"""
     p = Parser("waitjob", description="Wait for one job to end; fails if it failed.")
     p.add_argument("id", type=jobid)
     o = p.parse_args(words)
     answer = call(Client().rpc, "job.wait", {"id": o.id})
     if not answer["success"]:
-        raise CommandError(answer["errstr"])
+        raise CommandError(printable(answer["errstr"]))
     return 0
 
 
-def _events(client, number, until=None):
-    """Events of a job as they come; they end with the job, or with `until`."""
-    for answer in client.stream("job.watch", {"id": number, "output": False}):
+def _events(client: Client, number: int, until: str | None = None, deadline: float | None = None) -> Iterator[Any]:
+    """Events of a job as they come; they end with the job, or with `until`.  Raises RPCError, and Late."""
+    for answer in client.stream("job.watch", {"id": number, "output": False}, deadline):
         if "event" in answer:
             yield answer["event"]
             if answer["event"]["name"] == until:
                 return
 
 
-def _offset(text):
-    try:
-        from fluxsched.session import fsd
-
-        return fsd.parse(text)
-    except ValueError as error:
-        raise CommandError(f"--timeout: {error}") from None
-
-
-def wait_event(words):
+def wait_event(words: list[str]) -> int:
+    """flux job wait-event"""
     p = Parser("job wait-event", description="Wait for an event of a job.")
-    p.add_argument("-t", "--timeout", metavar="DURATION", help="give up after this long")
+    p.add_argument("-t", "--timeout", metavar="DURATION", type=seconds, help="give up after this long")
     p.add_argument("-q", "--quiet", action="store_true", help="do not print the event")
     p.add_argument("-v", "--verbose", action="store_true", help="print the events before it too")
     p.add_argument("-f", "--format", choices=("text", "json"), default="text")
     p.add_argument("id", type=jobid)
     p.add_argument("event")
     o = p.parse_args(words)
-    if o.timeout is not None:
-
-        def give_up(number, frame):
-            raise CommandError(f"wait-event timeout on event '{o.event}'")
-
-        signal.signal(signal.SIGALRM, give_up)
-        signal.setitimer(signal.ITIMER_REAL, max(_offset(o.timeout), 1e-3))
+    deadline = None if o.timeout is None or math.isinf(o.timeout) else time.monotonic() + min(o.timeout, LONGEST)
     try:
-        for entry in _events(Client(), o.id, until=o.event):
-            if entry["name"] == o.event or o.verbose:
-                if not o.quiet:
-                    print(_line(entry, o.format), flush=True)
+        for entry in _events(Client(), o.id, until=o.event, deadline=deadline):
+            if (entry["name"] == o.event or o.verbose) and not o.quiet:
+                print(_line(entry, o.format), flush=True)
             if entry["name"] == o.event:
                 return 0
     except RPCError as error:
         raise CommandError(error.text) from None
+    except Late:
+        raise CommandError(f"wait-event timeout on event '{o.event}'") from None
     raise CommandError(f"event '{o.event}' never received")
 
 
-def status(words):
+def status(words: list[str]) -> int:
+    """flux job status"""
     p = Parser("job status", description="Wait for jobs to end, and end with the worst of their exit codes.")
     p.add_argument("-v", "--verbose", action="count", default=0)
     p.add_argument("id", type=jobid, nargs="+")
@@ -166,26 +167,21 @@ def status(words):
         code = job.get("returncode", 1)
         worst = max(worst, code if code >= 0 else 1)
         if o.verbose:
-            print(f"flux-job: {ids.show(number)}: {job['result'].lower()}, exit code {code}", file=sys.stderr)
+            tell(f"flux-job: {ids.show(number)}: {job['result'].lower()}, exit code {code}")
     return worst
 
 
-def _context(context):
-    def text(value):
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-    return " ".join(f"{key}={text(value)}" for key, value in context.items())
-
-
-def _line(entry, form="text", t0=None):
+def _line(entry: dict[str, Any], form: str = "text") -> str:
+    """An event as one line; what users put into it has no control characters."""
     if form == "json":
         return json.dumps(entry, separators=(",", ":"))
-    stamp = f"{entry['timestamp']:.6f}" if t0 is None else f"{entry['timestamp'] - t0:.6f}"
-    context = _context(entry["context"]) if entry.get("context") else ""
-    return f"{stamp} {entry['name']} {context}".rstrip()
+    context = entry.get("context") or {}
+    words = [f"{key}={json.dumps(value, separators=(',', ':'), ensure_ascii=False)}" for key, value in context.items()]
+    return printable(" ".join([f"{entry['timestamp']:.6f}", entry["name"], *words]))
 
 
-def eventlog(words):
+def eventlog(words: list[str]) -> int:
+    """flux job eventlog"""
     p = Parser("job eventlog", description="Display the events of a job.")
     p.add_argument("-f", "--format", choices=("text", "json"), default="text")
     p.add_argument("-T", "--time-format", choices=("raw", "iso", "offset"), default="raw")
@@ -195,12 +191,13 @@ def eventlog(words):
     o = p.parse_args(words)
     client = Client()
     if o.follow:
-        entries = _events(client, o.id)
+        entries: Iterable[Any] = _events(client, o.id)
     else:
         try:
             entries = client.rpc("job.info", {"id": o.id, "key": "eventlog"})["value"]
         except RPCError as error:
-            raise CommandError(f"job {ids.show(o.id)} not found" if error.errno == 2 else error.text) from None
+            missing = error.errno == errno.ENOENT
+            raise CommandError(f"job {ids.show(o.id)} not found" if missing else error.text) from None
     first = None
     try:
         for entry in entries:
@@ -211,7 +208,7 @@ def eventlog(words):
     return 0
 
 
-def _shown(entry, o, first):
+def _shown(entry: dict[str, Any], o: argparse.Namespace, first: float | None) -> str:
     """`first` is the time of the first entry, None at that entry."""
     if o.format == "json":
         return _line(entry, "json")
@@ -229,7 +226,8 @@ def _shown(entry, o, first):
     return f"{stamp} {rest}"
 
 
-def info(words):
+def info(words: list[str]) -> int:
+    """flux job info"""
     p = Parser("job info", description="Display data of a job.")
     p.add_argument("-o", "--original", action="store_true", help="for jobspec: as submitted (it is never changed here)")
     p.add_argument("id", type=jobid)
@@ -244,7 +242,8 @@ def info(words):
     return 0
 
 
-def urgency(words):
+def urgency(words: list[str]) -> int:
+    """flux job urgency"""
     p = Parser("job urgency", description="Set the urgency of a job that waits.")
     p.add_argument("-v", "--verbose", action="store_true", help="print the urgency it had")
     p.add_argument("id", type=jobid)
@@ -256,25 +255,26 @@ def urgency(words):
         raise CommandError(str(error)) from None
     old = call(Client().rpc, "job-manager.urgency", {"id": o.id, "urgency": value})["old_urgency"]
     if o.verbose:
-        print(f"flux-job: old job urgency: {old}", file=sys.stderr)
+        tell(f"flux-job: old job urgency: {old}")
     return 0
 
 
-def _ids_and_note(words):
+def _ids_and_note(words: list[str]) -> tuple[list[int], str]:
     """Ids, then a note in the remaining words."""
     numbers = []
     while words:
         try:
-            numbers.append(ids.parse(words[0]))
+            numbers.append(ids.stored(ids.parse(words[0])))
         except ValueError:
             break
         words = words[1:]
     return numbers, " ".join(words[1:] if words[:1] == ["--"] else words)
 
 
-def raise_(words):
+def raise_(words: list[str]) -> int:
+    """flux job raise"""
     p = Parser("job raise", description="Raise an exception on jobs; severity 0 ends them.")
-    p.add_argument("-s", "--severity", metavar="N", type=int, default=0, help="0 to 7 (default 0)")
+    p.add_argument("-s", "--severity", metavar="N", type=whole(0, 7), default=0, help="0 to 7 (default 0)")
     p.add_argument("-t", "--type", metavar="TYPE", default="cancel", help="type (default cancel)")
     p.add_argument("-m", "--message", metavar="NOTE", help="note")
     p.add_argument("words", nargs="...", metavar="id... [--] [message...]")
@@ -286,7 +286,7 @@ def raise_(words):
     return _for_each(numbers, "raise", "job-manager.raise", payload)
 
 
-def _for_each(numbers, verb, topic, payload):
+def _for_each(numbers: list[int], verb: str, topic: str, payload: dict[str, Any]) -> int:
     client = Client()
     code = 0
     for number in numbers:
@@ -298,51 +298,62 @@ def _for_each(numbers, verb, topic, payload):
     return code
 
 
-def kill(words):
+def kill(words: list[str]) -> int:
+    """flux job kill"""
     p = Parser("job kill", description="Send a signal to the processes of running jobs.")
     p.add_argument("-s", "--signal", metavar="SIG", default="SIGTERM", help="signal (default SIGTERM)")
     p.add_argument("id", type=jobid, nargs="+")
     o = p.parse_args(words)
     name = o.signal.upper()
-    if name.isdigit():
+    known = {one.name: int(one) for one in signal.Signals}
+    number = known.get(name if name.startswith("SIG") else "SIG" + name)
+    if number is None and name.isascii() and name.isdigit() and len(name) < 4 and int(name) in known.values():
         number = int(name)
-    else:
-        number = getattr(signal, name if name.startswith("SIG") else "SIG" + name, None)
-    if not isinstance(number, int):
-        raise CommandError(f"kill: invalid signal {o.signal}")
-    return _for_each(o.id, "kill", "job-manager.kill", {"signum": int(number)})
+    if number is None:
+        raise CommandError(f"kill: --signal: invalid signal {o.signal!r}")
+    return _for_each(o.id, "kill", "job-manager.kill", {"signum": number})
 
 
-def id_(words):
+def _any_id(text: str) -> int:
+    """A job id of 64 bits, from this session or not."""
+    try:
+        return ids.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def id_(words: list[str]) -> int:
+    """flux job id"""
     p = Parser("job id", description="Convert job ids to another form.")
-    p.add_argument("-t", "--to", choices=("dec", "hex", "f58", "f58plain", "dothex"), default="dec")
-    p.add_argument("id", type=jobid, nargs="+")
+    p.add_argument("-t", "--to", choices=tuple(ids.FORMS), default="dec")
+    p.add_argument("id", type=_any_id, nargs="+")
     o = p.parse_args(words)
-    forms = {"dec": str, "hex": hex, "f58": ids.f58, "f58plain": lambda n: ids.f58(n, plain=True), "dothex": ids.dothex}
     for number in o.id:
-        print(forms[o.to](number))
+        print(ids.FORMS[o.to](number))
     return 0
 
 
-def last(words):
+def last(words: list[str]) -> int:
+    """flux job last"""
     p = Parser("job last", description="List the ids of the latest jobs.")
-    p.add_argument("n", type=int, nargs="?", default=1)
+    p.add_argument("n", type=whole(), nargs="?", default=1, help="how many (default 1)")
     o = p.parse_args(words)
     found = call(Client().rpc, "job.list", {"inactive": True, "count": 0})["jobs"]
     if not found:
         raise CommandError("job history is empty")
-    for number in sorted((job["id"] for job in found), reverse=True)[: max(o.n, 0)]:
+    for number in sorted((job["id"] for job in found), reverse=True)[: o.n]:
         print(ids.show(number))
     return 0
 
 
-def list_(words):
+def list_(words: list[str]) -> int:
+    """flux job list"""
     p = Parser("job list", description="List jobs, a JSON object each.")
-    p.add_argument("-c", "--count", metavar="N", type=int, default=1000)
+    p.add_argument("-c", "--count", metavar="N", type=whole(), default=1000)
     p.add_argument("-a", "--all-user", action="store_true", help="my jobs in all states")
     p.add_argument("-A", "--all", action="store_true", help="all jobs in all states")
     o = p.parse_args(words)
-    payload = {"count": max(o.count, 0), "inactive": o.all or o.all_user}
+    payload = {"count": o.count, "inactive": o.all or o.all_user}
     for job in call(Client().rpc, "job.list", payload)["jobs"]:
         print(json.dumps(job))
     return 0

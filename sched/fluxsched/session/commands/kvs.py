@@ -1,12 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """flux kvs: get, put, ls, dir, unlink."""
+from __future__ import annotations
 
+import argparse
 import os
 import sys
+from collections.abc import Iterable
 
+from fluxsched.formats.quote import printable
 from fluxsched.session.commands.client import Client
-from fluxsched.session.commands.common import Parser, call, subcommands
+from fluxsched.session.commands.common import Parser, call, subcommands, whole
 from fluxsched.session.errors import CommandError
 
 HINT = """\
@@ -31,6 +35,9 @@ def get(words):
     for key in options.key:
         value = call(client.rpc, "kvs.get", {"key": key})["value"]
         label = f"{key}=" if options.label else ""
+        # As it is for a program; a terminal gets no control characters but those of lines and columns.
+        if sys.stdout.isatty() and not options.raw:
+            value = printable(value, keep="\n\t")
         sys.stdout.write(label + value + ("" if options.raw else "\n") if value or label else "")
     return 0
 
@@ -46,15 +53,22 @@ def put(words):
         if not equals:
             raise CommandError("put: you must specify a value as key=value")
         if options.raw and value == "-":
-            value = sys.stdin.read()
+            value = _standard_input()
         pairs.append([key, value])
     call(Client().rpc, "kvs.put", {"pairs": pairs})
     return 0
 
 
-def _below(prefix, entries):
+def _standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise CommandError(f"put: standard input: expected UTF-8, byte {error.start} is none") from None
+
+
+def _below(prefix: str, entries: Iterable[list[str]]) -> dict[str, str | None]:
     """{name: value, or None for a directory} of the entries of one directory, by name."""
-    found = {}
+    found: dict[str, str | None] = {}
     skip = len(prefix) + 1 if prefix else 0
     for key, value in entries:
         name, dot, _ = key[skip:].partition(".")
@@ -62,7 +76,7 @@ def _below(prefix, entries):
     return dict(sorted(found.items()))
 
 
-def _clean(key):
+def _clean(key: str) -> str:
     return ".".join(part for part in key.split(".") if part)
 
 
@@ -70,7 +84,7 @@ def dir_(words):
     p = Parser("kvs dir", description="Display all keys in a directory, with their values.")
     p.add_argument("-R", "--recursive", action="store_true", help="also those in its subdirectories")
     p.add_argument("-d", "--directory", action="store_true", help="names only")
-    p.add_argument("-w", "--width", metavar="COLS", type=int, default=0, help="cut lines at COLS")
+    p.add_argument("-w", "--width", metavar="COLS", type=whole(), default=0, help="cut lines at COLS")
     p.add_argument("key", nargs="?", default=".")
     options = p.parse_args(words)
     prefix = _clean(options.key)
@@ -82,9 +96,9 @@ def dir_(words):
         rows = [(start + name, value) for name, value in _below(prefix, entries).items()]
     for key, value in rows:
         if value is None:
-            print(f"{key}.")
+            print(f"{printable(key)}.")
         else:
-            line = key if options.directory else f"{key} = {value}"
+            line = printable(key if options.directory else f"{key} = {value}")
             print(line[: options.width] if options.width else line)
     return 0
 
@@ -95,21 +109,21 @@ def ls(words):
     p.add_argument("-R", "--recursive", action="store_true", help="also subdirectories")
     p.add_argument("-d", "--directory", action="store_true", help="the directory instead of what is in it")
     p.add_argument("-F", "--classify", action="store_true", help="a dot after directories")
-    p.add_argument("-w", "--width", metavar="COLS", type=int, help="width of the output, 0 is no limit")
+    p.add_argument("-w", "--width", metavar="COLS", type=whole(), help="width of the output, 0 is no limit")
     p.add_argument("key", nargs="*", default=["."])
     options = p.parse_args(words)
     client = Client()
     for key in options.key:
         prefix = _clean(key)
         if options.directory:
-            print(key)
+            print(printable(key))
             continue
         try:
             entries = call(client.rpc, "kvs.list", {"key": key})["entries"]
         except CommandError as error:
             if "Not a directory" not in str(error):
                 raise
-            print(prefix)
+            print(printable(prefix))
             continue
         if options.recursive:
             skip = len(prefix) + 1 if prefix else 0
@@ -117,11 +131,11 @@ def ls(words):
         else:
             mark = "." if options.classify else ""
             names = [name + (mark if value is None else "") for name, value in _below(prefix, entries).items()]
-        _columns(names, options)
+        _columns([printable(name) for name in names], options)
     return 0
 
 
-def _columns(names, options):
+def _columns(names: list[str], options: argparse.Namespace) -> None:
     if options.one or not names:
         print("\n".join(names), end="\n" if names else "")
         return

@@ -1,12 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """flux module: load, list, remove, reload the scheduler, show statistics."""
+from __future__ import annotations
 
+import errno
 import json
-import os
+from typing import Any
 
+from fluxsched.formats.quote import printable
 from fluxsched.session.commands.client import Client, RPCError
-from fluxsched.session.commands.common import Parser, call, subcommands
+from fluxsched.session.commands.common import Parser, absolute, call, subcommands
 from fluxsched.session.errors import CommandError
 
 HINT = """\
@@ -17,12 +20,13 @@ HINT = """\
    stats           show statistics of a module"""
 
 
-def main(name, words):
+def main(name: str, words: list[str]) -> int:
+    """flux module; the exit code."""
     table = {"load": load, "list": list_, "remove": remove, "reload": reload, "stats": stats}
     return subcommands(name, words, table, HINT)
 
 
-def _arguments(words):
+def _arguments(words: list[str]) -> list[str]:
     """File names are the caller's; the broker is elsewhere."""
     from fluxsched.formats import rdl
 
@@ -30,15 +34,15 @@ def _arguments(words):
     for word in words:
         key, _, value = word.partition("=")
         if key == "rdl-conf" and value:
-            out.append(f"{key}={os.path.abspath(rdl.find(value))}")
+            out.append(f"{key}={absolute(str(rdl.find(value)))}")
         elif key == "plugin" and "/" in value:
-            out.append(f"{key}={os.path.abspath(value)}")
+            out.append(f"{key}={absolute(value)}")
         else:
             out.append(word)
     return out
 
 
-def _change(verb, name, **more):
+def _change(verb: str, name: str, **more: Any) -> None:
     """Have the broker load, remove or reload a module; it logs what goes wrong."""
     try:
         Client().rpc(f"module.{verb}", {"name": name, **more})
@@ -46,7 +50,8 @@ def _change(verb, name, **more):
         raise CommandError(f"{verb} {name}: {error.text}", logged=True) from error
 
 
-def load(words):
+def load(words: list[str]) -> int:
+    """flux module load"""
     p = Parser("module load", usage="flux module load [-h] module [NAME=VALUE...]", description="Load a module.")
     p.add_argument("module", help="sched")
     p.add_argument("args", nargs="...", metavar="NAME=VALUE", help="arguments of the module, see doc/module.md")
@@ -55,7 +60,8 @@ def load(words):
     return 0
 
 
-def remove(words):
+def remove(words: list[str]) -> int:
+    """flux module remove"""
     p = Parser("module remove", description="Unload a module.")
     p.add_argument("-f", "--force", action="store_true", help="ignore modules that are not loaded")
     p.add_argument("module")
@@ -63,12 +69,14 @@ def remove(words):
     try:
         _change("remove", options.module)
     except CommandError as error:
-        if not (options.force and error.__cause__.errno == 2):
+        missing = isinstance(error.__cause__, RPCError) and error.__cause__.errno == errno.ENOENT
+        if not (options.force and missing):
             raise
     return 0
 
 
-def reload(words):
+def reload(words: list[str]) -> int:
+    """flux module reload"""
     p = Parser("module reload", description="Unload a module if it is loaded, and load it.")
     p.add_argument("-f", "--force", action="store_true", help="ignore modules that are not loaded")
     p.add_argument("module")
@@ -78,7 +86,8 @@ def reload(words):
     return 0
 
 
-def list_(words):
+def list_(words: list[str]) -> int:
+    """flux module list"""
     p = Parser("module list", description="List loaded modules.")
     p.add_argument("-l", "--long", action="store_true", help="also show the arguments they were loaded with")
     options = p.parse_args(words)
@@ -88,11 +97,12 @@ def list_(words):
         line = f"{module['name']:<24} {min(module['idle'], 99999):>5}  R     0     0 {','.join(module['services'])}"
         if options.long and module["args"]:
             line += "  " + " ".join(module["args"])
-        print(line)
+        print(printable(line))
     return 0
 
 
-def stats(words):
+def stats(words: list[str]) -> int:
+    """flux module stats"""
     p = Parser("module stats", description="Show statistics of a module, as JSON.")
     p.add_argument("-p", "--parse", metavar="OBJNAME", help="only the value at this dotted name")
     p.add_argument("module")

@@ -6,8 +6,11 @@ Terms are ``property``, ``^property``, ``host:LIST``, ``rank:IDSET``; joined by
 ``and``, ``&``, ``or``, ``|``, ``not``, a minus before a term, and parentheses.
 Terms side by side are joined by and; and, or are of descending precedence.
 """
+from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
 OPERATORS = {
     "host": "hostlist",
@@ -22,7 +25,7 @@ OPERATORS = {
 _TOKEN = re.compile(r"""\s*(?:(&&?|\|\|?|\(|\))|((?:[^\s&|()'"]|'[^']*'|"[^"]*")+))""")
 
 
-def _tokens(text):
+def _tokens(text: str) -> Iterator[tuple[str, int]]:
     at = 0
     text = text.rstrip()
     while at < len(text):
@@ -43,7 +46,7 @@ def _tokens(text):
             yield "term " + re.sub(r"""['"]""", "", word), match.start()
 
 
-def _term(text):
+def _term(text: str) -> dict[str, Any]:
     negated = text.startswith("-")
     text = text[1:] if negated else text
     operator, colon, operand = text.partition(":")
@@ -58,26 +61,26 @@ def _term(text):
 
 
 class _Parser:
-    def __init__(self, text):
+    def __init__(self, text: str):
         self.tokens = list(_tokens(text))
         self.at = 0
 
-    def peek(self):
+    def peek(self) -> str:
         return self.tokens[self.at][0] if self.at < len(self.tokens) else ""
 
-    def next(self):
+    def next(self) -> str:
         token = self.peek()
         self.at += 1
         return token
 
-    def either(self):
+    def either(self) -> dict[str, Any]:
         parts = [self.both()]
         while self.peek() == "or":
             self.next()
             parts.append(self.both())
         return parts[0] if len(parts) == 1 else {"or": parts}
 
-    def both(self):
+    def both(self) -> dict[str, Any]:
         parts = [self.one()]
         while self.peek() == "and" or self.peek() in ("not", "(") or self.peek().startswith("term "):
             if self.peek() == "and":
@@ -85,7 +88,7 @@ class _Parser:
             parts.append(self.one())
         return parts[0] if len(parts) == 1 else {"and": parts}
 
-    def one(self):
+    def one(self) -> dict[str, Any]:
         token = self.next()
         if token == "not":
             return {"not": [self.one()]}
@@ -105,7 +108,7 @@ class _Parser:
         raise ValueError(f"syntax error before {token!r}")
 
 
-def parse(text):
+def parse(text: str) -> dict[str, Any]:
     """The constraint object.  Raises ValueError."""
     parser = _Parser(text)
     constraint = parser.either()

@@ -1,14 +1,20 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """flux resource: list, status, drain, undrain; flux queue list, status."""
+from __future__ import annotations
 
+import argparse
+import errno
+import json
 import time
+from typing import Any, Callable
 
 from fluxsched.formats import hostlist, idset
-from fluxsched.session.broker.layout import held
+from fluxsched.formats.quote import printable
 from fluxsched.session.commands.client import Client, RPCError
 from fluxsched.session.commands.common import Parser, call, subcommands
 from fluxsched.session.errors import CommandError
+from fluxsched.session.rset import Row, held
 
 HINT = """\
    list            list resources and who has them
@@ -18,36 +24,38 @@ HINT = """\
    R               print the resources as an R object"""
 
 
-def main(name, words):
+def main(name: str, words: list[str]) -> int:
+    """flux resource and flux queue; the exit code."""
     if name == "queue":
         return subcommands(name, words, {"list": queue_list, "status": queue_status}, QUEUE_HINT)
     table = {"list": list_, "status": status, "drain": drain, "undrain": undrain, "R": print_R}
     return subcommands(name, words, table, HINT)
 
 
-def _row(rows):
+def _row(rows: list[Row]) -> str:
     hosts = hostlist.encode([row[1] for row in rows])
-    cores, gpus = (sum(len(row[i]) for row in rows) for i in (2, 3))
-    return f"{len(rows):>6} {cores:>6} {gpus:>5} {hosts}".rstrip()
+    cores, gpus = sum(len(row[2]) for row in rows), sum(len(row[3]) for row in rows)
+    return printable(f"{len(rows):>6} {cores:>6} {gpus:>5} {hosts}".rstrip())
 
 
-def _without(all_rows, taken):
+def _without(all_rows: list[Row], taken: list[Row]) -> list[Row]:
     """Rows with the cores and gpus that are left, of ranks that have any left or had none taken."""
-    used = {}
+    used: dict[int, tuple[set[int], set[int]]] = {}
     for rank, _, cores, gpus in taken:
         have = used.setdefault(rank, (set(), set()))
         have[0].update(cores)
         have[1].update(gpus)
     left = []
     for rank, host, cores, gpus in all_rows:
-        c, g = used.get(rank, ((), ()))
+        c, g = used.get(rank, (set(), set()))
         rest = (rank, host, [i for i in cores if i not in c], [i for i in gpus if i not in g])
-        if rest[2] or (rest[3] and not rest[2]):
+        if rest[2] or rest[3]:
             left.append(rest)
     return left
 
 
-def list_(words):
+def list_(words: list[str]) -> int:
+    """flux resource list"""
     p = Parser("resource list", description="List resources by state.")
     p.add_argument("-s", "--states", metavar="STATE,...", default="free,allocated,down", help="only these states")
     p.add_argument("-n", "--no-header", action="store_true", help="no header line")
@@ -83,7 +91,7 @@ def list_(words):
     return 0
 
 
-def _included(text):
+def _included(text: str) -> Callable[[Row], bool]:
     try:
         if text[:1].isdigit() or text[:1] == "[":
             ranks = set(idset.ids(text))
@@ -94,14 +102,15 @@ def _included(text):
         raise CommandError(f"ERROR: --include: {error}") from None
 
 
-def _drained(found):
+def _drained(found: dict[str, Any]) -> dict[int, tuple[str, bool, float, str]]:
     """{rank: (host, busy, t, reason)} of drained ranks."""
     hosts = {row[0]: row[1] for row in held(found["R"])}
     busy = set(found["busy"])
     return {e["rank"]: (hosts[e["rank"]], e["rank"] in busy, e["t"], e["reason"]) for e in found["drain"]}
 
 
-def status(words):
+def status(words: list[str]) -> int:
+    """flux resource status"""
     p = Parser("resource status", description="List which nodes are available, and which are drained.")
     p.add_argument("-n", "--no-header", action="store_true", help="no header line")
     o = p.parse_args(words)
@@ -117,11 +126,12 @@ def status(words):
         print("       STATE NNODES NODELIST")
     for state, hosts in groups.items():
         if hosts or state == "avail":
-            print(f"{state:>12} {len(hosts):>6} {hostlist.encode(hosts)}".rstrip())
+            print(printable(f"{state:>12} {len(hosts):>6} {hostlist.encode(hosts)}".rstrip()))
     return 0
 
 
-def drain(words):
+def drain(words: list[str]) -> int:
+    """flux resource drain"""
     p = Parser("resource drain", description="Keep jobs off nodes. Running jobs go on.")
     p.add_argument("-f", "--force", action="store_true", help="overwrite the reason of nodes that are drained")
     p.add_argument("-u", "--update", action="store_true", help="leave nodes that are drained as they are")
@@ -137,23 +147,25 @@ def drain(words):
     try:
         client.rpc("resource.drain", payload)
     except RPCError as error:
-        hint = "\nflux-resource: INFO: Use --force to overwrite existing drain reason" if error.errno == 17 else ""
-        raise CommandError(f"ERROR: {error.text}{hint}") from None
+        hint = "\nflux-resource: INFO: Use --force to overwrite existing drain reason"
+        raise CommandError(f"ERROR: {error.text}{hint if error.errno == errno.EEXIST else ''}") from None
     return 0
 
 
-def _list_drained(found, o):
-    lines = {}
+def _list_drained(found: dict[str, Any], o: argparse.Namespace) -> int:
+    lines: dict[tuple[float, str, str], list[str]] = {}
     for host, busy, t, reason in _drained(found).values():
-        lines.setdefault((t, "draining" if busy else "drained", reason), []).append(host)
+        lines.setdefault((t, "draining" if busy else "drained", printable(reason)), []).append(host)
     if not o.no_header:
         print("TIME         STATE    REASON                         NODELIST")
     for (t, state, reason), hosts in sorted(lines.items()):
-        print(f"{time.strftime('%b%d %H:%M', time.localtime(t)):<12} {state:<8} {reason:<30} {hostlist.encode(hosts)}")
+        stamp = time.strftime("%b%d %H:%M", time.localtime(t))
+        print(f"{stamp:<12} {state:<8} {reason:<30} {printable(hostlist.encode(hosts))}")
     return 0
 
 
-def undrain(words):
+def undrain(words: list[str]) -> int:
+    """flux resource undrain"""
     p = Parser("resource undrain", description="Let jobs on nodes again.")
     p.add_argument("-u", "--update", action="store_true", help="ignore nodes that are not drained")
     p.add_argument("-f", "--force", action="store_true", help="the same")
@@ -168,9 +180,8 @@ def undrain(words):
     return 0
 
 
-def print_R(words):
-    import json
-
+def print_R(words: list[str]) -> int:
+    """flux resource R"""
     Parser("resource R", description="Print the resources as an R object.").parse_args(words)
     print(json.dumps(call(Client().rpc, "resource.status")["R"]))
     return 0
@@ -181,16 +192,18 @@ QUEUE_HINT = """\
    status          tell whether jobs are taken and scheduled"""
 
 
-def queue_list(words):
+def queue_list(words: list[str]) -> int:
+    """flux queue list"""
     Parser("queue list", description="List the configured queues.").parse_args(words)
     queues = call(Client().rpc, "queue.list")["queues"]
     print("QUEUE        REQUIRES")
     for name, requires in queues:
-        print(f"{name:<12} {','.join(requires)}".rstrip())
+        print(printable(f"{name:<12} {','.join(requires)}".rstrip()))
     return 0
 
 
-def queue_status(words):
+def queue_status(words: list[str]) -> int:
+    """flux queue status"""
     Parser("queue status", description="Tell whether jobs are taken and scheduled.").parse_args(words)
     scheduling = call(Client().rpc, "queue.list")["scheduling"]
     print("Job submission is enabled")

@@ -1,28 +1,25 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """flux start: open a session, run a command in it, end with it."""
+from __future__ import annotations
 
-import json
-import os
-import signal
-import sys
+import argparse
+from typing import Any
 
-from fluxsched.formats import duration
-from fluxsched.session.commands.common import Parser
+from fluxsched.formats import duration, jsontext
+from fluxsched.program import tell
+from fluxsched.session.commands.common import Parser, absolute
 from fluxsched.session.errors import SessionError
+from fluxsched.session.opening import GRACE, MAX_SIZE, Options, open_session
 
 DESCRIPTION = """\
 Open a session on this machine, run COMMAND (or a shell) in it, and end with it, with its exit code.
 """
+MAX_CONFIG = 16 << 20  # bytes
 
 
-def positive(text):
-    if not (text.isascii() and text.isdigit() and len(text) < 7 and int(text) > 0):
-        raise ValueError
-    return int(text)
-
-
-def parser():
+def parser() -> Parser:
+    """The options of flux start."""
     p = Parser("start", description=DESCRIPTION)
     p.add_argument("-s", "--test-size", metavar="N", help="number of ranks (default 1)")
     p.add_argument("--statedir", metavar="DIR", help="keep jobs in DIR, and take up those that are there")
@@ -34,20 +31,25 @@ def parser():
     return p
 
 
-def read_config(path):
+def read_config(path: str | None) -> dict[str, Any]:
     """The configuration as a dict.  Raises SessionError."""
     if path is None:
         return {}
     try:
         with open(path, "rb") as file:
-            data = file.read()
+            data = file.read(MAX_CONFIG + 1)
     except OSError as error:
         raise SessionError(f"{path}: {error.strerror}") from None
+    if len(data) > MAX_CONFIG:
+        raise SessionError(f"{path}: expected at most {MAX_CONFIG} bytes")
     try:
         if path.endswith(".json"):
-            config = json.loads(data)
+            config = jsontext.loads(data)
         else:
             config = _toml().loads(data.decode())
+            jsontext.check_depth(config)
+    except RecursionError:
+        raise SessionError(f"{path}: {jsontext.TOO_DEEP}") from None
     except ValueError as error:
         raise SessionError(f"{path}: {error}") from None
     if not isinstance(config, dict):
@@ -62,57 +64,51 @@ def read_config(path):
     return config
 
 
-def _toml():
+def _toml() -> Any:
     try:
         import tomllib
     except ImportError:
         try:
-            import tomli as tomllib
+            import tomli as tomllib  # type: ignore[no-redef]
         except ImportError:
             text = "reading TOML needs Python 3.11 or the package tomli; a .json file is read without them"
             raise SessionError(text) from None
     return tomllib
 
 
-def main(name, words):
-    p = parser()
-    options = p.parse_args(words)
+def main(name: str, words: list[str]) -> int:
+    """flux start; the exit code, which is that of the session's command."""
+    given = parser().parse_args(words)
+    command = given.command[1:] if given.command[:1] == ["--"] else given.command
     try:
-        return start(p, options)
+        return open_session(_options(given), command)
     except SessionError as error:
-        print(f"flux-start: {error}", file=sys.stderr)
+        tell(f"flux-start: {error}")
         return 1
 
 
-def start(p, options):
+def _options(given: argparse.Namespace) -> Options:
+    """What the words ask for.  Raises SessionError."""
     from fluxsched.formats import rdl
-    from fluxsched.session.broker.broker import GRACE, Broker
-    from fluxsched.session.broker.ranks import MAX_SIZE
 
-    if options.test_size is not None and options.emulate is not None:
+    if given.test_size is not None and given.emulate is not None:
         raise SessionError("-s and --emulate cannot be used together: a rank stands for each node of the file")
-    try:
-        options.size = 1 if options.test_size is None else positive(options.test_size)
-    except ValueError:
-        options.size = 0
-    if options.statedir == "":
+    size = "1" if given.test_size is None else given.test_size
+    if not (size.isascii() and size.isdigit() and len(size) < 7 and 0 < int(size) <= MAX_SIZE):
+        raise SessionError(f"-s {size}: expected a number of ranks from 1 to {MAX_SIZE}")
+    if given.statedir == "":
         raise SessionError("--statedir=: expected a folder, got nothing")
-    if not 0 < options.size <= MAX_SIZE:
-        raise SessionError(f"-s {options.test_size}: expected a number of ranks from 1 to {MAX_SIZE}")
-    if options.emulate is not None:
-        options.emulate = os.path.abspath(rdl.find(options.emulate))
-    options.config = read_config(options.config_path)
-    timeout = options.config.get("exec", {}).get("kill-timeout", GRACE)
+    config = read_config(given.config_path)
     try:
-        options.grace = duration.parse(timeout)
+        grace = duration.parse(config.get("exec", {}).get("kill-timeout", GRACE))
     except ValueError as error:
-        raise SessionError(f"{options.config_path}: exec.kill-timeout: {error}") from None
-    words = options.command[1:] if options.command[:1] == ["--"] else options.command
-    # A signal that comes before the loop is up must not leave directories behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    broker = Broker(options)
-    try:
-        broker.run(words)
-    finally:
-        broker.close()
-    return broker.code
+        raise SessionError(f"{given.config_path}: exec.kill-timeout: {error}") from None
+    return Options(
+        size=int(size),
+        statedir=given.statedir if given.statedir is None else absolute(given.statedir),
+        emulate=given.emulate if given.emulate is None else absolute(str(rdl.find(given.emulate))),
+        config=config,
+        no_sched=given.no_sched,
+        verbose=given.verbose,
+        grace=grace,
+    )

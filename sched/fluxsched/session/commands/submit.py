@@ -2,20 +2,27 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """flux submit, flux run, flux wreckrun."""
 
+from __future__ import annotations
+
+import argparse
 import json
 import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-from fluxsched.formats import idset
+from fluxsched.program import tell
 from fluxsched.session import jobid as ids
-from fluxsched.session.commands import buildspec
-from fluxsched.session.commands.client import ENODATA, Client
+from fluxsched.session.commands import buildspec, copies
+from fluxsched.session.commands.client import Client, RPCError
 from fluxsched.session.commands.common import Parser
+from fluxsched.session.commands.follow import Follower
 from fluxsched.session.errors import CommandError
 
 FLAGS = {"debug": 2, "waitable": 4, "novalidate": 8}
 
 
-def parser(name):
+def parser(name: str) -> Parser:
+    """The options of submit, run or wreckrun."""
     doing = "Enqueue a job." if name == "submit" else "Run a job: submit it, pass its output on, wait for it."
     p = Parser(name, description=doing, usage=f"flux {name} [OPTIONS...] COMMAND [ARGS...]")
     p.add_argument("-q", "--queue", metavar="NAME", help="submit to a queue")
@@ -53,7 +60,7 @@ def parser(name):
     g.add_argument("--gpus-per-node", metavar="N", help="gpus on each node, with --nodes")
     if name == "submit":
         p.add_argument("--quiet", action="store_true", help="do not print the job's id")
-        p.add_argument("--cc", metavar="IDSET", help="submit once for each id, with FLUX_JOB_CC=ID")
+        p.add_argument("--cc", metavar="IDSET", help="submit a copy for each id, for {cc} and in FLUX_JOB_CC")
         p.add_argument("--bcc", metavar="IDSET", help="the same without FLUX_JOB_CC")
         p.add_argument("--wait", action="store_true", help="wait for the jobs to end")
         p.add_argument("--watch", action="store_true", help="show the jobs' output (implies --wait)")
@@ -61,7 +68,7 @@ def parser(name):
     return p
 
 
-def _flags(text):
+def _flags(text: str | None) -> int:
     flags = 0
     for word in (text or "").split(","):
         if word and word not in FLAGS:
@@ -70,60 +77,56 @@ def _flags(text):
     return flags
 
 
-def main(name, words):
+def main(name: str, words: list[str]) -> int:
+    """Submit a job, or several; for all but `submit` also follow it.  The exit code."""
     o = parser(name).parse_args(words)
     command = o.command[1:] if o.command[:1] == ["--"] else o.command
     try:
-        flags = _flags(o.flags)
-        urgency = buildspec.urgency(o.urgency)
-        if name != "submit":
-            spec = buildspec.build(o, command, stdin="service")
-            if o.dry_run:
-                print(json.dumps(spec))
-                return 0
-            return _run(o, spec, urgency, flags)
-        copies = _copies(o)
-        spec = buildspec.build(o, command)
+        if name == "submit":
+            requests = _requests(o, command)
+            return _print(requests) if o.dry_run else _submit(o, requests)
+        request = _request(o, command, stdin="service")
     except buildspec.SpecError as error:
         raise CommandError(f"ERROR: {error}") from None
-    if o.dry_run:
-        print(json.dumps(spec))
-        return 0
-    return _submit(o, spec, urgency, flags, copies)
+    return _print([request]) if o.dry_run else _run(o, request)
 
 
-def _run(o, spec, urgency, flags):
+def _print(requests: Iterable[dict[str, Any]]) -> int:
+    for request in requests:
+        print(json.dumps(request["jobspec"]))
+    return 0
+
+
+def _request(o: argparse.Namespace, command: list[str], stdin: str = "none") -> dict[str, Any]:
+    """The payload of job.submit.  Raises SpecError."""
+    flags, urgency = _flags(o.flags), buildspec.urgency(o.urgency)
+    return {"jobspec": buildspec.build(o, command, stdin=stdin), "urgency": urgency, "flags": flags}
+
+
+def _requests(o: argparse.Namespace, command: list[str]) -> Iterator[dict[str, Any]]:
+    """One for each copy.  Raises SpecError."""
+    for member in copies.members(o):
+        if member is None:
+            yield _request(o, command)
+            continue
+        request = _request(*copies.copy(o, command, member))
+        environment = request["jobspec"]["attributes"]["system"]["environment"]
+        if o.cc is not None and isinstance(environment, dict):  # --setattr may have put something else there
+            environment["FLUX_JOB_CC"] = str(member)
+        yield request
+
+
+def _run(o: argparse.Namespace, request: dict[str, Any]) -> int:
     from fluxsched.session.commands import attach
 
     label = o.label_io and not o.output
-    return attach.submit_and_attach(spec, urgency, flags, label=label, events=o.verbose > 1)
+    return attach.submit_and_attach(request, label=label, events=o.verbose > 1)
 
 
-def _copies(o):
-    """What FLUX_JOB_CC is in each copy; None: not set."""
-    if o.cc is not None and o.bcc is not None:
-        raise buildspec.SpecError("specify only one of --cc or --bcc")
-    text = o.cc if o.cc is not None else o.bcc
-    if text is None:
-        return [None]
-    try:
-        found = idset.ids(text)
-    except ValueError as error:
-        raise buildspec.SpecError(f"--cc: {error}") from None
-    if not found:
-        raise buildspec.SpecError("--cc: expected an idset, got nothing")
-    return found if o.cc is not None else [None] * len(found)
-
-
-def _submit(o, spec, urgency, flags, copies):
+def _submit(o: argparse.Namespace, requests: Iterable[dict[str, Any]]) -> int:
     client = Client()
-    environment = spec["attributes"]["system"]["environment"]
-    asked = []
-    for copy in copies:
-        if copy is not None:
-            environment["FLUX_JOB_CC"] = str(copy)
-        asked.append(client.send("job.submit", {"jobspec": spec, "urgency": urgency, "flags": flags}))
-    answers = {}
+    asked = [client.send("job.submit", request) for request in requests]
+    answers: dict[int, tuple[Any, RPCError | None]] = {}
     submitted = []
     code = 0
     for number in asked:
@@ -133,7 +136,7 @@ def _submit(o, spec, urgency, flags, copies):
             answers[got] = (answer, error)
         answer, error = answers.pop(number)
         if error is not None:
-            print(f"flux-submit: ERROR: {error.text}", file=sys.stderr)  # the broker has logged it
+            tell(f"flux-submit: ERROR: {error.text}")  # the broker has logged it
             code = 1
             continue
         submitted.append(answer["id"])
@@ -145,14 +148,12 @@ def _submit(o, spec, urgency, flags, copies):
     return code
 
 
-def _wait(client, o, jobids):
+def _wait(client: Client, o: argparse.Namespace, jobids: list[int]) -> int:
     """Wait for jobs, with their output if asked for; the worst exit code."""
-    from fluxsched.session.commands.attach import Attach
-
     following = {}
     for jobid in jobids:
         number = client.send("job.watch", {"id": jobid, "output": o.watch})
-        following[number] = Attach(client, jobid, label=o.label_io, quiet=not o.watch)
+        following[number] = Follower(jobid, label=o.label_io, quiet=not o.watch)
     code = 0
     while following:
         number, payload, error = client.receive()
@@ -162,9 +163,9 @@ def _wait(client, o, jobids):
         job.arrived(payload, error)
         if job.done:
             del following[number]
-            if error.errno != ENODATA:
-                raise CommandError(error.text)
+            if job.error is not None:
+                raise CommandError(job.error)
             code = max(code, job.code)
             if job.code and o.verbose:
-                print(f"{ids.show(job.jobid)}: failed: status={job.code << 8}", file=sys.stderr)
+                tell(f"{ids.show(job.jobid)}: failed: status={job.code << 8}")
     return code

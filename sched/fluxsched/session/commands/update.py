@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """flux update: change the time limit of a job."""
+from __future__ import annotations
 
 import math
 
@@ -10,7 +11,8 @@ from fluxsched.session.commands.common import Parser, call, jobid
 from fluxsched.session.errors import CommandError
 
 
-def main(name, words):
+def main(name: str, words: list[str]) -> int:
+    """flux update; the exit code."""
     p = Parser(name, description="Change the time limit of a job that waits or runs.")
     p.add_argument("-n", "--dry-run", action="store_true", help="only check what is asked for")
     p.add_argument("id", metavar="JOBID", type=jobid)

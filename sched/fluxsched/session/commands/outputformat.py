@@ -1,0 +1,208 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Formats of tables (`flux jobs -o`): Python's format strings, with what flux-core adds to them.
+
+``!d`` is a time, formatted by strftime, with ``::`` before a column's own format; ``!D`` a time as ISO 8601; ``!F`` and
+``!H`` are durations, ``!P`` is a percentage.  A format that ends in ``h`` shows a hyphen for nothing, one that ends in
+``+`` marks what was cut.  ``?:`` before a field leaves the column out when it is empty in all rows, ``+:`` makes it as
+wide as its widest value, ``?+:`` does both.  ``sort:KEY,...`` at the beginning orders the rows.
+
+A format is parsed and bounded before it is used: a column is at most MAX_WIDTH characters wide.
+"""
+from __future__ import annotations
+
+import math
+import re
+import string
+import time
+from collections.abc import Sequence
+from typing import Any, Callable
+
+from fluxsched.formats.quote import printable, quote
+from fluxsched.session import fsd
+
+MAX_WIDTH = 1024
+MAX_LENGTH = 4096  # characters of a format
+MAX_COLUMNS = 200
+
+_SPEC = re.compile(
+    r"(?P<align>(?:.?[<>=^])?)(?P<sign>[- +]?z?#?0?)(?P<width>[0-9]*)(?P<grouping>[_,]?)"
+    r"(?:\.(?P<precision>[0-9]+))?(?P<kind>[bcdeEfFgGnosxX%]?)(?P<hyphen>h?)(?P<mark>\+?)",
+    re.DOTALL,
+)
+_PREFIX = re.compile(r"(\?\+:|\?:|\+:)\Z")
+_SORT = re.compile(r"sort:([^{\s]+) ?")
+# a field of strftime: GNU's widths would make a line of any length
+_TIME_FIELD = re.compile(r"%[-_0^#]?[EO]?[A-Za-z%+]")
+_EMPTY = ("", "0s", "0.0", "0:00:00", "1970-01-01T00:00:00")
+
+
+class FormatError(ValueError):
+    """Not a format, or one that does not suit a value; the text says which part."""
+
+
+class Column:
+    """One field of a format, with the text in front of it."""
+
+    def __init__(self, literal: str, field: str, spec: str, conversion: str):
+        """Raises FormatError."""
+        prefix = _PREFIX.search(literal)
+        self.literal = literal[: prefix.start()] if prefix else literal
+        self.drop_empty = bool(prefix) and "?" in prefix[1]
+        self.widen = bool(prefix) and "+" in prefix[1]
+        self.field = field
+        self.conversion = conversion
+        self.source = "{" + field + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "") + "}"
+        if conversion and conversion not in "dDFHPrsa":
+            raise FormatError(f"{self.source}: expected a conversion of d, D, F, H, P, r, s, a")
+        self.time_format = ""
+        if conversion == "d":
+            self.time_format, _, spec = spec.partition("::")
+            if "%" in _TIME_FIELD.sub("", self.time_format):
+                raise FormatError(f"{self.source}: expected a time format as of strftime, without widths")
+        match = _SPEC.fullmatch(spec)
+        if match is None:
+            raise FormatError(f"{self.source}: invalid format {quote(spec)}")
+        self.align, self.sign, self.grouping = match["align"], match["sign"], match["grouping"]
+        self.kind = match["kind"]
+        self.hyphen, self.mark = bool(match["hyphen"]), bool(match["mark"])
+        self.width = self._bounded(match["width"] or "0")
+        self.precision = None if match["precision"] is None else self._bounded(match["precision"])
+
+    def _bounded(self, digits: str) -> int:
+        if len(digits) > 6 or int(digits) > MAX_WIDTH:
+            raise FormatError(f"{self.source}: expected at most {MAX_WIDTH} columns, got {digits[:12]}")
+        return int(digits)
+
+    def value(self, value: Any) -> str:
+        """The value as text, without width.  Raises FormatError if it does not suit the format."""
+        try:
+            return printable(self._converted(value))
+        except (TypeError, ValueError, OverflowError, OSError) as error:
+            raise FormatError(f"{self.source}: {quote(value)}: {error}") from None
+
+    def _converted(self, value: Any) -> str:
+        if value is None or value == "":
+            return ""
+        if self.conversion in ("d", "D"):
+            return _time(value, self.time_format or "%FT%T") if value else ""
+        if self.conversion == "F":
+            return fsd.show(_number(value))
+        if self.conversion == "H":
+            return _hours(_number(value))
+        if self.conversion == "P":
+            percent = _number(value) * 100
+            return f"{percent:.2f}%" if 0 < percent < 1 else f"{percent:.3g}%"
+        if self.conversion in ("r", "a"):
+            value = repr(value) if self.conversion == "r" else ascii(value)
+        elif self.conversion == "s":
+            value = str(value)
+        if isinstance(value, str) or self.hyphen or not (self.kind or self.grouping or self.sign or self.precision):
+            if self.kind not in ("", "s"):
+                raise ValueError(f"format {self.kind!r} is for numbers")
+            return str(value)
+        digits = "" if self.precision is None else f".{self.precision}"
+        return format(value, f"{self.sign}{self.grouping}{digits}{self.kind}")
+
+    def cell(self, value: Any) -> str:
+        """The value as it stands in the table."""
+        text = self.value(value)
+        if self.hyphen and text in _EMPTY:
+            text = "-"
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and not self.conversion
+        cut = text if self.precision is None or (number and not self.hyphen) else text[: self.precision]
+        cell = self._padded(cut, ">" if number and not self.hyphen else "<")
+        if self.mark and len(cell) < len(text):
+            cell = cell[:-1] + "+"
+        return cell
+
+    def heading(self, text: str) -> str:
+        """The heading as it stands in the table."""
+        return self._padded(text, "<")
+
+    def _padded(self, text: str, default: str) -> str:
+        align = self.align or default
+        if "0" in self.sign and not self.align and default == ">":
+            align = "0>"
+        return f"{text:{align.replace('=', '>')}{self.width}}" if self.width else text
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError("expected a number")
+    return float(value)
+
+
+def _time(value: Any, form: str) -> str:
+    return time.strftime(form, time.localtime(_number(value)))
+
+
+def _hours(seconds: float) -> str:
+    """[D day[s], ]H:MM:SS; what is under a second and not nothing is one."""
+    if math.isinf(seconds):
+        return "inf"
+    whole = 1 if 0 < seconds < 1 else round(seconds)
+    days, rest = divmod(whole, 86400)
+    text = f"{rest // 3600}:{rest // 60 % 60:02}:{rest % 60:02}"
+    return text if not days else f"{days} day{'s' * (days != 1)}, {text}"
+
+
+class OutputFormat:
+    """A parsed format over rows: any objects, whose fields a function reads."""
+
+    def __init__(self, text: str, heading: Callable[[str], str | None], value: Callable[[Any, str], Any]):
+        """`heading(field)` is the head of a column, None for a field that there is not; `value(row, field)` its value,
+        "" or None for none.  Raises FormatError."""
+        self._value = value
+        if len(text) > MAX_LENGTH:
+            raise FormatError(f"expected at most {MAX_LENGTH} characters, got {len(text)}")
+        self.sort_keys: list[str] = []
+        match = _SORT.match(text)
+        if match:
+            self.sort_keys = [key for key in match[1].split(",") if key]
+            text = text[match.end() :]
+        self.columns: list[Column] = []
+        self.tail = ""
+        self.headings: list[str] = []
+        for literal, field, spec, conversion in self._parts(text):
+            if field is None:
+                self.tail += literal
+                continue
+            head = heading(field)
+            if head is None:
+                raise FormatError(f"Unknown format field: {printable(field)}")
+            if "{" in (spec or ""):
+                raise FormatError(f"{{{printable(field)}:{spec}}}: fields inside of fields are not known here")
+            self.columns.append(Column(literal, field, spec or "", conversion or ""))
+            self.headings.append(head)
+        if len(self.columns) > MAX_COLUMNS:
+            raise FormatError(f"expected at most {MAX_COLUMNS} fields, got {len(self.columns)}")
+
+    @staticmethod
+    def _parts(text: str) -> list[tuple[str, str | None, str | None, str | None]]:
+        try:
+            return list(string.Formatter().parse(text))
+        except ValueError as error:
+            raise FormatError(str(error)) from None
+
+    def lines(self, rows: Sequence[Any], header: bool) -> list[str]:
+        """The lines of the table, empty ones left out.  Raises FormatError if a value does not suit its field."""
+        shown = []
+        for column, head in zip(self.columns, self.headings):
+            if column.widen or column.drop_empty:
+                texts = [column.value(self._value(row, column.field)) for row in rows]
+                widest = max((0 if text in _EMPTY else len(text) for text in texts), default=0)
+                if column.drop_empty and not widest:
+                    continue
+                if column.widen:
+                    column.width = min(MAX_WIDTH, max(column.width, widest, len(head) if header else 0))
+                    if column.precision is not None:
+                        column.precision = max(column.precision, column.width)
+            shown.append((column, head))
+        lines = []
+        if header:
+            lines.append("".join(column.literal + column.heading(head) for column, head in shown) + self.tail)
+        for row in rows:
+            cells = (column.literal + column.cell(self._value(row, column.field)) for column, _ in shown)
+            lines.append("".join(cells) + self.tail)
+        return [line.rstrip() for line in lines if line and not line.isspace()]

@@ -1,0 +1,50 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Opening a session: what `flux start` asks for, and the door from the command to the broker."""
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, field
+from typing import Any
+
+from fluxsched.session.signals import SignalPipe
+
+MAX_SIZE = 16384  # ranks
+GRACE = 5.0  # seconds from SIGTERM to SIGKILL, unless [exec] kill-timeout says otherwise
+
+# Signals that end a session, or go to its command.
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+@dataclass
+class Options:
+    """What a session is to be."""
+
+    size: int = 1  # ranks
+    statedir: str | None = None  # None: a temporary one
+    emulate: str | None = None  # absolute path of the RDL file of a cluster
+    config: dict[str, Any] = field(default_factory=dict)
+    no_sched: bool = False
+    verbose: bool = False
+    grace: float = GRACE
+
+
+def open_session(options: Options, words: list[str]) -> int:
+    """Open a session, run the command `words` in it (a shell if empty), and end with it; its exit code.
+
+    Raises SessionError if the session cannot be opened.
+    """
+    from fluxsched.session.broker.broker import Broker
+
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a client or a terminal that goes does not end the session
+    # Noted from here on, so that no signal leaves folders behind.
+    early = SignalPipe(ENDING)
+    try:
+        broker = Broker(options)
+        try:
+            broker.run(words, early)
+        finally:
+            broker.close()
+    finally:
+        early.close()
+    return broker.code
