@@ -29,6 +29,7 @@ class FakeHost(Host):
         self.commit_error = None
         self.held = []          # commits not yet done
         self.commits = []       # the puts of each commit
+        self.written = []       # (time, puts) of each commit
         self.soon = []
         self.timers = []
         self.failed = None
@@ -65,6 +66,7 @@ class FakeHost(Host):
 
     def commit(self, puts, callback):
         self.commits.append(puts)
+        self.written.append((self.time, puts))
         self.held.append((puts, callback))
 
     def call_soon(self, callback):

@@ -135,6 +135,20 @@ class Instance:
         self.log.close()
         self.sockets.cleanup()
 
+    def kill(self):
+        """End the instance as a machine ends that loses power: all its brokers at once."""
+        for rank in range(int(self.flux("getattr", "size"))):
+            pid = self.flux("exec", "-r", str(rank), self.command, "getattr", "broker.pid").strip()
+            os.kill(int(pid), signal.SIGKILL)
+        self.agent.kill()
+        self.agent.wait(WAIT)
+        self.agent.stdin.close()
+        self.agent = None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(WAIT)
+        self.log.close()
+        self.sockets.cleanup()
+
     def __enter__(self):
         return self
 

@@ -428,6 +428,9 @@ def test_a_thousand_jobs(tmp_path):
         assert stats["lwj"] == {"first": 1, "next": 1001}
         instance.wait(lambda: instance.ask("kvs", key="lwj.1000.state") == "complete", "the record")
         assert instance.ask("kvs", key="lwj.1.id") in jobids
+        # links are made in hundreds, records lie behind them
+        assert instance.flux("kvs", "readlink", "lwj.1000").strip() == "lwj-data.10.0.1000"
+        assert "lwj.1.rank.0.cores = 1" in instance.flux("kvs", "dir", "-R", "lwj.1")
         assert check_overlaps(instance, jobids[::4]) == 250
 
 
@@ -439,7 +442,7 @@ def test_the_walk_through(tmp_path):
         "flux module list | grep '^sched '",
         "flux submit -N3 -n3 sleep 1",
         "flux job wait-event -t 20 $(flux job last) start >/dev/null",
-        "sleep 0.5",
+        "sleep 1",
         "flux kvs dir lwj.1",
         "flux dmesg",
     ]

@@ -7,11 +7,14 @@ import json
 
 import pytest
 
-from fakehost import Bench, jobspec, make_r
+from fakehost import JOBID_ANY, Bench, jobspec, make_r
 from fluxsched.service.lwj import RANKS_MAX, exit_code
+from fluxsched.service.lwj_writer import DELAY, INTERVAL
 
 
 def record(bench, number):
+    """The record as it is a second later."""
+    bench.host.run(INTERVAL)
     prefix = f"lwj.{number}."
     return {key[len(prefix):]: value for key, value in bench.host.kvs.items() if key.startswith(prefix)}
 
@@ -21,7 +24,7 @@ def test_the_life_of_a_job():
     bench.alloc(77, spec=jobspec(nodes=3, slots=1, cores=2, duration=60.0, command=["sleep", "30"]))
     kept = record(bench, 1)
     assert kept["id"] == 77
-    assert kept["state"] == "allocated"
+    assert kept["state"] == "runrequest"
     assert kept["nnodes"] == 3 and kept["ntasks"] == 3 and kept["walltime"] == 60.0
     assert kept["cmdline"] == ["sleep", "30"]
     assert kept["create-time"] == 1000.0
@@ -30,20 +33,100 @@ def test_the_life_of_a_job():
         "type": "node", "ranks": "0-2", "hosts": ["node[0-2]"],
         "children": [{"type": "core", "ids": "0-1"}],
     }]
-    bench.event(77, "alloc")
-    bench.host.run(1.0)
-    assert record(bench, 1)["state"] == "runrequest"
-    bench.event(77, "prolog-start")
-    bench.host.run(1.0)
-    assert record(bench, 1)["state"] == "starting" and record(bench, 1)["starting-time"] == 1001.0
-    bench.event(77, "start")
-    bench.host.run(1.0)
-    assert record(bench, 1)["state"] == "running" and record(bench, 1)["running-time"] == 1002.0
+    for name, state in (("prolog-start", "starting"), ("start", "running")):
+        bench.event(77, name)
+        assert record(bench, 1)["state"] == state
     bench.event(77, "finish", status=0)
     bench.free(77)
-    bench.host.run(1.0)
     kept = record(bench, 1)
-    assert kept["state"] == "complete" and kept["exit_status"] == 0 and kept["complete-time"] == 1003.0
+    assert kept["state"] == "complete" and kept["exit_status"] == 0
+    assert [kept[f"{name}-time"] for name in ("starting", "running", "complete")] == [1001.0, 1002.0, 1003.0]
+
+
+def writes(bench):
+    """When the record was written, and what was then."""
+    return [(when, {key: value for key, value in puts.items() if key.startswith("lwj")})
+            for when, puts in bench.host.written if any(key.startswith("lwj") for key in puts)]
+
+
+def test_what_happens_within_a_second_is_one_write():
+    bench = Bench()
+    for jobid in range(1, 41):
+        bench.alloc(jobid)
+        for name in ("alloc", "start"):
+            bench.event(jobid, name)
+        bench.event(jobid, "finish", status=0)
+        bench.free(jobid)
+        bench.event(jobid, "clean")
+        bench.host.run(0.01)
+    bench.host.run(2 * INTERVAL)
+    assert [when for when, _ in writes(bench)] == [1000.0 + DELAY]
+    _, puts = writes(bench)[0]
+    assert [puts[f"lwj.{number}.state"] for number in range(1, 41)] == ["complete"] * 40
+
+
+def test_the_record_never_goes_with_r():
+    bench = Bench()
+    for jobid in range(1, 5):
+        bench.alloc(jobid)
+    bench.host.run(INTERVAL)
+    for puts in bench.host.commits:
+        assert len({key.startswith("R:") for key in puts}) == 1
+
+
+def test_at_most_one_write_a_second_and_at_least_then():
+    bench = Bench(R=make_r(16, 16))
+    for jobid in range(1, 101):
+        bench.alloc(jobid)
+        bench.host.run(0.07)
+    bench.host.run(2 * INTERVAL)
+    times = [when for when, _ in writes(bench)]
+    assert times[0] == 1000.0 + DELAY
+    assert [after - before for before, after in zip(times, times[1:])] == pytest.approx([INTERVAL] * (len(times) - 1))
+    assert times[-1] <= 1007.0 + INTERVAL
+
+
+def test_what_is_over_and_told_is_not_written_again():
+    bench = Bench()
+    bench.alloc(1)
+    bench.event(1, "start")
+    bench.event(1, "finish", status=0)
+    bench.free(1)
+    before = record(bench, 1)
+    count = len(bench.host.commits)
+    bench.event(1, "clean")
+    bench.event(1, "exception", type="cancel", severity=0)
+    bench.host.run(5.0)
+    assert len(bench.host.commits) == count and record(bench, 1) == before
+
+
+def test_a_write_that_fails_is_done_again_with_what_came_since():
+    bench = Bench(["lwj-keep=2"])
+    bench.alloc(1)
+    bench.host.hold_commits = True
+    bench.host.run(DELAY)
+    bench.host.commit_error = OSError(errno.EIO, "no space")
+    bench.host.let_commit()
+    assert "written again" in bench.host.texts(3)[-1]
+    bench.host.commit_error, bench.host.hold_commits = None, False
+    for jobid in (2, 3):
+        bench.alloc(jobid)
+    assert record(bench, 1) == {}
+    assert record(bench, 2)["id"] == 2 and record(bench, 3)["id"] == 3
+    assert bench.host.kvs["lwj.first"] == 2
+
+
+def test_no_write_begins_while_another_is_under_way():
+    bench = Bench()
+    bench.alloc(1)
+    bench.host.hold_commits = True
+    bench.host.run(DELAY)
+    bench.event(1, "start")
+    bench.host.run(5.0)
+    assert len(bench.host.held) == 1
+    bench.host.let_commit()
+    bench.host.hold_commits = False
+    assert record(bench, 1)["state"] == "running"
 
 
 def test_numbers_follow_the_order_in_which_jobs_are_seen():
@@ -99,12 +182,66 @@ def test_a_denied_job_failed():
     assert record(bench, 1)["state"] == "failed"
 
 
+@pytest.mark.parametrize("kind, state", [("exec", "failed"), ("cancel", "cancelled")])
+def test_a_job_that_ends_without_a_finish(kind, state):
+    """As when all brokers were killed and the instance goes on from its statedir."""
+    bench = Bench()
+    bench.alloc(1)
+    bench.event(1, "start")
+    bench.event(1, "exception", type=kind, severity=0)
+    assert record(bench, 1)["state"] == "running"
+    bench.event(1, "clean")
+    kept = record(bench, 1)
+    assert kept["state"] == state and "exit_status" not in kept
+    assert kept["complete-time"] > kept["running-time"]
+
+
+def test_a_job_whose_resources_are_all_free_is_over():
+    bench = Bench()
+    bench.alloc(1)
+    bench.alloc(2)
+    bench.event(1, "start")
+    bench.free(1)
+    bench.free(2)
+    kept = record(bench, 1)
+    assert kept["state"] == "failed" and kept["complete-time"] == 1000.0
+    assert record(bench, 2)["state"] == "failed"
+
+
+@pytest.mark.parametrize("status, state", [(0, "complete"), (None, "failed")])
+def test_a_job_that_is_freed_before_the_backlog_is_in(status, state):
+    """Its finish comes later, if it had one."""
+    bench = Bench(kvs={"R:5": make_r(ranks=[1], cores=2)}, start=False)
+    bench.service.start()
+    bench.acquired({"resources": bench.R, "up": "0-3"})
+    hello = bench.host.callback("job-manager.sched-hello")
+    hello({"id": 5, "priority": 16, "userid": 1, "t_submit": 900.0}, None)
+    hello(None, OSError(errno.ENODATA, "end of stream"))
+    bench.host.run()
+    bench.host.callback("job-manager.sched-ready")({"count": 0}, None)
+    bench.free(5, R=bench.host.kvs["R:5"])
+    assert record(bench, 1)["state"] == "submitted"
+    events = [{"name": "start", "timestamp": 951.0}]
+    if status is not None:
+        events.append({"name": "finish", "timestamp": 952.0, "context": {"status": status}})
+    bench.journal({"id": 5, "events": events, "jobspec": jobspec()})
+    bench.journal({"id": JOBID_ANY, "events": []})
+    assert record(bench, 1)["state"] == state
+
+
+def test_a_job_that_is_clean_without_more_failed():
+    bench = Bench()
+    bench.alloc(1)
+    bench.event(1, "start")
+    bench.event(1, "clean")
+    assert record(bench, 1)["state"] == "failed"
+
+
 def test_a_mild_exception_changes_nothing():
     bench = Bench()
     bench.alloc(1)
     bench.event(1, "exception", type="note", severity=4)
-    bench.host.run(1.0)
-    assert record(bench, 1)["state"] == "allocated"
+    assert record(bench, 1)["state"] == "runrequest"
 
 
 def test_the_newest_are_kept():
@@ -141,6 +278,18 @@ def test_another_number_by_configuration():
     assert record(bench, 4) == {} and record(bench, 5)["id"] == 5
 
 
+def test_recording_is_turned_on_by_configuration():
+    bench = Bench(["verbosity=0"], config={"sched": {"lwj-keep": 0}}, kvs={"lwj.first": 3, "lwj.next": 8})
+    bench.alloc(1)
+    bench.host.conf = {"sched": {"lwj-keep": 4}}
+    bench.service.reconfigure()
+    bench.host.run()
+    assert bench.host.requests("job-manager.events-journal")
+    bench.alloc(2)
+    assert record(bench, 8)["id"] == 2
+    assert bench.host.kvs["lwj.first"] == 5 and bench.host.kvs["lwj.next"] == 9
+
+
 def test_loaded_again_it_goes_on_counting():
     first = Bench(R=make_r(2, 1))
     for jobid in (10, 11, 12):
@@ -159,7 +308,7 @@ def test_loaded_again_it_goes_on_counting():
     second.alloc(13)
     second.host.run(1.0)
     assert record(second, 2)["id"] == 11 and record(second, 2)["state"] == "running"
-    assert record(second, 3)["id"] == 12 and record(second, 3)["state"] == "allocated"
+    assert record(second, 3)["id"] == 12 and record(second, 3)["state"] == "runrequest"
     assert record(second, 4)["id"] == 13
     assert second.host.kvs["lwj.next"] == 5
 
@@ -180,6 +329,53 @@ def test_a_job_that_ended_while_no_scheduler_was_loaded():
     second.host.run(1.0)
     kept = record(second, 1)
     assert kept["state"] == "failed" and kept["exit_status"] == 2 and kept["complete-time"] == 1005.0
+
+
+def looked_up(payload, error):
+    """A record left running, and what job-info says of its job at the next load."""
+    first = Bench()
+    first.alloc(10)
+    first.event(10, "start")
+    first.host.run(1.0)
+    second = Bench(kvs=first.host.kvs)
+    second.host.callback("job-info.lookup")(payload, error)
+    return second
+
+
+def test_a_job_that_ended_without_a_finish_while_no_scheduler_was_loaded():
+    lines = [
+        {"timestamp": 1002.0, "name": "start"},
+        {"timestamp": 1003.0, "name": "exception", "context": {"type": "exec", "severity": 0}},
+        {"timestamp": 1005.0, "name": "clean"},
+    ]
+    kept = record(looked_up({"id": 10, "eventlog": "\n".join(map(json.dumps, lines))}, None), 1)
+    assert kept["state"] == "failed" and kept["complete-time"] == 1005.0
+
+
+def test_a_job_that_was_purged_while_no_scheduler_was_loaded():
+    bench = looked_up(None, OSError(errno.ENOENT, "no such job"))
+    assert record(bench, 1)["state"] == "null"
+    again = Bench(kvs=bench.host.kvs)
+    assert again.host.requests("job-info.lookup") == []
+
+
+@pytest.mark.parametrize("payload, error", [(None, OSError(errno.EIO, "broken")), ({"id": 10}, None), (None, None)])
+def test_a_job_that_cannot_be_looked_up_stays_as_it_is(payload, error):
+    bench = looked_up(payload, error)
+    assert record(bench, 1)["state"] == "running"
+    assert bench.host.texts(6)[-1].startswith("record of jobs (lwj): job 10: ")
+
+
+def test_events_that_are_none_are_left_out():
+    bench = Bench()
+    bench.alloc(1)
+    bench.journal({"id": 1, "events": [
+        7, {"name": "start"}, {"name": 3, "timestamp": 1.0}, {"name": "start", "timestamp": "now"},
+        {"name": "exception", "timestamp": 1.0, "context": 5},
+        {"name": "finish", "timestamp": 1003.0, "context": {"status": 2**40}},
+    ]})
+    kept = record(bench, 1)
+    assert kept["state"] == "failed" and kept["exit_status"] == 1 and "running-time" not in kept
 
 
 def test_a_job_that_ran_before_any_record_of_it():
@@ -206,7 +402,7 @@ def test_a_job_that_ran_before_any_record_of_it():
 def test_bounds_that_cannot_be_ours(first, following, number):
     bench = Bench(kvs={"lwj.first": first, "lwj.next": following})
     bench.alloc(1)
-    assert bench.host.kvs[f"lwj.{number}.id"] == 1
+    assert record(bench, number)["id"] == 1
 
 
 def test_a_record_that_cannot_be_read():

@@ -46,6 +46,7 @@ from fluxsched.flux.includes.flux cimport (
     flux_kvs_txn_create,
     flux_kvs_txn_destroy,
     flux_kvs_txn_put,
+    flux_kvs_txn_put_treeobj,
     flux_kvs_txn_t,
     flux_kvs_txn_unlink,
     flux_log,
@@ -522,7 +523,8 @@ cdef class Handle:
         Future.start(self, f, callback, 1, False)
 
     def kvs_commit(self, puts, callback):
-        """Write (key, JSON text or None to remove) pairs in one transaction."""
+        """Write (key, value) pairs in one transaction, in order. A value is JSON text as bytes; a str is a tree object
+        (RFC 11: a directory, a symbolic link); None removes the key."""
         cdef flux_kvs_txn_t *txn = <flux_kvs_txn_t *>CHKPTR(flux_kvs_txn_create(), "flux_kvs_txn_create")
         cdef flux_future_t *f
         cdef bytes name, text
@@ -531,6 +533,9 @@ cdef class Handle:
                 name = key.encode()
                 if value is None:
                     CHK(flux_kvs_txn_unlink(txn, 0, name), f"removing {key}")
+                elif isinstance(value, str):
+                    text = value.encode()
+                    CHK(flux_kvs_txn_put_treeobj(txn, 0, name, text), f"putting {key}")
                 else:
                     text = value
                     CHK(flux_kvs_txn_put(txn, 0, name, text), f"putting {key}")

@@ -9,6 +9,7 @@ import time
 import orjson
 
 from fluxsched.flux.handle import job_key, job_name
+from fluxsched.flux.lwj_layout import Layout
 from fluxsched.service.host import Host
 
 __all__ = ["BrokerHost"]
@@ -25,6 +26,7 @@ class BrokerHost(Host):
     def __init__(self, handle, config):
         self._handle = handle
         self._config = config
+        self._layout = Layout()
 
     def now(self):
         return time.time()
@@ -58,16 +60,11 @@ class BrokerHost(Host):
 
     def commit(self, puts, callback):
         def committed(nothing, error):
+            if error is not None:
+                self._layout.forget()
             callback(error)
 
-        self._handle.kvs_commit(
-            [(self._key(key), None if value is None else orjson.dumps(value)) for key, value in puts.items()],
-            committed,
-        )
-
-    @staticmethod
-    def _key(key):
-        return job_key(int(key[2:]), "R") if key.startswith("R:") else key
+        self._handle.kvs_commit(self._layout.operations(puts), committed)
 
     def call_soon(self, callback):
         self._handle.call_soon(callback)

@@ -10,24 +10,29 @@ and knows the jobs that it has seen.  The newest `keep` records stay.
 Nothing is written here: fields are staged, and :meth:`Record.take` hands them
 to the service, which puts them into its next transaction.
 
-States are those of the C scheduler.  The scheduler sets ``submitted`` and
-``allocated``; the rest follows the events of the job manager's journal:
-alloc (the job manager now asks for the job to be started: ``runrequest``),
-prolog-start (``starting``), start (``running``), finish (``complete`` or
-``failed``), and exception of severity 0 (``cancelled`` or ``failed``).
+States are those of the C scheduler.  The scheduler sets ``submitted``,
+``allocated`` and, when it has answered, ``runrequest``; the rest follows the
+events of the job manager's journal: prolog-start (``starting``), start
+(``running``), finish (``complete`` or ``failed``), and exception of severity 0
+(``cancelled`` or ``failed``).  A job that ends without a finish (its brokers
+were lost) ends when its last resources are freed, or with its event clean.  A job that Flux
+does not know any more (it was purged) is ``null``: how it ended is not known.
 ``exit_status`` is as a shell shows it: the exit code of the job, or 128 plus
 the signal that ended it.
 """
 
+from __future__ import annotations
+
 import functools
 import os
+from typing import Any, Callable, Iterable, Optional
 
 from fluxsched.formats import hostlist, idset
-from fluxsched.formats.jobspec import task_count
+from fluxsched.formats.jobspec import Request, task_count
 
 __all__ = ["FINAL_STATES", "Record"]
 
-FINAL_STATES = frozenset(("complete", "failed", "cancelled"))
+FINAL_STATES = frozenset(("complete", "failed", "cancelled", "null"))
 
 # A job on more ranks than this has its counts folded into the one key
 # lwj.N.rank.all, so that a record stays small on any machine.
@@ -36,17 +41,21 @@ RANKS_MAX = 256
 # More records than this were never kept, unless asked for now.
 KEPT_MAX = 1000000
 
-EVENTS = {"alloc": 1, "prolog-start": 1, "start": 1, "finish": 1, "exception": 1}
+#: The events that are asked of the job manager's journal. Each is a message for each job, so what the scheduler hears
+#: anyway is not among them: its own answer stands for alloc, and the last free for clean.
+EVENTS = {"prolog-start": 1, "start": 1, "finish": 1, "exception": 1}
 
 
-def exit_code(status):
-    """A wait(2) status as a shell shows it."""
+def exit_code(status: Any) -> int:
+    """A wait(2) status as a shell shows it; 1 for what cannot be one."""
+    if type(status) is not int or not 0 <= status < 2**16:
+        return 1
     if os.WIFSIGNALED(status):
         return 128 + os.WTERMSIG(status)
     return os.WEXITSTATUS(status)
 
 
-def cmdline(jobspec):
+def cmdline(jobspec: dict) -> list[str]:
     """The command of a jobspec's first task, or an empty list.  A jobspec is
     untrusted, and commands matter to no decision: anything odd is left out."""
     try:
@@ -61,9 +70,11 @@ def cmdline(jobspec):
 
 
 class _Entry:
+    """A job that is not over, as the record knows it."""
+
     __slots__ = ("number", "state", "cancelled", "allocated_at")
 
-    def __init__(self, number, state=None):
+    def __init__(self, number: int, state: Optional[str] = None) -> None:
         self.number = number
         self.state = state
         self.cancelled = False
@@ -73,92 +84,83 @@ class _Entry:
 class Record:
     """Numbers, staged fields and states of the newest `keep` jobs."""
 
-    def __init__(self, keep):
+    def __init__(self, keep: int) -> None:
         self.keep = keep
         self.first = 1
         self.next = 1
-        self._entries = {}      # job id -> _Entry, jobs that are not final
-        self._ids = {}          # number -> job id, the same jobs
-        self._staged = {}       # number -> {field: value}
-        self._removed = []      # numbers to remove
-        self._counted = False   # first or next changed
+        self._loaded = False                            # numbers in use are known
+        self._entries: dict[int, _Entry] = {}           # by job id, jobs that are not final
+        self._ids: dict[int, int] = {}                  # number -> job id, the same jobs
+        self._staged: dict[int, dict[str, Any]] = {}    # number -> {field: value}
+        self._removed: list[int] = []                   # numbers to remove
+        self._counted = False                           # first or next changed
 
     # -- taking up where the last scheduler stopped ---------------------------
 
-    def load(self, read, done):
+    def load(self, read: Callable, done: Callable[[Optional[OSError]], None]) -> None:
         """Read the numbers in use and the jobs that were not final, with
         ``read(key, callback(value, error))``, then call ``done(error)``: the
         first error, or None."""
         if self.keep == 0:
             done(None)
             return
-        state = {"left": 0, "error": None}
 
-        def finish(error):
-            state["error"] = state["error"] or error
-            state["left"] -= 1
-            if state["left"] == 0:
-                done(state["error"])
-
-        def got_id(number, label, value, error):
-            if isinstance(value, int):
-                self._entries[value] = _Entry(number, label)
-                self._ids[number] = value
-            finish(error)
-
-        def got_state(number, value, error):
-            if error is None and isinstance(value, str) and value not in FINAL_STATES:
-                read(f"lwj.{number}.id", functools.partial(got_id, number, value))
+        def bounds(values: dict, error: Optional[OSError]) -> None:
+            for name in ("first", "next"):
+                value = values[f"lwj.{name}"]
+                if type(value) is int and value >= 1:
+                    setattr(self, name, value)
+            # Bounds that cannot be ours say nothing of the records there are.
+            if not 0 <= self.next - self.first <= max(self.keep, KEPT_MAX):
+                self.first = self.next
+            self._loaded = True
+            self._trim()
+            if error is None:
+                keys = [f"lwj.{number}.state" for number in range(self.first, self.next)]
+                _read_all(read, keys, states)
             else:
-                finish(error)
+                done(error)
 
-        def got_bound(name, value, error):
-            if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
-                setattr(self, name, value)
-            finish_bounds(error)
+        def states(values: dict, error: Optional[OSError]) -> None:
+            labels = {
+                int(key.split(".")[1]): value
+                for key, value in values.items() if isinstance(value, str) and value not in FINAL_STATES
+            }
+            _read_all(read, [f"lwj.{number}.id" for number in labels], functools.partial(ids, labels, error))
 
-        def finish_bounds(error):
-            state["error"] = state["error"] or error
-            state["left"] -= 1
-            if state["left"] == 0:
-                # Bounds that cannot be ours say nothing of the records there are.
-                if not 0 <= self.next - self.first <= max(self.keep, KEPT_MAX):
-                    self.first = self.next
-                self._trim()
-                numbers = range(self.first, self.next)
-                if not numbers or state["error"]:
-                    done(state["error"])
-                    return
-                state["left"] = len(numbers)
-                for number in numbers:
-                    read(f"lwj.{number}.state", functools.partial(got_state, number))
+        def ids(labels: dict, before: Optional[OSError], values: dict, error: Optional[OSError]) -> None:
+            for number, label in labels.items():
+                jobid = values[f"lwj.{number}.id"]
+                if type(jobid) is int:
+                    self._entries[jobid] = _Entry(number, label)
+                    self._ids[number] = jobid
+            done(before or error)
 
-        state["left"] = 2
-        for name in ("first", "next"):
-            read(f"lwj.{name}", functools.partial(got_bound, name))
+        _read_all(read, ["lwj.first", "lwj.next"], bounds)
 
-    def resize(self, keep):
+    def resize(self, keep: int) -> None:
         """Keep another number of records from now on."""
         self.keep = keep
         self._trim()
 
     # -- what happens to jobs -------------------------------------------------
 
-    def knows(self, jobid):
+    def knows(self, jobid: int) -> bool:
+        """Whether there is a record of the job, and it is not final."""
         return jobid in self._entries
 
-    def live(self):
+    def live(self) -> list[int]:
         """Ids of the jobs in the record that are not final."""
         return list(self._entries)
 
-    def number(self, jobid):
+    def number(self, jobid: int) -> int:
         """The job's N, or 0 if it has none."""
         entry = self._entries.get(jobid)
         return entry.number if entry else 0
 
-    def seen(self, jobid, t_submit):
+    def seen(self, jobid: int, t_submit: float) -> None:
         """The scheduler sees this job, perhaps for the first time."""
-        if self.keep == 0 or jobid in self._entries:
+        if self.keep == 0 or not self._loaded or jobid in self._entries:
             return
         entry = self._entries[jobid] = _Entry(self.next)
         self._ids[entry.number] = jobid
@@ -169,7 +171,7 @@ class Record:
         self._state(entry, "submitted")
         self._trim()
 
-    def describe(self, jobid, jobspec, request):
+    def describe(self, jobid: int, jobspec: dict, request: Request) -> None:
         """What the job asks for: the jobspec (a dict) and the parsed request."""
         entry = self._entries.get(jobid)
         if entry is None:
@@ -181,7 +183,7 @@ class Record:
         self._stage(entry, "walltime", request.duration)
         self._stage(entry, "cmdline", cmdline(jobspec))
 
-    def allocated(self, jobid, when, nnodes, held, ntasks, tree):
+    def allocated(self, jobid: int, when: float, nnodes: int, held: list, ntasks: int, tree: list) -> None:
         """The job gets resources on `nnodes` nodes: `held` is a list of (ranks,
         core ids, gpu ids), `tree` the allocated part of the tree (see flat and
         nested)."""
@@ -201,25 +203,40 @@ class Record:
         entry.allocated_at = when
         self._state(entry, "allocated")
 
-    def withdrawn(self, jobid):
+    def requested(self, jobid: int) -> None:
+        """The job manager has the job's resources, and asks for it to be started."""
+        entry = self._entries.get(jobid)
+        if entry is not None and entry.state == "allocated":
+            self._state(entry, "runrequest")
+
+    def released(self, jobid: int, when: float) -> None:
+        """The job gave back all it held: it is over, also if it had no finish."""
+        entry = self._entries.get(jobid)
+        if entry is not None:
+            self._end(jobid, entry, "failed", when)
+
+    def withdrawn(self, jobid: int) -> None:
         """The job does not run for now, and may come again."""
         entry = self._entries.get(jobid)
         if entry is not None:
             self._state(entry, "submitted")
 
-    def events(self, jobid, entries):
-        """Events of the job manager's journal: dicts with name, timestamp and
-        perhaps context (RFC 18, RFC 21)."""
-        for event in entries:
+    def lost(self, jobid: int) -> None:
+        """Flux does not know the job any more."""
+        entry = self._entries.get(jobid)
+        if entry is not None:
+            self._final(jobid, entry, "null")
+
+    def events(self, jobid: int, events: Iterable[dict]) -> None:
+        """Events of the job, as formats.eventlog has them (RFC 18, RFC 21)."""
+        for event in events:
             entry = self._entries.get(jobid)
             if entry is None:
                 return
             self._event(jobid, entry, event)
 
-    def _event(self, jobid, entry, event):
-        name = event["name"]
-        when = event["timestamp"]
-        context = event.get("context") or {}
+    def _event(self, jobid: int, entry: _Entry, event: dict) -> None:
+        name, when, context = event["name"], event["timestamp"], event["context"]
         if name == "alloc":
             entry.allocated_at = entry.allocated_at or when
             if entry.state in (None, "submitted", "allocated"):
@@ -236,18 +253,20 @@ class Record:
         elif name == "finish":
             code = exit_code(context.get("status", 0))
             self._stage(entry, "exit_status", code)
-            if entry.cancelled:
-                self._end(jobid, entry, "cancelled", when)
-            else:
-                self._end(jobid, entry, "failed" if code else "complete", when)
+            self._end(jobid, entry, "failed" if code else "complete", when)
         elif name == "exception" and context.get("severity") == 0:
-            if context.get("type") == "cancel":
-                entry.cancelled = True
+            entry.cancelled = entry.cancelled or context.get("type") == "cancel"
+            # One that runs is still to be ended: finish says how it did, or clean that it is over.
             if entry.state not in ("starting", "running"):
-                self._end(jobid, entry, "cancelled" if entry.cancelled else "failed", when)
+                self._end(jobid, entry, "failed", when)
+        elif name == "clean":
+            self._end(jobid, entry, "failed", when)
 
-    def _end(self, jobid, entry, state, when):
+    def _end(self, jobid: int, entry: _Entry, state: str, when: float) -> None:
         self._stage(entry, "complete-time", when)
+        self._final(jobid, entry, "cancelled" if entry.cancelled else state)
+
+    def _final(self, jobid: int, entry: _Entry, state: str) -> None:
         self._state(entry, state)
         del self._entries[jobid]
         del self._ids[entry.number]
@@ -255,10 +274,11 @@ class Record:
     # -- staged fields --------------------------------------------------------
 
     @property
-    def dirty(self):
+    def dirty(self) -> bool:
+        """Whether something is staged."""
         return bool(self._staged or self._removed or self._counted)
 
-    def take(self):
+    def take(self) -> dict[str, Any]:
         """All that is staged, as KVS puts in order (see Host.commit)."""
         puts = {f"lwj.{number}": None for number in self._removed}
         if self._counted:
@@ -272,14 +292,14 @@ class Record:
         self._counted = False
         return puts
 
-    def _stage(self, entry, field, value):
+    def _stage(self, entry: _Entry, field: str, value: Any) -> None:
         self._staged.setdefault(entry.number, {})[field] = value
 
-    def _state(self, entry, state):
+    def _state(self, entry: _Entry, state: str) -> None:
         entry.state = state
         self._stage(entry, "state", state)
 
-    def _trim(self):
+    def _trim(self) -> None:
         while self.next - self.first > self.keep:
             number = self.first
             self.first += 1
@@ -291,11 +311,30 @@ class Record:
                 del self._entries[jobid]
 
 
-def flat(held, nodelist, host_of):
+def _read_all(read: Callable, keys: list[str], done: Callable[[dict, Optional[OSError]], None]) -> None:
+    """Read keys, then call ``done({key: value}, error)`` with the first error there was, or None. What cannot be read
+    has the value None."""
+    values: dict[str, Any] = {}
+    errors: list[OSError] = []
+    if not keys:
+        done(values, None)
+
+    def got(key: str, value: Any, error: Optional[OSError]) -> None:
+        values[key] = value
+        if error is not None:
+            errors.append(error)
+        if len(values) == len(keys):
+            done(values, errors[0] if errors else None)
+
+    for key in keys:
+        read(key, functools.partial(got, key))
+
+
+def flat(held: list, nodelist: list, host_of: dict) -> list:
     """What a job holds, for ``lwj.N.rdl``, where no RDL says how nodes are
     made: one entry for all nodes with the same cores and gpus.  `held` is as
     for Record.allocated, `nodelist` the job's hosts, `host_of` names a rank's."""
-    tree = []
+    tree: list[dict] = []
     for ranks, cores, gpus in held:
         children = [{"type": kind, "ids": ids} for kind, ids in (("core", cores), ("gpu", gpus)) if ids]
         hosts = nodelist if len(held) == 1 else [hostlist.encode([host_of[rank] for rank in idset.ids(ranks)])]
@@ -303,11 +342,11 @@ def flat(held, nodelist, host_of):
     return tree
 
 
-def nested(rows):
+def nested(rows: Iterable) -> list:
     """What a job holds of an RDL tree, for ``lwj.N.rdl``, from rows of (name,
     type, amount, depth) in preorder.  Siblings like core0, core1 are one entry
     with their ids."""
-    root = []
+    root: list[dict] = []
     levels = [root]     # lists of children by depth
     for name, kind, amount, depth in rows:
         del levels[depth + 1:]
@@ -329,7 +368,7 @@ def nested(rows):
     return root
 
 
-def _close(siblings):
+def _close(siblings: list) -> None:
     for entry in siblings:
         if "ids" in entry:
             entry["ids"] = idset.encode(sorted(entry["ids"]))

@@ -2,100 +2,152 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Keeps the record of jobs (``lwj.N``, see :mod:`fluxsched.service.lwj`) written.
 
-What the service stages at an allocation goes into the transaction of the R's.
-All else (submissions, and what the job manager's journal of events says) is
-collected for a quarter of a second and written in one.
+Nothing is written with the R of a job. What happens to jobs is collected and written in one transaction: half a second
+after the first of it if the record was at rest, else a second after the last transaction began. So a change is to be
+seen within a second, and what a job went through in that time is one write.
 """
 
+from __future__ import annotations
+
 import errno
+import functools
+from typing import Any, Callable, Iterable, Optional
 
+from fluxsched.formats import eventlog
 from fluxsched.formats import jobspec as _jobspec
-from fluxsched.service import rdl_match as _link
-from fluxsched.service.host import LOG_DEBUG, LOG_ERR, LOG_WARNING
+from fluxsched.service.host import LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_WARNING, Host
 from fluxsched.service.lwj import EVENTS, Record
-from fluxsched.service.protocol import field
+from fluxsched.service.protocol import Job, field
 
-__all__ = ["Recorder"]
+__all__ = ["DELAY", "INTERVAL", "Recorder"]
 
-# Seconds within which changes that no other commit carried are written.
-DELAY = 0.25
+#: Seconds from the first change to its write, if nothing was written in the last INTERVAL.
+DELAY = 0.5
+#: Least seconds between two writes, and most from a change to its write.
+INTERVAL = 1.0
 # FLUX_JOBID_ANY, signed and unsigned: the end of the journal's backlog.
 JOBID_ANY = (-1, 2**64 - 1)
+TOPIC = "job-manager.events-journal"
 
 
 class Recorder:
-    """`guarded` wraps callbacks so that no exception leaves them; `allocated`
-    stages the allocation of a Job that was running before any record of it."""
+    """Reads the record at the start, follows the job manager's journal of events, and writes what changes.
 
-    def __init__(self, host, keep, guarded, allocated):
+    `guarded` wraps callbacks so that no exception leaves them; `allocated` stages the allocation of a Job that was
+    running before there was a record of it.
+    """
+
+    def __init__(
+        self, host: Host, keep: int, guarded: Callable[..., Callable[..., None]], allocated: Callable[[Job], None]
+    ) -> None:
         self.host = host
         self.record = Record(keep)
         self.commits = 0
         self._guarded = guarded
         self._allocated = allocated
-        self._timer = None
-        self._backlog = set()           # ids in the journal's backlog
-        self._current = False           # past the backlog
-        self._unrecorded = {}           # id -> Job that ran before any record of it
+        self._timer: Optional[Any] = None
+        self._writing = False                       # a transaction is under way
+        self._written_at = float("-inf")            # when the last one began
+        self._unwritten: dict[str, Any] = {}        # what the last one held, if it failed
+        self._following = False
+        self._backlog: set[int] = set()             # ids in the journal's backlog
+        self._released: set[int] = set()            # ids that gave all back before the backlog was in
+        self._current = False                       # past the backlog
+        self._unrecorded: dict[int, Job] = {}       # jobs that ran before there was a record of them
 
-    def load(self, done):
-        """Read the record that there is, then ``done()``."""
+    # -- start, change of settings, end ---------------------------------------
 
-        def loaded(error):
+    def load(self, done: Callable[[], None]) -> None:
+        """Read the record that there is, then call ``done()``."""
+
+        def loaded(error: Optional[OSError]) -> None:
             if error is not None:
                 self.host.log(LOG_ERR, f"record of jobs (lwj): {error}; counting from {self.record.next}")
             done()
 
         self.record.load(self.host.read, self._guarded(loaded))
 
-    def adopt(self, jobs):
-        """Jobs that were found running."""
+    def adopt(self, jobs: Iterable[Job]) -> None:
+        """Take in jobs that were found running."""
         for job in jobs:
             if not self.record.knows(job.id):
                 self._unrecorded[job.id] = job
                 self.record.seen(job.id, job.t_submit)
         self.later()
 
-    def follow(self):
-        """Follow the job manager's journal."""
-        if self.record.keep:
+    def released(self, jobid: int) -> None:
+        """A job gave back all it held."""
+        if self._current or not self._following:
+            self.record.released(jobid, self.host.now())
+            self.later()
+        else:
+            self._released.add(jobid)
+
+    def follow(self) -> None:
+        """Follow the job manager's journal, if jobs are recorded."""
+        if self.record.keep and not self._following:
+            self._following = True
             self.host.request(
-                "job-manager.events-journal",
-                {"full": False, "allow": EVENTS},
-                self._guarded(self._on_journal),
-                streaming=True,
+                TOPIC, {"full": False, "allow": EVENTS}, self._guarded(self._on_journal), streaming=True
             )
 
-    def later(self):
-        """Write what is staged before long, if no commit takes it with it."""
-        if self.record.dirty and self._timer is None:
-            self._timer = self.host.call_later(DELAY, self._guarded(self._write))
+    def resize(self, keep: int) -> None:
+        """Keep another number of records from now on. Where none were kept, jobs that come from now on are recorded."""
+        off = not self.record.keep
+        self.record.resize(keep)
+        if off and keep and not self._following:
+            self.load(self.follow)
+        else:
+            self.later()
 
-    def stop(self):
-        """The end: send what is staged, and do not wait for it."""
+    def stop(self) -> None:
+        """The module ends: send what is left, and do not wait for it."""
         if self._timer is not None:
             self._timer.cancel()
-        if self.record.dirty:
-            self.host.commit(self.record.take(), lambda error: None)
+        puts = self._take()
+        if puts:
+            self.host.commit(puts, lambda error: None)
 
-    def _write(self):
+    # -- writing --------------------------------------------------------------
+
+    def later(self) -> None:
+        """Write what is staged before long."""
+        if self._timer is None and not self._writing and (self._unwritten or self.record.dirty):
+            rest = self._written_at + INTERVAL - self.host.now()
+            self._timer = self.host.call_later(min(max(DELAY, rest), INTERVAL), self._guarded(self._write))
+
+    def _take(self) -> dict[str, Any]:
+        puts, self._unwritten = {**self._unwritten, **self.record.take()}, {}
+        return puts
+
+    def _write(self) -> None:
         self._timer = None
-        if self.record.dirty:
-            self.commits += 1
-            self.host.commit(self.record.take(), self._guarded(self._written))
+        puts = self._take()
+        if not puts:
+            return
+        self._writing = True
+        self._written_at = self.host.now()
+        self.commits += 1
 
-    def _written(self, error):
-        if error is not None:
-            self.host.log(LOG_ERR, f"record of jobs (lwj): {error}")
+        def written(error: Optional[OSError]) -> None:
+            self._writing = False
+            if error is not None:
+                self.host.log(LOG_ERR, f"record of jobs (lwj): {error}; it is written again later")
+                self._unwritten = puts
+            self.later()
 
-    def _on_journal(self, payload, error):
-        topic = "job-manager.events-journal"
+        self.host.commit(puts, self._guarded(written))
+
+    # -- the journal ----------------------------------------------------------
+
+    def _on_journal(self, payload: Optional[dict], error: Optional[OSError]) -> None:
         if error is not None:
             # ENODATA: the job manager is unloaded, as when the instance ends.
             level = LOG_DEBUG if error.errno == errno.ENODATA else LOG_WARNING
-            self.host.log(level, f"{topic}: {error.strerror}; the record of jobs (lwj) stands still")
+            self.host.log(level, f"{TOPIC}: {error.strerror}; the record of jobs (lwj) stands still")
             return
-        jobid = field(payload, "id", int, topic)
+        payload = payload or {}
+        jobid = field(payload, "id", int, TOPIC)
         if jobid in JOBID_ANY:
             self._current = True
             self._catch_up()
@@ -103,11 +155,11 @@ class Recorder:
         if not self._current:
             self._backlog.add(jobid)
             self._describe(jobid, payload.get("jobspec"))
-        self.record.events(jobid, field(payload, "events", list, topic))
+        self.record.events(jobid, eventlog.checked(field(payload, "events", list, TOPIC)))
         self.later()
 
-    def _describe(self, jobid, spec):
-        """What a job that was running before us asked for, and has."""
+    def _describe(self, jobid: int, spec: Any) -> None:
+        """Record what a job that was running before us asked for, and has."""
         job = self._unrecorded.pop(jobid, None)
         if job is None or not isinstance(spec, dict):
             return
@@ -117,21 +169,32 @@ class Recorder:
             return
         job.jobspec = spec
         self.record.describe(jobid, spec, job.request)
-        self._allocated(job)
+        if jobid not in self._released:
+            self._allocated(job)
 
-    def _catch_up(self):
-        """Jobs of the record that ended while no scheduler was loaded."""
+    def _catch_up(self) -> None:
+        """Complete the records of jobs that ended while no scheduler was loaded."""
         for jobid in self.record.live():
-            if jobid in self._backlog:
-                continue
-
-            def got(payload, error, jobid=jobid):
-                if error is None and isinstance((payload or {}).get("eventlog"), str):
-                    self.record.events(jobid, _link.eventlog(payload["eventlog"]))
-                    self.later()
-
-            self.host.request(
-                "job-info.lookup", {"id": jobid, "keys": ["eventlog"], "flags": 0}, self._guarded(got)
-            )
+            if jobid not in self._backlog:
+                self.host.request(
+                    "job-info.lookup",
+                    {"id": jobid, "keys": ["eventlog"], "flags": 0},
+                    self._guarded(functools.partial(self._looked_up, jobid)),
+                )
+        for jobid in self._released & self._backlog:
+            self.record.released(jobid, self.host.now())
+        self.later()
+        self._released.clear()
         self._backlog.clear()
         self._unrecorded.clear()
+
+    def _looked_up(self, jobid: int, payload: Optional[dict], error: Optional[OSError]) -> None:
+        text = (payload or {}).get("eventlog")
+        if error is not None and error.errno == errno.ENOENT:
+            self.record.lost(jobid)
+        elif error is not None or not isinstance(text, str):
+            why = error.strerror if error is not None else "no event log"
+            self.host.log(LOG_INFO, f"record of jobs (lwj): job {self.host.job_name(jobid)}: {why}")
+        else:
+            self.record.events(jobid, eventlog.entries(text))
+        self.later()

@@ -200,8 +200,8 @@ class Passes:
                 continue
             puts[f"R:{job.id}"] = _link.with_scheduling(R, service.resources.scheduling)
             job.stage = COMMITTING
+        service.recorder.later()
         if batch:
-            puts.update(service.record.take())
             service.counts["commits"] += 1
             try:
                 self.host.commit(puts, service.guarded(functools.partial(self._committed, batch)))
@@ -257,6 +257,7 @@ class Passes:
         service.counts["success"] += 1
         service.answer(job, SUCCESS, R=R, annotations={"sched": note})
         job.message = None
+        service.record.requested(job.id)
         number = service.record.number(job.id)
         label = f" (lwj.{number})" if number else ""
         self.host.log(LOG_DEBUG, f"job {self.host.job_name(job.id)}{label}: allocated {summary}")

@@ -121,7 +121,7 @@ class Service:
         if "queue_depth" in changed:
             self.host.log(LOG_WARNING, "queue-depth: a new value counts from the next load on")
         if "lwj_keep" in changed:
-            self.record.resize(self.settings.lwj_keep)
+            self.recorder.resize(self.settings.lwj_keep)
         self.host.log(LOG_INFO, f"configuration taken over: plugin={self.settings.plugin}")
 
     def _set_policy(self, plugin, options):
@@ -419,6 +419,7 @@ class Service:
         self.counts["free"] += 1
         if final:
             del self.jobs[job.id]
+            self.recorder.released(job.id)
         try:
             self.engine.free(job.id, ranks, final)
         finally:

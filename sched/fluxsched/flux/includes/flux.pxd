@@ -83,6 +83,7 @@ cdef extern from "<flux/core.h>" nogil:
     flux_kvs_txn_t *flux_kvs_txn_create()
     void flux_kvs_txn_destroy(flux_kvs_txn_t *txn)
     int flux_kvs_txn_put(flux_kvs_txn_t *txn, int flags, const char *key, const char *value)
+    int flux_kvs_txn_put_treeobj(flux_kvs_txn_t *txn, int flags, const char *key, const char *treeobj)
     int flux_kvs_txn_unlink(flux_kvs_txn_t *txn, int flags, const char *key)
     flux_future_t *flux_kvs_commit(flux_t *h, const char *ns, int flags, flux_kvs_txn_t *txn)
     flux_future_t *flux_kvs_lookup(flux_t *h, const char *ns, int flags, const char *key)
