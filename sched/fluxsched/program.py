@@ -84,7 +84,7 @@ def run(name: str, function: Callable[[], int]) -> int:
     """
     try:
         code = function()
-        _flush()
+        flush()
         return code
     except BrokenPipeError:
         sys.stdout = None  # whoever read the output has gone; there is nobody to tell
@@ -94,7 +94,7 @@ def run(name: str, function: Callable[[], int]) -> int:
     except OSError as error:
         tell(f"{name}: {explain(error)}")
         try:
-            _flush()
+            flush()
         except OSError:
             pass  # told already, or of less weight
         return 1
@@ -103,13 +103,12 @@ def run(name: str, function: Callable[[], int]) -> int:
         return 1
 
 
-def _flush() -> None:
+def flush() -> None:
+    """Write what standard output has kept.  Raises OSError once, and gives the stream up then."""
     if sys.stdout is None:
         return
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
     except OSError as error:
         sys.stdout = None  # at its end the interpreter would try again
         raise OSError(error.errno, error.strerror, "standard output") from None

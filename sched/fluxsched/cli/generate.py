@@ -7,6 +7,8 @@ import sys
 
 import click
 
+from fluxsched.formats.quote import printable
+
 
 @click.command("generate-trace", short_help="Write a synthetic job trace.")
 @click.argument("file", metavar="FILE.swf[.gz]")
@@ -21,7 +23,9 @@ import click
 @click.option("--overestimate", type=click.FloatRange(1, 1000), default=1.0, show_default=True,
               help="Requested times are up to this many times the run time.")
 @click.option("--users", type=click.IntRange(1, 1_000_000), default=1, show_default=True, help="Number of users.")
-def generate_trace(file, jobs, procs, load, seed, model, overestimate, users):
+def generate_trace(
+    file: str, jobs: int, procs: int, load: float, seed: int, model: str, overestimate: float, users: int
+) -> None:
     """Write a synthetic trace after Lublin and Feitelson (2003) in the Standard Workload Format."""
     from fluxsched.traces import swf
     from fluxsched.traces.generator import generate
@@ -37,4 +41,4 @@ def generate_trace(file, jobs, procs, load, seed, model, overestimate, users):
         click.echo(f"flux-sched: {file}: cannot be written: {err.strerror or err}", err=True)
         sys.exit(1)
     span = (trace.submit[-1] - trace.submit[0]) / 86400
-    print(f"{file}: {len(trace):,} jobs on {procs:,} processors over {span:.1f} days")
+    print(f"{printable(file)}: {len(trace):,} jobs on {procs:,} processors over {span:.1f} days")

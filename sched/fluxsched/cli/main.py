@@ -2,15 +2,20 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The command ``flux-sched``: a group of commands, each in a module of its own that is imported when it is named."""
 
+from __future__ import annotations
+
 import errno
 import importlib
-import os
 import re
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import click
+
+from fluxsched import program
+from fluxsched.formats.quote import printable
 
 COMMANDS = {
     "generate-trace": ("fluxsched.cli.generate", "generate_trace"),
@@ -20,7 +25,7 @@ COMMANDS = {
 }
 
 
-def is_known(error):
+def is_known(error: Exception) -> bool:
     """Whether an exception tells the user something, rather than us: the system's errors, and the package's own."""
     if isinstance(error, OSError):
         # A closed pipe is click's to end quietly.
@@ -29,39 +34,49 @@ def is_known(error):
 
 
 class Commands(click.Group):
-    def list_commands(self, ctx):
+    """The subcommands, and what all of them do with streams and errors."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names."""
         return sorted(COMMANDS)
 
-    def get_command(self, ctx, cmd_name):
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a subcommand."""
         if cmd_name not in COMMANDS:
             return None
         module, attribute = COMMANDS[cmd_name]
         return getattr(importlib.import_module(module), attribute)
 
-    def main(self, *args, **kwargs):
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run; output that cannot be written, or a reader that has gone, is no fault of ours."""
+        program.secure_streams()
         try:
-            return super().main(*args, **kwargs)
-        finally:
-            # Here and not at the interpreter's end, which would complain of a reader that has gone.
             try:
-                sys.stdout.flush()
-            except BrokenPipeError:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                return super().main(*args, **kwargs)
+            finally:
+                # Here and not at the interpreter's end, which would complain.
+                program.flush()
+        except BrokenPipeError:
+            return sys.exit(1)
+        except OSError as error:
+            program.tell(f"flux-sched: {program.explain(error)}")
+            return sys.exit(1)
 
-    def invoke(self, ctx):
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a subcommand; errors that tell the user something are a line."""
         try:
             return super().invoke(ctx)
+        except RecursionError:
+            text = "input is nested too deeply"
         except Exception as error:
             if not is_known(error):
                 raise
-            text = str(error)
-            if isinstance(error, OSError) and error.filename is not None:
-                text = f"{error.filename}: {error.strerror}"
-            click.echo(f"flux-sched: {text}", err=True)
-            return ctx.exit(1)
+            text = program.explain(error) if isinstance(error, OSError) else str(error)
+        click.echo(f"flux-sched: {printable(text, keep=chr(10))}", err=True)
+        return ctx.exit(1)
 
 
-def version():
+def version() -> str:
     """The version of the installed distribution, or of the source tree."""
     try:
         return metadata.version("flux-sched-cython")
@@ -70,11 +85,14 @@ def version():
     for folder in Path(__file__).resolve().parents:
         project = folder / "pyproject.toml"
         if project.is_file():
-            return re.search(r'^version = "(.+)"$', project.read_text(), re.MULTILINE).group(1)
+            found = re.search(r'^version = "(.+)"$', project.read_text(), re.MULTILINE)
+            if found:
+                return found[1]
     return "unknown"
 
 
-def show_version(ctx, param, value):
+def show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """The option --version."""
     if value and not ctx.resilient_parsing:
         click.echo(f"flux-sched {version()}")
         ctx.exit()
@@ -83,5 +101,5 @@ def show_version(ctx, param, value):
 @click.command(cls=Commands)
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=show_version,
               help="Show the version and exit.")
-def main():
+def main() -> None:
     """Tools of the flux-sched scheduler that need no running Flux."""

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """``flux-sched plugin``: compile a policy plugin, check one, list those there are."""
+from __future__ import annotations
 
 import importlib.util
 import shutil
@@ -9,13 +10,14 @@ from pathlib import Path
 
 import click
 
+from fluxsched.formats.quote import printable
 from fluxsched.policy.loader import load_plugin, search_path
 
 PACKAGE_PARENT = Path(importlib.util.find_spec("fluxsched").origin).parent.parent
 
 
 @click.group()
-def plugin():
+def plugin() -> None:
     """Compile, check and list policy plugins."""
 
 
@@ -23,7 +25,7 @@ def plugin():
 @click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path),
               help="Folder for the loadable (default: that of SOURCE).")
-def build(source, folder):
+def build(source: Path, folder: Path | None) -> None:
     """Compile SOURCE, a Cython file NAME.pyx, to the loadable NAME.so.
 
     Needs Cython, setuptools and a C compiler.
@@ -59,15 +61,15 @@ def build(source, folder):
 @plugin.command()
 @click.argument("name")
 @click.argument("options", default="")
-def check(name, options):
+def check(name: str, options: str) -> None:
     """Load the plugin NAME (or a path) with OPTIONS key=value,… as a session would."""
     load_plugin(name, options)
     click.echo(f"{name}: loads, has all operations, takes the options")
 
 
 @plugin.command(name="list")
-def list_():
+def list_() -> None:
     """List the plugins along FLUX_MODULE_PATH and beside the package."""
     for folder in search_path():
         for path in sorted([*folder.glob("*.plugin*.so"), *folder.glob("*.plugin*.py")]):
-            click.echo(str(path))
+            click.echo(printable(str(path)))

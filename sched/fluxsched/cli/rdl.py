@@ -1,14 +1,19 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """flux-sched rdl: look at the resources that an RDL file describes, or turn them into R."""
+from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterator
+from typing import Any
 
 import click
 
+from fluxsched.formats.quote import printable
 
-def value_of(text):
+
+def value_of(text: str) -> bool | float | str:
     """A tag's value as RDL would have it: a number, a boolean, or else a string."""
     if text in ("true", "false"):
         return text == "true"
@@ -18,11 +23,12 @@ def value_of(text):
         return text
 
 
-def number(value):
+def number(value: Any) -> str:
+    """A value as text; numbers without needless digits."""
     return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
-def details(hierarchy, v):
+def details(hierarchy: Any, v: int) -> str:
     """What the tree shows behind a name."""
     parts = [hierarchy.type[v]] if hierarchy.type[v] != hierarchy.basename[v] else []
     if hierarchy.size[v] != 1:
@@ -32,16 +38,17 @@ def details(hierarchy, v):
     return "  " + " ".join(parts) if parts else ""
 
 
-def tree_lines(hierarchy, full=False):
+def tree_lines(hierarchy: Any, full: bool = False) -> Iterator[str]:
     """Lines of an indented tree. Equal siblings that follow each other share one, unless full."""
     from fluxsched.formats import hostlist
 
-    children = [[] for _ in hierarchy.type]
+    children: list[list[int]] = [[] for _ in hierarchy.type]
     for v, parent in enumerate(hierarchy.parent):
         if parent >= 0:
             children[parent].append(v)
     # What two resources must share to be equal but for their ids, as a number: children come after parents.
-    shape, shapes = [0] * len(children), {}
+    shape = [0] * len(children)
+    shapes: dict[tuple[Any, ...], int] = {}
     for v in reversed(range(len(children))):
         content = (
             hierarchy.type[v], hierarchy.basename[v], hierarchy.size[v], id(hierarchy.tags[v]),
@@ -49,7 +56,7 @@ def tree_lines(hierarchy, full=False):
         )
         shape[v] = shapes.setdefault(content, len(shapes))
 
-    def walk(siblings, depth):
+    def walk(siblings: list[int], depth: int) -> Iterator[str]:
         at = 0
         while at < len(siblings):
             first = siblings[at]
@@ -66,29 +73,34 @@ def tree_lines(hierarchy, full=False):
     yield from walk([0], 0)
 
 
-def show_tree(store, uri, full):
+def show_tree(store: Any, uri: str | None, full: bool) -> None:
+    """Print one hierarchy, or all."""
     for one in [uri] if uri else store.hierarchies():
         for line in tree_lines(store.hierarchy(one), full):
-            click.echo(line)
+            click.echo(printable(line))
 
 
-def show_resource(store, uri):
+def show_resource(store: Any, uri: str | None) -> None:
+    """Print one resource in detail."""
     found = store.resource(uri or "default")
     for field, value in found.items():
         if isinstance(value, dict):
             value = " ".join(k if v is True else f"{k}={number(v)}" for k, v in sorted(value.items()))
         if value is not None and value != "":
-            click.echo(f"{field + ':':<12}{number(value)}")
+            click.echo(printable(f"{field + ':':<12}{number(value)}"))
 
 
-def show_aggregate(store, uri):
+def show_aggregate(store: Any, uri: str | None) -> None:
+    """Print amounts by type."""
     counts = store.aggregate(uri or "default")
-    width = max(map(len, counts), default=0)
-    for name, count in sorted(counts.items()):
+    rows = [(printable(name), count) for name, count in sorted(counts.items())]
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, count in rows:
         click.echo(f"{name:<{width}}  {count}")
 
 
-def show_r(store, uri):
+def show_r(store: Any, uri: str | None) -> None:
+    """Print an R object of the nodes."""
     from fluxsched.core import Inventory
     from fluxsched.formats.rdl import RDLError
 
@@ -111,7 +123,7 @@ def show_r(store, uri):
 @click.option("--ids", metavar="LIST", help="find: with one of these ids, as 0-7,12.")
 @click.option("--tag", metavar="NAME[=VALUE]", multiple=True, help="find: with this tag. May be given again.")
 @click.option("--available", is_flag=True, help="find: not all allocated.")
-def rdl(file, action, uri, full, **criteria):
+def rdl(file: str, action: str, uri: str | None, full: bool, **criteria: Any) -> None:
     """Read the RDL file FILE.
 
     \b
@@ -145,7 +157,7 @@ def rdl(file, action, uri, full, **criteria):
     elif action == "to-r":
         show_r(store, uri)
     else:
-        tags = {}
+        tags: dict[str, Any] = {}
         for text in given.pop("tag", ()):
             tag, equals, value = text.partition("=")
             tags[tag] = value_of(value) if equals else True

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 import click
 
+from fluxsched.formats.quote import printable
+
 
 class Seconds(click.ParamType):
     """Seconds, [D-]HH:MM:SS, or a number with s, m, h, d or w behind it."""
@@ -77,17 +79,17 @@ def show(results):
     result = results[0]
     trace = result.trace
     per_node = f" x {result.cores} cores" if result.cores > 1 else ""
-    print(f"{trace.source}: {max(len(r.trace) for r in results):,} jobs on {result.nodes:,} nodes{per_node}, "
-          f"{result.procs:,} processors")
+    machine = f"{result.nodes:,} nodes{per_node}, {result.procs:,} processors"
+    print(f"{printable(trace.source)}: {max(len(r.trace) for r in results):,} jobs on {machine}")
     for rule, count in {**trace.notes, **result.left_out}.items():
         if rule != "denied":
             print(f"  {count:,} {NOTES[rule]}")
     for result in results:                 # by each policy for itself: some look at bandwidth
         if "denied" in result.left_out:
             print(f"  {result.left_out['denied']:,} {NOTES['denied']}"
-                  + (f" under {result.policy}" if len(results) > 1 else ""))
+                  + (f" under {printable(result.policy)}" if len(results) > 1 else ""))
     print()
-    rows = table(results)
+    rows = [[printable(cell) for cell in row] for row in table(results)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     # On a terminal, policies that find no room beside the others come in a table of their own below.
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else float("inf")
@@ -125,7 +127,7 @@ def errors_of(name, policy):
 
 def fail(text, code=1):
     """One line of error, and exit."""
-    click.echo(f"flux-sched: {text}", err=True)
+    click.echo(f"flux-sched: {printable(str(text))}", err=True)
     sys.exit(code)
 
 

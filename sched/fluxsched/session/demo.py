@@ -4,17 +4,26 @@
 
 Everything here is done with the commands that people type, or with the requests that these send.
 """
+from __future__ import annotations
 
 import argparse
 import os
+import select
 import shlex
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from typing import Any
 
+from fluxsched import program
 from fluxsched.formats import idset, rdl
+from fluxsched.formats.quote import printable
 from fluxsched.session.commands import buildspec, submit
-from fluxsched.session.commands.client import Client
+from fluxsched.session.commands.client import Client, RPCError
+from fluxsched.session.errors import CommandError
+from fluxsched.session.signals import SignalPipe
 
 CLUSTER = "hype"
 BINS = 72  # columns of the chart, fewer on a narrow terminal
@@ -35,7 +44,13 @@ MIX = (
 )
 
 
-def main():
+def main() -> int:
+    """Show both parts, or the one that a session of ours was started for; the exit code."""
+    program.secure_streams()
+    return program.run("demo", _main)
+
+
+def _main() -> int:
     p = argparse.ArgumentParser(prog="python -m fluxsched.session.demo", description="Show a session at work.")
     p.add_argument("--conf", metavar="FILE", help="RDL file of the cluster (default: hype.lua of conf/)")
     p.add_argument("--part", choices=("walk", "batch"), help=argparse.SUPPRESS)
@@ -43,37 +58,54 @@ def main():
     if options.conf is None:
         options.conf = os.path.realpath(rdl.conf_directory() / f"{CLUSTER}.lua")
     if not os.path.isfile(options.conf):
-        print(f"demo: {options.conf}: no such file; name an RDL file with --conf", file=sys.stderr)
+        program.tell(f"demo: {options.conf}: no such file; name an RDL file with --conf")
         return 1
-    if options.part == "walk":
-        return walk(options.conf)
-    if options.part == "batch":
-        return batch()
+    if options.part is not None:
+        return _part(options)
     print("A session of three ranks on this machine, as in the walk-through of the README\n", flush=True)
     print("$ flux start -s3", flush=True)
     code = _session(["-s3"], "walk", options.conf)
     if code:
         return code
     print(f"\nA batch of jobs under backfill.plugin1, on {CLUSTER} emulated: commands run here\n", flush=True)
-    print(f"$ flux start --emulate={os.path.relpath(options.conf)}", flush=True)
+    print(f"$ flux start --emulate={_short(options.conf)}", flush=True)
     return _session([f"--emulate={options.conf}"], "batch", options.conf)
 
 
-def _session(options, part, conf):
+def _part(options: argparse.Namespace) -> int:
+    program.end_by_signal()
+    try:
+        return walk(options.conf) if options.part == "walk" else batch()
+    except (CommandError, RPCError) as error:
+        program.tell(f"demo: {error}")
+        return 1
+
+
+def _short(path: str) -> str:
+    """A path as people type it."""
+    try:
+        return os.path.relpath(path)
+    except OSError:
+        return path  # the working directory has gone
+
+
+def _session(options: list[str], part: str, conf: str) -> int:
+    """Run a part in a session of its own; its exit code, 130 if it was interrupted."""
     command = [sys.executable, "-m", "fluxsched.session.demo", f"--part={part}", f"--conf={conf}"]
     start = [sys.executable, "-m", "fluxsched.session.main", "start", *options]
-    session = subprocess.Popen([*start, *command])
+    # A terminal interrupts the session too, which puts away what it has made.
+    noted = SignalPipe([signal.SIGINT])
     try:
-        return session.wait()
-    except KeyboardInterrupt:
-        session.wait()  # it has been interrupted too, and puts away what it has made
-        return 130
+        code = subprocess.Popen([*start, *command]).wait()
+        return 128 + signal.SIGINT if noted.take() else code
+    finally:
+        noted.close()
 
 
 # the walk-through
 
 
-def flux(*words):
+def flux(*words: str) -> str:
     """Run a command, shown with its output; the output."""
     print("$ flux " + " ".join(word if word.isalnum() else shlex.quote(word) for word in words), flush=True)
     done = subprocess.run(["flux", *words], stdout=subprocess.PIPE, text=True, check=False)
@@ -83,8 +115,9 @@ def flux(*words):
     return done.stdout.strip()
 
 
-def walk(conf):
-    flux("module", "load", "sched", f"rdl-conf={os.path.relpath(conf)}")
+def walk(conf: str) -> int:
+    """The walk-through; the exit code."""
+    flux("module", "load", "sched", f"rdl-conf={_short(conf)}")
     flux("module", "list")
     jobid = flux("submit", "-N3", "-n3", "sleep", "1")
     flux("jobs")
@@ -95,41 +128,45 @@ def walk(conf):
     return 0
 
 
-def _until_recorded():
+def _until_recorded() -> None:
     """The record follows the job by a fraction of a second."""
     client = Client()
     for _ in range(100):
-        if client.rpc("kvs.get", {"key": "lwj.1.state"})["value"] == "complete":
-            return
+        try:
+            if client.rpc("kvs.get", {"key": "lwj.1.state"})["value"] == "complete":
+                return
+        except RPCError:
+            pass  # nothing of it is there yet
         time.sleep(0.05)
 
 
 # the batch
 
 
-def _letters():
+def _letters() -> Iterator[str]:
     for first in ("", *"abcdefghijklmnopqrstuvwxyz"):
         for last in "ABCDEFGHIJKLMNOPQRSTUVWXYZ":
             yield first + last
 
 
-def _spec(name, nodes, limit, seconds):
+def _spec(name: str, nodes: int, limit: int, seconds: float) -> dict[str, Any]:
     words = [f"--nodes={nodes}", "--exclusive", f"--time-limit={limit}s", f"--job-name={name}"]
     options = submit.parser("submit").parse_args([*words, "sleep", str(seconds)])
     return buildspec.build(options, options.command, env={"PATH": os.defpath})
 
 
-def _mix():
+def _mix() -> Iterator[tuple[str, int, int, float]]:
     """The jobs, in the order in which they are submitted: kinds take turns."""
-    left = [list(entry) for entry in MIX]
+    left: list[list[Any]] = [list(entry) for entry in MIX]
     while any(entry[4] for entry in left):
         for entry in left:
             if entry[4]:
                 entry[4] -= 1
-                yield tuple(entry[:4])
+                yield entry[0], entry[1], entry[2], entry[3]
 
 
-def batch():
+def batch() -> int:
+    """Submit the batch, follow it, show it; the exit code."""
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else 132)
@@ -143,40 +180,45 @@ def batch():
     while len(answers) < len(asked):
         number, answer, error = client.receive()
         if error is not None:
-            print(f"demo: {error.text}", file=sys.stderr)
-            return 1
+            raise error
         answers[number] = answer["id"]
-    ids = [answers[number] for number in asked]
-    reasons = {}
-    jobs = _follow(client, ids, reasons, console)
+    reasons: dict[int, str] = {}
+    jobs = _follow(client, [answers[number] for number in asked], reasons, console)
+    if jobs is None:
+        return 128 + signal.SIGINT
     _table(console, jobs, reasons)
     _chart(console, jobs, int(client.rpc("attr.get", {"name": "size"})["value"]))
     return 0 if all(job["result"] == "COMPLETED" for job in jobs) else 1
 
 
-def _follow(client, ids, reasons, console):
-    """Wait for the jobs; what they wait for meanwhile is noted in `reasons`."""
+def _follow(client: Client, ids: list[int], reasons: dict[int, str], console: Any) -> list[Any] | None:
+    """Wait for the jobs; what they wait for meanwhile is noted in `reasons`.  None if interrupted."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not sys.stdout.isatty(), transient=True) as progress:
-        task = progress.add_task("jobs", total=len(ids))
-        while True:
-            jobs = client.rpc("job.list", {"ids": ids})["jobs"]
-            for job in jobs:
-                sched = job["annotations"].get("sched", {})
-                if job["state"] == "SCHED" and sched.get("reason_pending"):
-                    reasons[job["id"]] = sched["reason_pending"]
-            states = [job["state"] for job in jobs]
-            done = states.count("INACTIVE")
-            text = f"{states.count('RUN')} run, {states.count('SCHED')} wait"
-            progress.update(task, completed=done, description=text)
-            if done == len(ids):
-                return jobs
-            time.sleep(0.1)
+    noted = SignalPipe([signal.SIGINT])
+    try:
+        with Progress(*columns, console=console, disable=not sys.stdout.isatty(), transient=True) as progress:
+            task = progress.add_task("jobs", total=len(ids))
+            while True:
+                jobs = client.rpc("job.list", {"ids": ids})["jobs"]
+                for job in jobs:
+                    sched = job["annotations"].get("sched", {})
+                    if job["state"] == "SCHED" and sched.get("reason_pending"):
+                        reasons[job["id"]] = sched["reason_pending"]
+                states = [job["state"] for job in jobs]
+                done = states.count("INACTIVE")
+                text = f"{states.count('RUN')} run, {states.count('SCHED')} wait"
+                progress.update(task, completed=done, description=text)
+                if done == len(ids):
+                    return jobs
+                if select.select([noted], [], [], 0.1)[0]:
+                    return None
+    finally:
+        noted.close()
 
 
-def _waited_for(job, jobs):
+def _waited_for(job: dict[str, Any], jobs: list[Any]) -> str:
     """Names of the jobs whose end the start of this one waited for: the last on its nodes."""
     ranks = set(idset.ids(job["ranks"]))
     earlier = [other for other in jobs if job["t_submit"] < other["t_inactive"] <= job["t_run"]]
@@ -187,15 +229,16 @@ def _waited_for(job, jobs):
     return " ".join(other["letter"] for other in before if last - other["t_inactive"] < 0.02)
 
 
-def _table(console, jobs, reasons):
+def _table(console: Any, jobs: list[Any], reasons: dict[int, str]) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title="Jobs, in the order of their submission", box=None, pad_edge=False)
     for letter, job in zip(_letters(), jobs):
         job["letter"] = letter
-    columns = (
+    columns: tuple[tuple[str, Any, list[str]], ...] = (
         ("", "left", [job["letter"] for job in jobs]),
-        ("name", "left", [job["name"] for job in jobs]),
+        ("name", "left", [printable(job["name"]) for job in jobs]),
         ("nodes", "right", [str(job["nnodes"]) for job in jobs]),
         ("limit", "right", [f"{job['duration']:g}s" for job in jobs]),
         ("waited", "right", [f"{job['t_run'] - job['t_submit']:.1f}s" for job in jobs]),
@@ -203,7 +246,7 @@ def _table(console, jobs, reasons):
         ("started", "left", [job["annotations"].get("sched", {}).get("selection_type", "") for job in jobs]),
         ("ran", "right", [f"{job['t_cleanup'] - job['t_run']:.1f}s" for job in jobs]),
         ("on", "left", [job["nodelist"] for job in jobs]),
-        ("last reason for waiting", "left", [reasons.get(job["id"], "") for job in jobs]),
+        ("last reason for waiting", "left", [printable(reasons.get(job["id"], "")) for job in jobs]),
     )
     # What does not fit is cut at the right: the reason first, and then where a job ran.
     left = console.width
@@ -214,11 +257,11 @@ def _table(console, jobs, reasons):
         table.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis", width=width)
         left -= width + 2
     for row in zip(*(cells for _, _, cells in columns[: len(table.columns)])):
-        table.add_row(*row)
+        table.add_row(*(Text(cell) for cell in row))
     console.print(table)
 
 
-def _chart(console, jobs, size):
+def _chart(console: Any, jobs: list[Any], size: int) -> None:
     """Nodes downwards, time to the right: which job has most of each cell."""
     begin = min(job["t_run"] for job in jobs)
     end = max(job["t_inactive"] for job in jobs)
@@ -235,7 +278,7 @@ def _chart(console, jobs, size):
             middle = begin + (column + 0.5) * step
             held = {letter: len(ranks & nodes) for ranks, start, stop, letter in spans if start <= middle < stop}
             idle = len(nodes) - sum(held.values())
-            letter = max(held, key=held.get) if held else "."
+            letter = max(held, key=lambda one: held[one]) if held else "."
             line += letter if held.get(letter, 0) > idle else "."
         console.print(f"{min(nodes):>4}-{max(nodes):<4} {line}", markup=False, highlight=False)
     busy = sum(job["nnodes"] * (job["t_inactive"] - job["t_run"]) for job in jobs)
@@ -245,7 +288,4 @@ def _chart(console, jobs, size):
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(main())

@@ -204,9 +204,8 @@ def _interrupts():
         return
 
     def note(number, frame):
-        if came:
-            raise KeyboardInterrupt
         came.append(number)
+        signal.signal(signal.SIGINT, before)  # if the loop does not look, the next one does what it always does
 
     before = signal.signal(signal.SIGINT, note)
     try:

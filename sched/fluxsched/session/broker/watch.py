@@ -2,15 +2,17 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """A client that follows one job: its events and its output, in order."""
 
+import base64
 import json
 
 from fluxsched.session.broker.server import HIGH_WATER
 
-PIECE = 1 << 18
+PIECE = 1 << 18  # bytes of the record in one answer
+LINE_MAX = 4 << 20  # bytes of a line of it
 
 
 class Watch:
-    """Streams {"event"} and {"output": [entries]} to a request.
+    """Streams {"event"} and {"output": [entries], "damaged": lines left out} to a request.
 
     `job` is None when the job is over; then `events` are all there are.  The
     shepherd has written all output before it tells of the end, so output goes
@@ -76,12 +78,34 @@ class Watch:
                 file.seek(self.offset)
                 data = file.read(PIECE)
                 if data and b"\n" not in data:
-                    data += file.readline()
+                    data += file.readline(LINE_MAX)
         except FileNotFoundError:
             return False
         end = data.rfind(b"\n") + 1
-        if not end:
+        if not end and len(data) < LINE_MAX:
             return False
+        if not end:  # far longer than a piece of output can be
+            end = len(data)
+            data += b"\n"
         self.offset += end
-        self.request.stream({"output": [json.loads(line) for line in data[:end].splitlines()]})
+        entries = [_entry(line) for line in data[:data.rfind(b"\n")].split(b"\n")]
+        good = [entry for entry in entries if entry is not None]
+        answer = {"output": good}
+        if len(good) < len(entries):
+            answer["damaged"] = len(entries) - len(good)
+        self.request.stream(answer)
         return True
+
+
+def _entry(line):
+    """A piece of output (see runner/streams.py), or None if this line of the record is damaged."""
+    try:
+        entry = json.loads(line)
+        whole = entry["s"] in ("stdout", "stderr") and type(entry["r"]) is int
+        if "b" in entry:
+            base64.b64decode(entry["b"], validate=True)
+        else:
+            whole = whole and isinstance(entry["d"], str)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return entry if whole else None

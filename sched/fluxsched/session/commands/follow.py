@@ -58,8 +58,7 @@ class Follower:
             self.output(payload["output"])
             damaged = payload.get("damaged", 0)
             if damaged:
-                lines = "a line" if damaged == 1 else f"{damaged} lines"
-                self.say(f"flux-job: {lines} of the record of output cannot be read, and are left out")
+                self.say(f"flux-job: record of output: left out, as damaged: {damaged} line{'s' * (damaged > 1)}")
         else:
             self.event(payload["event"])
 
