@@ -11,7 +11,7 @@ import io
 import os
 import signal
 import sys
-from typing import Callable
+from typing import IO, Callable
 
 from fluxsched.formats.quote import printable
 
@@ -45,7 +45,7 @@ def _open_null(fd: int, mode: str) -> None:
     os.set_inheritable(fd, True)
 
 
-def _stream(fd: int, mode: str) -> io.TextIOBase:
+def _stream(fd: int, mode: str) -> IO[str]:
     try:
         return open(fd, mode, errors="backslashreplace" if mode == "w" else "surrogateescape", closefd=False)
     except OSError:

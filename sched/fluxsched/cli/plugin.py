@@ -3,17 +3,17 @@
 """``flux-sched plugin``: compile a policy plugin, check one, list those there are."""
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import tempfile
 from pathlib import Path
 
 import click
 
+import fluxsched
 from fluxsched.formats.quote import printable
 from fluxsched.policy.loader import load_plugin, search_path
 
-PACKAGE_PARENT = Path(importlib.util.find_spec("fluxsched").origin).parent.parent
+PACKAGE_PARENT = Path(fluxsched.__file__).parent.parent
 
 
 @click.group()

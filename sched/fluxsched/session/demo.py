@@ -176,7 +176,7 @@ def batch() -> int:
     mix = list(_mix())
     console.print(f"submitting {len(mix)} jobs, each [i]sleep[/i] on every one of its nodes")
     asked = [client.send("job.submit", {"jobspec": _spec(*entry)}) for entry in mix]
-    answers = {}
+    answers: dict[int, int] = {}
     while len(answers) < len(asked):
         number, answer, error = client.receive()
         if error is not None:

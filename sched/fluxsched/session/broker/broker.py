@@ -19,6 +19,7 @@ import traceback
 from pathlib import Path
 
 from fluxsched.formats import hostlist
+from fluxsched.program import tell
 from fluxsched.session.broker import ranks as resource_module
 from fluxsched.session.broker.executor import Executor
 from fluxsched.session.broker.job import HELD
@@ -242,7 +243,7 @@ class Broker:
                 self.scheduler.load(DEFAULT_ARGUMENTS, automatic=True)
             except (RequestError, ImportError) as error:
                 self.log("broker", CRIT, f"no scheduler is loaded: {error}")
-                print(f"flux-start: no scheduler is loaded: {error}", file=sys.stderr)
+                tell(f"flux-start: no scheduler is loaded: {error}")
         self._spawn(words)
         self.loop.run()
         return self.code
@@ -268,7 +269,7 @@ class Broker:
         try:
             self.command = subprocess.Popen(words, env=self.environment(), preexec_fn=with_us)
         except OSError as error:
-            print(f"flux-start: {words[0]}: {error.strerror}", file=sys.stderr)
+            tell(f"flux-start: {words[0]}: {error.strerror}")
             self.code = 126 if isinstance(error, PermissionError) else 127
             self.loop.call_soon(self._end)
 
@@ -301,7 +302,7 @@ class Broker:
             self.loop.call_later(0.5, self._check_end)
             return
         for job in left:
-            print(f"flux-start: job {job.name} does not end", file=sys.stderr)
+            tell(f"flux-start: job {job.name} does not end")
         self.loop.call_soon(self.loop.stop)
 
     def close(self):
@@ -309,7 +310,7 @@ class Broker:
         deadline = time.monotonic() + 10
         while not self.store.flush(again=True):
             if time.monotonic() > deadline:
-                print(f"flux-start: {self.store.path}: cannot be written; changes are lost", file=sys.stderr)
+                tell(f"flux-start: {self.store.path}: cannot be written; changes are lost")
                 self.code = self.code or 1
                 break
             time.sleep(0.2)

@@ -5,6 +5,8 @@
 import time
 from collections import deque
 
+from fluxsched.formats.quote import printable
+
 NAMES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 CRIT, ERR, WARNING, NOTICE, INFO, DEBUG = 2, 3, 4, 5, 6, 7
 SIZE = 4096
@@ -19,12 +21,16 @@ class Log:
     def __call__(self, component, level, text, rank=0):
         level = min(max(int(level), 0), 7)
         for line in str(text).splitlines() or [""]:
+            line = printable(line)
             entry = {"t": time.time(), "name": f"{component}.{NAMES[level]}[{rank}]", "level": level, "text": line}
             self._ring.append(entry)
             for follower in list(self.followers):
                 follower(entry)
             if self.mirror is not None and level <= ERR:
-                print(f"{entry['name']}: {line}", file=self.mirror, flush=True)
+                try:
+                    print(f"{entry['name']}: {line}", file=self.mirror, flush=True)
+                except OSError:
+                    self.mirror = None  # it takes no more; the ring still has the line
 
     def entries(self):
         return list(self._ring)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping
 from typing import Any, Callable
 
 from fluxsched.formats.quote import quote
@@ -97,7 +98,7 @@ def complain(name: str, text: str) -> None:
     log_failure(name, text)
 
 
-def subcommands(name: str, words: list[str], table: dict[str, Callable[[list[str]], int]], hint: str) -> int:
+def subcommands(name: str, words: list[str], table: Mapping[str, Callable[[list[str]], int]], hint: str) -> int:
     """Run table[words[0]](words[1:]); help when asked for, or when there is no such command."""
     text = f"Usage: flux {name} COMMAND ARGS\n\n{hint}"
     if words[:1] in (["-h"], ["--help"]):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import os
@@ -131,7 +132,7 @@ def _sort(found: list[Any], keys: list[str]) -> None:
         name = key.lstrip("-")
         if name not in HEADINGS:
             raise CommandError(f"ERROR: Invalid sort key: {name}")
-        found.sort(key=lambda job, name=name: jobfields.sort_key(job, name), reverse=key.startswith("-"))
+        found.sort(key=functools.partial(jobfields.sort_key, field=name), reverse=key.startswith("-"))
 
 
 def _stats(client: Client) -> int:
@@ -181,11 +182,11 @@ def main(name: str, words: list[str]) -> int:
     return 0
 
 
-def _width(columns: int | None) -> float:
+def _width(columns: int | None) -> int:
     """Most characters of a line; 0 is the terminal's width."""
     if columns == 0:
         try:
             return os.get_terminal_size().columns
         except OSError:
-            return math.inf
-    return math.inf if columns is None else columns
+            return sys.maxsize
+    return sys.maxsize if columns is None else columns

@@ -48,8 +48,8 @@ class Column:
         """Raises FormatError."""
         prefix = _PREFIX.search(literal)
         self.literal = literal[: prefix.start()] if prefix else literal
-        self.drop_empty = bool(prefix) and "?" in prefix[1]
-        self.widen = bool(prefix) and "+" in prefix[1]
+        self.drop_empty = prefix is not None and "?" in prefix[1]
+        self.widen = prefix is not None and "+" in prefix[1]
         self.field = field
         self.conversion = conversion
         self.source = "{" + field + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "") + "}"
@@ -66,8 +66,15 @@ class Column:
         self.align, self.sign, self.grouping = match["align"], match["sign"], match["grouping"]
         self.kind = match["kind"]
         self.hyphen, self.mark = bool(match["hyphen"]), bool(match["mark"])
+        if conversion and self._numeric:
+            raise FormatError(f"{self.source}: {quote(spec)} is for numbers, and !{conversion} makes text")
         self.width = self._bounded(match["width"] or "0")
         self.precision = None if match["precision"] is None else self._bounded(match["precision"])
+
+    @property
+    def _numeric(self) -> bool:
+        """Whether the format is one of numbers."""
+        return self.kind not in ("", "s") or bool(self.grouping or self.sign.strip("0"))
 
     def _bounded(self, digits: str) -> int:
         if len(digits) > 6 or int(digits) > MAX_WIDTH:
@@ -98,8 +105,8 @@ class Column:
         elif self.conversion == "s":
             value = str(value)
         if isinstance(value, str) or self.hyphen or not (self.kind or self.grouping or self.sign or self.precision):
-            if self.kind not in ("", "s"):
-                raise ValueError(f"format {self.kind!r} is for numbers")
+            if self._numeric:
+                raise ValueError("the format is one of numbers")
             return str(value)
         digits = "" if self.precision is None else f".{self.precision}"
         return format(value, f"{self.sign}{self.grouping}{digits}{self.kind}")
@@ -165,9 +172,11 @@ class OutputFormat:
         self.tail = ""
         self.headings: list[str] = []
         for literal, field, spec, conversion in self._parts(text):
+            literal = self.tail + literal
             if field is None:
-                self.tail += literal
+                self.tail = literal
                 continue
+            self.tail = ""
             head = heading(field)
             if head is None:
                 raise FormatError(f"Unknown format field: {printable(field)}")

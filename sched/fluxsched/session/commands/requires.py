@@ -101,9 +101,9 @@ class _Parser:
         if token.startswith("term "):
             return _term(token[5:])
         if not token:
-            opened = [at for name, at in self.tokens if name == "("]
-            if opened:
-                raise ValueError(f"Unclosed parenthesis in position {opened[-1]}")
+            unclosed = [at for name, at in self.tokens if name == "("]
+            if unclosed:
+                raise ValueError(f"Unclosed parenthesis in position {unclosed[-1]}")
             raise ValueError("Unexpected end of input")
         raise ValueError(f"syntax error before {token!r}")
 
