@@ -124,8 +124,16 @@ def _run(o: argparse.Namespace, request: dict[str, Any]) -> int:
 
 
 def _submit(o: argparse.Namespace, requests: Iterable[dict[str, Any]]) -> int:
+    # What is wrong with the first copy is said before there is a session to ask.
+    remaining = iter(requests)
+    first = next(remaining)
     client = Client()
-    asked = [client.send("job.submit", request) for request in requests]
+    asked = [client.send("job.submit", first)]
+    wrong = None
+    try:
+        asked.extend(client.send("job.submit", request) for request in remaining)
+    except buildspec.SpecError as error:
+        wrong = error  # told when the ids of the copies before it have been
     answers: dict[int, tuple[Any, RPCError | None]] = {}
     submitted = []
     code = 0
@@ -143,6 +151,8 @@ def _submit(o: argparse.Namespace, requests: Iterable[dict[str, Any]]) -> int:
         if not o.quiet:
             print(ids.show(answer["id"]))
     sys.stdout.flush()
+    if wrong is not None:
+        raise wrong
     if o.wait or o.watch:
         code = max(code, _wait(client, o, submitted))
     return code
