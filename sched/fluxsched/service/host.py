@@ -29,6 +29,11 @@ class Host:
     """The broker, as the service sees it.  Subclasses override every method
     that raises NotImplementedError."""
 
+    #: Seconds from the first change of the record of jobs to its write, if the record was at rest, and between two
+    #: writes. Both together are how long a change may take to be seen, so they follow from what a transaction costs.
+    record_delay = 0.4
+    record_interval = 0.8
+
     def now(self):
         """Seconds since the epoch, as a float."""
         raise NotImplementedError

@@ -15,7 +15,7 @@ States are those of the C scheduler.  The scheduler sets ``submitted``,
 events of the job manager's journal: prolog-start (``starting``), start
 (``running``), finish (``complete`` or ``failed``), and exception of severity 0
 (``cancelled`` or ``failed``).  A job that ends without a finish (its brokers
-were lost) ends when its last resources are freed, or with its event clean.  A job that Flux
+were lost) ends with its event clean.  A job that Flux
 does not know any more (it was purged) is ``null``: how it ended is not known.
 ``exit_status`` is as a shell shows it: the exit code of the job, or 128 plus
 the signal that ended it.
@@ -42,7 +42,8 @@ RANKS_MAX = 256
 KEPT_MAX = 1000000
 
 #: The events that are asked of the job manager's journal. Each is a message for each job, so what the scheduler hears
-#: anyway is not among them: its own answer stands for alloc, and the last free for clean.
+#: anyway is not among them: its own answer stands for alloc, and where no finish came before the last free, the event
+#: log is looked up.
 EVENTS = {"prolog-start": 1, "start": 1, "finish": 1, "exception": 1}
 
 
@@ -208,12 +209,6 @@ class Record:
         entry = self._entries.get(jobid)
         if entry is not None and entry.state == "allocated":
             self._state(entry, "runrequest")
-
-    def released(self, jobid: int, when: float) -> None:
-        """The job gave back all it held: it is over, also if it had no finish."""
-        entry = self._entries.get(jobid)
-        if entry is not None:
-            self._end(jobid, entry, "failed", when)
 
     def withdrawn(self, jobid: int) -> None:
         """The job does not run for now, and may come again."""

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Keeps the record of jobs (``lwj.N``, see :mod:`fluxsched.service.lwj`) written.
 
-Nothing is written with the R of a job. What happens to jobs is collected and written in one transaction: half a second
-after the first of it if the record was at rest, else a second after the last transaction began. So a change is to be
-seen within a second, and what a job went through in that time is one write.
+Nothing is written with the R of a job. What happens to jobs is collected and written in one transaction, a while after
+the first of it if the record was at rest, else a while after the last transaction began (see Host.record_delay). A
+change is to be seen within a second, and what a job went through in that time is one write.
 """
 
 from __future__ import annotations
@@ -19,14 +19,12 @@ from fluxsched.service.host import LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_WARNING, Ho
 from fluxsched.service.lwj import EVENTS, Record
 from fluxsched.service.protocol import Job, field
 
-__all__ = ["DELAY", "INTERVAL", "Recorder"]
+__all__ = ["Recorder"]
 
-#: Seconds from the first change to its write, if nothing was written in the last INTERVAL.
-DELAY = 0.5
-#: Least seconds between two writes, and most from a change to its write.
-INTERVAL = 1.0
 # FLUX_JOBID_ANY, signed and unsigned: the end of the journal's backlog.
 JOBID_ANY = (-1, 2**64 - 1)
+# Seconds after which the end of a job that gave all back is looked up, if the journal did not tell of it.
+GRACE = 2.0
 TOPIC = "job-manager.events-journal"
 
 
@@ -51,7 +49,8 @@ class Recorder:
         self._unwritten: dict[str, Any] = {}        # what the last one held, if it failed
         self._following = False
         self._backlog: set[int] = set()             # ids in the journal's backlog
-        self._released: set[int] = set()            # ids that gave all back before the backlog was in
+        self._released: set[int] = set()            # ids of jobs that gave all back, and may not have finished
+        self._check_timer: Optional[Any] = None
         self._current = False                       # past the backlog
         self._unrecorded: dict[int, Job] = {}       # jobs that ran before there was a record of them
 
@@ -76,12 +75,11 @@ class Recorder:
         self.later()
 
     def released(self, jobid: int) -> None:
-        """A job gave back all it held."""
-        if self._current or not self._following:
-            self.record.released(jobid, self.host.now())
-            self.later()
-        else:
+        """A job gave back all it held. If the journal does not tell how it ended, its event log does."""
+        if self.record.knows(jobid):
             self._released.add(jobid)
+            if self._check_timer is None:
+                self._check_timer = self.host.call_later(GRACE, self._guarded(self._check))
 
     def follow(self) -> None:
         """Follow the job manager's journal, if jobs are recorded."""
@@ -102,8 +100,9 @@ class Recorder:
 
     def stop(self) -> None:
         """The module ends: send what is left, and do not wait for it."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._check_timer):
+            if timer is not None:
+                timer.cancel()
         puts = self._take()
         if puts:
             self.host.commit(puts, lambda error: None)
@@ -113,8 +112,10 @@ class Recorder:
     def later(self) -> None:
         """Write what is staged before long."""
         if self._timer is None and not self._writing and (self._unwritten or self.record.dirty):
-            rest = self._written_at + INTERVAL - self.host.now()
-            self._timer = self.host.call_later(min(max(DELAY, rest), INTERVAL), self._guarded(self._write))
+            host = self.host
+            rest = self._written_at + host.record_interval - host.now()
+            seconds = min(max(host.record_delay, rest), host.record_interval)
+            self._timer = host.call_later(seconds, self._guarded(self._write))
 
     def _take(self) -> dict[str, Any]:
         puts, self._unwritten = {**self._unwritten, **self.record.take()}, {}
@@ -170,23 +171,27 @@ class Recorder:
         job.jobspec = spec
         self.record.describe(jobid, spec, job.request)
         if jobid not in self._released:
-            self._allocated(job)
+            self._allocated(job)        # else it holds nothing any more
 
     def _catch_up(self) -> None:
         """Complete the records of jobs that ended while no scheduler was loaded."""
         for jobid in self.record.live():
             if jobid not in self._backlog:
-                self.host.request(
-                    "job-info.lookup",
-                    {"id": jobid, "keys": ["eventlog"], "flags": 0},
-                    self._guarded(functools.partial(self._looked_up, jobid)),
-                )
-        for jobid in self._released & self._backlog:
-            self.record.released(jobid, self.host.now())
-        self.later()
-        self._released.clear()
+                self._look_up(jobid)
         self._backlog.clear()
         self._unrecorded.clear()
+
+    def _check(self) -> None:
+        """Complete the records of jobs that gave all back a while ago, and had no finish."""
+        self._check_timer = None
+        released, self._released = self._released, set()
+        for jobid in released:
+            if self.record.knows(jobid):
+                self._look_up(jobid)
+
+    def _look_up(self, jobid: int) -> None:
+        payload = {"id": jobid, "keys": ["eventlog"], "flags": 0}
+        self.host.request("job-info.lookup", payload, self._guarded(functools.partial(self._looked_up, jobid)))
 
     def _looked_up(self, jobid: int, payload: Optional[dict], error: Optional[OSError]) -> None:
         text = (payload or {}).get("eventlog")

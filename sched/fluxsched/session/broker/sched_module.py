@@ -36,6 +36,10 @@ class Answer:
 class ModuleHost(Host):
     """The broker, for one load of the module."""
 
+    # A transaction joins what else the store writes in this turn of the loop.
+    record_delay = 0.0
+    record_interval = 0.25
+
     def __init__(self, scheduler):
         self.scheduler = scheduler
         self.alive = True
