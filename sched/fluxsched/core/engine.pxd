@@ -121,6 +121,7 @@ cdef class EngineBase:
     cdef int c_schedule(self, usec_t now) except -1 nogil
 
     # For plugins: what a policy is made of.
+    cdef usec_t end_of(self, const Job *j) noexcept nogil
     cdef bint fits_now(self, i32 job) except -1 nogil
     cdef int select(self, i32 job) except -1 nogil
     cdef int start(self, i32 job) except -1 nogil

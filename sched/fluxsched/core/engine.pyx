@@ -293,12 +293,19 @@ cdef class EngineBase:
         request.nwant = self.general[j.tree].nwant if j.tree >= 0 else 0
         return request
 
+    cdef usec_t end_of(self, const Job *j) noexcept nogil:
+        """When the job ends if it starts now: after its duration, or with the instance, whatever is first."""
+        cdef usec_t end = time_add(self.now, j.duration)
+        if self.expiration * USEC > self.now and end > self.expiration * USEC:
+            return <usec_t> (self.expiration * USEC)
+        return end
+
     cdef bint fits_now(self, i32 job) except -1 nogil:
         """Whether the job could hold its resources from now on for its
         duration, and no reservation made in this pass be delayed."""
         cdef Job *j = self.jobs + job
         cdef Request request
-        cdef usec_t end = time_add(self.now, j.duration)
+        cdef usec_t end = self.end_of(j)
         if self.plan != PLAN_EACH:
             return self.count.fits_now(j.node_units if self.plan == PLAN_NODES else j.core_units, end)
         # What is free in all says no quickly, if not yes.
@@ -316,7 +323,7 @@ cdef class EngineBase:
         if self.selected != job:
             self.selected = -1
             request = self.request_of(j)
-            if not self.nodes.fits_now(j, &request, time_add(self.now, j.duration), self.running, self.jobs):
+            if not self.nodes.fits_now(j, &request, self.end_of(j), self.running, self.jobs):
                 return 0
             self.selected = job
         return 1
@@ -326,9 +333,7 @@ cdef class EngineBase:
         cdef Job *j = self.jobs + job
         cdef Domain *d = self.domain + j.domain
         cdef Alloc swap
-        cdef usec_t end = time_add(self.now, j.duration)
-        if end == time_never() and self.expiration * USEC > self.now:
-            end = <usec_t> (self.expiration * USEC)
+        cdef usec_t end = self.end_of(j)
         if self.selected != job or j.state != JOB_WAITING:
             with gil:
                 raise PluginError("allocate_resources without resources selected for the job")

@@ -10,6 +10,7 @@ import orjson
 
 from fluxsched.flux.handle import job_key, job_name
 from fluxsched.flux.lwj_layout import Layout
+from fluxsched.formats import eventlog
 from fluxsched.service.host import Host
 
 __all__ = ["BrokerHost"]
@@ -47,7 +48,24 @@ class BrokerHost(Host):
         self._handle.rpc(topic, text, callback, streaming)
 
     def read_r(self, jobid, callback):
-        self._handle.kvs_lookup(job_key(jobid, "R"), functools.partial(_answered, callback))
+        """R in the KVS is as it was at the start; what became of it is in the job's event log."""
+
+        def got_r(R, error):
+            if error is not None:
+                callback(None, error)
+                return
+
+            def got_eventlog(text, error):
+                if error is None:
+                    R["execution"].update(_updates(text))
+                callback(R, None)
+
+            if not isinstance(R, dict) or not isinstance(R.get("execution"), dict):
+                callback(R, None)       # for the reader of R to say what is wrong with it
+            else:
+                self._handle.kvs_lookup(job_key(jobid, "eventlog"), got_eventlog)
+
+        self._handle.kvs_lookup(job_key(jobid, "R"), functools.partial(_answered, got_r))
 
     def read(self, key, callback):
         def got(text, error):
@@ -87,6 +105,11 @@ class BrokerHost(Host):
 
     def job_name(self, jobid):
         return job_name(jobid)
+
+
+def _updates(text):
+    expiration = eventlog.expiration(eventlog.entries((text or b"").decode(errors="replace")))
+    return {} if expiration is None else {"expiration": expiration}
 
 
 def _answered(callback, text, error):

@@ -63,7 +63,8 @@ class Host:
         raise NotImplementedError
 
     def read_r(self, jobid, callback):
-        """Read the R of a job that holds resources; `callback(R, error)`."""
+        """Read the R of a job that holds resources, as it is now, with the
+        updates of the running job; `callback(R, error)`."""
         raise NotImplementedError
 
     def read(self, key, callback):

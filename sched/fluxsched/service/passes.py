@@ -106,6 +106,8 @@ class Passes:
     # -- jobs that wait -------------------------------------------------------
 
     def _waits(self, job, reason, estimate, now):
+        if estimate is not None and self.service.ends.reached(estimate):
+            estimate = None
         if estimate is not None:
             job.reserved = True
             self._refresh_by(max(estimate, now + REFRESH_MIN), now)
@@ -161,9 +163,7 @@ class Passes:
         idle = not self._starting
         for job in jobs:
             job.stage = STARTED
-            job.starttime = now
-            duration = job.request.duration
-            job.expiration = now + duration if duration > 0 else self.service.resources.expiration
+            self.service.ends.starts(job, now)
         first = {}      # queue -> the foremost job that still waits
         for job in self.service.jobs.values():
             if job.stage == PENDING:

@@ -8,12 +8,16 @@ asked for.  An engine is built of both, and may be built anew when the settings
 change.
 """
 
+from __future__ import annotations
+
 import math
+from typing import Optional
 
 from fluxsched.core import Engine, PluginError
 from fluxsched.formats import rdl as _rdl
+from fluxsched.formats.quote import quote
 from fluxsched.policy.loader import load_plugin
-from fluxsched.service import rdl_match as _link
+from fluxsched.service import rdl_match
 from fluxsched.service import settings as _args
 from fluxsched.service.host import LOG_INFO
 from fluxsched.service.protocol import ProtocolError, ServiceError, field
@@ -31,15 +35,15 @@ class Resources:
     """Raises ServiceError if arguments, configuration, plugin or RDL cannot be
     used."""
 
-    def __init__(self, host, arguments):
+    def __init__(self, host, arguments, ends):
         self.host = host
+        self.ends = ends
         self._arguments = list(arguments)
         self.settings = self._read()
         self._hierarchy = self._load(self.settings)
         self._R = None                  # as acquired
-        self._marks = _link.Marks()     # what happened to it since
+        self._marks = rdl_match.Marks()     # what happened to it since
         self.scheduling = None          # of R, opaque; rides along in the R of jobs (RFC 20)
-        self.expiration = 0.0           # of the instance; 0: none
         self.described = False          # the resources are RDL's
         self.host_of = {}               # rank -> host name
         self.summary = ""               # what there is, in short
@@ -71,13 +75,15 @@ class Resources:
         self._R = field(payload, "resources", dict, "resource.acquire")
         self.scheduling = self._R.get("scheduling")
         engine = self.build()
-        self.update(engine, payload)
+        expiration = self.update(engine, payload)
+        if expiration is not None:
+            self.ends.moves(engine, (), expiration)
         return engine
 
     def build(self):
         """An engine in which all is as resource.acquire has said so far."""
         settings = self.settings
-        inventory, described = _link.inventory(
+        inventory, described = rdl_match.inventory(
             self._R, self._hierarchy, settings.in_sim, settings.rdl_conf, self.host.log
         )
         engine = Engine(inventory, settings.plugin, settings.plugin_opts, settings.sched_once, down=True)
@@ -87,33 +93,31 @@ class Resources:
             for name, ranks in (execution.get("properties") or {}).items():
                 engine.property_add(name, ranks)
         if not self.host_of:
-            self.expiration = float(execution.get("expiration") or 0.0)
-        engine.set_expiration(self.expiration)
+            self.ends.instance = inventory.expiration
+        engine.set_expiration(self.ends.instance)
         self._marks.replay(engine)
         self.described = described
         self.host_of = dict(zip(inventory.ranks, inventory.hosts))
-        text = _link.summary(inventory.to_r())
+        text = rdl_match.summary(inventory.to_r())
         if settings.verbosity > 0:
             self.host.log(LOG_INFO, f"resources: {inventory.nnodes} nodes: {text}")
         self.summary = text if len(text) <= SUMMARY_MAX else text[:SUMMARY_MAX] + "..."
         return engine
 
-    def update(self, engine, payload):
-        """Another response of resource.acquire.  ValueError, ProtocolError."""
-        _link.apply(engine, payload)
+    def update(self, engine: Engine, payload: dict) -> Optional[float]:
+        """Take over another response of resource.acquire. The new end of the instance (0: none), None if it says
+        nothing of it. ValueError, ProtocolError."""
+        rdl_match.apply(engine, payload)
         self._marks.add(payload)
         expiration = payload.get("expiration")
         if expiration is None:
-            return
-        if (
-            isinstance(expiration, bool)
-            or not isinstance(expiration, (int, float))
-            or not 0 <= expiration < math.inf
-        ):
-            raise ProtocolError(f"resource.acquire: field 'expiration': expected a time, got {expiration!r}")
-        self.expiration = float(expiration)
-        engine.set_expiration(self.expiration)
-        self.host.log(LOG_INFO, f"resource expiration updated to {self.expiration:.2f}")
+            return None
+        if type(expiration) not in (int, float) or not 0 <= expiration < math.inf:
+            raise ProtocolError(
+                f"resource.acquire: field 'expiration': expected seconds since the epoch, got {quote(expiration)}"
+            )
+        self.host.log(LOG_INFO, f"resource expiration updated to {expiration:.2f}")
+        return float(expiration)
 
     def reconfigure(self, rebuild, set_policy):
         """Take over changed settings: ``rebuild()`` says whether an engine

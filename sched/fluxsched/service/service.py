@@ -30,6 +30,7 @@ from fluxsched.core import Infeasible
 from fluxsched.formats import jobspec as _jobspec
 from fluxsched.formats.constraint import ConstraintError
 from fluxsched.service import rdl_match as _link
+from fluxsched.service.ends import Ends
 from fluxsched.service.host import LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_WARNING, Host
 from fluxsched.service.lwj_writer import Recorder
 from fluxsched.service.passes import Passes
@@ -77,7 +78,8 @@ class Service:
 
     def __init__(self, host, arguments):
         self.host = host
-        self.resources = Resources(host, arguments)
+        self.ends = Ends()
+        self.resources = Resources(host, arguments, self.ends)
         self.engine = None
         self.jobs = {}
         self.passes = Passes(self)
@@ -139,6 +141,7 @@ class Service:
                 if job.stage != PENDING:
                     R = old.R(job.id, job.starttime, job.expiration)
                     engine.adopt(job.id, R, "", priority=job.priority, t_submit=job.t_submit)
+                    engine.update_expiration(job.id, self.ends.planned(job.expiration))
                     continue
                 try:
                     engine.add(job.id, job.request, job.priority, job.t_submit, job.user)
@@ -211,7 +214,9 @@ class Service:
             self.recorder.load(self._hello_step)
             return
         try:
-            self.resources.update(self.engine, payload)
+            instance = self.resources.update(self.engine, payload)
+            if instance is not None:
+                self.ends.moves(self.engine, [job for job in self.jobs.values() if job.stage != PENDING], instance)
         finally:
             self.passes.ask()
 
@@ -243,8 +248,8 @@ class Service:
         self.engine.adopt(jobid, R, payload.get("free") or "", priority=priority, t_submit=t_submit)
         job = self.jobs[jobid] = Job(jobid, priority, t_submit)
         job.stage = RUNNING
-        job.starttime = R["execution"].get("starttime", 0.0)
-        job.expiration = R["execution"].get("expiration", 0.0)
+        held = R["execution"]
+        self.ends.found(self.engine, job, held.get("starttime", 0.0), held.get("expiration", 0.0))
         self.host.log(
             LOG_DEBUG,
             f"hello: id={self.host.job_name(jobid)} priority={priority} userid={payload.get('userid')}"
@@ -420,6 +425,7 @@ class Service:
         if final:
             del self.jobs[job.id]
             self.recorder.released(job.id)
+            self.ends.forget(job.id)
         try:
             self.engine.free(job.id, ranks, final)
         finally:
@@ -433,11 +439,10 @@ class Service:
             self.host.respond_error(message, errno.EINVAL, f"invalid expiration {expiration}")
             return
         job = self.jobs.get(jobid)
-        if job is None or job.stage == PENDING or not self.engine.update_expiration(jobid, float(expiration)):
+        if job is None or job.stage == PENDING or not self.ends.changes(self.engine, job, float(expiration)):
             text = f"job {self.host.job_name(jobid)} holds no resources of this scheduler"
             self.host.respond_error(message, errno.ENOENT, text)
             return
-        job.expiration = float(expiration)
         self.host.respond(message, None)
         self.passes.ask()
 
