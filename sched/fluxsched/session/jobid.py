@@ -22,7 +22,9 @@ MAX_STORED = (1 << 63) - 1  # the database has signed numbers
 
 
 def f58(jobid: int, plain: bool = False) -> str:
-    """Job id as F58 text; `plain` gives the ASCII prefix."""
+    """Job id as F58 text; `plain` gives the ASCII prefix.  ValueError if it is no id."""
+    if not 0 <= jobid <= _MAX:
+        raise ValueError(f"{jobid}: no job id")
     digits = ""
     rest = jobid
     while True:

@@ -28,6 +28,7 @@ from fluxsched.session.broker.kvs import KVS
 from fluxsched.session.broker.log import CRIT, ERR, Log
 from fluxsched.session.broker.loop import Loop
 from fluxsched.session.broker.modules import Modules
+from fluxsched.session.broker.rpc import Router
 from fluxsched.session.broker.sched_module import Scheduler
 from fluxsched.session.broker.server import Server
 from fluxsched.session.broker.store import Store
@@ -143,11 +144,10 @@ class Broker:
         self.bindir = write_launcher(self.rundir, self.statedir)
         self.config = options.config
         R = self._resources(options)
-        self.resources = resource_module.Resources(R, self.store, self.log)
+        self.resources = resource_module.Resources(R, self.store, self.log, self._busy)
         self.manager = Manager(self.loop, self.store, self.log, self.config)
         self.manager.recover()
         self.scheduler = Scheduler(self.loop, self.store, self.log, self.manager, self.resources)
-        self.resources.busy = self._busy
         self.executor = Executor(
             self.loop,
             self.log,
@@ -158,10 +158,12 @@ class Broker:
             options.grace,
         )
         self.manager.executor = self.executor
-        self.server = Server(self.loop, self.log, os.path.join(self.rundir, "local-0"))
+        router = Router(
+            self.manager, Updates(self.manager), self.scheduler, self.resources, KVS(self.store), Modules(self)
+        )
+        self.server = Server(self.loop, self.log, os.path.join(self.rundir, "local-0"), router)
         self.loop.turn_end += [self.store.flush, self.server.flush]
         self._attributes()
-        self._topics()
         self._options = options
 
     def _resources(self, options):
@@ -187,30 +189,6 @@ class Broker:
             "security.owner": self.uid,
             "version": "embedded",
         }
-
-    def _topics(self):
-        topics = self.server.topics
-        manager, resources = self.manager, self.resources
-        topics.update(
-            {
-                "job.submit": manager.submit,
-                "job.list": manager.list_request,
-                "job.info": manager.info_request,
-                "job.watch": manager.watch_request,
-                "job.stdin": manager.stdin_request,
-                "job.wait": manager.wait_request,
-                "job-manager.raise": manager.raise_request,
-                "job-manager.kill": manager.kill_request,
-                "job-manager.urgency": manager.urgency_request,
-                "resource.drain": resources.drain_request,
-                "resource.undrain": resources.undrain_request,
-                "resource.status": resources.status_request,
-            }
-        )
-        Updates(manager, topics)
-        KVS(self.store, topics)
-        Modules(self, topics)
-        self.server.fallback = self.scheduler.client_request
 
     def _busy(self):
         ranks = set()

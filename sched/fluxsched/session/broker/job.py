@@ -11,6 +11,7 @@ from fluxsched.formats import hostlist, idset
 from fluxsched.formats import jobspec as jobspecs
 from fluxsched.formats.duration import parse as parse_duration
 from fluxsched.session import jobid as ids
+from fluxsched.session.broker.rpc import Int
 from fluxsched.session.errors import RequestError
 from fluxsched.session.rset import held
 
@@ -23,6 +24,11 @@ PRIORITY_MAX = 2**32 - 1
 
 # where a job's resources stand
 NONE, REQUESTED, CANCELLING, HELD = range(4)
+
+
+def urgency_field(**options):
+    """The declaration of an urgency in a request."""
+    return Int(0, URGENCY_MAX, refusal=f"urgency range is [0:{URGENCY_MAX}]", **options)
 
 
 @functools.cache

@@ -18,6 +18,7 @@ import time
 
 from fluxsched.session.broker import job as jobs
 from fluxsched.session.broker.job import CANCELLING, CLEANUP, HELD, INACTIVE, NONE, REQUESTED, RUN, SCHED, Job
+from fluxsched.session.broker.rpc import JOBID, Bool, Int, ListOf, Nullable, Number, Object, Octets, Text, rpc
 from fluxsched.session.broker.store import dumps
 from fluxsched.session.broker.watch import Watch
 from fluxsched.session.errors import RequestError
@@ -45,36 +46,33 @@ class Manager:
 
     # taking jobs
 
-    def submit(self, request):
-        """job.submit {"jobspec", "urgency", "flags"} -> {"id"}"""
-        try:
-            self._submit(request)
-        except RequestError as error:
-            self._refuse(request, error)
-
-    def _refuse(self, request, error):
-        self.log("job-manager", 3, f"job refused: {error.text}")
-        request.error(error.errno, error.text)
-
-    def _submit(self, request):
+    @rpc(
+        "job.submit",
+        logged_by="job-manager",
+        jobspec=Object(),
+        urgency=jobs.urgency_field(default=16),
+        flags=Int(0, 2**31 - 1, default=0),
+    )
+    def submit(self, request, jobspec, urgency, flags):
+        """Take a job.  Answers {"id"}, once the job is written."""
         if not self.accepting:
             raise RequestError(errno.EINVAL, "the session is ending and takes no more jobs")
-        spec = request.get("jobspec", dict)
-        urgency = request.get("urgency", int, 16)
-        flags = request.get("flags", int, 0)
-        if not 0 <= urgency <= jobs.URGENCY_MAX:
-            raise RequestError(errno.EINVAL, f"urgency range is [0:{jobs.URGENCY_MAX}]")
-        self._set_queue(spec)
-        parsed = jobs.check(spec)
-        public = jobs.redact(spec)
+        self._set_queue(jobspec)
+        parsed = jobs.check(jobspec)
+        public = jobs.redact(jobspec)
 
         def feasible(problem):
             if problem is not None:
                 self._refuse(request, problem)
             elif request.open:
-                self._accept(request, spec, public, parsed, urgency, flags)
+                self._accept(request, jobspec, public, parsed, urgency, flags)
 
         self.link.feasible(public, feasible)
+
+    def _refuse(self, request, error):
+        """Refuse a job after its request was handled."""
+        self.log("job-manager", 3, f"job.submit: {error.text}")
+        request.error(error.errno, error.text)
 
     def _set_queue(self, spec):
         """Check the queue against the configuration, and add its constraint."""
@@ -346,9 +344,8 @@ class Manager:
 
     # requests about one job
 
-    def find(self, request):
-        """The active job of the request's "id"."""
-        jobid = request.get("id", int)
+    def find(self, jobid):
+        """The active job of this id.  Raises RequestError."""
         job = self.active.get(jobid)
         if job is None:
             if self.store.job(jobid) is None:
@@ -356,32 +353,34 @@ class Manager:
             raise RequestError(errno.EINVAL, f"{f58(jobid)}: job is inactive")
         return job
 
-    def raise_request(self, request):
-        """job-manager.raise {"id", "type", "severity", "note"}"""
-        kind = request.get("type", str, "cancel")
-        severity = request.get("severity", int, 0)
-        note = request.get("note", str, "", required=False) or ""
-        if not 0 <= severity <= 7 or not kind or any(char.isspace() for char in kind):
-            raise RequestError(errno.EINVAL, "expected a severity of 0 to 7 and a type without spaces")
-        self.exception(self.find(request), kind, severity, note)
+    @rpc(
+        "job-manager.raise",
+        id=JOBID,
+        type=Text(256, default="cancel"),
+        severity=Int(0, 7, default=0),
+        note=Nullable(Text(raw=True)),
+    )
+    def raise_(self, request, id, type, severity, note):
+        """Raise an exception on a job; severity 0 ends it."""
+        if not type or any(char.isspace() for char in type):
+            raise RequestError(errno.EINVAL, "expected a type without spaces")
+        self.exception(self.find(id), type, severity, note or "")
         request.respond()
 
-    def kill_request(self, request):
-        """job-manager.kill {"id", "signum"}"""
-        number = request.get("signum", int)
-        job = self.find(request)
-        if number not in set(signal.Signals):
-            raise RequestError(errno.EINVAL, f"{number}: invalid signal number")
-        if not job.executing or not self.executor.signal(job, number):
+    @rpc("job-manager.kill", id=JOBID, signum=Int(1, signal.NSIG - 1))
+    def kill(self, request, id, signum):
+        """Signal the processes of a job."""
+        job = self.find(id)
+        if signum not in set(signal.Signals):
+            raise RequestError(errno.EINVAL, f"{signum}: invalid signal number")
+        if not job.executing or not self.executor.signal(job, signum):
             raise RequestError(errno.EINVAL, f"{job.name}: job is not running")
         request.respond()
 
-    def urgency_request(self, request):
-        """job-manager.urgency {"id", "urgency"} -> {"old_urgency"}"""
-        urgency = request.get("urgency", int)
-        job = self.find(request)
-        if not 0 <= urgency <= jobs.URGENCY_MAX:
-            raise RequestError(errno.EINVAL, f"urgency range is [0:{jobs.URGENCY_MAX}]")
+    @rpc("job-manager.urgency", id=JOBID, urgency=jobs.urgency_field())
+    def urgency(self, request, id, urgency):
+        """Set the urgency of a job that waits.  Answers {"old_urgency"}."""
+        job = self.find(id)
         if job.state != SCHED:
             raise RequestError(errno.EINVAL, f"{job.name}: urgency cannot be changed once resources are allocated")
         old = job.info["urgency"]
@@ -392,23 +391,25 @@ class Manager:
         self.link.prioritize(job)
         request.respond({"old_urgency": old})
 
-    def wait_request(self, request):
-        """job.wait {"id": id or null} -> {"id", "success", "errstr"}; null is any waitable job not yet waited for."""
-        jobid = request.get("id", int, required=False)
-        if jobid is None:
+    @rpc("job.wait", id=Nullable(JOBID))
+    def wait(self, request, id):
+        """Wait for a job to end; without an id, for any waitable job not yet waited for.
+
+        Answers {"id", "success", "errstr"}."""
+        if id is None:
             for number, info in self.waitable.items():
                 if number not in self.active:
                     self._answer_wait(request, number, info)
                     return
             if len(self.waitable) <= sum(1 for _, wanted in self.waiters if wanted is None):
                 raise RequestError(errno.ECHILD, "there are no more waitable jobs")
-        elif jobid not in self.active:
-            row = self.store.job(jobid)
+        elif id not in self.active:
+            row = self.store.job(id)
             if row is None:
-                raise RequestError(errno.ENOENT, f"{f58(jobid)}: unknown job id")
-            self._answer_wait(request, jobid, row[5])
+                raise RequestError(errno.ENOENT, f"{f58(id)}: unknown job id")
+            self._answer_wait(request, id, row[5])
             return
-        waiter = (request, jobid)
+        waiter = (request, id)
         self.waiters.append(waiter)
         request.on_close = lambda: waiter in self.waiters and self.waiters.remove(waiter)
 
@@ -432,74 +433,76 @@ class Manager:
             text = f"task(s) exited with exit code {info['waitstatus'] >> 8}"
         request.respond({"id": jobid, "success": outcome == "COMPLETED", "errstr": text})
 
-    def watch_request(self, request):
-        """job.watch {"id", "output": bool}: a stream of {"event"} and {"output"} until the job is over."""
-        jobid = request.get("id", int)
-        output = request.get("output", bool, True)
-        job = self.active.get(jobid)
+    @rpc("job.watch", id=JOBID, output=Bool(True))
+    def watch(self, request, id, output):
+        """Follow a job: a stream of {"event"} and, with `output`, {"output"} until the job is over."""
+        job = self.active.get(id)
         events = None
         if job is None:
-            if self.store.job(jobid) is None:
-                raise RequestError(errno.ENOENT, f"{f58(jobid)}: unknown job id")
-            events = self.store.events(jobid)
-        Watch(request, job, events, os.path.join(self.executor.directory(jobid), "output") if output else None)
+            if self.store.job(id) is None:
+                raise RequestError(errno.ENOENT, f"{f58(id)}: unknown job id")
+            events = self.store.events(id)
+        Watch(request, job, events, os.path.join(self.executor.directory(id), "output") if output else None)
 
-    def stdin_request(self, request):
-        """job.stdin {"id", "data", "eof"} -> {"open"}, when there is room for more."""
-        job = self.find(request)
-        data = request.get("data", str).encode("latin-1", "replace")
-        eof = request.get("eof", bool, False)
+    @rpc("job.stdin", id=JOBID, data=Octets(1 << 20), eof=Bool(False))
+    def stdin(self, request, id, data, eof):
+        """Pass standard input to a job.  Answers {"open"} when there is room for more; with "wait" it was not taken."""
+        job = self.find(id)
         running = self.executor.running.get(job.id)
         if running is None:
             request.respond({"open": job.state in (SCHED, RUN), "wait": True})
         else:
-            running.stdin(data, eof, lambda is_open: request.open and request.respond({"open": is_open}))
+            running.stdin(data.encode("latin-1"), eof, lambda is_open: request.respond({"open": is_open}))
 
-    def info_request(self, request):
-        """job.info {"id", "key"} -> {"value"}: jobspec, R, eventlog, or the whole info."""
-        jobid = request.get("id", int)
-        key = request.get("key", str)
-        row = self.store.job(jobid)
+    @rpc("job.info", id=JOBID, key=Text(64))
+    def info(self, request, id, key):
+        """Read what is kept of a job: its jobspec, R or eventlog.  Answers {"value"}."""
+        row = self.store.job(id)
         if row is None:
-            raise RequestError(errno.ENOENT, f"{f58(jobid)}: unknown job id")
-        job = self.active.get(jobid)
+            raise RequestError(errno.ENOENT, f"{f58(id)}: unknown job id")
+        job = self.active.get(id)
         if key == "jobspec":
             value = row[2]
         elif key == "R":
             value = row[3] if job is None else job.R
         elif key == "eventlog":
-            value = self.store.events(jobid)
+            value = self.store.events(id)
         else:
             value = None
         if value is None:
             raise RequestError(errno.ENOENT, f"{key}: key not found")
         request.respond({"value": value})
 
-    def list_request(self, request):
-        """job.list {"ids" or "inactive", "count", "since"} -> {"jobs"}: active newest first, then inactive."""
+    @rpc(
+        "job.list",
+        ids=Nullable(ListOf(JOBID, 1 << 20)),
+        inactive=Bool(False),
+        count=Int(0, 2**31 - 1, default=1000),
+        since=Number(0, 1e12, default=0),
+    )
+    def list_jobs(self, request, ids, inactive, count, since):
+        """List the jobs of `ids`; or the active ones, newest first, then with `inactive` those that ended after
+        `since`, at most `count` together (0 is all).  Answers {"jobs"}."""
         now = time.time()
-        wanted = request.get("ids", list, required=False)
-        if wanted is not None:
+        if ids is not None:
             found = []
-            for jobid in wanted:
-                job = self.active.get(jobid) if isinstance(jobid, int) else None
+            for jobid in ids:
+                job = self.active.get(jobid)
                 if job is not None:
                     found.append(jobs.describe(job.id, job.state, job.info, now))
                     continue
-                row = self.store.job(jobid) if isinstance(jobid, int) else None
+                row = self.store.job(jobid)
                 if row is None:
                     raise RequestError(errno.ENOENT, f"JobID {jobid} unknown")
                 found.append(jobs.describe(jobid, row[1], row[5], now))
             request.respond({"jobs": found})
             return
-        count = request.get("count", int, 1000)
-        since = request.get("since", (int, float), 0.0)
         pending = sorted((job for job in self.active.values() if job.state == SCHED), key=Job.order)
         others = [job for job in self.active.values() if job.state != SCHED]
         others.sort(key=lambda job: -job.info.get("t_run", 0))
         shown = (pending + others)[: count or None]
         found = [jobs.describe(job.id, job.state, job.info, now) for job in shown]
-        if request.get("inactive", bool, False):
+        if inactive:
             rows = self.store.inactive_info(INACTIVE, count or -1, since)
             found += [jobs.describe(jobid, INACTIVE, info, now) for jobid, info in rows]
         request.respond({"jobs": found[:count] if count else found})

@@ -1,21 +1,31 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The session's key-value store, as commands see it."""
+"""The session's key-value store, as commands see it.
+
+Values are bytes: text that is no UTF-8 is kept as it came.  Keys are text in UTF-8.
+"""
+
+from __future__ import annotations
 
 import errno
 
-from fluxsched.session.broker.store import normalize
+from fluxsched.session.broker.rpc import Bool, ListOf, Text, Tuple, rpc
+from fluxsched.session.broker.server import Request
+from fluxsched.session.broker.store import KEY_MAX, Operation, Store, normalize
 from fluxsched.session.errors import RequestError
+
+_KEY = Text(KEY_MAX + 1)  # one more, so that the refusal names the key
+_VALUE = Text(64 << 20, raw=True)
+_MANY = 1 << 20
 
 
 class KVS:
-    def __init__(self, store, topics):
-        self.store = store
-        topics.update(
-            {"kvs.get": self.get, "kvs.put": self.put, "kvs.list": self.list, "kvs.unlink": self.unlink}
-        )
+    """Handles the requests of `flux kvs`."""
 
-    def _key(self, text, root=False):
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def _key(self, text: str, root: bool = False) -> str:
         if root and not text.strip("."):
             return ""
         try:
@@ -23,9 +33,10 @@ class KVS:
         except ValueError as error:
             raise RequestError(errno.EINVAL, str(error)) from None
 
-    def get(self, request):
-        """kvs.get {"key"} -> {"value": text}"""
-        key = self._key(request.get("key", str))
+    @rpc("kvs.get", key=_KEY)
+    def get(self, request: Request, key: str) -> None:
+        """Read a value.  Answers {"value": text}."""
+        key = self._key(key)
         value = self.store.kvs_text(key)
         if value is None:
             if self.store.kvs_below(key):
@@ -33,18 +44,18 @@ class KVS:
             raise RequestError(errno.ENOENT, f"{key}: No such file or directory")
         request.respond({"value": value})
 
-    def put(self, request):
-        """kvs.put {"pairs": [[key, text], ...]}, all or none."""
-        operations = []
-        for pair in request.get("pairs", list):
-            if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair)):
-                raise RequestError(errno.EPROTO, "kvs.put: pairs: expected a list of [key, value]")
-            operations += self.store.ops_kvs(self._key(pair[0]), pair[1])
+    @rpc("kvs.put", pairs=ListOf(Tuple(_KEY, _VALUE), _MANY))
+    def put(self, request: Request, pairs: list) -> None:
+        """Write values, all or none."""
+        operations: list[Operation] = []
+        for key, value in pairs:
+            operations += self.store.ops_kvs(self._key(key), value)
         self._write(request, operations)
 
-    def list(self, request):
-        """kvs.list {"key"} -> {"entries": [[key, text], ...]}: all keys below the directory."""
-        key = self._key(request.get("key", str), root=True)
+    @rpc("kvs.list", key=_KEY)
+    def list_keys(self, request: Request, key: str) -> None:
+        """List all keys below a directory.  Answers {"entries": [[key, text], ...]}."""
+        key = self._key(key, root=True)
         entries = self.store.kvs_below(key)
         if not entries and key:
             if self.store.kvs_text(key) is not None:
@@ -52,24 +63,24 @@ class KVS:
             raise RequestError(errno.ENOENT, f"{key}: No such file or directory")
         request.respond({"entries": entries})
 
-    def unlink(self, request):
-        """kvs.unlink {"keys", "recursive", "force"}"""
-        recursive = request.get("recursive", bool, False)
-        operations = []
-        for text in request.get("keys", list):
-            key = self._key(str(text))
+    @rpc("kvs.unlink", keys=ListOf(_KEY, _MANY), recursive=Bool(False), force=Bool(False))
+    def unlink(self, request: Request, keys: list, recursive: bool, force: bool) -> None:
+        """Remove keys, all or none; directories only with `recursive`."""
+        operations: list[Operation] = []
+        for text in keys:
+            key = self._key(text)
             if self.store.kvs_below(key):
                 if not recursive:
                     raise RequestError(errno.ENOTEMPTY, f"cannot unlink '{key}': Directory not empty")
-            elif self.store.kvs_text(key) is None and not request.get("force", bool, False):
+            elif self.store.kvs_text(key) is None and not force:
                 raise RequestError(errno.ENOENT, f"cannot unlink '{key}': No such file or directory")
             operations += self.store.ops_kvs(key, None)
         self._write(request, operations)
 
-    def _write(self, request, operations):
-        def written(error):
+    def _write(self, request: Request, operations: list) -> None:
+        def written(error: OSError | None) -> None:
             if error is not None:
-                request.error(error.errno, error.strerror)
+                request.error(error.errno or errno.EIO, error.strerror)
             else:
                 request.respond()
 

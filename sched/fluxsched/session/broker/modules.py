@@ -3,11 +3,11 @@
 """Modules, log, attributes and uptime, as commands see them."""
 
 import errno
-import os
 import time
 
 from fluxsched.session.broker.job import RUN, username
-from fluxsched.session.broker.server import ENODATA
+from fluxsched.session.broker.log import ERR
+from fluxsched.session.broker.rpc import Bool, Int, ListOf, Text, rpc
 from fluxsched.session.errors import RequestError
 
 BUILTIN = {
@@ -18,63 +18,51 @@ BUILTIN = {
 }
 
 
+_NAME = Text(4096, raw=True)
+_ARGUMENTS = ListOf(Text(1 << 16, raw=True), 1000, default=[])
+
+
 class Modules:
-    def __init__(self, broker, topics):
+    """Handles the requests about modules, the log and the session as a whole."""
+
+    def __init__(self, broker):
         self.broker = broker
         self.scheduler = broker.scheduler
         self.started = time.monotonic()
-        topics.update(
-            {
-                "module.load": self.load,
-                "module.remove": self.remove,
-                "module.reload": self.reload,
-                "module.list": self.list,
-                "module.stats": self.stats,
-                "log.read": self.log_read,
-                "log.clear": self.log_clear,
-                "log.append": self.log_append,
-                "attr.get": self.attr_get,
-                "session.uptime": self.uptime,
-                "queue.list": self.queues,
-            }
-        )
 
-    def _target(self, request):
-        """The module's arguments; RequestError if it is none that can be loaded here."""
-        name = request.get("name", str)
-        arguments = request.get("args", list, [])
-        verb = request.topic.partition(".")[2]
-        if not all(isinstance(argument, str) for argument in arguments):
-            raise RequestError(errno.EPROTO, f"{request.topic}: args: expected a list of strings")
-        if name.rpartition("/")[2] in ("sched", "sched.so"):
-            if request.rank != 0:
-                raise RequestError(errno.EINVAL, f"module sched is for rank 0, not for rank {request.rank}")
-            return arguments
-        if name in BUILTIN:
-            raise RequestError(errno.EPERM, f"module {name} is part of the session")
-        raise RequestError(errno.ENOENT, "module not found in search path" if verb == "load" else os.strerror(2))
-
-    def _change(self, request, action):
+    def _change(self, request, verb, name, action, *arguments):
         """Do something to a module; a refusal is also logged."""
         try:
-            action(self._target(request))
+            if name in BUILTIN:
+                raise RequestError(errno.EPERM, f"module {name} is part of the session")
+            if name.rpartition("/")[2] not in ("sched", "sched.so"):
+                raise RequestError(errno.ENOENT, "module not found in search path" if verb == "load" else None)
+            if request.rank != 0:
+                raise RequestError(errno.EINVAL, f"module sched is for rank 0, not for rank {request.rank}")
+            action(*arguments)
         except RequestError as error:
-            verb = request.topic.partition(".")[2]
-            self.broker.log("broker", 3, f"module {verb} {request.get('name', str)}: {error.text}", rank=request.rank)
+            self.broker.log("broker", ERR, f"module {verb} {name}: {error.text}", rank=request.rank)
             raise
         request.respond()
 
-    def load(self, request):
-        self._change(request, self.scheduler.load)
+    @rpc("module.load", name=_NAME, args=_ARGUMENTS)
+    def load(self, request, name, args):
+        """Load the scheduler module."""
+        self._change(request, "load", name, self.scheduler.load, args)
 
-    def remove(self, request):
-        self._change(request, lambda arguments: self.scheduler.unload())
+    @rpc("module.remove", name=_NAME)
+    def remove(self, request, name):
+        """Remove the scheduler module."""
+        self._change(request, "remove", name, self.scheduler.unload)
 
-    def reload(self, request):
-        self._change(request, self.scheduler.reload)
+    @rpc("module.reload", name=_NAME, args=_ARGUMENTS)
+    def reload(self, request, name, args):
+        """Remove the scheduler module if it is there, and load it."""
+        self._change(request, "reload", name, self.scheduler.reload, args)
 
-    def list(self, request):
-        """-> {"modules": [{"name", "idle", "services", "args", "automatic"}]}"""
+    @rpc("module.list")
+    def list_modules(self, request):
+        """List modules.  Answers {"modules": [{"name", "idle", "services", "args", "automatic"}]}."""
         modules = []
         if self.scheduler.service is not None and request.rank == 0:
             modules.append(
@@ -90,12 +78,12 @@ class Modules:
             modules.append({"name": name, "idle": 0, "services": services, "args": [], "automatic": False})
         request.respond({"modules": modules})
 
-    def stats(self, request):
-        name = request.get("name", str)
+    @rpc("module.stats", name=_NAME)
+    def stats(self, request, name):
+        """Show statistics of a module."""
         broker = self.broker
-        if name == "sched" and self.scheduler.service is not None:
-            request.topic, request.payload = "sched.stats-get", {}
-            self.scheduler.client_request(request)
+        if name == "sched":
+            self.scheduler.ask_for(request, "sched.stats-get", {})
         elif name == "job-manager":
             request.respond(broker.manager.stats())
         elif name == "job-exec":
@@ -108,14 +96,14 @@ class Modules:
 
     # the log
 
-    def log_read(self, request):
-        """log.read {"follow", "new"}: a stream of {"entries": [...]}"""
+    @rpc("log.read", follow=Bool(False), new=Bool(False))
+    def log_read(self, request, follow, new):
+        """Read the log, but for `new` from its beginning: a stream of {"entries"}, with `follow` without an end."""
         log = self.broker.log
-        follow = request.get("follow", bool, False)
-        if not request.get("new", bool, False):
+        if not new:
             request.stream({"entries": log.entries()})
         if not follow:
-            request.error(ENODATA)
+            request.end()
             return
 
         def follower(entry):
@@ -124,20 +112,23 @@ class Modules:
         log.followers.append(follower)
         request.on_close = lambda: log.followers.remove(follower)
 
+    @rpc("log.clear")
     def log_clear(self, request):
+        """Empty the log."""
         self.broker.log.clear()
         request.respond()
 
-    def log_append(self, request):
-        """log.append {"name", "level", "text"}"""
-        name, level, text = request.get("name", str), request.get("level", int), request.get("text", str)
+    @rpc("log.append", name=Text(4096, raw=True), level=Int(0, 7), text=Text(raw=True))
+    def log_append(self, request, name, level, text):
+        """Add a line to the log."""
         self.broker.log(name[:64], level, text[:4096], rank=request.rank)
         request.respond()
 
     # attributes
 
-    def attr_get(self, request):
-        name = request.get("name", str)
+    @rpc("attr.get", name=Text(4096, raw=True))
+    def attr_get(self, request, name):
+        """Read an attribute of the session.  Answers {"value": text}."""
         if name == "rank":
             value = request.rank
         else:
@@ -146,7 +137,9 @@ class Modules:
             raise RequestError(errno.ENOENT, f"{name}: No such file or directory")
         request.respond({"value": str(value)})
 
+    @rpc("session.uptime")
     def uptime(self, request):
+        """Answers {"seconds", "owner", "size", "drained", "running"}."""
         resources = self.broker.resources
         request.respond(
             {
@@ -158,8 +151,9 @@ class Modules:
             }
         )
 
+    @rpc("queue.list")
     def queues(self, request):
-        """-> {"queues": [[name, properties required]], "scheduling": bool}"""
+        """Answers {"queues": [[name, properties required]], "scheduling": bool}."""
         queues = self.broker.config.get("queues", {})
         rows = [[name, list(table.get("requires", []))] for name, table in queues.items()]
         request.respond({"queues": rows, "scheduling": self.scheduler.ready})

@@ -11,8 +11,12 @@ import time
 
 from fluxsched.formats import hostlist, idset
 from fluxsched.session.broker.log import INFO
+from fluxsched.session.broker.rpc import Text, rpc
 from fluxsched.session.errors import RequestError, SessionError
 from fluxsched.session.rset import held
+
+TARGETS_MAX = 1 << 20
+_MODE = Text(words=("", "update", "force"), default="")
 
 
 def machine(size):
@@ -79,7 +83,8 @@ def configured(table):
 
 
 class Resources:
-    def __init__(self, R, store, log):
+    def __init__(self, R, store, log, busy):
+        """`busy()` is the set of ranks that jobs hold."""
         self.R = R
         self.store = store
         self.log = log
@@ -87,7 +92,7 @@ class Resources:
         self.size = len(self.rows)
         self.hosts = {row[0]: row[1] for row in self.rows}
         self.drained = {rank: why for rank, why in store.drained().items() if rank in self.hosts}
-        self.busy = lambda: set()  # ranks that jobs hold; set by the broker
+        self.busy = busy
         self._listener = None
 
     def acquire(self, callback):
@@ -125,11 +130,10 @@ class Resources:
             raise RequestError(errno.EINVAL, f"invalid targets: invalid hosts: {','.join(bad)}")
         return sorted({rank for name in names for rank in known[name]})
 
-    def drain_request(self, request):
-        """resource.drain {"targets", "reason", "mode"}: mode "" refuses, "update" skips, "force" overwrites."""
-        ranks = self.targets(request.get("targets", str))
-        reason = request.get("reason", str, "")
-        mode = request.get("mode", str, "")
+    @rpc("resource.drain", targets=Text(TARGETS_MAX), reason=Text(raw=True, default=""), mode=_MODE)
+    def drain(self, request, targets, reason, mode):
+        """Keep jobs off ranks.  Of one that is drained, mode "" refuses, "update" skips, "force" overwrites."""
+        ranks = self.targets(targets)
         again = [rank for rank in ranks if rank in self.drained]
         if again and not mode:
             raise RequestError(errno.EEXIST, f"rank {idset.encode(again)} already drained")
@@ -151,11 +155,12 @@ class Resources:
 
         self.store.request([self.store.op_drain(rank, now, reason) for rank in ranks], written)
 
-    def undrain_request(self, request):
-        """resource.undrain {"targets", "mode"}"""
-        ranks = self.targets(request.get("targets", str))
+    @rpc("resource.undrain", targets=Text(TARGETS_MAX), mode=_MODE)
+    def undrain(self, request, targets, mode):
+        """Let jobs on ranks again.  One that is not drained is refused, unless there is a mode."""
+        ranks = self.targets(targets)
         missing = [rank for rank in ranks if rank not in self.drained]
-        if missing and not request.get("mode", str, ""):
+        if missing and not mode:
             raise RequestError(errno.EINVAL, f"rank {idset.encode(missing)} not drained")
         ranks = [rank for rank in ranks if rank in self.drained]
 
@@ -172,7 +177,8 @@ class Resources:
 
         self.store.request([self.store.op_undrain(rank) for rank in ranks], written)
 
-    def status_request(self, request):
-        """resource.status -> {"R", "drain": [{"rank", "t", "reason"}], "busy": ranks}"""
+    @rpc("resource.status")
+    def status(self, request):
+        """Show all resources.  Answers {"R", "drain": [{"rank", "t", "reason"}], "busy": ranks that jobs hold}."""
         drain = [{"rank": rank, "t": t, "reason": reason} for rank, (t, reason) in sorted(self.drained.items())]
         request.respond({"R": self.R, "drain": drain, "busy": sorted(self.busy())})

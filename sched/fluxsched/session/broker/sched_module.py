@@ -15,13 +15,12 @@ from fluxsched.service.host import Host
 from fluxsched.session.broker import job as jobs
 from fluxsched.session.broker.job import CANCELLING, HELD, NONE, REQUESTED
 from fluxsched.session.broker.log import CRIT, INFO
-from fluxsched.session.broker.server import ENODATA
+from fluxsched.session.broker.rpc import Object, rpc
 from fluxsched.session.broker.store import normalize
 from fluxsched.session.errors import RequestError
 from fluxsched.session.jobid import f58
 
 SUCCESS, ANNOTATE, DENY, CANCEL = range(4)
-CLIENT_TOPICS = ("sched.resource-status", "sched.stats-get", "feasibility.check")
 
 
 class Answer:
@@ -279,18 +278,33 @@ class Scheduler:
         self.open.add(answer)
         self._send(topic, answer, payload)
 
-    def client_request(self, request):
-        """A topic of the scheduler, from a command."""
-        if request.topic not in CLIENT_TOPICS or self.service is None:
-            raise RequestError(errno.ENOSYS, f"No service matching {request.topic} is registered")
+    def ask_for(self, request, topic, payload):
+        """Ask the module for the answer to a command's request.  Raises RequestError without a module."""
+        if self.service is None:
+            raise RequestError(errno.ENOSYS, f"No service matching {topic} is registered")
 
         def answered(payload, error):
             if error is not None:
                 request.error(error.errno, error.text)
-            elif request.open:
+            else:
                 request.respond(payload)
 
-        self._ask(request.topic, request.payload, answered)
+        self._ask(topic, payload, answered)
+
+    @rpc("sched.resource-status")
+    def resource_status(self, request):
+        """What the scheduler knows of the resources.  Answers {"all", "allocated", "down"}, each an R."""
+        self.ask_for(request, "sched.resource-status", {})
+
+    @rpc("sched.stats-get")
+    def stats(self, request):
+        """The scheduler's statistics."""
+        self.ask_for(request, "sched.stats-get", {})
+
+    @rpc("feasibility.check", jobspec=Object())
+    def feasibility(self, request, jobspec):
+        """Refuse what the machine can never run."""
+        self.ask_for(request, "feasibility.check", {"jobspec": jobspec})
 
     # from the service
 
@@ -337,7 +351,7 @@ class Scheduler:
             if job.alloc == HELD:
                 answer = {key: job.info[key] for key in ("priority", "userid", "t_submit")}
                 callback({"id": job.id, **answer}, None)
-        callback(None, OSError(ENODATA, "No data available"))
+        callback(None, OSError(errno.ENODATA, "No data available"))
 
     def _ready(self, host, payload, callback):
         if payload.get("mode") == "limited":

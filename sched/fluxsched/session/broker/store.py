@@ -13,11 +13,15 @@ import json
 import os
 import sqlite3
 import time
+from typing import Any
 
 from fluxsched.session.errors import SessionError
 
 VERSION = 1
+KEY_MAX = 4096  # characters of a KVS key
 RETRY = 1.0  # seconds between attempts while the disk refuses writes
+
+Operation = tuple[str, tuple[Any, ...]]  # a statement and its parameters
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
@@ -38,8 +42,8 @@ def dumps(value):
 def normalize(key):
     """A KVS key without surplus dots; ValueError if nothing is left."""
     parts = [part for part in key.split(".") if part]
-    if not parts or len(key) > 4096 or "\0" in key:
-        raise ValueError(f"invalid KVS key {key!r}")
+    if not parts or len(key) > KEY_MAX or "\0" in key:
+        raise ValueError(f"invalid KVS key {key[:64]!r}")
     return ".".join(parts)
 
 

@@ -6,6 +6,7 @@ import errno
 import time
 
 from fluxsched.session.broker.job import RUN, SCHED
+from fluxsched.session.broker.rpc import JOBID, Number, rpc
 from fluxsched.session.broker.store import dumps
 from fluxsched.session.errors import RequestError
 
@@ -13,16 +14,13 @@ LONGEST = 1e11  # seconds, as for a jobspec
 
 
 class Updates:
-    def __init__(self, manager, topics):
+    def __init__(self, manager):
         self.manager = manager
-        topics["job-manager.update"] = self.request
 
-    def request(self, request):
-        """job-manager.update {"id", "duration": seconds}; 0 is no limit."""
-        job = self.manager.find(request)
-        duration = request.get("duration", (int, float))
-        if not 0 <= duration <= LONGEST:
-            raise RequestError(errno.EINVAL, f"duration: expected 0 to {LONGEST:.0f} seconds, got {duration}")
+    @rpc("job-manager.update", id=JOBID, duration=Number(0, LONGEST))
+    def update(self, request, id, duration):
+        """Set the time limit of a job, in seconds; 0 is none."""
+        job = self.manager.find(id)
         if job.state == SCHED:
             self._waiting(job, duration)
             request.respond()
@@ -58,7 +56,6 @@ class Updates:
             manager.executor.expire(job, expiration)
             change = manager.store.op_r(job.id, job.R)
             manager.post(job, "resource-update", {"expiration": expiration}, operations=[change])
-            if request.open:
-                request.respond()
+            request.respond()
 
         manager.link.expiration(job, expiration, answered)

@@ -5,8 +5,6 @@
 import base64
 import json
 
-from fluxsched.session.broker.server import HIGH_WATER
-
 PIECE = 1 << 18  # bytes of the record in one answer
 LINE_MAX = 4 << 20  # bytes of a line of it
 
@@ -57,13 +55,9 @@ class Watch:
             pass
 
     def _full(self):
-        connection = self.request.connection
-        if connection.unsent < HIGH_WATER:
-            return False
         if not self.waiting:
-            self.waiting = True
-            connection.drained.append(self._drained)
-        return True
+            self.waiting = not self.request.connection.channel.when_room(self._drained)
+        return self.waiting
 
     def _drained(self):
         self.waiting = False

@@ -3,15 +3,16 @@
 """A command's side of the broker's socket."""
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import Iterator
 from errno import ENODATA
 from typing import Any, Optional
 
 from fluxsched.formats.quote import printable
+from fluxsched.session import wire
 from fluxsched.session.errors import CommandError
 
 
@@ -59,8 +60,8 @@ class Client:
         except (OSError, ValueError) as error:
             text = getattr(error, "strerror", None) or error
             raise CommandError(f"cannot reach the session at {path}: {text}") from None
-        self._buffer = bytearray()
-        self._lines: list[bytes] = []
+        self._reader = wire.Lines(wire.UNSENT_MAX)
+        self._messages: deque[dict[str, Any]] = deque()
         self._next = 0
 
     def fileno(self) -> int:
@@ -73,9 +74,8 @@ class Client:
         message: dict[str, Any] = {"id": self._next, "topic": topic, "payload": payload or {}}
         if self.rank:
             message["rank"] = self.rank
-        data = json.dumps(message, separators=(",", ":")).encode() + b"\n"
         try:
-            self.sock.sendall(data, socket.MSG_NOSIGNAL)
+            self.sock.sendall(wire.encode(message), socket.MSG_NOSIGNAL)
         except OSError:
             raise CommandError("lost the connection to the session") from None
         return self._next
@@ -84,30 +84,29 @@ class Client:
         try:
             if deadline is not None:
                 self.sock.settimeout(max(1e-6, deadline - time.monotonic()))
-            data = self.sock.recv(1 << 18)
+            data = self.sock.recv(wire.CHUNK)
         except socket.timeout:
             raise Late from None
         except OSError:
             data = b""
         if not data:
             raise CommandError("lost the connection to the session")
-        self._buffer += data
-        if b"\n" in data:
-            lines = bytes(self._buffer).split(b"\n")
-            self._buffer = bytearray(lines.pop())
-            self._lines.extend(lines)
+        try:
+            self._messages.extend(map(wire.decode, self._reader.feed(data)))
+        except wire.WireError as error:
+            raise CommandError(f"the session sent what is no answer: {error}") from None
 
     def arrived(self) -> list[Answer]:
         """What one read brings, for callers that wait on the descriptor: a list as from :meth:`receive`."""
-        if not self._lines:
+        if not self._messages:
             self._fill()
-        return [self.receive() for _ in range(len(self._lines))]
+        return [self.receive() for _ in range(len(self._messages))]
 
     def receive(self, deadline: float | None = None) -> Answer:
         """Next answer, whatever its request.  Raises Late if none has come at `deadline` (time.monotonic())."""
-        while not self._lines:
+        while not self._messages:
             self._fill(deadline)
-        message = json.loads(self._lines.pop(0))
+        message = self._messages.popleft()
         if "errnum" in message:
             return message["id"], None, RPCError(message["errnum"], message["error"])
         return message["id"], message["payload"], None
