@@ -86,6 +86,7 @@ def parse(jobspec):
         raise JobspecError("resources: expected a core, or exclusive nodes")
     _tasks(jobspec, resources)
     system = _system(jobspec)
+    duration = _duration(system)
 
     numbers = _flat(resources.roots)
     tree = None
@@ -101,7 +102,7 @@ def parse(jobspec):
             raise JobspecError(f"attributes.system.constraints: {error}") from None
         limits = system["constraints"] or None
     queue = _name(system["queue"], "attributes.system.queue", 0) if "queue" in system else ""
-    return Request(*numbers, _duration(system.get("duration", 0)), queue, limits, tree)
+    return Request(*numbers, duration, queue, limits, tree)
 
 
 def task_count(jobspec, nslots_total, nnodes, ncores):
@@ -380,7 +381,8 @@ def _tasks(jobspec, resources):
     return found
 
 
-def _system(jobspec):
+def _system(jobspec: dict) -> dict:
+    """The object attributes.system; an empty one where attributes has none."""
     if "attributes" not in jobspec:
         raise JobspecError("attributes: expected an object, got nothing")
     attributes = jobspec["attributes"]
@@ -405,7 +407,15 @@ def _shell_per_resource(system):
     return kind, _positive(value.get("count", 1), f"{field}.count")
 
 
-def _duration(value):
+def _duration(system: dict) -> float:
+    """The key that RFC 25 requires of version 1. Without it flux-core's schedulers deny a job with the words after the
+    colon."""
+    if "duration" not in system:
+        missing = "duration" if system else "system"
+        raise JobspecError(
+            f"attributes.system.duration is missing: getting duration: Object item not found: {missing}"
+        )
+    value = system["duration"]
     if type(value) not in (int, float) or not 0 <= value <= MAX_DURATION:
         raise JobspecError(
             f"attributes.system.duration: expected a number of seconds from 0 to {MAX_DURATION:.0f}, got {quote(value)}"
