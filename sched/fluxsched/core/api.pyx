@@ -15,7 +15,7 @@ from fluxsched.core.bits cimport count_bits, get_bit, same_bits, set_bit
 from fluxsched.core.engine cimport Domain, General
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport (
-    JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_LACKING, WHY_OVERLAP, WHY_RESERVED,
+    JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_LACKING, WHY_NEW, WHY_OTHER, WHY_OVERLAP, WHY_RESERVED,
     WHY_RESOURCES, Job,
 )
 from fluxsched.core.match cimport Matcher
@@ -29,9 +29,10 @@ from fluxsched.core.types cimport USEC, i32, i64, time_never, u64, usec_t
 from fluxsched.formats import idset as _idset
 from fluxsched.formats import r as _r
 
-Pass = namedtuple("Pass", "started denied waiting")
+Pass = namedtuple("Pass", "started denied waiting more")
 
 REASONS = {
+    WHY_NEW: "waiting for the next scheduling pass",
     WHY_RESOURCES: "waiting for resources",
     WHY_BEHIND: "waiting for jobs ahead in the queue",
     WHY_RESERVED: "starting now would delay a job ahead in the queue",
@@ -39,6 +40,7 @@ REASONS = {
     WHY_LACKING: "no node has the properties that the constraint asks for",
     WHY_DEPTH: "beyond the queue depth of a scheduling pass",
     WHY_OVERLAP: "waiting for a job of another queue on the same nodes",
+    WHY_OTHER: "starting now would delay a job of another queue on the same nodes",
 }
 
 
@@ -47,6 +49,9 @@ def _load_plugin(plugin, options):
     from fluxsched.policy.loader import load_plugin
 
     return load_plugin(plugin, options)
+
+
+_REMOVED = "the nodes that it needs have been removed"
 
 
 class Infeasible(ValueError):
@@ -115,6 +120,7 @@ cdef class Engine(EngineReports):
         """Change the plugin between passes; raises PluginError and keeps the
         old one."""
         self.policy = _load_plugin(plugin, options)
+        self.stale = True
 
     @property
     def plugin(self):
@@ -139,6 +145,7 @@ cdef class Engine(EngineReports):
         for node in self._each_node(ranks):
             self.state.set_up(node, True)
         self.eligible.generation += 1
+        self.returned = True
 
     def mark_down(self, ranks):
         """Ranks (down or drained) that get no more jobs; jobs there go on."""
@@ -157,10 +164,12 @@ cdef class Engine(EngineReports):
     def property_add(self, name, ranks):
         """Give ranks a property; constraints are evaluated again."""
         self.eligible.set_property(name, ranks, True)
+        self.returned = True
 
     def property_remove(self, name, ranks):
         """Take a property from ranks."""
         self.eligible.set_property(name, ranks, False)
+        self.returned = True
 
     def set_expiration(self, double t):
         """When the instance ends (0: never): so do jobs without a duration."""
@@ -361,6 +370,7 @@ cdef class Engine(EngineReports):
             free(bits)
         slot = self.take_slot()
         self.jobs[slot] = j
+        self.stale = True
         self.run(slot, <usec_t> (min(held.starttime, 9e12) * USEC), end)
         self.slot_of[jobid] = slot
 
@@ -459,6 +469,7 @@ cdef class Engine(EngineReports):
         self.nrunning_whole -= self.holds_whole(j)
         if not self.once:
             self.state.give(&gone)
+            self.returned = True
         alloc_clear(&gone)
         alloc_clear(&j.alloc)
         j.alloc = kept
@@ -476,29 +487,47 @@ cdef class Engine(EngineReports):
         except ValueError:
             return False
         self.running.remove(self.jobs[slot].end, slot)
+        self.returned |= end < self.jobs[slot].end
         self.jobs[slot].end = end
         self.running.insert(end, slot)
         return True
 
     # A pass.
 
-    def schedule(self, double now):
-        """One pass at time now: a Pass of started (job ids), denied (pairs of
-        job id and reason) and waiting: (job id, reason, estimated start or
-        None) of jobs for which either has changed since it was told."""
+    def schedule(self, double now, i32 limit=-1):
+        """A pass at time now (s), or the next slice of one: a Pass.
+
+        limit: the plugin is asked about at most so many jobs (at least one); < 0: all. The Pass has started (job
+        ids), denied (pairs of job id and reason), waiting: (job id, reason, estimated start or None) of jobs for
+        which either has changed since it was told, once the pass is over, and more: the pass has not come to its
+        end, and the next call goes on with it. Jobs and resources may change in between; a pass that resources came
+        back to starts over, by the rule of EngineBase.c_schedule.
+        """
         cdef i32 i, slot
         cdef usec_t t = to_instant(now)
         with nogil:
-            self.c_schedule(t)
+            self.c_schedule(t, limit)
         started = [self.jobs[self.started[i]].id for i in range(self.nstarted)]
         denied = []
         for i in range(self.ndenied):
             slot = self.denied[i]
             jobid = self.jobs[slot].id
-            denied.append((jobid, "the nodes that it needs have been removed"))
+            denied.append((jobid, _REMOVED))
             self.drop_slot(slot)
             del self.slot_of[jobid]
-        return Pass(started, denied, self._changes())
+        return Pass(started, denied, [] if self.suspended else self._changes(), bool(self.suspended))
+
+    def reason(self, jobid):
+        """Why a waiting job waits, as a text: what is true of it now, wherever the last pass stopped. Raises
+        ValueError for a job that does not wait."""
+        cdef i32 why = self.why_waits(self._slot(jobid, JOB_WAITING))
+        return REASONS[why] if why > 0 else _REMOVED if why < 0 else REASONS[WHY_NEW]
+
+    def estimate(self, jobid):
+        """When a waiting job is planned to start, in s since the epoch; None: no start is reserved for it. Raises
+        ValueError for a job that does not wait."""
+        cdef usec_t t = self.planned(self.jobs + self._slot(jobid, JOB_WAITING))
+        return None if t < 0 else t / <double> USEC
 
     cdef list _changes(self):
         cdef i32 i, why
@@ -512,6 +541,8 @@ cdef class Engine(EngineReports):
             if i >= self.passed:
                 why = self.domain[j.domain].why_behind
                 estimate = -1
+            if why == WHY_NEW:
+                continue
             if why != j.told_why or estimate != j.told_estimate:
                 j.told_why = why
                 j.told_estimate = estimate

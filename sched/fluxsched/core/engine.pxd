@@ -69,7 +69,8 @@ cdef class EngineBase:
         i32 *queue              # [nqueue] waiting jobs in order
         i32 nqueue
         i32 queue_room
-        i32 *order              # [nqueue] order of this pass, if reordered
+        i32 *order              # [norder] order of this pass, if reordered
+        i32 norder
         i32 order_room
         bint reordered
         bint scattered          # a plugin started other jobs than it was asked about
@@ -89,6 +90,7 @@ cdef class EngineBase:
         Policy policy
         CountPlan count
         NodePlan nodes
+        NodePlan bare           # no reservations, to see what is free; None at first
         i32 plan                # PLAN_… of this pass
         bint units_are_cores    # what the running jobs' units are, else nodes
         i32 units_generation
@@ -96,7 +98,14 @@ cdef class EngineBase:
         i32 nwaiting_cores
         i32 nrunning_whole      # running jobs that hold whole nodes only
         # The pass.
-        usec_t now
+        usec_t now              # when it began
+        usec_t clock            # when the slice of it began that runs
+        bint suspended          # more slices are to come
+        bint stale              # what it began with does not hold any more
+        bint returned           # resources have come back since it began
+        i32 next_place          # place in the order that the next slice begins at
+        i32 asked               # jobs the plugin was asked about
+        i32 least_asked         # it is not started over before so many
         i32 selected            # job whose resources are in nodes.picked; -1
         i32 passed              # queue places the last pass looked at
         i32 *started            # [nstarted] slots
@@ -118,7 +127,7 @@ cdef class EngineBase:
     # For hosts in Cython (the simulator): all without the GIL.
     cdef i32 c_add(self, const Job *template) except -1 nogil
     cdef int c_free(self, i32 slot) except -1 nogil
-    cdef int c_schedule(self, usec_t now) except -1 nogil
+    cdef int c_schedule(self, usec_t now, i32 limit) except -1 nogil
 
     # For plugins: what a policy is made of.
     cdef usec_t end_of(self, const Job *j) noexcept nogil
@@ -146,6 +155,12 @@ cdef class EngineBase:
     cdef int deny_hopeless(self) except -1 nogil
     cdef bint held_elsewhere(self, const Job *j) noexcept nogil
     cdef int begin_pass(self, usec_t now) except -1 nogil
+    cdef bint starts_over(self) noexcept nogil
+    cdef int walk(self, i32 limit) except -1 nogil
+    cdef int suspend(self) except -1 nogil
+    cdef bint fits_free(self, const Job *j) except -1 nogil
+    cdef i32 why_waits(self, i32 slot) except -1 nogil
+    cdef usec_t planned(self, const Job *j) noexcept nogil
     cdef int consider(self, i32 slot) except -1 nogil
     cdef void stop(self, const Job *j, i32 how, i32 why) noexcept nogil
     cdef int run(self, i32 slot, usec_t start, usec_t end) except -1 nogil

@@ -18,8 +18,8 @@ from fluxsched.core.countplan cimport CountPlan, Running, far_future
 from fluxsched.core.eligible cimport Eligible
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport (
-    JOB_FREE, JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_LACKING, WHY_NEW, WHY_OVERLAP,
-    WHY_RESOURCES, Job,
+    JOB_FREE, JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_LACKING, WHY_NEW, WHY_OTHER,
+    WHY_OVERLAP, WHY_RESERVED, WHY_RESOURCES, Job,
 )
 from fluxsched.core.memory cimport no_memory, zeroed
 from fluxsched.core.nodeplan cimport NodePlan, Request
@@ -258,6 +258,8 @@ cdef class EngineBase:
         j.told_estimate = -1
         j.parked = 0
         j.parked_at = -1
+        j.asked_in = -1
+        j.added_in = <i32> self.npasses if self.suspended else -1
         self.unit_needs(j)
         self.queue_insert(slot)
         self.count_waiting(j, 1)
@@ -270,6 +272,7 @@ cdef class EngineBase:
         self.nrunning_whole -= self.holds_whole(j)
         if not self.once:
             self.state.give(&j.alloc)
+            self.returned = True
         return self.drop_slot(slot)
 
     cdef int run(self, i32 slot, usec_t start, usec_t end) except -1 nogil:
@@ -295,8 +298,8 @@ cdef class EngineBase:
 
     cdef usec_t end_of(self, const Job *j) noexcept nogil:
         """When the job ends if it starts now: after its duration, or with the instance, whatever is first."""
-        cdef usec_t end = time_add(self.now, j.duration)
-        if self.expiration * USEC > self.now and end > self.expiration * USEC:
+        cdef usec_t end = time_add(self.clock, j.duration)
+        if self.expiration * USEC > self.clock and end > self.expiration * USEC:
             return <usec_t> (self.expiration * USEC)
         return end
 
@@ -344,7 +347,7 @@ cdef class EngineBase:
         self.nodes.picked = swap
         self.selected = -1
         self.count_waiting(j, -1)
-        self.run(job, self.now, end)
+        self.run(job, self.clock, end)
         self.count.start(j.units, end)
         self.nstarted_total += 1
         self.jobs[job].backfilled = d.blocked > 0
@@ -410,6 +413,7 @@ cdef class EngineBase:
         for i in range(self.nqueue):
             self.order[i] = self.queue[scored[i].place]
         free(scored)
+        self.norder = self.nqueue
         self.reordered = True
         return 0
 
@@ -455,10 +459,13 @@ cdef class EngineBase:
         cdef bint cores
         self.now = now
         self.npasses += 1
-        self.nstarted = 0
-        self.ndenied = 0
         self.nheld = 0
         self.passed = 0
+        self.asked = 0
+        self.next_place = 0
+        self.stale = False
+        self.returned = False
+        self.suspended = False
         self.selected = -1
         self.reordered = False
         self.scattered = False
@@ -525,10 +532,13 @@ cdef class EngineBase:
         if self.nheld and self.held_elsewhere(j):
             # It is the blocked head of its own domain, then.
             j.why = WHY_OVERLAP
+            j.asked_in = <i32> self.npasses
             self.stop(j, HOLD, WHY_BEHIND)
             return 0
         # Until the plugin says otherwise.
         j.why = WHY_RESOURCES
+        j.asked_in = <i32> self.npasses
+        self.asked += 1
         d.considered += 1
         self.nconsidered += 1
         if self.policy.find_resources(self, slot) and self.policy.select_resources(self, slot):
@@ -541,36 +551,38 @@ cdef class EngineBase:
             self.stop(j, answer, WHY_BEHIND)
         return 0
 
-    cdef int c_schedule(self, usec_t now) except -1 nogil:
-        """One pass; what it decided is in started and denied."""
-        cdef i32 i, d, live
-        cdef i32 *order
+    cdef bint starts_over(self) noexcept nogil:
+        """Whether the suspended pass has to begin anew, now that something came in."""
+        if self.stale or self.removal:
+            return True
+        if not self.returned or self.asked < self.least_asked:
+            return False
+        self.least_asked = 2 * self.asked
+        return True
+
+    cdef int c_schedule(self, usec_t now, i32 limit) except -1 nogil:
+        """A pass, or (limit >= 0) the next slice of one, in which the plugin is asked about at most limit jobs and at
+        least one; what it decided is in started and denied. If suspended is set, the next call goes on with the pass.
+
+        Between two slices jobs and resources may come and go. What came is for the next pass, and the reservations
+        made so far stand. Only where resources have come back does the pass start over, so that they do not idle; it
+        does so again when it has asked about twice as many jobs as the one that it replaced, so that it gets to its
+        end under any stream of events. Times of jobs that start count from their slice.
+        """
         cdef bint done = False
-        self.begin_pass(now)
+        cdef i32 i
+        self.nstarted = 0
+        self.ndenied = 0
         self.in_pass = True
         try:
-            self.policy.sched_loop_setup(self)
-            order = self.order if self.reordered else self.queue
-            for i in range(self.nqueue):
-                self.passed = i + 1
-                # A plugin may have started it before its turn.
-                if self.jobs[order[i]].state != JOB_WAITING:
-                    continue
-                self.current = order[i]
-                self.consider(order[i])
-                if self.domain[self.jobs[order[i]].domain].stopped:
-                    live = 0
-                    for d in range(self.ndomains):
-                        live += self.domain[d].stopped == GO_ON
-                    if live == 0:
-                        break
-            if self.reordered or self.scattered:
-                for i in range(self.passed, self.nqueue):
-                    self.jobs[order[i]].why = self.domain[self.jobs[order[i]].domain].why_behind
-                    self.jobs[order[i]].estimate = -1
-                self.passed = self.nqueue
+            if not self.suspended or self.starts_over():
+                self.begin_pass(now)
+                self.clock = now
+                self.policy.sched_loop_setup(self)
+            self.clock = now if now > self.clock else self.clock
+            self.selected = -1
+            self.walk(limit if limit != 0 else 1)
             done = True
-            self.removal = False
         finally:
             # A plugin may have failed half way: what it started is started,
             # but nobody hears of the denied, so they wait for the next pass.
@@ -579,9 +591,101 @@ cdef class EngineBase:
                     self.jobs[self.denied[i]].state = JOB_WAITING
                     self.jobs[self.denied[i]].parked_at = -1
                 self.ndenied = 0
+                self.suspended = False
             self.in_pass = False
             self.close_queue()
         return 0
+
+    cdef int walk(self, i32 limit) except -1 nogil:
+        """Consider the jobs of the order from next_place on, until the pass or the slice ends."""
+        cdef i32 i, d, slot, live, last = self.asked + limit
+        cdef i32 *order = self.order if self.reordered else self.queue
+        cdef i32 n = self.norder if self.reordered else self.nqueue
+        for i in range(self.next_place, n):
+            if limit > 0 and self.asked >= last:
+                self.next_place = i
+                return self.suspend()
+            self.passed = i + 1
+            slot = order[i]
+            # A plugin may have started it before its turn, or it may have gone while the pass was suspended.
+            if self.jobs[slot].state != JOB_WAITING or self.jobs[slot].added_in == self.npasses:
+                continue
+            self.current = slot
+            self.consider(slot)
+            if self.domain[self.jobs[slot].domain].stopped:
+                live = 0
+                for d in range(self.ndomains):
+                    live += self.domain[d].stopped == GO_ON
+                if live == 0:
+                    break
+        if self.reordered or self.scattered:
+            for i in range(self.passed, n):
+                if self.jobs[order[i]].added_in != self.npasses:
+                    self.jobs[order[i]].why = self.domain[self.jobs[order[i]].domain].why_behind
+                    self.jobs[order[i]].estimate = -1
+            self.passed = self.nqueue
+        self.removal = False
+        self.suspended = False
+        self.least_asked = 0
+        return 0
+
+    cdef int suspend(self) except -1 nogil:
+        """Keep the order of the pass apart from the queue, which may change until the next slice."""
+        cdef void *room
+        self.suspended = True
+        if not self.reordered:
+            room = grown(self.order, &self.order_room, self.nqueue, sizeof(i32))
+            if room is NULL:
+                no_memory(b"no memory for the order of jobs")
+            self.order = <i32 *> room
+            memmove(self.order, self.queue, self.nqueue * sizeof(i32))
+            self.norder = self.nqueue
+            self.reordered = True
+        return 0
+
+    # Why a job waits, when somebody asks.
+
+    cdef bint fits_free(self, const Job *j) except -1 nogil:
+        """Whether what is free now would do for the job, were there no reservation and no other job that waits."""
+        cdef Request request = self.request_of(j)
+        if j.least_cores > self.state.free_cores or (j.whole and j.nnodes > self.state.nidle):
+            return False
+        with gil:
+            if self.bare is None:
+                self.bare = NodePlan(self.state)
+            self.bare.matcher = self.nodes.matcher
+        self.bare.begin(self.clock)
+        return self.bare.fits_now(j, &request, time_never(), self.running, self.jobs)
+
+    cdef i32 why_waits(self, i32 slot) except -1 nogil:
+        """The reason that is true of a waiting job, wherever the last pass stopped."""
+        cdef Job *j = self.jobs + slot
+        cdef Domain *d = self.domain + j.domain
+        cdef i32 other, why = self.check_parked(slot)
+        if why > 0:
+            return why
+        if j.asked_in != self.npasses and d.stopped == HOLD:
+            # A job ahead of it holds it up, whatever is free.
+            return WHY_BEHIND
+        if not self.fits_free(j):
+            return WHY_RESOURCES
+        if j.asked_in != self.npasses:
+            return WHY_DEPTH if d.stopped and d.why_behind == WHY_DEPTH else WHY_NEW
+        if j.why != WHY_RESOURCES and j.why != WHY_RESERVED:
+            return j.why
+        # It fits, so a reservation keeps it from what is free; its own does not count.
+        if d.reserved > (j.estimate >= 0):
+            return WHY_RESERVED
+        for other in range(self.ndomains):
+            if other != j.domain and self.domain[other].reserved:
+                return WHY_OTHER
+        return WHY_NEW
+
+    cdef usec_t planned(self, const Job *j) noexcept nogil:
+        """The start that the last pass that asked about the job has reserved for it; -1: none."""
+        if j.asked_in == self.npasses or (self.suspended and j.asked_in == self.npasses - 1):
+            return j.estimate
+        return -1
 
     cdef void close_queue(self) noexcept nogil:
         """Drop from the queue what no longer waits."""

@@ -255,7 +255,7 @@ cdef class Loop:
         cdef int place = 0
         cdef const Job *j
         cdef i64 began = clock_ns()
-        self.engine.c_schedule(now)
+        self.engine.c_schedule(now, -1)
         began = clock_ns() - began
         while length >> place:
             place += 1
