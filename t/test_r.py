@@ -336,3 +336,52 @@ def test_an_engines_r_is_that_of_its_nodes(rows, data):
                                        [""] * count, {"p": [rank for rank in ranks if rank % 3 == 0]}, 1, 2, count)
     assert engine.allocated_ranks(1) == idset.encode(ranks)
     assert engine.resource_status()["all"] == inventory.to_r()
+
+
+LITE = [
+    {"rank": "0-1,4", "children": {"core": "0-3", "gpu": "0"}},
+    {"rank": "2", "children": {"core": "1"}},
+]
+
+
+def test_readers_of_what_an_r_holds():
+    R = {"version": 1, "execution": {"R_lite": LITE}}
+    assert r.ranks_of(R) == "0-2,4"
+    assert r.folded(R) == [("0-1,4", "0-3", "0"), ("2", "1", "")]
+    assert r.summary(R) == "rank[0-1,4]/{core[0-3],gpu0} rank2/core1"
+
+
+def test_ranks_of_joins_what_touches_or_overlaps():
+    lite = [{"rank": "5-7"}, {"rank": "0-3"}, {"rank": "2-4"}, {"rank": "9"}]
+    assert r.ranks_of({"execution": {"R_lite": lite}}) == "0-7,9"
+
+
+@pytest.mark.parametrize("read", [r.parse, r.ranks_of, r.folded, r.summary])
+@pytest.mark.parametrize("value", [None, [], "R", 5, True, [{}], math.nan])
+def test_an_r_that_is_no_object(read, value):
+    with pytest.raises(RError, match=r"^R: expected an object, got "):
+        read(value)
+
+
+@pytest.mark.parametrize("lite, text", [
+    (None, r"execution\.R_lite: expected a list, got null"),
+    ({}, r"execution\.R_lite: expected a list, got an object"),
+    ([5], r"execution\.R_lite\[0\]: expected an object, got 5"),
+    ([{"rank": 3, "children": {}}], r"execution\.R_lite\[0\]\.rank: expected an idset string, got 3"),
+    ([*LITE, {"rank": "x", "children": {}}], r"execution\.R_lite\[2\]\.rank: 'x' is not an idset"),
+    ([{"rank": str(2**40), "children": {}}], r"execution\.R_lite\[0\]\.rank: "),
+])
+def test_what_an_r_holds_is_checked(lite, text):
+    for read in (r.ranks_of, r.folded, r.summary):
+        with pytest.raises(RError, match="^" + text):
+            read({"version": 1, "execution": {"R_lite": lite}})
+
+
+@pytest.mark.parametrize("children, text", [
+    (None, r"children: expected an object"), ("core", r"children: expected an object"),
+    ({"core": 4}, r"children\.core: expected an idset string"), ({"gpu": "z"}, r"children\.gpu: 'z' is not an idset"),
+])
+def test_children_are_checked(children, text):
+    for read in (r.folded, r.summary):
+        with pytest.raises(RError, match=r"^execution\.R_lite\[0\]\." + text):
+            read({"version": 1, "execution": {"R_lite": [{"rank": "0", "children": children}]}})

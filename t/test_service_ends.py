@@ -124,3 +124,16 @@ def test_an_end_that_is_none_is_refused(value):
     assert "resource.acquire: field 'expiration'" in bench.host.texts(3)[-1]
     bench.alloc(1, nodes=1, **WHOLE)
     assert bench.given(1)["execution"]["expiration"] == END
+
+
+@pytest.mark.parametrize("R", [[], 5, "R", {"version": 1}, {"version": 1, "execution": []}, None])
+def test_a_bad_r_of_a_running_job_ends_it(R):
+    """Whatever it is: no object, or an object that is no R."""
+    bench = Bench(kvs={"R:7": R}, running=[{"id": 7, "priority": 16, "userid": 1, "t_submit": 900.0}])
+    [asked] = bench.host.requests("job-manager.raise")
+    assert asked["id"] == 7 and asked["type"] == "scheduler-restart"
+    assert 7 not in bench.service.jobs
+    if R is not None:
+        assert "expected" in bench.host.texts(3)[0] and "TypeError" not in bench.host.texts(3)[0]
+    bench.alloc(8, nodes=4)
+    assert bench.started(8)

@@ -135,20 +135,13 @@ def test_forced_numbers_cores_that_have_the_same_ids():
     assert r.parse(made.to_r()).cores == ["0-3"]
 
 
-def test_ranks_of():
-    R = {"version": 1, "execution": {"R_lite": [{"rank": "7"}, {"rank": "0-2"}]}}
-    assert link.ranks_of(R) == "0-2,7"
-    with pytest.raises(ValueError, match="R_lite"):
-        link.ranks_of({"version": 1})
-
-
 @pytest.mark.parametrize("shape", [
     {"nodes": 2, "slots": 1, "cores": 4}, {"slots": 1}, {"slots": 6}, {"nodes": 1, "slots": 2, "gpus": 1},
 ])
 def test_summary_is_the_engines(shape):
     bench = Bench(R=make_r(4, 4, 2))
     bench.alloc(1, **shape)
-    assert link.summary(bench.given(1)) == bench.service.engine.resource_summary(1)
+    assert r.summary(bench.given(1)) == bench.service.engine.resource_summary(1)
 
 
 def test_the_key_scheduling():

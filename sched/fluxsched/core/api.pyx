@@ -321,7 +321,7 @@ cdef class Engine(EngineReports):
         j.domain = self._domain(request.queue)
         self.slot_of[jobid] = self.c_add(&j)
 
-    def adopt(self, jobid, dict R, freed_ranks="", i64 priority=16, double t_submit=0.0):
+    def adopt(self, jobid, R, freed_ranks="", i64 priority=16, double t_submit=0.0):
         """A job that holds R already (all but freed_ranks, an idset string)
         and runs until R's expiration. Raises ValueError where it does not
         agree with what is there and free."""

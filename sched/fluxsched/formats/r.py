@@ -5,9 +5,11 @@
 The hosts in ``nodelist`` belong to the ranks in ascending order, whatever the order of the entries of ``R_lite``.
 """
 
+from __future__ import annotations
+
 import math
 from sys import intern
-from typing import NamedTuple
+from typing import Any, Iterable, Iterator, NamedTuple, Optional, Sequence
 
 from fluxsched.formats import hostlist, idset
 from fluxsched.formats.constraint import ConstraintError, check_property
@@ -16,6 +18,11 @@ from fluxsched.formats.quote import quote
 MAX_RANKS = 2**20
 MAX_RANK = 2**24 - 1
 MAX_CHILD = 2**16 - 1  # largest id of a core or gpu
+
+
+__all__ = [
+    "MAX_RANKS", "RError", "RNodes", "emit", "emit_runs", "folded", "parse", "public_properties", "ranks_of", "summary",
+]
 
 
 class RError(ValueError):
@@ -34,7 +41,7 @@ class RNodes(NamedTuple):
     expiration: float  # seconds since the epoch, 0 for unset
 
 
-def parse(R):
+def parse(R: Any) -> RNodes:
     """Return the RNodes of the decoded JSON `R`, which is untrusted. RError if it is not a valid R.
 
     Children other than core and gpu, ``scheduling`` and ``nslots`` are left out, and so are properties without ranks.
@@ -56,7 +63,16 @@ def parse(R):
     return RNodes(ranks, hosts, cores, gpus, properties, starttime, expiration)
 
 
-def emit(ranks, hosts, cores, gpus, properties=None, starttime=0, expiration=0, nslots=0):
+def emit(
+    ranks: Sequence[int],
+    hosts: Sequence[str],
+    cores: Sequence[str],
+    gpus: Sequence[str],
+    properties: Optional[dict] = None,
+    starttime: float = 0,
+    expiration: float = 0,
+    nslots: int = 0,
+) -> dict:
     """Return the R, a dict to encode as JSON, of parallel sequences in any order of ranks.
 
     `cores` and `gpus` hold idset strings ("" for no gpus), `properties` maps names to ranks. Properties are written as
@@ -75,13 +91,19 @@ def emit(ranks, hosts, cores, gpus, properties=None, starttime=0, expiration=0, 
     return emit_runs(zip(ranks, ranks, hosts, hosts, cores, gpus), named, starttime, expiration, nslots)
 
 
-def emit_runs(runs, properties=None, starttime=0, expiration=0, nslots=0):
+def emit_runs(
+    runs: Iterable[tuple],
+    properties: Optional[dict] = None,
+    starttime: float = 0,
+    expiration: float = 0,
+    nslots: int = 0,
+) -> dict:
     """Return the R of runs of alike ranks: (first rank, last rank, first host, last host, cores, gpus).
 
     Runs are disjoint and ascend; hosts of a run follow each other (hostlist.follows). `properties` maps names to idset
     strings of ranks. Else as emit().
     """
-    entries = {}
+    entries: dict[tuple, list[tuple[int, int]]] = {}
     names = []
     for first, last, first_host, last_host, *children in runs:
         names.append((first_host, last_host))
@@ -110,9 +132,65 @@ def emit_runs(runs, properties=None, starttime=0, expiration=0, nslots=0):
     return {"version": 1, "execution": execution}
 
 
-def public_properties(properties):
+def public_properties(properties: dict) -> dict:
     """Return `properties` without the instance-local ones ("+..."), which must not get into the R of a job."""
     return {name: ranks for name, ranks in properties.items() if not name.startswith("+")}
+
+
+def ranks_of(R: Any) -> str:
+    """The ranks of the decoded JSON `R`, which is untrusted, as an idset string. RError."""
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted(span for i, entry in _entries(R) for span in _ranks(entry, i)):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+        else:
+            merged.append((first, last))
+    return idset.encode_ranges(merged)
+
+
+def folded(R: Any) -> list[tuple[str, str, str]]:
+    """What the decoded JSON `R` holds: tuples (ranks, core ids, gpu ids) of idset strings, "" for none. RError."""
+    found = []
+    for i, entry in _entries(R):
+        _ranks(entry, i)
+        children = _children(entry, i)
+        found.append((entry["rank"], children.get("core", ""), children.get("gpu", "")))
+    return found
+
+
+def summary(R: Any) -> str:
+    """What the decoded JSON `R` holds in short: "rank[0-1]/core[0-3]". RError."""
+    words = []
+    for i, entry in _entries(R):
+        _ranks(entry, i)
+        units = [kind + _bracketed(ids) for kind, ids in _children(entry, i).items()]
+        text = units[0] if len(units) == 1 else "{" + ",".join(units) + "}"
+        words.append(f"rank{_bracketed(entry['rank'])}/{text}")
+    return " ".join(words)
+
+
+def _bracketed(ids: str) -> str:
+    return ids if ids.isdigit() else f"[{ids}]"
+
+
+def _entries(R: Any) -> Iterator[tuple[int, dict]]:
+    execution = _object(R, "R").get("execution")
+    if type(execution) is not dict:
+        raise RError(f"execution.R_lite: expected an object with a list in it, got {quote(execution)}")
+    for i, entry in enumerate(_list(execution.get("R_lite"), "execution.R_lite")):
+        yield i, _object(entry, f"execution.R_lite[{i}]")
+
+
+def _ranks(entry: dict, i: int) -> list:
+    return _idset(entry.get("rank"), f"execution.R_lite[{i}].rank", MAX_RANK)
+
+
+def _children(entry: dict, i: int) -> dict:
+    field = f"execution.R_lite[{i}].children"
+    children = _object(entry.get("children"), field)
+    for kind, ids in children.items():
+        _idset(ids, f"{field}.{quote(kind)[1:-1]}", MAX_CHILD)
+    return children
 
 
 def _r_lite(entries):

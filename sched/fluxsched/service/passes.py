@@ -12,7 +12,8 @@ import math
 import time
 
 from fluxsched.formats import jobspec as _jobspec
-from fluxsched.service import rdl_match as _link
+from fluxsched.formats import r as _r
+from fluxsched.service import rdl_match
 from fluxsched.service.host import LOG_DEBUG
 from fluxsched.service.lwj import RANKS_MAX, flat, nested
 from fluxsched.service.protocol import ANNOTATE, COMMITTING, PENDING, RUNNING, STARTED, SUCCESS
@@ -188,7 +189,7 @@ class Passes:
             job = self._starting.popleft()
             try:
                 R = service.engine.R(job.id, job.starttime, job.expiration)
-                batch.append((job, R, _link.summary(R)))
+                batch.append((job, R, _r.summary(R)))
                 if service.record.keep:
                     self.stage_allocation(job, R)
             except Exception as error:
@@ -198,7 +199,7 @@ class Passes:
                 service.deny(job, f"the scheduler cannot start this job: {type(error).__name__}: {error}")
                 self.ask()
                 continue
-            puts[f"R:{job.id}"] = _link.with_scheduling(R, service.resources.scheduling)
+            puts[f"R:{job.id}"] = rdl_match.with_scheduling(R, service.resources.scheduling)
             job.stage = COMMITTING
         service.recorder.later()
         if batch:
@@ -216,9 +217,9 @@ class Passes:
         service = self.service
         if R is None:
             R = service.engine.R(job.id)
-        held = _link.folded(R)
-        nodes = sum(_link.count(ranks) for ranks, _, _ in held)
-        cores = sum(_link.count(ranks) * _link.count(ids) for ranks, ids, _ in held)
+        held = _r.folded(R)
+        nodes = sum(rdl_match.count(ranks) for ranks, _, _ in held)
+        cores = sum(rdl_match.count(ranks) * rdl_match.count(ids) for ranks, ids, _ in held)
         slots = job.request.nslots * (nodes if job.request.nnodes else 1)
         ntasks = _jobspec.task_count(job.jobspec, slots, nodes, cores)
         if service.resources.described and nodes <= RANKS_MAX:

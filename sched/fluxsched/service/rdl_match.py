@@ -11,8 +11,6 @@ With in-sim the RDL nodes are forced on the ranks there are: the first node on
 the lowest rank, and so on; hosts, cores and gpus are then those of the RDL.
 """
 
-import json
-
 from fluxsched.core import Inventory
 from fluxsched.formats import idset as _idset
 from fluxsched.formats import r as _r
@@ -23,12 +21,8 @@ __all__ = [
     "Marks",
     "apply",
     "count",
-    "eventlog",
-    "folded",
     "idset",
     "inventory",
-    "ranks_of",
-    "summary",
     "with_scheduling",
 ]
 
@@ -48,44 +42,6 @@ def count(ids):
     return _idset.count(_idset.ranges(ids))
 
 
-def ranks_of(R):
-    """The ranks of an R object, as an idset string; ValueError."""
-    ranks = set()
-    try:
-        for entry in R["execution"]["R_lite"]:
-            ranks.update(_idset.ids(entry["rank"]))
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"R: execution.R_lite: expected a list of objects with rank ({error})") from None
-    return idset(ranks)
-
-
-def folded(R):
-    """What an R holds: a list of (ranks, core ids, gpu ids), idset strings."""
-    return [
-        (entry["rank"], entry["children"].get("core", ""), entry["children"].get("gpu", ""))
-        for entry in R["execution"]["R_lite"]
-    ]
-
-
-def summary(R):
-    """What an R holds in short: "rank[0-1]/core[0-3]".  ValueError."""
-    try:
-        return " ".join(_summaries(R))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"R: execution.R_lite: expected objects with rank and children ({error})") from None
-
-
-def _summaries(R):
-    for entry in R["execution"]["R_lite"]:
-        units = [kind + _bracketed(ids) for kind, ids in entry["children"].items()]
-        text = units[0] if len(units) == 1 else "{" + ",".join(units) + "}"
-        yield f"rank{_bracketed(entry['rank'])}/{text}"
-
-
-def _bracketed(ids):
-    return ids if ids.isdigit() else f"[{ids}]"
-
-
 def with_scheduling(R, inherited):
     """A job's R with the opaque key ``scheduling`` of its instance's (None: it has none), which rides along (RFC 20).
 
@@ -99,19 +55,6 @@ def with_scheduling(R, inherited):
     else:
         merged = {"writer": WRITER}
     return {**R, "scheduling": {**merged, **(own or {})}}
-
-
-def eventlog(text):
-    """The entries of an eventlog (RFC 18); lines that are none are skipped."""
-    entries = []
-    for line in text.splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(entry, dict) and "name" in entry and "timestamp" in entry:
-            entries.append(entry)
-    return entries
 
 
 # -- what happens to resources after they were acquired -----------------------

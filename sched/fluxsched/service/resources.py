@@ -14,6 +14,7 @@ import math
 from typing import Optional
 
 from fluxsched.core import Engine, PluginError
+from fluxsched.formats import r as _r
 from fluxsched.formats import rdl as _rdl
 from fluxsched.formats.quote import quote
 from fluxsched.policy.loader import load_plugin
@@ -98,7 +99,7 @@ class Resources:
         self._marks.replay(engine)
         self.described = described
         self.host_of = dict(zip(inventory.ranks, inventory.hosts))
-        text = rdl_match.summary(inventory.to_r())
+        text = _r.summary(inventory.to_r())
         if settings.verbosity > 0:
             self.host.log(LOG_INFO, f"resources: {inventory.nnodes} nodes: {text}")
         self.summary = text if len(text) <= SUMMARY_MAX else text[:SUMMARY_MAX] + "..."

@@ -28,8 +28,8 @@ import time
 
 from fluxsched.core import Infeasible
 from fluxsched.formats import jobspec as _jobspec
+from fluxsched.formats import r as _r
 from fluxsched.formats.constraint import ConstraintError
-from fluxsched.service import rdl_match as _link
 from fluxsched.service.ends import Ends
 from fluxsched.service.host import LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_WARNING, Host
 from fluxsched.service.lwj_writer import Recorder
@@ -408,7 +408,7 @@ class Service:
         final = field(payload, "final", bool, "sched.free") if "final" in payload else False
         R = field(payload, "R", dict, "sched.free")
         # The last one gives back all that is left, whatever it names.
-        ranks = None if final else _link.ranks_of(R)
+        ranks = None if final else _r.ranks_of(R)
         job = self.jobs.get(jobid)
         name = self.host.job_name(jobid)
         if job is None or job.stage == PENDING:
@@ -418,7 +418,7 @@ class Service:
             self.release(job, ranks, final)
         else:
             job.freed.append((ranks, final))
-        self.host.log(LOG_DEBUG, f"free: job {name}: {_link.summary(R)}{' (final)' if final else ''}")
+        self.host.log(LOG_DEBUG, f"free: job {name}: {_r.summary(R)}{' (final)' if final else ''}")
 
     def release(self, job, ranks, final):
         self.counts["free"] += 1
