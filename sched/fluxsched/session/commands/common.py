@@ -23,6 +23,17 @@ class Parser(argparse.ArgumentParser):
         options.setdefault("formatter_class", lambda prog: argparse.HelpFormatter(prog, max_help_position=32))
         super().__init__(prog=f"flux {name}", allow_abbrev=False, **options)
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Read a command line.  Raises CommandError."""
+        found = super().parse_args(args, namespace)
+        # "--" in the place of an option's value: Python before 3.13 makes an empty list of it.
+        for action in self._actions:
+            value = getattr(found, action.dest, None)
+            values = value if action.nargs is None and isinstance(value, list) and value else [value]
+            if action.option_strings and action.nargs is None and any(isinstance(one, list) for one in values):
+                self.error(f"argument {'/'.join(action.option_strings)}: expected one argument")
+        return found
+
     def error(self, message: str) -> Any:
         """Raise the error of a wrong option as the command's."""
         tell(self.format_usage().rstrip())
