@@ -68,7 +68,7 @@ def test_errors_that_cannot_be_told(session, words):
         assert flux_in(session, redirection, *words)[0] in (1, 2)
 
 
-@pytest.mark.parametrize("words", [["kvs", "dir"], ["run", "seq", "100000"], ["dmesg", "-f"], ["help"]], ids=" ".join)
+@pytest.mark.parametrize("words", [["kvs", "dir"], ["run", "seq", "100000"], ["dmesg"], ["help"]], ids=" ".join)
 def test_reader_that_goes(session, words):
     session("kvs", "put", *(f"many.n{i}={'x' * 100}" for i in range(2000)))
     words = [*words, "-R"] if words[0] == "kvs" else words
