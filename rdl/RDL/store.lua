@@ -155,7 +155,8 @@ function Store:at(text)
     end
     local v = self.root[name]
     if not v then
-        local there = #self.roots > 0 and concat(self.roots, ", ") or "none"
+        local there = #self.roots > 0 and concat(self.roots, ", ")
+            or 'none: a file describes resources with Hierarchy "default" { Resource { ... } }'
         return nil, format("%s: no hierarchy '%s' (there: %s)", text, name, there)
     end
     if #path > 0 and path[1] ~= self:name_of(v) then

@@ -227,7 +227,7 @@ function test.evalf()
 end
 
 function test.empty_file_is_an_empty_store()
-    check.fails("no hierarchy 'default' (there: none)", eval(""):resource "default")
+    check.fails("no hierarchy 'default' (there: none: a file describes resources with Hierarchy", eval(""):resource "default")
 end
 
 function test.bad_resources()

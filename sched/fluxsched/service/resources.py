@@ -10,6 +10,7 @@ change.
 
 from __future__ import annotations
 
+import difflib
 import math
 from typing import Optional
 
@@ -20,7 +21,7 @@ from fluxsched.formats.quote import quote
 from fluxsched.policy.loader import load_plugin
 from fluxsched.service import rdl_match
 from fluxsched.service import settings as _args
-from fluxsched.service.host import LOG_INFO
+from fluxsched.service.host import LOG_INFO, LOG_WARNING
 from fluxsched.service.protocol import ProtocolError, ServiceError, field
 
 __all__ = ["Resources"]
@@ -28,8 +29,34 @@ __all__ = ["Resources"]
 # Settings whose change needs another engine.
 REBUILT = frozenset(("rdl_conf", "rdl_resource", "sched_once", "in_sim"))
 
+# Keys of a table of [queues] (RFC 33).
+QUEUE_KEYS = frozenset(("parent", "policy", "requires"))
+# Tables of the configuration that say what is scheduled, and how; others are not ours to know.
+TABLES = ("policy", "queues", "resource", "sched")
+# How like one of TABLES a name must be to be taken for a slip of it.
+ALIKE = 0.75
+
 # The line that says the module is ready names resources in so many characters.
 SUMMARY_MAX = 120
+
+
+def unknown_keys(config: dict) -> list[str]:
+    """A line for each key of the configuration that has no effect: keys of queues that there are not, and tables whose
+    names look like slips of ours."""
+    lines = []
+    for name in config:
+        if isinstance(config[name], dict) and name not in TABLES:
+            for table in difflib.get_close_matches(name, TABLES, 1, ALIKE):
+                lines.append(f"configuration: {quote(name)}: unknown table, is {table} meant?")
+    queues = config.get("queues")
+    for name, queue in queues.items() if isinstance(queues, dict) else ():
+        for key in queue if isinstance(queue, dict) else ():
+            if key not in QUEUE_KEYS:
+                lines.append(
+                    f"configuration: queues.{name}.{quote(key)[1:-1]}: unknown key, expected one of"
+                    f" {', '.join(sorted(QUEUE_KEYS))}"
+                )
+    return lines
 
 
 class Resources:
@@ -50,8 +77,11 @@ class Resources:
         self.summary = ""               # what there is, in short
 
     def _read(self):
+        config = self.host.config()
+        for line in unknown_keys(config):
+            self.host.log(LOG_WARNING, line)
         try:
-            return _args.parse(self._arguments, self.host.config().get("sched"))
+            return _args.parse(self._arguments, config.get("sched"))
         except _args.ArgumentError as error:
             raise ServiceError(str(error)) from None
 
