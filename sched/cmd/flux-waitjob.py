@@ -11,22 +11,30 @@ import argparse
 import logging
 import os
 import sys
+import time
 
 import flux
 import flux.job
 import flux.kvs
 import flux.util
 
+RECORDED = 1.2      # seconds
+LONGEST = 9         # digits of a record's number
 LOGGER = logging.getLogger("flux-waitjob")
 
 
 def find(handle, text):
     """The job id of a record's number, or of a job id."""
     if text.isascii() and text.isdigit():
-        try:
-            return flux.job.JobID(flux.kvs.get(handle, f"lwj.{text}.id"))
-        except OSError:
-            pass    # no such record: then it is a job id
+        # The record of a job that has just been submitted is written within a second.
+        end = time.monotonic() + RECORDED
+        while True:
+            try:
+                return flux.job.JobID(flux.kvs.get(handle, f"lwj.{text}.id"))
+            except OSError:
+                if time.monotonic() > end or len(text) > LONGEST:
+                    break    # no such record: then it is a job id
+            time.sleep(0.1)
     return flux.job.JobID(text)
 
 

@@ -24,7 +24,7 @@ def checked(items: Iterable[Any]) -> list[dict[str, Any]]:
         if type(item) is not dict or type(item.get("name")) is not str:
             continue
         when = item.get("timestamp")
-        if type(when) not in (int, float) or not 0 <= when < 2**53:
+        if not isinstance(when, (int, float)) or isinstance(when, bool) or not 0 <= when < 2**53:
             continue
         context = item.get("context")
         events.append({**item, "context": context if type(context) is dict else {}})

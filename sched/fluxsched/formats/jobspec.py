@@ -53,7 +53,8 @@ class Vertex(NamedTuple):
     """One vertex of a resource request."""
 
     type: str  # "slot" is one too
-    count: int  # an amount for pools: MB or MB/s where the jobspec gives a unit
+    # An amount for pools: MB or MB/s where the jobspec gives a unit. The name hides tuple's method.
+    count: int  # type: ignore[assignment]
     exclusive: bool  # as given, or by default: true for slots and in them
     children: tuple  # of Vertex
 

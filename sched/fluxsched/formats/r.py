@@ -83,7 +83,8 @@ def emit(
         raise RError(f"{len(ranks)} ranks, {len(hosts)} hosts, {len(cores)} cores and {len(gpus)} gpus")
     if any(map(int.__ge__, ranks, ranks[1:])):
         order = sorted(range(len(ranks)), key=ranks.__getitem__)
-        ranks, hosts, cores, gpus = ([column[i] for i in order] for column in (ranks, hosts, cores, gpus))
+        ranks = [ranks[i] for i in order]
+        hosts, cores, gpus = ([column[i] for i in order] for column in (hosts, cores, gpus))
         for rank, following in zip(ranks, ranks[1:]):
             if rank == following:
                 raise RError(f"rank {rank} is there twice")

@@ -275,7 +275,7 @@ class Record:
 
     def take(self) -> dict[str, Any]:
         """All that is staged, as KVS puts in order (see Host.commit)."""
-        puts = {f"lwj.{number}": None for number in self._removed}
+        puts: dict[str, Any] = {f"lwj.{number}": None for number in self._removed}
         if self._counted:
             puts["lwj.first"] = self.first
             puts["lwj.next"] = self.next
@@ -354,7 +354,7 @@ def nested(rows: Iterable) -> list:
             siblings[-1]["ids"].append(int(number))
             levels.append([])
             continue
-        children = []
+        children: list[dict] = []
         siblings.append({"type": kind, "name": name, "children": children})
         if amount != 1:
             siblings[-1]["size"] = amount
