@@ -316,6 +316,35 @@ def test_update_of_a_running_job(session):
     assert session("job", "attach", jobid) == "done"
 
 
+def test_update_of_a_pretended_run(session):
+    """It lasts as long as it was to, or as long as it may."""
+    jobid = session("submit", "-t1m", "--setattr=exec.test.run_duration=1h", "x")
+    session.wait_state(jobid, "RUN")
+    session("update", jobid, "duration=+1m")
+    job = session.job(jobid)
+    assert (job["duration"], round(job["expiration"] - job["t_run"], -1)) == (120, 120)
+    assert "resource-update" in [event["name"] for event in session.events(jobid)]
+    assert "longer than that" in session.fail("update", jobid, "duration=1ms")
+    begin = json.loads(session("job", "info", jobid, "R"))["execution"]["starttime"]
+    session("update", jobid, f"duration={time.time() - begin + 1}s")
+    session.wait_state(jobid, "INACTIVE")
+    assert session.job(jobid)["result"] == "TIMEOUT"
+    jobid = session("submit", "-t1s", "--setattr=exec.test.run_duration=2s", "x")
+    session("update", jobid, "duration=+inf")
+    session.wait_state(jobid, "INACTIVE")
+    job = session.job(jobid)
+    assert (job["result"], job["t_cleanup"] - job["t_run"] >= 1.99) == ("COMPLETED", True)
+    jobid = session("submit", "-t1m", "--setattr=exec.test.run_duration=1h", "x")
+    session.wait_state(jobid, "RUN")
+    session("update", "-n", jobid, "duration=5m")
+    assert session.job(jobid)["duration"] == 60
+    assert "no time" in session.fail("update", jobid, "duration=-2m")
+    session("update", jobid, "duration=0")
+    assert "no time limit to add to" in session.fail("update", jobid, "duration=+2m")
+    session("cancel", jobid)
+    session.wait_state(jobid, "INACTIVE")
+
+
 def test_update_of_a_waiting_job(session):
     blocker = session("submit", "-N3", "-x", "sleep", "60")
     session.wait_state(blocker, "RUN")

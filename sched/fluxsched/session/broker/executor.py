@@ -269,7 +269,10 @@ class Executor:
     # pretended runs
 
     def pretend(self, job, left, timeout):
-        """End the job in `left` seconds, by its time limit if `timeout`."""
+        """End the job in `left` seconds, by its time limit if `timeout`; in the place of what was set before."""
+        earlier = self.mock.pop(job.id, None)
+        if earlier is not None:
+            earlier[0].cancel()
 
         def finish(status=0):
             timer.cancel()
@@ -280,7 +283,11 @@ class Executor:
             self.jobs.on_finish(job, status)
 
         timer = self.loop.call_later(left, finish)
-        self.mock[job.id] = finish
+        self.mock[job.id] = (timer, finish)
+
+    def _end_pretended(self, job, status):
+        if job.id in self.mock:
+            self.mock[job.id][1](status)
 
     # finding jobs again
 
@@ -414,7 +421,7 @@ class Executor:
     def terminate(self, job):
         """SIGTERM, and after the grace SIGKILL.  False if the job is not with us."""
         if job.id in self.mock:
-            self.loop.call_soon(lambda: self.mock.get(job.id, lambda status: None)(143 << 8))
+            self.loop.call_soon(lambda: self._end_pretended(job, 143 << 8))
             return True
         running = self.running.get(job.id)
         if running is None:
@@ -424,7 +431,7 @@ class Executor:
 
     def signal(self, job, number):
         if job.id in self.mock:
-            self.loop.call_soon(lambda: self.mock.get(job.id, lambda status: None)((128 + number) << 8))
+            self.loop.call_soon(lambda: self._end_pretended(job, (128 + number) << 8))
             return True
         running = self.running.get(job.id)
         if running is None:

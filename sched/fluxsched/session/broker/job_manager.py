@@ -222,6 +222,10 @@ class Manager:
         limit = expiration - time.time() if expiration else seconds - elapsed + 1
         self.executor.pretend(job, max(0.0, min(seconds - elapsed, limit)), timeout=limit < seconds - elapsed)
 
+    def pretend_on(self, job):
+        """A pretended run has another time limit now."""
+        self._pretend(job, jobs.run_duration(job.jobspec["attributes"]["system"]), since=job.info["t_run"])
+
     def on_deny(self, job, note):
         job.alloc = NONE
         self.log("job-manager", 3, f"job {job.name}: {note}")

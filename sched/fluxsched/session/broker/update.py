@@ -24,7 +24,7 @@ class Updates:
         if job.state == SCHED:
             self._waiting(job, duration)
             request.respond()
-        elif job.state == RUN and job.id not in self.manager.executor.mock:
+        elif job.state == RUN:
             self._running(request, job, duration)
         else:
             raise RequestError(errno.EINVAL, f"{job.name}: the duration can be changed of jobs that wait or run")
@@ -50,10 +50,16 @@ class Updates:
             if error is not None:
                 request.error(error.errno, error.text)
                 return
+            if job.state != RUN:
+                request.error(errno.EINVAL, f"{job.name}: it has ended meanwhile")
+                return
             execution["expiration"] = expiration
             job.info["expiration"] = expiration
             job.info["duration"] = duration
-            manager.executor.expire(job, expiration)
+            if job.id in manager.executor.mock:
+                manager.pretend_on(job)
+            else:
+                manager.executor.expire(job, expiration)
             change = manager.store.op_r(job.id, job.R)
             manager.post(job, "resource-update", {"expiration": expiration}, operations=[change])
             request.respond()

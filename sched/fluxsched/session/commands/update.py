@@ -21,20 +21,25 @@ def main(name: str, words: list[str]) -> int:
     key, _, text = o.update.partition("=")
     if key != "duration" or not text:
         raise CommandError(f"ERROR: {o.update!r}: expected duration=TIME")
+    sign = text[0] if text[0] in "+-" else ""
     try:
-        duration = fsd.parse(text.lstrip("+-"), unit=1.0)
+        seconds = fsd.parse(text[len(sign) :])
     except ValueError as error:
         raise CommandError(f"ERROR: duration: {error}") from None
-    if math.isinf(duration):
-        duration = 0.0
     client = Client()
-    if text[0] in "+-":
-        old = call(client.rpc, "job.list", {"ids": [o.id]})["jobs"][0]["duration"]
-        if not old:
-            raise CommandError("ERROR: the job has no time limit to add to")
-        duration = old + duration if text[0] == "+" else old - duration
-        if duration <= 0:
-            raise CommandError("ERROR: that would leave the job no time")
+    if sign:
+        seconds = _changed(call(client.rpc, "job.list", {"ids": [o.id]})["jobs"][0]["duration"], sign, seconds)
+    duration = 0.0 if math.isinf(seconds) else seconds
     if not o.dry_run:
         call(client.rpc, "job-manager.update", {"id": o.id, "duration": duration})
     return 0
+
+
+def _changed(old: float, sign: str, seconds: float) -> float:
+    """A time limit with `seconds` more or less."""
+    if not old:
+        raise CommandError("ERROR: the job has no time limit to add to")
+    left = old + seconds if sign == "+" else old - seconds
+    if left <= 0:
+        raise CommandError("ERROR: that would leave the job no time")
+    return left
