@@ -6,7 +6,9 @@ from __future__ import annotations
 import shutil
 import sys
 import traceback
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Callable, NoReturn
 
 import click
 
@@ -18,7 +20,8 @@ class Seconds(click.ParamType):
 
     name = "time"
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds; a usage error else."""
         if isinstance(value, float):
             return value
         from fluxsched.traces.sacct import seconds
@@ -37,7 +40,7 @@ class Seconds(click.ParamType):
 
 
 @contextmanager
-def progress_bar(label):
+def progress_bar(label: str) -> Iterator[Callable[[int, int, int], None] | None]:
     """A function to call with (ended, arrived, all); it draws on a terminal, and nothing elsewhere."""
     if not sys.stderr.isatty():
         yield None
@@ -50,7 +53,7 @@ def progress_bar(label):
                   console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=None, queue="")
 
-        def show(ended, arrived, total):
+        def show(ended: int, arrived: int, total: int) -> None:
             bar.update(task, completed=ended, total=total, queue=f"{arrived - ended:,} in the system")
 
         yield show
@@ -72,7 +75,7 @@ NOTES = {
 }
 
 
-def show(results):
+def show(results: list[Any]) -> None:
     """Print what was read and left out, and the table."""
     from fluxsched.simulate.results import table
 
@@ -108,7 +111,7 @@ def show(results):
 
 
 @contextmanager
-def errors_of(name, policy):
+def errors_of(name: str, policy: Any) -> Iterator[None]:
     """What is raised in a plugin in plain Python is the error of its author: told with its place, as PluginError."""
     from fluxsched.core import PluginError
     from fluxsched.policy.pyplugin import PythonPolicy
@@ -125,7 +128,7 @@ def errors_of(name, policy):
                           f"({frames[-1].filename}, line {frames[-1].lineno})") from err
 
 
-def fail(text, code=1):
+def fail(text: object, code: int = 1) -> NoReturn:
     """One line of error, and exit."""
     click.echo(f"flux-sched: {printable(str(text))}", err=True)
     sys.exit(code)
@@ -153,8 +156,11 @@ def fail(text, code=1):
               help="Stop at this time of the trace (seconds, or 30d, 12h ...).")
 @click.option("--out", metavar="DIR", help="Write jobs.csv and summary.json here.")
 @click.option("--plot", is_flag=True, help="Draw pictures too (PNG and SVG, into --out).")
-def simulate(trace_path, trace_format, rdl, uri, nodes, cores, procs, exclusive, plugin, plugin_opts, compare, until,
-             out, plot):
+def simulate(
+    trace_path: str, trace_format: str | None, rdl: str | None, uri: str, nodes: int | None, cores: int | None,
+    procs: int | None, exclusive: bool, plugin: str | None, plugin_opts: str, compare: str | None,
+    until: float | None, out: str | None, plot: bool,
+) -> None:
     """Replay a job trace in virtual time: the engine and plugins of production decide.
 
     Prints a table of measures; --out writes one row a job, and a summary.  Ctrl-C ends the run and writes what
@@ -168,43 +174,62 @@ def simulate(trace_path, trace_format, rdl, uri, nodes, cores, procs, exclusive,
         raise click.UsageError("--cores are those of a node: --nodes N expected with it")
     if sum(value is not None for value in (rdl, nodes, procs)) > 1:
         raise click.UsageError("one machine expected: --rdl, or --nodes and --cores, or --procs")
-
-    from fluxsched.core import PluginError
-    from fluxsched.formats.rdl import RDLError
-    from fluxsched.policy.loader import load_plugin
-    from fluxsched.simulate import api, results
-    from fluxsched.simulate.policy import choose
-    from fluxsched.traces import trace as traces
-
     names = [name.strip() for name in compare.split(",")] if compare else [plugin or "sched.plugin1"]
     if len(set(names)) < len(names):
         raise click.UsageError("--compare names a policy twice")
+
+    from fluxsched.core import PluginError
+    from fluxsched.formats.rdl import RDLError
+    from fluxsched.simulate import results
+    from fluxsched.traces import trace as traces
+
     try:
         if out is not None:
             results.check(out)
-        policies = []
-        for name in names:                 # all of them, before the first one runs
-            choice = choose(name, plugin_opts)
-            policies.append(load_plugin(choice.plugin, choice.options))
-        trace = traces.load(trace_path, trace_format)
-        on = api.machine(procs=procs, nodes=nodes, cores=cores, rdl=rdl, uri=uri, trace=trace)
-        ran = []
-        for name, policy in zip(names, policies):
-            with progress_bar(name) as progress, errors_of(name, policy):
-                ran.append(api.run(trace, on=on, plugin=name, options=plugin_opts, until=until, exclusive=exclusive,
-                                   record=out is not None, progress=progress))
-            if ran[-1].stopped == "interrupted":
-                break
+        machine = {"procs": procs, "nodes": nodes, "cores": cores, "rdl": rdl, "uri": uri}
+        options = {"options": plugin_opts, "until": until, "exclusive": exclusive, "record": out is not None}
+        ran = _run(names, (trace_path, trace_format), machine, options)
     except (traces.TraceError, RDLError, PluginError, ValueError) as err:
         fail(err)
     except results.ResultsError as err:
         fail(f"results cannot be written: {err}")
     except MemoryError as err:
         fail(err if str(err) else "out of memory")
+    _tell(ran, out, plot, bool(compare))
+
+
+def _run(
+    names: list[str], source: tuple[str, str | None], machine: dict[str, Any], options: dict[str, Any]
+) -> list[Any]:
+    """The results of each policy, up to one that was interrupted."""
+    from fluxsched.policy.loader import load_plugin
+    from fluxsched.simulate import api
+    from fluxsched.simulate.policy import choose
+    from fluxsched.traces import trace as traces
+
+    policies = []
+    for name in names:                 # all of them, before the first one runs
+        choice = choose(name, options["options"])
+        policies.append(load_plugin(choice.plugin, choice.options))
+    trace = traces.load(*source)
+    on = api.machine(trace=trace, **machine)
+    ran: list[Any] = []
+    for name, policy in zip(names, policies):
+        with progress_bar(name) as progress, errors_of(name, policy):
+            ran.append(api.run(trace, on=on, plugin=name, progress=progress, **options))
+        if ran[-1].stopped == "interrupted":
+            break
+    return ran
+
+
+def _tell(ran: list[Any], out: str | None, plot: bool, compare: bool) -> None:
+    """Write and print the results; exits with what went wrong."""
+    from fluxsched.simulate import results
+
     unwritten = None
     if out is not None:
         try:
-            write(ran, out, plot, bool(compare))
+            write(ran, out, plot, compare)
         except OSError as err:
             ours = isinstance(err, results.ResultsError)
             unwritten = str(err) if ours else f"{out}: {err.strerror or err}"
@@ -219,12 +244,12 @@ def simulate(trace_path, trace_format, rdl, uri, nodes, cores, procs, exclusive,
             fail(f"{result.policy}: the plugin starts no more jobs, though all is free: some never ran", 1)
 
 
-def folder_name(policy):
+def folder_name(policy: str) -> str:
     """A policy's name as a folder's."""
     return "".join(c if c.isalnum() or c in "+-._=" else "_" for c in policy.rsplit("/", 1)[-1])
 
 
-def write(ran, out, plot, compare):
+def write(ran: list[Any], out: str, plot: bool, compare: bool) -> None:
     """Write results, whole or not at all: a folder for each of several policies."""
     import json
     import os

@@ -11,6 +11,7 @@ import orjson
 from fluxsched.flux.handle import job_key, job_name
 from fluxsched.flux.lwj_layout import Layout
 from fluxsched.formats import eventlog
+from fluxsched.formats.quote import printable
 from fluxsched.service.host import Host
 
 __all__ = ["BrokerHost"]
@@ -33,7 +34,7 @@ class BrokerHost(Host):
         return time.time()
 
     def log(self, level, text):
-        self._handle.log(level, text)
+        self._handle.log(level, printable(text))
 
     def respond(self, request, payload):
         self._handle.respond(request, None if payload is None else orjson.dumps(payload))

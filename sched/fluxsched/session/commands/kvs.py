@@ -21,11 +21,13 @@ HINT = """\
    unlink          remove keys"""
 
 
-def main(name, words):
+def main(name: str, words: list[str]) -> int:
+    """flux kvs; the exit code."""
     return subcommands(name, words, {"get": get, "put": put, "dir": dir_, "ls": ls, "unlink": unlink}, HINT)
 
 
-def get(words):
+def get(words: list[str]) -> int:
+    """flux kvs get"""
     p = Parser("kvs get", description="Get the value stored under a key.")
     p.add_argument("-l", "--label", action="store_true", help="print key= before the value")
     p.add_argument("-r", "--raw", action="store_true", help="print the value as it is, without a line end")
@@ -42,7 +44,8 @@ def get(words):
     return 0
 
 
-def put(words):
+def put(words: list[str]) -> int:
+    """flux kvs put"""
     p = Parser("kvs put", description="Store values.")
     p.add_argument("-r", "--raw", action="store_true", help="store the value as it is; KEY=- reads standard input")
     p.add_argument("pair", nargs="+", metavar="KEY=VALUE")
@@ -80,7 +83,8 @@ def _clean(key: str) -> str:
     return ".".join(part for part in key.split(".") if part)
 
 
-def dir_(words):
+def dir_(words: list[str]) -> int:
+    """flux kvs dir"""
     p = Parser("kvs dir", description="Display all keys in a directory, with their values.")
     p.add_argument("-R", "--recursive", action="store_true", help="also those in its subdirectories")
     p.add_argument("-d", "--directory", action="store_true", help="names only")
@@ -103,7 +107,8 @@ def dir_(words):
     return 0
 
 
-def ls(words):
+def ls(words: list[str]) -> int:
+    """flux kvs ls"""
     p = Parser("kvs ls", description="List a directory.")
     p.add_argument("-1", "--1", dest="one", action="store_true", help="one entry per line")
     p.add_argument("-R", "--recursive", action="store_true", help="also subdirectories")
@@ -151,7 +156,8 @@ def _columns(names: list[str], options: argparse.Namespace) -> None:
         print("".join(f"{name:<{cell}}" for name in names[start : start + per_line]).rstrip())
 
 
-def unlink(words):
+def unlink(words: list[str]) -> int:
+    """flux kvs unlink"""
     p = Parser("kvs unlink", description="Remove keys.")
     p.add_argument("-R", "--recursive", action="store_true", help="remove directories with what is in them")
     p.add_argument("-f", "--force", action="store_true", help="ignore keys that do not exist")

@@ -66,14 +66,17 @@ class _Parser:
         self.at = 0
 
     def peek(self) -> str:
+        """The next token, "" at the end."""
         return self.tokens[self.at][0] if self.at < len(self.tokens) else ""
 
     def next(self) -> str:
+        """Take the next token."""
         token = self.peek()
         self.at += 1
         return token
 
     def either(self) -> dict[str, Any]:
+        """Terms joined by or."""
         parts = [self.both()]
         while self.peek() == "or":
             self.next()
@@ -81,6 +84,7 @@ class _Parser:
         return parts[0] if len(parts) == 1 else {"or": parts}
 
     def both(self) -> dict[str, Any]:
+        """Terms joined by and, or side by side."""
         parts = [self.one()]
         while self.peek() == "and" or self.peek() in ("not", "(") or self.peek().startswith("term "):
             if self.peek() == "and":
@@ -89,6 +93,7 @@ class _Parser:
         return parts[0] if len(parts) == 1 else {"and": parts}
 
     def one(self) -> dict[str, Any]:
+        """A term, with not before it or parentheses around it."""
         token = self.next()
         if token == "not":
             return {"not": [self.one()]}

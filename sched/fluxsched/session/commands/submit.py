@@ -140,11 +140,11 @@ def _submit(o: argparse.Namespace, requests: Iterable[dict[str, Any]]) -> int:
     for number in asked:
         while number not in answers:
             sys.stdout.flush()
-            got, answer, error = client.receive()
-            answers[got] = (answer, error)
-        answer, error = answers.pop(number)
-        if error is not None:
-            tell(f"flux-submit: ERROR: {error.text}")  # the broker has logged it
+            got, *rest = client.receive()
+            answers[got] = (rest[0], rest[1])
+        answer, refusal = answers.pop(number)
+        if refusal is not None:
+            tell(f"flux-submit: ERROR: {refusal.text}")  # the broker has logged it
             code = 1
             continue
         submitted.append(answer["id"])
