@@ -393,6 +393,17 @@ def test_dry_run_is_a_jobspec(session):
     assert counts == {"total": 3}
 
 
+def test_options_from_files(tmp_path):
+    """^NAME=FILE, of attributes and of shell options."""
+    (tmp_path / "a.json").write_text('{"b": [1]}')
+    words = [f"--setattr=^x.y={tmp_path}/a.json", "-o", f"^z={tmp_path}/a.json", "-o", "w"]
+    system = json.loads(flux("submit", "--dry-run", *words, "true").stdout)["attributes"]["system"]
+    assert system["x"] == {"y": {"b": [1]}}
+    assert (system["shell"]["options"]["z"], system["shell"]["options"]["w"]) == ({"b": [1]}, 1)
+    assert "--setopt: /nonexistent: No such file" in flux("submit", "-o", "^z=/nonexistent", "true").stderr
+    assert "--setopt: invalid attribute name" in flux("submit", "-o", "a..b=1", "true").stderr
+
+
 def test_configuration_in_toml(tmp_path):
     pytest.importorskip("tomllib")
     (tmp_path / "flux.toml").write_text('[queues.a]\nrequires = []\n[sched]\nplugin = "sched.plugin1"\n')

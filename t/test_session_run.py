@@ -67,7 +67,10 @@ def test_environment_rules(session):
     assert session("run", *show, env=env) == "1.2.3."
     assert session("run", "--env=-FO*", *show, env=env) == "..3."
     assert session("run", "--env-remove=FO?", "--env=NEW=$BAR$BAR", *show, env=env) == "..3.33"
-    assert session("run", "--env=PATH", "--env=FOO", *show, env=env) == "1..."
+    assert session("run", "--env=-*", "--env=PATH", "--env=FOO", *show, env=env) == "1..."
+    # a pattern adds what is not there, as in flux-core: it takes nothing away
+    assert session("run", "--env=FOO=5", "--env=F*", *show, env=env) == "5.2.3."
+    assert session("run", "--env=PATH", *show, env=env) == "1.2.3."
     assert "variable 'NONE' not found" in session.fail("run", "--env=NEW=$NONE", "true")
 
 

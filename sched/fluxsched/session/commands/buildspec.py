@@ -114,54 +114,54 @@ def _per_resource(o: argparse.Namespace, nodes: int | None) -> Plan:
     return [_node(nodes, o.exclusive or cores is None, slot)], {"per_slot": 1}, option
 
 
-def _set(table: dict[str, Any], path: str, value: Any) -> None:
+def _set(option: str, table: dict[str, Any], path: str, value: Any) -> None:
     parts = path.split(".")
     if len(parts) > MAX_PARTS:
-        raise SpecError(f"--setattr: expected a name of at most {MAX_PARTS} parts, got {len(parts)}")
+        raise SpecError(f"{option}: expected a name of at most {MAX_PARTS} parts, got {len(parts)}")
     if not all(parts):
-        raise SpecError(f"--setattr: invalid attribute name {path!r}")
+        raise SpecError(f"{option}: invalid attribute name {path!r}")
     for part in parts[:-1]:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
-            raise SpecError(f"--setattr: {path}: {part} is no table")
+            raise SpecError(f"{option}: {path}: {part} is no table")
     table[parts[-1]] = value
 
 
-def _value(option: str, name: str, text: str) -> Any:
-    """The value of NAME=TEXT: JSON if it is that, else text."""
+def _pair(option: str, rule: str) -> tuple[str, Any]:
+    """NAME[=VALUE]: VALUE is JSON or else text, 1 if there is none; ^NAME=FILE reads JSON from FILE."""
+    name, equals, text = rule.partition("=")
+    if name.startswith("^"):
+        try:
+            with open(text, "rb") as file:
+                return name[1:], jsontext.loads(file.read(MAX_FILE))
+        except (OSError, ValueError) as error:
+            raise SpecError(f"{option}: {text}: {getattr(error, 'strerror', None) or error}") from None
+    if not equals:
+        return name, 1
     try:
-        return jsontext.loads(text)
+        return name, jsontext.loads(text)
     except ValueError as error:
         if str(error) == jsontext.TOO_DEEP:
             raise SpecError(f"{option}: {name}: {error}") from None
-        return text
+        return name, text
 
 
 def _attributes(spec: dict[str, Any], rules: list[str]) -> None:
-    """--setattr=NAME[=VALUE]: VALUE is JSON or text, ^NAME=FILE reads JSON from FILE."""
+    """--setattr"""
     for rule in rules:
-        name, equals, text = rule.partition("=")
-        if name.startswith("^"):
-            name = name[1:]
-            try:
-                with open(text, "rb") as file:
-                    value = jsontext.loads(file.read(MAX_FILE))
-            except (OSError, ValueError) as error:
-                raise SpecError(f"--setattr: {text}: {getattr(error, 'strerror', None) or error}") from None
-        else:
-            value = _value("--setattr", name, text) if equals else 1
+        name, value = _pair("--setattr", rule)
         for prefix in ("attributes.", "."):
             if name.startswith(prefix):
                 name = name[len(prefix) :]
         if not name.startswith(("system.", "user.")):
             name = "system." + name
-        _set(spec["attributes"], name, value)
+        _set("--setattr", spec["attributes"], name, value)
 
 
 def _shell_options(options: dict[str, Any], rules: list[str]) -> None:
+    """--setopt"""
     for rule in rules:
-        name, equals, text = rule.partition("=")
-        _set(options, name, _value("--setopt", name, text) if equals else 1)
+        _set("--setopt", options, *_pair("--setopt", rule))
 
 
 def _file(path: str, label: bool) -> dict[str, Any]:

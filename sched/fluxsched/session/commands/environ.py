@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 import re
 import string
 from collections.abc import Iterable
@@ -27,11 +28,8 @@ def _matcher(pattern: str) -> Callable[[str], object]:
 
 
 def apply(rules: Iterable[str], environ: dict[str, str]) -> dict[str, str]:
-    """The environment of a job: all of `environ` if the first rule takes away or sets one, else what rules name."""
-    out = {}
-    rules = list(rules)
-    if not rules or rules[0].startswith("-") or "=" in rules[0] or rules[0].startswith("^"):
-        out = {key: value for key, value in environ.items() if not _OWN.fullmatch(key)}
+    """The environment of a job: that of the submission, changed by the rules in their order."""
+    out = {key: value for key, value in environ.items() if not _OWN.fullmatch(key)}
     for rule in rules:
         _apply(rule, out, environ)
     return out
@@ -46,7 +44,7 @@ def _apply(rule: str, out: dict[str, str], environ: dict[str, str], depth: int =
         if depth == MAX_FILES:
             raise ValueError(f"{rule[1:]}: files of rules name each other more than {MAX_FILES} deep")
         try:
-            with open(rule[1:], errors="surrogateescape") as file:
+            with open(os.path.expanduser(rule[1:]), errors="surrogateescape") as file:
                 lines = [line.strip() for line in file.read(MAX_FILE).splitlines()]
         except OSError as error:
             raise ValueError(f"{rule[1:]}: {error.strerror}") from None
@@ -65,4 +63,6 @@ def _apply(rule: str, out: dict[str, str], environ: dict[str, str], depth: int =
             raise ValueError(f"{rule}: unable to substitute") from None
     else:
         matches = _matcher(rule)
-        out.update((key, value) for key, value in environ.items() if matches(key))
+        for key, value in environ.items():
+            if matches(key):
+                out.setdefault(key, value)
