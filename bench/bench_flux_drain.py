@@ -5,11 +5,18 @@
 The machine has 16,384 nodes of 64 cores and 4 gpus. Measured are the load of the module until it takes jobs, and the
 time from the first submission until the last job is over, with the processor time that the module's thread took of it.
 Which node a job gets depends on what had ended by then, so there is no checksum of the schedule: the records of all
-jobs are checked for overlaps instead. Prints a table and writes build/bench/flux-drain.json. Where configure found no
+jobs are checked for overlaps instead.
+
+Then the cost of the record of jobs (lwj): the same jobs under the module with it, without it, and under sched-simple,
+in turn, on one node of 64 cores: seconds until all are over, what a job leaves in content.sqlite, and what the broker
+holds after more of them. The target is 5 % more than without the record, by the medians of the turns.
+
+Prints tables and writes build/bench/flux-drain.json. Where configure found no
 flux-core it says so and does nothing. Run it by `make bench`, or by itself with the number of jobs.
 """
 import json
 import re
+import statistics
 import sys
 import tempfile
 import time
@@ -24,6 +31,10 @@ from fluxinstance import Instance, check_overlaps, config_text  # noqa: E402
 NODES, CORES, GPUS = 16384, 64, 4
 TARGET_LOAD = 2.0       # seconds
 TARGET_RATE = 75.0      # jobs a second, that of submission by flux submit
+TARGET_RECORD = 1.05    # times what it costs without the record
+TURNS = 3
+MORE = 1.4              # times as many jobs again, before memory is looked at
+SETTLED = 2.0           # seconds in which the last of the record is written
 
 
 def ready_line(instance):
@@ -86,6 +97,60 @@ def drain(plugin, njobs, options=""):
     }
 
 
+def submit_many(instance, njobs):
+    """Submit mock jobs by one command and wait until they are over; seconds."""
+    begin = time.monotonic()
+    instance.flux("submit", f"--cc=1-{njobs}", "--quiet", "--setattr=exec.test.run_duration=0.01s", "true", timeout=600)
+    instance.flux("queue", "drain", timeout=600)
+    return time.monotonic() - begin
+
+
+def cost_of_record(kind, njobs):
+    """One turn under "lwj", "lwj-keep=0" or "sched-simple"."""
+    with tempfile.TemporaryDirectory(prefix="record") as folder:
+        state = Path(folder, "state")
+        state.mkdir()
+        config = config_text(hosts="fake0", cores=f"0-{CORES - 1}")
+        instance = Instance(folder, size=1, config=config, options=[f"-Sstatedir={state}"])
+
+        def stored():
+            return sum(path.stat().st_size for path in state.glob("content.sqlite*"))
+
+        try:
+            instance.flux("module", "reload", "resource", "noverify", "monitor-force-up", timeout=60)
+            if kind == "sched-simple":
+                instance.flux("module", "load", "sched-simple")
+            else:
+                instance.load(*([] if kind == "lwj" else [kind]))
+            before = stored()
+            seconds = submit_many(instance, njobs)
+            time.sleep(SETTLED)
+            kib = (stored() - before) / njobs / 1024
+            submit_many(instance, int(njobs * MORE))
+            return {"kind": kind, "jobs": njobs, "seconds": seconds, "kib_a_job": kib, "rss_mib": resident(instance)}
+        finally:
+            instance.stop()
+
+
+def record_rows(njobs):
+    """All turns, one scheduler after another in each, and a table of medians."""
+    kinds = ("lwj", "lwj-keep=0", "sched-simple")
+    rows = [{"turn": turn, **cost_of_record(kind, njobs)} for turn in range(TURNS) for kind in kinds]
+    medians = {
+        kind: {name: statistics.median(row[name] for row in rows if row["kind"] == kind)
+               for name in ("seconds", "kib_a_job", "rss_mib")}
+        for kind in kinds
+    }
+    total = njobs + int(njobs * MORE)
+    print(f"\nthe record of jobs: {njobs} mock jobs on one node, memory after {total}, {TURNS} turns")
+    print(f"{'':18}{'total s':>9}{'KiB a job':>11}{'MiB':>7}")
+    for kind, row in medians.items():
+        print(f"{kind:18}{row['seconds']:9.2f}{row['kib_a_job']:11.2f}{row['rss_mib']:7.0f}")
+    ratios = [medians["lwj"][name] / value for name, value in medians["lwj-keep=0"].items()]
+    print(f"{'with / without':18}{ratios[0]:9.2f}{ratios[1]:11.2f}{ratios[2]:7.2f}   target: at most {TARGET_RECORD}")
+    return rows
+
+
 def main():
     config = json.loads((TOP / "build" / "config.json").read_text())
     if not config.get("flux"):
@@ -103,6 +168,7 @@ def main():
               f"{row['total_seconds']:9.2f}{row['jobs_per_second']:8.1f}{row['sched_cpu_seconds']:13.2f}"
               f"{row['sched_share']:7.1%}{row['pass_seconds']:10.4f}{row['pass_max'] * 1000:12.2f}")
     print(f"targets: loaded in under {TARGET_LOAD:g} s; at least {TARGET_RATE:g} jobs/s")
+    rows += record_rows(njobs)
     path = TOP / "build" / "bench" / "flux-drain.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rows, indent=1) + "\n")
