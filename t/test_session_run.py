@@ -71,6 +71,13 @@ def test_environment_rules(session):
     # a pattern adds what is not there, as in flux-core: it takes nothing away
     assert session("run", "--env=FOO=5", "--env=F*", *show, env=env) == "5.2.3."
     assert session("run", "--env=PATH", *show, env=env) == "1.2.3."
+    words = ["run", "-n2", "-l", "--env=NEW=t{{taskid}}-{{size}}-$BAR", "--env=FOO={{odd}}"]
+    assert sorted(session(*words, *show, env=env).splitlines()) == [
+        "0: {{odd}}.2.3.t0-2-$BAR", "1: {{odd}}.2.3.t1-2-$BAR",
+    ]  # fmt: skip
+    for value in ("5", '{"A":1}', '{"A=B":"x"}'):
+        refused = session.fail("submit", "-o", f"env-expand={value}", "true")
+        assert "env-expand: expected an object of strings" in refused
     assert "variable 'NONE' not found" in session.fail("run", "--env=NEW=$NONE", "true")
 
 

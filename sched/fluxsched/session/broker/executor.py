@@ -252,6 +252,7 @@ class Executor:
             "argv": full["tasks"][0]["command"],
             "cwd": system.get("cwd", "/"),
             "env": env,
+            "env_templates": options.get("env-expand", {}),
             "tasks": tasks,
             "hosts": {str(node): row[1] for node, row in enumerate(rows)},
             "node_env": {str(node): {"FLUX_URI": self.uri_of(row[0])} for node, row in enumerate(rows)},

@@ -116,6 +116,9 @@ def _check_shell(shell):
     options = shell.get("options", {}) if isinstance(shell, dict) else None
     if not isinstance(options, dict):
         _refuse("attributes.system.shell.options: expected an object")
+    templates = options.get("env-expand", {})
+    if not isinstance(templates, dict) or not all(_variable(*item) for item in templates.items()):
+        _refuse("attributes.system.shell.options.env-expand: expected an object of strings")
     for direction, streams in (("input", ("stdin",)), ("output", ("stdout", "stderr"))):
         table = options.get(direction, {})
         if not isinstance(table, dict):

@@ -203,7 +203,7 @@ def _system(o: argparse.Namespace, env: Mapping[str, str]) -> dict[str, Any]:
             raise SpecError(f"--time-limit: {error}") from None
         system["duration"] = 0 if math.isinf(duration) else duration
     try:
-        system["environment"] = environ.apply(o.env or [], dict(env))
+        system["environment"], templates = environ.apply(o.env or [], dict(env))
     except ValueError as error:
         raise SpecError(f"--env: {error}") from None
     system["cwd"] = absolute(o.cwd) if o.cwd else here()
@@ -218,6 +218,8 @@ def _system(o: argparse.Namespace, env: Mapping[str, str]) -> dict[str, Any]:
         except (ValueError, RecursionError) as error:
             text = jsontext.TOO_DEEP if isinstance(error, RecursionError) else error
             raise SpecError(f"--requires: {quote(o.requires)}: {text}") from None
+    if templates:
+        system["shell"] = {"options": {"env-expand": templates}}
     if o.dependency:
         raise SpecError("--dependency: job dependencies are not supported in this session")
     return system

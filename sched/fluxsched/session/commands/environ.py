@@ -27,15 +27,17 @@ def _matcher(pattern: str) -> Callable[[str], object]:
     return re.compile(fnmatch.translate(pattern)).match
 
 
-def apply(rules: Iterable[str], environ: dict[str, str]) -> dict[str, str]:
-    """The environment of a job: that of the submission, changed by the rules in their order."""
+def apply(rules: Iterable[str], environ: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The environment of a job, that of the submission changed by the rules in their order; and the variables whose
+    templates, {{...}}, are filled in where the job runs."""
     out = {key: value for key, value in environ.items() if not _OWN.fullmatch(key)}
+    templates: dict[str, str] = {}
     for rule in rules:
-        _apply(rule, out, environ)
-    return out
+        _apply(rule, out, environ, templates)
+    return out, templates
 
 
-def _apply(rule: str, out: dict[str, str], environ: dict[str, str], depth: int = 0) -> None:
+def _apply(rule: str, out: dict[str, str], environ: dict[str, str], templates: dict[str, str], depth: int = 0) -> None:
     if rule.startswith("-"):
         matches = _matcher(rule[1:])
         for key in [key for key in out if matches(key)]:
@@ -50,11 +52,14 @@ def _apply(rule: str, out: dict[str, str], environ: dict[str, str], depth: int =
             raise ValueError(f"{rule[1:]}: {error.strerror}") from None
         for line in lines:
             if line and not line.startswith("#"):
-                _apply(line, out, environ, depth + 1)
+                _apply(line, out, environ, templates, depth + 1)
     elif "=" in rule:
         key, _, value = rule.partition("=")
         if not key:
             raise ValueError(f"{rule!r}: expected VAR=VALUE")
+        if "{{" in value:
+            templates[key] = value
+            return
         try:
             out[key] = string.Template(value).substitute({**environ, **out})
         except KeyError as error:

@@ -260,6 +260,8 @@ class Shepherd:
         out_sink = self.sink(spec["stdout"], values)
         err_sink = self.sink(spec["stderr"], values) if spec["stderr"] is not None else out_sink
         env = dict(spec["env"])
+        for name, text in spec.get("env_templates", {}).items():
+            env[name] = template(text, values)
         env.update(spec["node_env"][str(node)])
         env["FLUX_TASK_RANK"] = str(rank)
         env["FLUX_TASK_LOCAL_ID"] = str(local)
