@@ -150,13 +150,15 @@ def test_any_constraint_text_is_parsed_or_refused(text):
 
 def test_environment_rules(tmp_path):
     have = {"A": "1", "B": "2", "AB": "3", "FLUX_JOB_ID": "x"}
-    assert environ.apply([], have) == {"A": "1", "B": "2", "AB": "3"}
-    assert environ.apply(["-A*"], have) == {"B": "2"}
-    assert environ.apply(["-/^A.*/"], have) == {"B": "2"}
-    assert environ.apply(["A*", "C=${A}${B}"], have) == {"A": "1", "AB": "3", "C": "12"}
+    assert environ.apply([], have) == ({"A": "1", "B": "2", "AB": "3"}, {})
+    assert environ.apply(["-A*"], have)[0] == {"B": "2"}
+    assert environ.apply(["-/^A.*/"], have)[0] == {"B": "2"}
+    assert environ.apply(["A*", "C=${A}${B}"], have)[0] == {"A": "1", "B": "2", "AB": "3", "C": "12"}
+    assert environ.apply(["-*", "B=5", "[AB]", "C=${B}"], have)[0] == {"A": "1", "B": "5", "C": "5"}
+    assert environ.apply(["-*", "C={{id}}-$A"], have) == ({}, {"C": "{{id}}-$A"})
     rules = tmp_path / "rules"
-    rules.write_text("# comment\n-*\n\nD=4\n")
-    assert environ.apply([f"^{rules}"], have) == {"D": "4"}
+    rules.write_text("# comment\n-*\n\nD=4\nE={{x}}\n")
+    assert environ.apply([f"^{rules}"], have) == ({"D": "4"}, {"E": "{{x}}"})
 
 
 @pytest.mark.parametrize("rule", ["C=$NONE", "C=${", "=x", "-/(/", "^/nonexistent"])
