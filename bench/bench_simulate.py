@@ -4,7 +4,7 @@
 
 Prints tables and writes build/bench/simulate.json. With each time stands a checksum of the schedule that was made.
 Wall time and processor time are both given, as the wall time is only worth something on a quiet machine. Run it by
-`make bench`, or by itself with the number of synthetic jobs as argument.
+`make bench`, or by itself with the number of synthetic jobs and paths of traces as arguments.
 """
 import json
 import subprocess
@@ -17,10 +17,11 @@ import numpy as np
 
 from fluxsched.simulate import api
 from fluxsched.traces import generator as lublin
-from fluxsched.traces import swf, trace
+from fluxsched.traces import load as formats
+from fluxsched.traces import swf
 
 TOP = Path(__file__).resolve().parent.parent
-NASA = TOP.parent / "shared/traces/NASA-iPSC-1993-3.1-cln.swf.gz"
+QUARTER = TOP / "t/data/quarter.swf.gz"         # made by the generator, as t/data/README.md says
 OUT = TOP / "build" / "bench"
 
 
@@ -65,7 +66,7 @@ def in_process(jobs, procs, load, policy, record):
     }))
 
 
-def main(jobs):
+def main(jobs, traces):
     rows = []
 
     def row(what, value, unit, check=""):
@@ -73,21 +74,19 @@ def main(jobs):
         print(f"{what:<74} {value:>10.3f} {unit:<4} {check}", flush=True)
 
     OUT.mkdir(parents=True, exist_ok=True)
-    if NASA.exists():
-        wall, _, nasa = timed(lambda: trace.load(NASA))
-        row(f"NASA trace, {len(nasa):,} jobs: read", wall * 1e3, "ms")
+    for given in traces or [QUARTER]:
+        wall, _, read = timed(lambda given=given: formats.load(given))
+        row(f"{Path(given).name}, {len(read):,} jobs: read", wall * 1e3, "ms")
         for policy in ("fcfs", "easy", "hybrid8", "conservative"):
-            runs = [api.run(nasa, plugin=policy) for _ in range(5)]
-            row(f"NASA trace, 128 nodes, {policy}: loop", min(r.loop_time for r in runs) * 1e3, "ms", checksum(runs[0]))
-    else:
-        print(f"no {NASA.name} beside the repository: left out")
+            runs = [api.run(read, plugin=policy) for _ in range(5)]
+            row(f"{Path(given).name}, {policy}: loop", min(r.loop_time for r in runs) * 1e3, "ms", checksum(runs[0]))
 
     path = OUT / "synthetic.swf"
     wall, _, made = timed(lambda: lublin.generate(jobs, 16384, 0.9, seed=1, overestimate=3.0))
     row(f"{jobs:,} synthetic jobs: generate", wall, "s")
     wall, _, _ = timed(lambda: swf.write(made, path))
     row(f"{jobs:,} synthetic jobs: write as SWF", wall, "s")
-    wall, _, _ = timed(lambda: trace.load(path))
+    wall, _, _ = timed(lambda: formats.load(path))
     row(f"{jobs:,} synthetic jobs: read", wall, "s")
     path.unlink()
 
@@ -110,4 +109,4 @@ def main(jobs):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000, sys.argv[2:])

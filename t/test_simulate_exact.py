@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluxsched.simulate import api
-from fluxsched.traces import trace as traces
 from fluxsched.traces.generator import generate
+from fluxsched.traces.load import load
 from oracle import Job, conservative, easy, fcfs, hybrid, replay
 from simulate_result import trace_of
 
-NASA = Path(__file__).resolve().parents[2] / "shared/traces/NASA-iPSC-1993-3.1-cln.swf.gz"
+QUARTER = Path(__file__).resolve().parent / "data/quarter.swf.gz"
 
 POLICIES = {"fcfs": fcfs, "easy": easy, "conservative": conservative, "first-fit": hybrid(0), "hybrid2": hybrid(2),
             "hybrid5": hybrid(5)}
@@ -71,25 +71,21 @@ def test_synthetic_traces_with_long_queues(policy, seed):
     check_processors(result)
 
 
-def nasa():
-    if not NASA.exists():
-        pytest.skip(f"the NASA trace is not beside the repository ({NASA.name})")
-    return traces.load(NASA)
-
-
 @pytest.mark.parametrize("policy", ["fcfs", "easy", "conservative", "hybrid2"])
-def test_nasa(policy):
-    trace = nasa()
+def test_a_quarter(policy):
+    """A trace as archives have them: no requested times, so that every request is exact."""
+    trace = load(QUARTER)
     result = api.run(trace, plugin=policy)
     assert result.start.tolist() == expected(trace, 128, POLICIES[policy])
     assert not np.isnan(result.finish).any()
+    assert (result.wait > 0).any()
     check_processors(result)
 
 
 @pytest.mark.parametrize("policy", ["fcfs", "easy", "conservative", "hybrid2"])
-def test_nasa_squeezed(policy):
-    """The NASA trace in less time and with requests that are not exact: now there are queues."""
-    trace = nasa()
+def test_a_quarter_squeezed(policy):
+    """The same in less time and with requests that are not exact: now there are long queues."""
+    trace = load(QUARTER)
     keep = np.arange(len(trace)) < 700
     rng = np.random.default_rng(1)
     request = np.ceil(np.maximum(trace.run, 1) * rng.uniform(0.8, 5, len(trace)))

@@ -13,7 +13,7 @@ from fluxsched.core import Engine, Inventory, PluginError
 from fluxsched.formats.jobspec import Request, Vertex
 from fluxsched.simulate import api
 from fluxsched.simulate.api import SimulateError
-from fluxsched.traces import trace as traces
+from fluxsched.traces.load import load
 
 TOP = os.path.join(os.path.dirname(__file__), "..")
 
@@ -185,7 +185,7 @@ def test_exact_where_only_bandwidth_is_scarce(tmp_path_factory, rows, policy):
 
 def test_the_trace_and_cluster_of_the_c_original():
     """hype with bandwidth: 64 nodes of 16 cores at 2 MB/s are 2048 of 10000; 100 of them 3200."""
-    r = api.run(traces.load(os.path.join(TOP, "t/data/hype-io.csv")), rdl=os.path.join(TOP, "conf/hype-io.lua"),
+    r = api.run(load(os.path.join(TOP, "t/data/hype-io.csv")), rdl=os.path.join(TOP, "conf/hype-io.lua"),
                 plugin="easy")
     assert r.left_out == {} and not np.isnan(r.start).any()
 

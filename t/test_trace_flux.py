@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from fluxsched.traces import flux_jobs, trace
-from fluxsched.traces.trace import TraceError
+from fluxsched.traces import files
+from fluxsched.traces.files import TraceError
+from fluxsched.traces.load import load
 
 
 def job(jobid, submit, run=None, end=None, **more):
@@ -24,7 +25,7 @@ def job(jobid, submit, run=None, end=None, **more):
 def read(tmp_path):
     def read(value):
         (tmp_path / "jobs.json").write_text(value if isinstance(value, str) else json.dumps(value))
-        return trace.load(tmp_path / "jobs.json")
+        return load(tmp_path / "jobs.json")
     return read
 
 
@@ -81,11 +82,65 @@ def test_bad_input(read, value, what):
 
 
 def test_too_many_jobs(read, monkeypatch):
-    monkeypatch.setattr(flux_jobs, "MAX_JOBS", 1)
+    monkeypatch.setattr(files, "MAX_JOBS", 1)
     with pytest.raises(TraceError, match="more than 1 jobs"):
         read([job(1, 1.0), job(2, 1.0)])
 
 
 def test_known_without_a_suffix(tmp_path):
     (tmp_path / "log").write_text(json.dumps([job(1, 10.0, 11.0, 12.0)]))
-    assert len(trace.load(tmp_path / "log")) == 1
+    assert len(load(tmp_path / "log")) == 1
+
+
+@pytest.mark.parametrize("depth", [50, 900, 5000, 200_000])
+def test_nested_values_of_jobs(read, depth):
+    """Deep or not so deep: read, or refused in one line."""
+    text = json.dumps([job(1, 10.0, 11.0, 12.0)])[:-2] + ', "x": ' + "[" * depth + "]" * depth + "}]"
+    try:
+        assert read(text).job_id.tolist() == [1]
+    except TraceError as err:
+        assert depth > 50 and "JSON nested too deep" in str(err)
+
+
+def test_numbers_of_thousands_of_digits(read):
+    with pytest.raises(TraceError, match=r"line 1: not JSON|a whole number expected, an integer of"):
+        read('[{"id": ' + "9" * 5000 + ', "t_submit": 1}]')
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 64])
+def test_pieces_of_any_length(read, monkeypatch, size):
+    monkeypatch.setattr(files, "PIECE", size)
+    jobs = [job(2**62 + k, 10.25 + k, 11.0 + k, 12.5 + k, queue="q\u00e9\u4e2d") for k in range(5)]
+    for text in (json.dumps({"count": 12345, "jobs": jobs, "end": -1.5e-7}),
+                 json.dumps(jobs, indent=1, ensure_ascii=False)):
+        t = read(text)
+        assert t.job_id.tolist() == [2**62 + k for k in range(5)] and t.run.tolist() == [1.5] * 5
+        assert t.header["queue"] == ["q\u00e9\u4e2d"]
+    assert len(read(json.dumps(jobs[0], indent=2))) == 1
+
+
+@pytest.mark.parametrize("text, what", [
+    ('[{"id": 1, "t_submit": 1}] x', "line 1: not JSON: end of file expected"),
+    ('{"jobs": []', "not JSON: , or } expected"),
+    ('[{"id": 1}\n{"id": 2}]', "line 2: not JSON: , or ] expected|a number|t_submit"), ("{1: 2}", "a key in quotes"),
+    ('{"jobs" 3}', "not JSON: : expected"), ("{}", "id: a whole number expected, null found"),
+    ('[{"x": "' + "a" * (1 << 20) + '"}]', "not JSON: a value of more than 1048576 characters"),
+])
+def test_bad_json(read, text, what):
+    with pytest.raises(TraceError, match=what):
+        read(text)
+
+
+def test_too_much_text(read, monkeypatch):
+    monkeypatch.setattr(files, "MAX_BYTES", 1 << 20)
+    with pytest.raises(TraceError, match="more than 1 MiB of text, the most that a trace may have"):
+        read("[" + " " * (2 << 20) + "]")
+
+
+def test_no_text(tmp_path):
+    (tmp_path / "x.json").write_bytes(b'[{"queue": "\xff"}]')
+    with pytest.raises(TraceError, match=r"not UTF-8 text \(byte 12\)"):
+        load(tmp_path / "x.json")
+    (tmp_path / "x.json").write_bytes(b'[\xc3')
+    with pytest.raises(TraceError, match=r"not UTF-8 text \(byte 1\)"):
+        load(tmp_path / "x.json")

@@ -9,6 +9,7 @@ import pytest
 from fluxsched.traces import generator as lublin
 from fluxsched.traces import swf, trace
 from fluxsched.traces.generator import MODELS, generate
+from fluxsched.traces.load import load
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_requests_and_users():
 def test_written_and_read_back(tmp_path):
     t = generate(300, 16, 0.8, seed=2, overestimate=2, users=3)
     swf.write(t, tmp_path / "x.swf.gz")
-    u = trace.load(tmp_path / "x.swf.gz")
+    u = load(tmp_path / "x.swf.gz")
     for name in trace.ARRAYS:
         assert (getattr(t, name) == getattr(u, name)).all()
 

@@ -5,9 +5,9 @@ import math
 
 import pytest
 
-from fluxsched.traces import sacct as trace_csv
-from fluxsched.traces import trace
-from fluxsched.traces.trace import TraceError
+from fluxsched.traces import files, sacct
+from fluxsched.traces.files import TraceError
+from fluxsched.traces.load import load
 
 HEAD = ("JobID,User,JobName,Account,Cluster,Partition,Priority,QOS,NNodes,NCPUS,Timelimit,State,Submit,Start,"
         "Elapsed,End,ExitCode,IORate(MB)\n")
@@ -21,7 +21,7 @@ def line(job=1, user="a", nodes=1, cpus=16, limit="00:10:00", submit="1", elapse
 def read(tmp_path):
     def read(text):
         (tmp_path / "x.csv").write_text(text)
-        return trace.load(tmp_path / "x.csv")
+        return load(tmp_path / "x.csv")
     return read
 
 
@@ -49,7 +49,7 @@ def test_bars_and_calendar_times(read):
              "13|8|2024-05-01T00:00:00|1-00:00:00|2-00:00:00\n")
     assert t.unix_start == 1714521600
     assert t.submit.tolist() == [0, 10] and t.run.tolist() == [86400, 120]
-    assert t.job_id.tolist() == [13, 1] and t.request.tolist() == [172800, 120]
+    assert t.job_id.tolist() == [13, 14] and t.names == {14: "12_1"} and t.request.tolist() == [172800, 120]
 
 
 def test_steps_are_parts_of_their_job(read):
@@ -66,19 +66,19 @@ def test_steps_are_parts_of_their_job(read):
     ("100:00:00", 360000), ("00:00:01.25", 1.25), ("1970-01-02T00:00:00", 86400),
 ])
 def test_times(word, value):
-    assert trace_csv.seconds(word) == value
+    assert sacct.seconds(word) == value
 
 
 @pytest.mark.parametrize("word", ["", "Unknown", "UNLIMITED", "Partition_Limit", "-1", "None"])
 def test_times_that_are_missing(word):
-    assert math.isnan(trace_csv.seconds(word))
+    assert math.isnan(sacct.seconds(word))
 
 
 @pytest.mark.parametrize("word", ["soon", "1:2:3:4", "2-10", "10:99:00", "10:00:60", "1e9", "12-30:00", "nan",
                                   "2024-13-01T00:00:00"])
 def test_times_that_are_none(word):
     with pytest.raises(ValueError):
-        trace_csv.seconds(word)
+        sacct.seconds(word)
 
 
 def test_duplicates_and_what_is_left_out(read):
@@ -98,7 +98,7 @@ def test_duplicates_and_what_is_left_out(read):
     (HEAD + line() + "1,2,3\n", "line 3: 18 columns expected, 3 found"),
     (HEAD + line(elapsed="soon"), "line 2: Elapsed: seconds or .* expected, 'soon' found"),
     (HEAD + line(cpus="x"), "line 2: NCPUS: a number expected, 'x' found"),
-    (HEAD + line() + '2,"open\n', "line 3: unexpected end of data"),
+    (HEAD + line() + '2,"open\n', "line 3: a quote is not closed"),
 ])
 def test_a_malformed_line_is_named(read, text, what):
     with pytest.raises(TraceError, match=r"x\.csv: " + what):
@@ -108,15 +108,94 @@ def test_a_malformed_line_is_named(read, text, what):
 def test_no_text(tmp_path):
     (tmp_path / "x.csv").write_bytes(b"Submit\xff\n")
     with pytest.raises(TraceError, match=r"not UTF-8 text \(byte 6\)"):
-        trace.load(tmp_path / "x.csv")
+        load(tmp_path / "x.csv")
 
 
 def test_too_many_jobs(read, monkeypatch):
-    monkeypatch.setattr(trace_csv, "MAX_JOBS", 1)
+    monkeypatch.setattr(files, "MAX_JOBS", 1)
     with pytest.raises(TraceError, match="more than 1 jobs"):
         read(HEAD + line(1) + line(2))
 
 
 def test_known_without_a_suffix(tmp_path):
     (tmp_path / "log").write_text("Submit,NCPUS,Elapsed\n1,2,3\n")
-    assert trace.load(tmp_path / "log").procs.tolist() == [2]
+    assert load(tmp_path / "log").procs.tolist() == [2]
+
+
+BARS = "JobID|User|JobName|Account|Partition|NNodes|NCPUS|Timelimit|State|Submit|Start|Elapsed|End\n"
+
+
+def bar(job, name="n", state="COMPLETED", start="2026-01-05T10:01:00", elapsed="00:10:00", end="2026-01-05T10:11:00"):
+    return f"{job}|u1|{name}|acc|batch|1|4|01:00:00|{state}|2026-01-05T10:00:00|{start}|{elapsed}|{end}\n"
+
+
+@pytest.mark.parametrize("delimiter", ["|", ","])
+def test_sacct_does_not_quote(read, delimiter):
+    t = read((BARS + bar(1, '"a') + bar(2, 'b"') + bar(3, '"c"') + bar(4, 'd"e')).replace("|", delimiter))
+    assert t.job_id.tolist() == [1, 2, 3, 4]
+
+
+def test_programs_that_write_commas_quote(read):
+    head = "JobID,JobName,NCPUS,Submit,Elapsed\n"
+    assert read(head + '1,"a,""b""",4,0,60\n2,"two\nlines",4,0,60\n3,c,4,0,60\n').job_id.tolist() == [1, 2, 3]
+    with pytest.raises(TraceError, match=r"line 2: 5 columns expected, 6 found"):
+        read(head + "1,a,b,4,0,60\n")
+    with pytest.raises(TraceError, match=r"line 2: 13 columns expected, 14 found; sacct does not quote"):
+        read(BARS + bar(1, "a|b"))
+
+
+@pytest.mark.parametrize("change", [
+    dict(start="None", elapsed="00:00:00", state="CANCELLED by 1000"), dict(start="Unknown", elapsed="00:00:00"),
+    dict(end="Unknown", state="RUNNING"), dict(end="Unknown"), dict(state="PENDING"), dict(state="SUSPENDED"),
+    dict(state="R"), dict(state="REVOKED"),
+    dict(state="CANCELLED+", elapsed="00:00:00", start="2026-01-05T10:11:00"),
+])
+def test_jobs_that_never_started_or_still_run(read, change):
+    t = read(BARS + bar(1) + bar(2, **change))
+    assert t.job_id.tolist() == [1] and t.notes == {"no_run": 1}
+
+
+@pytest.mark.parametrize("change", [
+    dict(state="CANCELLED by 1000"), dict(state="COMPLETED", elapsed="00:00:00"), dict(state="REQUEUED"),
+    dict(state="TIMEOUT"), dict(state=""),
+])
+def test_jobs_that_ran(read, change):
+    assert len(read(BARS + bar(1, **change))) == 1
+
+
+def test_a_state_without_start(read):
+    head = "JobID,NCPUS,State,Submit,Elapsed,NodeList\n"
+    t = read(head + "1,4,CANCELLED by 7,0,0,n1\n2,4,COMPLETED,0,0,n1\n3,4,FAILED,0,0,None assigned\n")
+    assert t.job_id.tolist() == [2] and t.notes["no_run"] == 2
+
+
+@pytest.mark.parametrize("columns, words, nodes, procs", [
+    ("AllocCPUS,NNodes", "104,2", 2, 104), ("NCPUS,AllocCPUS", "0,8", 0, 8), ("ReqCPUS,AllocCPUS", "4,8", 0, 8),
+    ("AllocNodes", "3", 3, 3), ("ReqNodes", "3", 3, 3), ("AllocTRES", '"billing=9,cpu=8,mem=4G,node=2"', 2, 8),
+    ("ReqTRES,AllocTRES", '"cpu=4,node=1",', 1, 4), ("nnodes,ncpus", "4K,16K", 4096, 16384),
+    ("NNODES", "1.50K", 1536, 1536),
+])
+def test_every_spelling_of_sizes(read, columns, words, nodes, procs):
+    t = read(f"JobID,Submit,Elapsed,{columns}\n1,0,60,{words}\n")
+    assert (t.nodes.tolist(), t.procs.tolist()) == ([nodes], [procs])
+
+
+def test_every_spelling_of_the_rest(read):
+    t = read("JobIDRaw,UID,GID,Submit,ElapsedRaw,TimelimitRaw,NCPUS\n5,10,20,0,60,2,4\n6,11,20,0,60,UNLIMITED,4\n")
+    assert t.job_id.tolist() == [5, 6] and t.run.tolist() == [60, 60] and t.request.tolist() == [120, 60]
+    assert t.header == {"User": ["10", "11"], "Account": ["20"]}
+
+
+def test_ids_are_told_apart(read):
+    t = read("JobID,NCPUS,Submit,Elapsed\n7_1,4,0,60\n7_2,4,0,60\n1,4,1,60\n2,4,1,60\n9.batch,4,2,60\n12+1,4,3,60\n"
+             "14.0,4,4,60\n14.1,4,4,60\n7_1,4,5,60\n")
+    assert t.job_id.tolist() == [15, 16, 1, 2, 17, 18, 14, 19, 15]
+    assert t.names == {15: "7_1", 16: "7_2", 17: "9.batch", 18: "12+1", 19: "14.1"}
+    assert len(set(read("NCPUS,Submit,Elapsed\n4,0,60\n4,0,61\n4,0,62\n").job_id.tolist())) == 3
+
+
+def test_large_ids_are_exact(read):
+    assert read(f"JobID,NCPUS,Submit,Elapsed\n{2**63 - 1},4,0,60\n{2**53 + 1},4,0,60\n").job_id.tolist() == [
+        2**63 - 1, 2**53 + 1]
+    t = read(f"JobID,NCPUS,Submit,Elapsed\n{2**63},4,0,60\n{2**63 - 1},4,0,60\n")
+    assert t.job_id.tolist()[1] == 2**63 - 1 and len(set(t.job_id.tolist())) == 2

@@ -8,11 +8,12 @@ import sys
 import click
 
 from fluxsched.formats.quote import printable
+from fluxsched.traces.files import MAX_JOBS
 
 
 @click.command("generate-trace", short_help="Write a synthetic job trace.")
 @click.argument("file", metavar="FILE.swf[.gz]")
-@click.option("--jobs", type=click.IntRange(2, 50_000_000), default=10_000, show_default=True, help="Number of jobs.")
+@click.option("--jobs", type=click.IntRange(2, MAX_JOBS), default=10_000, show_default=True, help="Number of jobs.")
 @click.option("--procs", type=click.IntRange(1, 2**31 - 1), default=128, show_default=True,
               help="Processors of the machine.")
 @click.option("--load", type=click.FloatRange(0, 100, min_open=True), default=0.8, show_default=True,

@@ -13,6 +13,8 @@ from typing import Any, Callable, NoReturn
 import click
 
 from fluxsched.formats.quote import printable
+from fluxsched.traces.load import FORMATS
+from fluxsched.traces.load import NAMES as FORMAT_NAMES
 
 
 class Seconds(click.ParamType):
@@ -59,25 +61,14 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int, int], None] | None]
         yield show
 
 
-# What each rule of the readers and the simulator did, for people.
-NOTES = {
-    "no_request": "have no requested time: their run time is taken",
-    "zero_run": "have a run time of 0",
-    "over_request": "ran longer than they asked for: cut there",
-    "unsorted": "lines were not in order of submit time: sorted",
-    "duplicate": "lines repeat an earlier one: left out",
-    "partial": "lines are parts of a job that is there as a whole: left out",
-    "no_submit": "have no submit time: left out",
-    "no_run": "have no run time: left out",
-    "no_procs": "have no processors: left out",
-    "too_large": "are larger than the machine: left out",
-    "denied": "were denied by the scheduler",
-}
+# What the simulator left out, for people; the rules of the readers are in fluxsched.traces.trace.
+LEFT_OUT = {"too_large": "are larger than the machine: left out", "denied": "were denied by the scheduler"}
 
 
 def show(results: list[Any]) -> None:
     """Print what was read and left out, and the table."""
     from fluxsched.simulate.results import table
+    from fluxsched.traces.trace import RULES
 
     result = results[0]
     trace = result.trace
@@ -86,10 +77,10 @@ def show(results: list[Any]) -> None:
     print(f"{printable(trace.source)}: {max(len(r.trace) for r in results):,} jobs on {machine}")
     for rule, count in {**trace.notes, **result.left_out}.items():
         if rule != "denied":
-            print(f"  {count:,} {NOTES[rule]}")
+            print(f"  {count:,} {LEFT_OUT.get(rule) or RULES.get(rule, rule)}")
     for result in results:                 # by each policy for itself: some look at bandwidth
         if "denied" in result.left_out:
-            print(f"  {result.left_out['denied']:,} {NOTES['denied']}"
+            print(f"  {result.left_out['denied']:,} {LEFT_OUT['denied']}"
                   + (f" under {printable(result.policy)}" if len(results) > 1 else ""))
     print()
     rows = [[printable(cell) for cell in row] for row in table(results)]
@@ -136,8 +127,8 @@ def fail(text: object, code: int = 1) -> NoReturn:
 
 @click.command("simulate", short_help="Replay a job trace under a policy.")
 @click.option("--trace", "trace_path", required=True, metavar="FILE",
-              help="Job trace: SWF (also .gz), CSV as of sacct, or flux jobs --json.")
-@click.option("--format", "trace_format", type=click.Choice(["swf", "csv", "flux"]),
+              help=f"Job trace, also .gz: {', '.join(form.about for form in FORMATS)}.")
+@click.option("--format", "trace_format", type=click.Choice(FORMAT_NAMES),
               help="The trace's format, where its name does not tell.")
 @click.option("--rdl", metavar="FILE", help="Machine: the nodes of an RDL file.")
 @click.option("--rdl-resource", "uri", default="default", metavar="URI", show_default=True,
@@ -181,7 +172,7 @@ def simulate(
     from fluxsched.core import PluginError
     from fluxsched.formats.rdl import RDLError
     from fluxsched.simulate import results
-    from fluxsched.traces import trace as traces
+    from fluxsched.traces.files import TraceError
 
     try:
         if out is not None:
@@ -189,7 +180,7 @@ def simulate(
         machine = {"procs": procs, "nodes": nodes, "cores": cores, "rdl": rdl, "uri": uri}
         options = {"options": plugin_opts, "until": until, "exclusive": exclusive, "record": out is not None}
         ran = _run(names, (trace_path, trace_format), machine, options)
-    except (traces.TraceError, RDLError, PluginError, ValueError) as err:
+    except (TraceError, RDLError, PluginError, ValueError) as err:
         fail(err)
     except results.ResultsError as err:
         fail(f"results cannot be written: {err}")
@@ -205,13 +196,13 @@ def _run(
     from fluxsched.policy.loader import load_plugin
     from fluxsched.simulate import api
     from fluxsched.simulate.policy import choose
-    from fluxsched.traces import trace as traces
+    from fluxsched.traces.load import load
 
     policies = []
     for name in names:                 # all of them, before the first one runs
         choice = choose(name, options["options"])
         policies.append(load_plugin(choice.plugin, choice.options))
-    trace = traces.load(*source)
+    trace = load(*source)
     on = api.machine(trace=trace, **machine)
     ran: list[Any] = []
     for name, policy in zip(names, policies):

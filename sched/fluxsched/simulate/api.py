@@ -17,8 +17,8 @@ from fluxsched.formats.jobspec import Vertex
 from fluxsched.simulate.loop import Loop, node_cores
 from fluxsched.simulate.metrics import Result
 from fluxsched.simulate.policy import choose, options_text
-from fluxsched.traces import trace as traces
-from fluxsched.traces.trace import Trace
+from fluxsched.traces.load import load
+from fluxsched.traces.trace import Trace, build
 
 SLICE = 0.05                   # s of real time in the loop between looks at signals
 LAST = 9e12                    # s: later times would not fit the engine's microseconds
@@ -94,7 +94,7 @@ def trace_of(submit, run, procs, request=None, user=None, nodes=None, io_rate=No
             raise SimulateError(f"{name}: an array of shape ({n},) expected, {value.shape} found")
     columns.setdefault("job_id", np.arange(1, n + 1))
     columns.setdefault("request", np.zeros(n))
-    return traces.build(columns, source="arrays")
+    return build(columns, source="arrays")
 
 
 def run(trace: Trace | str | os.PathLike, *, procs: Optional[int] = None, nodes: Optional[int] = None,
@@ -119,7 +119,7 @@ def run(trace: Trace | str | os.PathLike, *, procs: Optional[int] = None, nodes:
     Raises TraceError, SimulateError, RDLError, PluginError.
     """
     if not isinstance(trace, Trace):
-        trace = traces.load(trace)
+        trace = load(trace)
     if on is None:
         on = machine(procs=procs, nodes=nodes, cores=cores, rdl=rdl, trace=trace)
     if until is not None and not 0 <= until <= LAST:

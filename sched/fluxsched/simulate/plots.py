@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
+from fluxsched.formats.quote import printable
 from fluxsched.simulate.metrics import Result, measure, queue_length, utilisation
 
 # Okabe and Ito's colours, told apart with any colour vision.
@@ -114,7 +115,7 @@ def _gantt(axes, result: Result, begin: float, unit: float) -> None:
         picture = axes.imshow(image, origin="lower", aspect="auto", cmap="Blues", vmin=0, vmax=1,
                               extent=(0, span, 0, result.procs), interpolation="nearest")
         axes.figure.colorbar(picture, ax=axes, label="share in use", pad=0.01)
-    axes.set_title(f"Jobs on processors: {result.policy}, {len(started):,} jobs of {result.trace.source}")
+    axes.set_title(printable(f"Jobs on processors: {result.policy}, {len(started):,} jobs of {result.trace.source}"))
     axes.set_ylim(0, result.procs)
     axes.set_ylabel("processor")
     axes.grid(False)

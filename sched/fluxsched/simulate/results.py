@@ -167,7 +167,7 @@ def write_jobs(result: Result, path: str) -> None:
             run = result.execution[part]
             turnaround = result.finish[part] - trace.submit[part]
             stretch = np.divide(turnaround, run, out=np.full(len(part), np.nan), where=run > 0)
-            columns = [list(map(str, trace.job_id[part].tolist()))]
+            columns = [[trace.names.get(job) or str(job) for job in trace.job_id[part].tolist()]]
             columns += [_column(np.asarray(values, dtype=np.float64)) for values in (
                 trace.submit[part], trace.procs[part], trace.request[part], result.start[part], run,
                 result.finish[part], result.wait[part], turnaround, stretch)]

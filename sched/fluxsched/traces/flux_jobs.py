@@ -4,89 +4,220 @@
 
 Either an object with a list "jobs", that list alone, or one job (what is printed for one id).  The keys read
 are id, t_submit, t_run, t_cleanup, t_inactive, duration, ncores, ntasks, nnodes, userid, queue and bank;
-times in seconds since the epoch.
+times in seconds since the epoch.  Jobs are read one by one, so that memory holds no more than one of them as text.
 """
 from __future__ import annotations
 
 import json
 import os
-from typing import Dict, Iterator, List, Optional
+from array import array
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 import numpy as np
 
-from fluxsched.traces.trace import MAX_JOBS, Trace, TraceError, build, text
+from fluxsched.formats.quote import quote
+from fluxsched.traces.files import TraceError, characters, check_jobs
+from fluxsched.traces.trace import Trace, build
 
 _NUMBERS = ("t_submit", "t_run", "t_cleanup", "t_inactive", "duration", "ncores", "ntasks", "nnodes", "userid")
+_NAMED = ("queue", "bank")
+_LONGEST = 1 << 20            # characters of one job
+_BLANK = " \t\r\n"
+_DIGITS = "0123456789.eE+-"
 
 
-def read(path: str, pieces: Optional[Iterator[bytes]] = None) -> Trace:
+class _Text:
+    """JSON text that comes in pieces, and a place in it.
+
+    Only what lies between the place and the end of the last piece is held.  Raises TraceError with the number of the
+    line for what is no JSON, is nested too deep to be read, or is one value of more than a million characters.
+    """
+
+    def __init__(self, pieces: Iterator[str], source: str):
+        self.pieces = pieces
+        self.source = source
+        self.text = ""
+        self.at = 0
+        self.line = 1                        # of text[0]
+        self.decoder = json.JSONDecoder()
+
+    def more(self) -> bool:
+        """Read on; false at the end of the file."""
+        piece = next(self.pieces, None)
+        if piece is None:
+            return False
+        self.line += self.text.count("\n", 0, self.at)
+        self.text = self.text[self.at:] + piece
+        self.at = 0
+        return True
+
+    def fail(self, what: str, at: int) -> TraceError:
+        return TraceError(f"{self.source}: line {self.line + self.text.count(chr(10), 0, at)}: not JSON: {what}")
+
+    def peek(self) -> str:
+        """The next character that is no blank, "" at the end of the file."""
+        while True:
+            while self.at < len(self.text):
+                if self.text[self.at] not in _BLANK:
+                    return self.text[self.at]
+                self.at += 1
+            if not self.more():
+                return ""
+
+    def take(self, expected: str) -> str:
+        """The next character, which has to be one of these."""
+        found = self.peek()
+        if not found or found not in expected:
+            raise self.fail(f"{' or '.join(expected)} expected", self.at)
+        self.at += 1
+        return found
+
+    def value(self) -> Tuple[Any, str]:
+        """The next value, and its text."""
+        self.peek()
+        while True:
+            try:
+                found, end = self.decoder.raw_decode(self.text, self.at)
+                # A number may go on in the next piece.
+                if self.text[end - 1] in '}]"' or self.text[end:end + 3].strip(_DIGITS) or not self.more():
+                    break
+            except RecursionError:
+                raise TraceError(f"{self.source}: JSON nested too deep") from None
+            except json.JSONDecodeError as err:
+                if len(self.text) - self.at > _LONGEST or not self.more():
+                    raise self.fail(err.msg, err.pos) from None
+            except ValueError as err:        # Python refuses numbers of thousands of digits
+                raise self.fail(str(err), self.at) from None
+        if end - self.at > _LONGEST:
+            raise self.fail(f"a value of more than {_LONGEST} characters", self.at)
+        text = self.text[self.at:end]
+        self.at = end
+        return found, text
+
+
+def _listed(text: _Text) -> Iterator[Tuple[Any, str]]:
+    """The values of a list that begins here."""
+    text.take("[")
+    if text.peek() == "]":
+        text.take("]")
+        return
+    while True:
+        yield text.value()
+        if text.take(",]") == "]":
+            return
+
+
+def _jobs(text: _Text) -> Iterator[Tuple[Any, str]]:
+    """The jobs of any of the three forms, each with its text."""
+    first = text.peek()
+    if first == "[":
+        yield from _listed(text)
+    elif first != "{":
+        text.value()
+        raise TraceError(f"{text.source}: a list of jobs expected, as flux jobs --json prints it")
+    else:
+        job: Dict[str, Any] = {}
+        listed = False
+        text.take("{")
+        closed = text.peek() == "}" and bool(text.take("}"))
+        while not closed:
+            key, _ = text.value()
+            if not isinstance(key, str):
+                raise text.fail("a key in quotes expected", text.at)
+            text.take(":")
+            if key == "jobs":
+                if text.peek() != "[":
+                    raise TraceError(f"{text.source}: a list of jobs expected, as flux jobs --json prints it")
+                listed = True
+                yield from _listed(text)
+            else:
+                value, _ = text.value()
+                if key in _NUMBERS or key in _NAMED or key == "id":
+                    job[key] = value
+            closed = text.take(",}") == "}"
+        if not listed:
+            yield job, ""
+    if text.peek():
+        raise text.fail("end of file expected", text.at)
+
+
+class _Table:
+    """The jobs of a trace, key by key, as they are read.
+
+    values: key -> its number for each job, NaN where it is missing.
+    words, named: key -> its words, and the place among them for each job, -1 where there is none.
+    hashes: of each job's text.
+    """
+
+    def __init__(self, source: str):
+        self.source = source
+        self.ids = array("q")
+        self.values = {name: array("d") for name in _NUMBERS}
+        self.words: Dict[str, Dict[str, int]] = {name: {} for name in _NAMED}
+        self.named = {name: array("q") for name in _NAMED}
+        self.hashes = array("q")
+
+    def add(self, at: int, job: Any, text: str) -> None:
+        """Take a job, the number `at` of the file.  Raises TraceError, naming the job and key at fault."""
+        where = f"{self.source}: jobs[{at}]"
+        if not isinstance(job, dict):
+            raise TraceError(f"{where}: an object expected")
+        jobid = job.get("id")
+        if isinstance(jobid, bool) or not isinstance(jobid, int) or not 0 <= jobid < 2**63:
+            raise TraceError(f"{where}.id: a whole number expected, {quote(jobid)} found")
+        self.ids.append(jobid)
+        for name in _NUMBERS:
+            value = job.get(name)
+            if value is None or value == "":
+                value = float("nan")
+            elif isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 2**63:
+                raise TraceError(f"{where}.{name}: a number expected, {quote(value)} found")
+            self.values[name].append(value)
+        for name, known in self.words.items():
+            word = job.get(name) or ""
+            if not isinstance(word, str):
+                raise TraceError(f"{where}.{name}: a string expected")
+            self.named[name].append(known.setdefault(word, len(known)) if word else -1)
+        self.hashes.append(hash(text))
+
+
+def read(path: str, begun: Optional[Iterator[bytes]] = None) -> Trace:
     """Read a trace from ``flux jobs --json``.  Raises TraceError, naming the job and key at fault.
+
+    begun: the file's pieces, where somebody has begun to read it.
 
     The run time is from t_run to t_cleanup (else t_inactive); a job that never ran, or still runs, has none
     and is left out.  Processors are ncores, else ntasks, else nnodes.  A duration of 0 is no limit: a missing
     request.  Submit times are counted from the first job's.
     """
     source = os.path.basename(os.fspath(path))
-    try:
-        content = json.loads(text(os.fspath(path), pieces))
-    except json.JSONDecodeError as err:
-        raise TraceError(f"{source}: line {err.lineno}: not JSON: {err.msg}") from None
-    except RecursionError:
-        raise TraceError(f"{source}: JSON nested too deep") from None
-    jobs = content
-    if isinstance(content, dict):
-        jobs = content.get("jobs", [content])
-    if not isinstance(jobs, list):
-        raise TraceError(f"{source}: a list of jobs expected, as flux jobs --json prints it")
-    if not jobs:
+    table = _Table(source)
+    at = -1
+    for at, (job, text) in enumerate(_jobs(_Text(characters(os.fspath(path), begun), source))):
+        check_jobs(at + 1, source)
+        table.add(at, job, text)
+    if at < 0:
         raise TraceError(f"{source}: no jobs in the trace")
-    if len(jobs) > MAX_JOBS:
-        raise TraceError(f"{source}: more than {MAX_JOBS} jobs")
+    return _trace(table)
 
-    columns: Dict[str, List[float]] = {name: [] for name in _NUMBERS}
-    names: Dict[str, Dict[str, int]] = {"queue": {}, "bank": {}}
-    named: Dict[str, List[int]] = {"queue": [], "bank": []}
-    ids: List[int] = []
-    seen = set()
-    duplicates = 0
-    for at, job in enumerate(jobs):
-        if not isinstance(job, dict):
-            raise TraceError(f"{source}: jobs[{at}]: an object expected")
-        key = json.dumps(job, sort_keys=True)
-        if key in seen:
-            duplicates += 1
-            continue
-        seen.add(key)
-        jobid = job.get("id")
-        if isinstance(jobid, bool) or not isinstance(jobid, int) or not 0 <= jobid < 2**63:
-            raise TraceError(f"{source}: jobs[{at}].id: a whole number expected, {str(jobid)[:40]!r} found")
-        ids.append(jobid)
-        for name in _NUMBERS:
-            value = job.get(name)
-            if value is None or value == "":
-                columns[name].append(float("nan"))
-            elif isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 2**63:
-                raise TraceError(f"{source}: jobs[{at}].{name}: a number expected, {str(value)[:40]!r} found")
-            else:
-                columns[name].append(value)
-        for name in names:
-            word = job.get(name) or ""
-            if not isinstance(word, str):
-                raise TraceError(f"{source}: jobs[{at}].{name}: a string expected")
-            named[name].append(names[name].setdefault(word, len(names[name])) if word else -1)
 
-    value = {name: np.array(column, dtype=np.float64) for name, column in columns.items()}
+def _trace(table: _Table) -> Trace:
+    value = {name: np.frombuffer(column) for name, column in table.values.items()}
     end = np.where(value["t_cleanup"] > 0, value["t_cleanup"], value["t_inactive"])
     run = np.where((value["t_run"] > 0) & (end > 0), end - value["t_run"], np.nan)
     procs = np.where(value["ncores"] > 0, value["ncores"], value["ntasks"])
     procs = np.where(procs > 0, procs, value["nnodes"])
     submit = value["t_submit"]
     if np.isnan(submit).all():
-        raise TraceError(f"{source}: no job has t_submit")
+        raise TraceError(f"{table.source}: no job has t_submit")
     start = float(np.floor(np.nanmin(submit)))
-    return build({"job_id": ids, "submit": submit - start, "run": run, "procs": procs,
-                  "request": value["duration"], "nodes": np.nan_to_num(value["nnodes"]),
-                  "user": np.where(np.isnan(value["userid"]), -1, value["userid"]), "group": named["bank"],
-                  "queue": named["queue"]},
-                 source=source, notes={"duplicate": duplicates} if duplicates else None, unix_start=start,
-                 header={name: list(words) for name, words in names.items() if words})
+    first = np.unique(np.frombuffer(table.hashes, dtype=np.int64), return_index=True)[1]
+    keep = np.zeros(len(table.ids), dtype=bool)
+    keep[first] = True
+    return build({"job_id": np.frombuffer(table.ids, dtype=np.int64), "submit": submit - start, "run": run,
+                  "procs": procs, "request": value["duration"], "nodes": np.nan_to_num(value["nnodes"]),
+                  "user": value["userid"], "group": np.frombuffer(table.named["bank"], dtype=np.int64),
+                  "queue": np.frombuffer(table.named["queue"], dtype=np.int64)},
+                 source=table.source, keep=keep, unix_start=start,
+                 notes={"duplicate": len(keep) - len(first)} if len(first) < len(keep) else None,
+                 header={name: list(words) for name, words in table.words.items() if words})

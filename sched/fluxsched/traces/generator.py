@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fluxsched.traces.files import MAX_JOBS
 from fluxsched.traces.trace import MAX_PROCS, Trace, build
 
 
@@ -66,7 +67,7 @@ def generate(jobs: int, procs: int, load: float, seed: int = 0, model: str = "ba
              users: int = 1) -> Trace:
     """A synthetic trace.
 
-    jobs: number of jobs, >= 2.
+    jobs: number of jobs, from 2 to the most that is read.
     procs: processors of the machine.
     load: offered load, sum(processors * run time) / (procs * time from first to last arrival), which the
         trace has to within the rounding of times to seconds; > 0.
@@ -77,7 +78,7 @@ def generate(jobs: int, procs: int, load: float, seed: int = 0, model: str = "ba
 
     Returns a Trace from time 0 (midnight), times in whole seconds, run times >= 1 s.  Raises ValueError.
     """
-    for name, value, least, most in (("jobs", jobs, 2, 50_000_000), ("procs", procs, 1, MAX_PROCS),
+    for name, value, least, most in (("jobs", jobs, 2, MAX_JOBS), ("procs", procs, 1, MAX_PROCS),
                                      ("users", users, 1, 1_000_000), ("seed", seed, 0, 2**63)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
             raise ValueError(f"{name}: a whole number from {least} to {most} expected, {value!r} found")

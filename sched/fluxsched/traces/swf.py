@@ -2,24 +2,28 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The Standard Workload Format (version 2.2) of the Parallel Workloads Archive.
 
-One line of 18 numbers a job, -1 where unknown; comments begin with ``;``, and those at the head carry
-``Name: value`` pairs.  Chapin, Cirne, Feitelson, Jones, Leutenegger, Schwiegelshohn, Smith, Talby:
+One line of 18 numbers a job, -1 where unknown, and possibly further fields; comments begin with ``;``, and those at
+the head carry ``Name: value`` pairs.  Chapin, Cirne, Feitelson, Jones, Leutenegger, Schwiegelshohn, Smith, Talby:
 Benchmarks and standards for the evaluation of parallel job schedulers, JSSPP 1999.
 """
 from __future__ import annotations
 
+import gzip
 import os
 import tempfile
-from typing import Dict, Iterator, List, Optional
+from typing import Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
-from fluxsched.traces.swfscan import scan
-from fluxsched.traces.trace import MAX_JOBS, Trace, TraceError, build, chunks
+from fluxsched.traces.files import TraceError, check_jobs, chunks
+from fluxsched.traces.swfscan import most_rows, scan
+from fluxsched.traces.trace import Trace, build
 
 # Fields by their number in the format, less one.
 JOB, SUBMIT, WAIT, RUN, ALLOCATED, CPU, MEMORY, PROCS, REQUEST, REQUEST_MEMORY, STATUS, USER, GROUP, PROGRAM, QUEUE, \
     PARTITION, PRECEDING, THINK = range(18)
+_CANCELLED = 5
+_PARTIAL = (2, 3, 4)
 
 
 def _header(head: bytes, into: Dict[str, List[str]]) -> bool:
@@ -48,71 +52,85 @@ def _header_number(header: Dict[str, List[str]], name: str, source: str, least: 
     return value if value >= least else None
 
 
-def read(path: str, pieces: Optional[Iterator[bytes]] = None) -> Trace:
+def _columns(table: np.ndarray, job: np.ndarray, hashes: np.ndarray) -> Dict[str, np.ndarray]:
+    """What is kept of the fields, shape (n, 18), of n jobs."""
+    run = table[:, RUN].copy()
+    # A job that was cancelled before it got any processor.
+    run[(table[:, STATUS] == _CANCELLED) & (run <= 0) & (table[:, ALLOCATED] <= 0)] = -1
+    return {"job_id": job.copy(), "submit": table[:, SUBMIT].copy(), "run": run,
+            "procs": np.where(table[:, PROCS] > 0, table[:, PROCS], table[:, ALLOCATED]),
+            "request": table[:, REQUEST].copy(), "user": table[:, USER].copy(), "group": table[:, GROUP].copy(),
+            "queue": table[:, QUEUE].copy(), "partial": np.isin(table[:, STATUS], _PARTIAL), "hash": hashes.copy()}
+
+
+def _scan_all(path: str, source: str, begun: Optional[Iterator[bytes]],
+              header: Dict[str, List[str]]) -> Tuple[Dict[str, np.ndarray], int]:
+    """The columns of all jobs and the number of lines with further fields; fills `header`."""
+    in_header = True
+    lines = jobs = longer = 0
+    parts: List[Dict[str, np.ndarray]] = []
+    for piece in chunks(path, begun):
+        if in_header:
+            in_header = _header(piece, header)
+        most = most_rows(len(piece))
+        table, job, hashes = np.empty((most, 18)), np.empty(most, dtype=np.int64), np.empty(most, dtype=np.uint64)
+        found = scan(piece, table, job, hashes)
+        lines += found.lines
+        jobs += found.rows
+        longer += found.longer
+        if found.problem:
+            raise TraceError(f"{source}: line {lines}: {found.problem}")
+        check_jobs(jobs, source)
+        if found.rows:
+            parts.append(_columns(table[:found.rows], job[:found.rows], hashes[:found.rows]))
+    if not parts:
+        raise TraceError(f"{source}: no jobs in the trace")
+    return {name: np.concatenate([part.pop(name) for part in parts]) for name in tuple(parts[0])}, longer
+
+
+def read(path: str, begun: Optional[Iterator[bytes]] = None) -> Trace:
     """Read a trace in SWF, plain or gzip.  Raises TraceError, naming the line where one is malformed.
 
+    begun: the file's pieces, where somebody has begun to read it.
+
     Processors are field 8 if positive, else field 5; the request is field 9 if positive, else the run
-    time (field 4).
+    time (field 4).  A job with status 5, no run time and no processors allocated was cancelled before it started.
     """
     source = os.path.basename(os.fspath(path))
     header: Dict[str, List[str]] = {}
-    in_header = True
-    lines = 0
-    jobs = 0
-    parts = []
-    for piece in chunks(os.fspath(path), pieces):
-        if in_header:
-            in_header = _header(piece, header)
-        out = np.empty((piece.count(b"\n") + 1, 18))
-        rows, seen, problem = scan(piece, out)
-        lines += seen
-        jobs += rows
-        if problem:
-            raise TraceError(f"{source}: line {lines}: {problem}")
-        if jobs > MAX_JOBS:
-            raise TraceError(f"{source}: more than {MAX_JOBS} jobs")
-        parts.append(out[:rows].copy())
-    table = np.concatenate(parts) if parts else np.empty((0, 18))
-    if not len(table):
-        raise TraceError(f"{source}: no jobs in the trace")
-
-    notes: Dict[str, int] = {}
-    keep = _unique(table, notes)
-    procs = np.where(table[:, PROCS] > 0, table[:, PROCS], table[:, ALLOCATED])
+    columns, longer = _scan_all(os.fspath(path), source, begun, header)
+    notes = {"more_fields": longer} if longer else {}
+    keep = _unique(columns["job_id"], columns.pop("hash"), columns.pop("partial"), notes)
     start = _header_number(header, "UnixStartTime", source, 0)
-    return build(
-        {"job_id": table[:, JOB], "submit": table[:, SUBMIT], "run": table[:, RUN], "procs": procs,
-         "request": table[:, REQUEST], "user": table[:, USER], "group": table[:, GROUP], "queue": table[:, QUEUE]},
-        source=source, keep=keep, notes=notes, unix_start=float(start or 0),
-        max_procs=_header_number(header, "MaxProcs", source, 1),
-        max_nodes=_header_number(header, "MaxNodes", source, 1), header=header)
+    return build(columns, source=source, keep=keep, notes=notes, unix_start=float(start or 0),
+                 max_procs=_header_number(header, "MaxProcs", source, 1),
+                 max_nodes=_header_number(header, "MaxNodes", source, 1), header=header)
 
 
-def _unique(table: np.ndarray, notes: Dict[str, int]) -> np.ndarray:
-    """Mask of the lines to keep: no repeated lines, no parts of a job that has a line for the whole."""
-    keep = np.ones(len(table), dtype=bool)
-    ids = table[:, JOB]
+def _unique(ids: np.ndarray, hashes: np.ndarray, partial: np.ndarray, notes: Dict[str, int]) -> np.ndarray:
+    """Mask of the lines to keep: no repeated lines, no parts of a job that has a line for the whole.
+
+    ids, hashes, partial: shape (n,), number of the job, hash of the line, and whether it is a partial execution.
+    """
+    keep = np.ones(len(ids), dtype=bool)
     if (np.diff(ids) > 0).all():                  # the usual case: numbers ascend, nothing repeats
         return keep
     order = np.argsort(ids, kind="stable")
-    at = 0
-    while at < len(order):                        # runs of one job number, rarely longer than 1
-        end = at + 1
-        while end < len(order) and ids[order[end]] == ids[order[at]]:
-            end += 1
-        if end - at > 1:
-            seen = set()
-            whole = any(table[i, STATUS] not in (2, 3, 4) for i in order[at:end])
-            for i in order[at:end]:
-                line = table[i].tobytes()
-                if line in seen:
-                    keep[i] = False
-                    notes["duplicate"] = notes.get("duplicate", 0) + 1
-                elif whole and table[i, STATUS] in (2, 3, 4):
-                    keep[i] = False
-                    notes["partial"] = notes.get("partial", 0) + 1
-                seen.add(line)
-        at = end
+    begins = np.flatnonzero(np.append(True, np.diff(ids[order]) != 0))
+    ends = np.append(begins[1:], len(ids))
+    for at in np.flatnonzero(ends - begins > 1).tolist():
+        seen = set()
+        lines = order[begins[at]:ends[at]].tolist()
+        whole = not partial[lines].all()
+        for i in lines:
+            line = int(hashes[i])
+            if line in seen:
+                keep[i] = False
+                notes["duplicate"] = notes.get("duplicate", 0) + 1
+            elif whole and partial[i]:
+                keep[i] = False
+                notes["partial"] = notes.get("partial", 0) + 1
+            seen.add(line)
     return keep
 
 
@@ -126,8 +144,6 @@ def write(trace: Trace, path: str, comments: Optional[Dict[str, object]] = None)
     comments: further header lines, name -> value.  A name ending in .gz is compressed (and with no time
     stamp in it, so that equal traces give equal files).  Raises OSError.
     """
-    import gzip
-
     path = os.fspath(path)
     head = {"Version": "2.2", "MaxJobs": len(trace), "MaxRecords": len(trace)}
     if trace.unix_start:

@@ -1,47 +1,41 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Job traces: the common type, the rules that every reader follows, and reading of any format.
+"""Job traces: the common type, and the rules that every reader follows.
 
-The rules, each counted in ``Trace.notes`` under the name in quotes:
-
-* a line that repeats an earlier line in every field is left out ("duplicate");
-* a partial execution, or a step, of a job that has a line for the whole of it is left out ("partial");
-* a job without a submit time is left out ("no_submit"), one with a negative or unknown run time
-  ("no_run"), and one without processors ("no_procs");
-* lines that are not in order of submit time are sorted, stably ("unsorted" counts the lines that
-  come before their predecessor);
-* a missing requested time becomes the run time ("no_request"), and every request is at least 1 s;
-* run times of zero are kept ("zero_run"); those above the request are kept and cut at the request
-  when the job runs ("over_request").
+Each rule is counted in ``Trace.notes`` under its name in RULES.  Lines that are not in order of submit time are sorted,
+stably ("unsorted" counts those that come before their predecessor); a missing requested time becomes the run time,
+and every request is at least 1 s; a job that ran longer than its request is cut there when it runs.
 
 Jobs larger than the machine are left out by the simulator, which alone knows the machine.
 """
 from __future__ import annotations
 
-import codecs
-import gzip
-import itertools
-import os
-import zlib
 from dataclasses import dataclass, field, fields, replace
-from typing import Dict, Iterator, List, Optional
+from typing import Any, Dict, List, Mapping, Optional
 
 import numpy as np
 
-# Bounds of what is taken from outside.  Text this long is no trace but an accident or an attack:
-# a gzip file of a few MB can hold terabytes.
-MAX_BYTES = 8 << 30
-MAX_TEXT = 1 << 28
-MAX_LINE = 1 << 16
-MAX_JOBS = 50_000_000
+from fluxsched.traces.files import TraceError
+
+# Bounds of what is taken from outside.
 MAX_SECONDS = 1e10            # about 317 years, for a run or a request
 MAX_SUBMIT = 1e12
 MAX_PROCS = 2**31 - 1
-_CHUNK = 8 << 20
+MAX_NUMBER = 2**53 - 1        # of a user, group or queue
 
-
-class TraceError(ValueError):
-    """A trace that cannot be used; the text names the file, and the line and field where there is one."""
+# What each rule of the readers did to so many lines, for people.
+RULES = {
+    "no_request": "have no requested time: their run time is taken",
+    "zero_run": "have a run time of 0",
+    "over_request": "ran longer than they asked for: cut there",
+    "unsorted": "lines were not in order of submit time: sorted",
+    "duplicate": "lines repeat an earlier one: left out",
+    "partial": "lines are parts of a job that is there as a whole: left out",
+    "no_submit": "have no submit time: left out",
+    "no_run": "never started, or have no run time: left out",
+    "no_procs": "have no processors: left out",
+    "more_fields": "lines have more than 18 fields: the further ones are passed over",
+}
 
 
 @dataclass(frozen=True)
@@ -78,6 +72,7 @@ class Trace:
     source: str = ""
     header: Dict[str, List[str]] = field(default_factory=dict)
     notes: Dict[str, int] = field(default_factory=dict)       # rule -> number of lines
+    names: Dict[int, str] = field(default_factory=dict)       # job_id -> its name in the source, if that is no number
 
     def __len__(self) -> int:
         return len(self.job_id)
@@ -89,6 +84,9 @@ class Trace:
 
 _TYPES = {"job_id": np.int64, "submit": np.float64, "run": np.float64, "procs": np.int64, "request": np.float64,
           "nodes": np.int64, "user": np.int64, "group": np.int64, "queue": np.int64, "io_rate": np.float64}
+_NUMBERED = ("user", "group", "queue")
+_MOST = {"submit": MAX_SUBMIT, "run": MAX_SECONDS, "request": MAX_SECONDS, "procs": MAX_PROCS, "nodes": MAX_PROCS,
+         **dict.fromkeys(_NUMBERED, MAX_NUMBER)}
 ARRAYS = tuple(f.name for f in fields(Trace) if f.name in _TYPES)
 
 
@@ -98,45 +96,31 @@ def _frozen(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def build(columns: Dict[str, object], *, source: str, keep: Optional[np.ndarray] = None,
-          notes: Optional[Dict[str, int]] = None, **about) -> Trace:
-    """Make a Trace from raw columns by the rules above.
+def build(columns: Mapping[str, Any], *, source: str, keep: Optional[np.ndarray] = None,
+          notes: Optional[Dict[str, int]] = None, **about: Any) -> Trace:
+    """Make a Trace from raw columns by the rules.
 
     columns: name -> array-like of shape (n,); "job_id", "submit" (s), "run" (s), "procs" and
     "request" (s) are needed, where a value <= 0 (submit and run: < 0, or NaN) means missing; the rest
     may be absent.
     keep: bool, shape (n,): lines that the reader's own rules leave in, counted in `notes` by it.
+    about: further members of the Trace.
     Raises TraceError where nothing is left or a value is out of range.
     """
     counts = dict(notes or {})
     raw = {}
     n = len(columns["job_id"])
     for name in _TYPES:
-        default = {"user": -1, "group": -1, "queue": -1}.get(name, 0)
+        default = -1.0 if name in _NUMBERED else 0.0
         kind = np.int64 if name == "job_id" else np.float64        # Flux's ids need all 64 bits
-        raw[name] = np.asarray(columns.get(name, np.full(n, default))).astype(kind)
-    keep = np.ones(n, dtype=bool) if keep is None else keep.copy()
-
-    def leave_out(rule: str, which: np.ndarray) -> None:
-        which = which & keep
-        if which.any():
-            counts[rule] = counts.get(rule, 0) + int(which.sum())
-            keep[which] = False
-
-    leave_out("no_submit", ~(raw["submit"] >= 0))
-    leave_out("no_run", ~(raw["run"] >= 0))
-    leave_out("no_procs", ~(raw["procs"] >= 1))
+        raw[name] = np.asarray(columns[name], dtype=kind) if name in columns else np.full(n, default)
+    keep = _usable(raw, np.ones(n, dtype=bool) if keep is None else keep, counts)
     if not keep.any():
         left = ", ".join(f"{k} {v}" for k, v in counts.items()) or "it is empty"
         raise TraceError(f"{source}: no usable job in the trace ({left})")
-    raw = {name: value[keep] for name, value in raw.items()}
-
-    for name, limit in (("submit", MAX_SUBMIT), ("run", MAX_SECONDS), ("request", MAX_SECONDS), ("procs", MAX_PROCS),
-                        ("nodes", MAX_PROCS)):
-        if (raw[name] > limit).any():
-            at = int(np.argmax(raw[name] > limit))
-            raise TraceError(f"{source}: job {int(raw['job_id'][at])}: {name} {raw[name][at]:g} is above {limit:g}")
-
+    if not keep.all():
+        raw = {name: value[keep] for name, value in raw.items()}
+    _check_range(raw, source)
     step = np.diff(raw["submit"])
     if (step < 0).any():
         counts["unsorted"] = int((step < 0).sum())
@@ -145,106 +129,32 @@ def build(columns: Dict[str, object], *, source: str, keep: Optional[np.ndarray]
 
     missing = ~(raw["request"] > 0)
     raw["request"] = np.maximum(np.where(missing, raw["run"], raw["request"]), 1.0)
-    raw["io_rate"] = np.where(raw["io_rate"] > 0, raw["io_rate"], 0.0)
-    raw["nodes"] = np.where(raw["nodes"] > 0, raw["nodes"], 0)
+    for name, unknown in (("io_rate", 0.0), ("nodes", 0.0), ("user", -1.0), ("group", -1.0), ("queue", -1.0)):
+        raw[name] = np.where(raw[name] >= 0, raw[name], unknown)
     for rule, which in (("no_request", missing), ("zero_run", raw["run"] == 0),
                         ("over_request", raw["run"] > raw["request"])):
         if which.any():
             counts[rule] = int(which.sum())
     for name in ("submit", "run", "request"):
         raw[name] = np.round(raw[name], 6)
-    return Trace(**{name: _frozen(value.astype(_TYPES[name])) for name, value in raw.items()},
-                 source=source, notes=counts, **about)
+    arrays = {name: _frozen(raw.pop(name).astype(kind)) for name, kind in _TYPES.items()}
+    return Trace(**arrays, source=source, notes=counts, **about)
 
 
-def _pieces(path: str) -> Iterator[bytes]:
-    """The bytes of a file as they come; gzip is unpacked, by content, not by name."""
-    try:
-        with open(path, "rb") as plain:
-            packed = plain.peek(2)[:2] == b"\x1f\x8b"      # not read and seek: it may be a pipe
-            stream = gzip.GzipFile(fileobj=plain) if packed else plain
-            mark = codecs.BOM_UTF8                             # editors of some systems put it first
-            while True:
-                piece = stream.read(_CHUNK)
-                if mark:
-                    piece = piece[len(mark):] if piece.startswith(mark) else piece
-                    mark = b""
-                if not piece:
-                    return
-                if b"\0" in piece:
-                    raise TraceError(f"{path}: a binary file, not a trace")
-                yield piece
-    except (EOFError, zlib.error, gzip.BadGzipFile) as err:
-        raise TraceError(f"{path}: truncated or broken gzip file ({err})") from err
-    except OSError as err:
-        raise TraceError(f"{path}: cannot be read: {err.strerror or err}") from err
+def _usable(raw: Dict[str, np.ndarray], keep: np.ndarray, counts: Dict[str, int]) -> np.ndarray:
+    """`keep` without the jobs that lack what every job needs; each is counted under the first thing it lacks."""
+    keep = keep.copy()
+    for rule, good in (("no_submit", raw["submit"] >= 0), ("no_run", raw["run"] >= 0), ("no_procs", raw["procs"] >= 1)):
+        left_out = keep & ~good
+        if left_out.any():
+            counts[rule] = counts.get(rule, 0) + int(left_out.sum())
+            keep &= good
+    return keep
 
 
-def _bounded(path: str, pieces: Optional[Iterator[bytes]], limit: int) -> Iterator[bytes]:
-    total = 0
-    for piece in pieces or _pieces(path):
-        total += len(piece)
-        if total > limit:
-            raise TraceError(f"{path}: more than {limit >> 20} MiB of text, too large for a trace")
-        yield piece
-
-
-def chunks(path: str, pieces: Optional[Iterator[bytes]] = None) -> Iterator[bytes]:
-    """The text of a trace file in pieces that end at line ends.
-
-    pieces: the file's bytes, where somebody has begun to read it.
-    Raises TraceError for a file that cannot be read, is a truncated or broken gzip file, holds NUL
-    bytes, has a line above 64 KiB or more than MAX_BYTES of text.
-    """
-    rest = b""
-    for piece in _bounded(path, pieces, MAX_BYTES):
-        cut = piece.rfind(b"\n") + 1
-        if cut:
-            yield rest + piece[:cut]
-            rest = piece[cut:]
-        else:
-            rest += piece
-        if len(rest) > MAX_LINE:
-            raise TraceError(f"{path}: a line longer than {MAX_LINE} bytes, not a trace")
-    if rest:
-        yield rest
-
-
-def text(path: str, pieces: Optional[Iterator[bytes]] = None) -> str:
-    """The whole text of a trace file (UTF-8), at most MAX_TEXT bytes; for formats that are not read in pieces.
-
-    pieces and errors are those of `chunks`; lines may be of any length (flux jobs prints a single one).
-    """
-    try:
-        return b"".join(_bounded(path, pieces, MAX_TEXT)).decode("utf-8")
-    except UnicodeDecodeError as err:
-        raise TraceError(f"{path}: not UTF-8 text (byte {err.start})") from err
-
-
-def load(path: str, format: Optional[str] = None) -> Trace:
-    """Read a trace: "swf", "csv" or "flux" (``flux jobs --json``).
-
-    Without `format`, the name decides (.swf, .csv, .json, each also with .gz), else the first
-    character of the text: ``{`` or ``[`` is JSON, a letter a CSV header, anything else SWF.
-    Raises TraceError.
-    """
-    from fluxsched.traces import flux_jobs, swf
-    from fluxsched.traces import sacct as trace_csv
-
-    readers = {"swf": swf.read, "csv": trace_csv.read, "flux": flux_jobs.read}
-    path = os.fspath(path)
-    if format is None:
-        name = path.lower()
-        name = name[:-3] if name.endswith(".gz") else name
-        suffix = os.path.splitext(name)[1]
-        format = {".swf": "swf", ".csv": "csv", ".json": "flux"}.get(suffix)
-    pieces = None
-    if format is None:
-        pieces = _pieces(path)
-        first = next(pieces, b"")
-        pieces = itertools.chain([first], pieces)          # a pipe can be read once only
-        head = first.lstrip()[:1]
-        format = "flux" if head in (b"{", b"[") else "csv" if head.isalpha() else "swf"
-    if format not in readers:
-        raise TraceError(f"{path}: unknown trace format {format!r}; one of {', '.join(readers)} expected")
-    return readers[format](path, pieces)
+def _check_range(raw: Dict[str, np.ndarray], source: str) -> None:
+    for name, limit in _MOST.items():
+        above = raw[name] > limit
+        if above.any():
+            at = int(np.argmax(above))
+            raise TraceError(f"{source}: job {int(raw['job_id'][at])}: {name} {raw[name][at]:g} is above {limit:g}")
