@@ -6,7 +6,6 @@ import ctypes
 import fcntl
 import json
 import os
-import shlex
 import shutil
 import signal
 import socket
@@ -38,6 +37,7 @@ from fluxsched.session.opening import Options
 
 SOCKET_PATH_MAX = 107
 PR_SET_PDEATHSIG = 1
+SHEBANG_MAX = 120  # bytes of an interpreter's path that every kernel takes
 DEFAULT_ARGUMENTS = ["plugin=backfill.plugin1"]
 
 
@@ -101,10 +101,22 @@ def write_launcher(rundir, statedir):
     folder = os.path.join((may_run or [rundir])[0], "bin")
     os.makedirs(folder, mode=0o700, exist_ok=True)
     library = str(Path(__file__).absolute().parents[3])
-    code = f"import sys; sys.path.insert(0, {library!r}); from fluxsched.session.main import main; sys.exit(main())"
     path = os.path.join(folder, "flux")
+    # No shell stands in front: dash drops variables whose names it does not know, such as functions that bash exports.
+    # The kernel takes a short path without spaces in the first line, so that is a link to some Python.
+    link = os.path.join(folder, "python")
+    first = sys.executable
+    again = ""
+    if len(os.fsencode(first)) > SHEBANG_MAX or any(char.isspace() for char in first):
+        first = link
+        again = f"import os, sys; sys.executable == {link!r} and os.execv({sys.executable!r}, "
+        again += f"[{sys.executable!r}, '-I', *sys.argv])\n"
+        if os.path.lexists(link):
+            os.unlink(link)
+        os.symlink(sys.executable, link)
     with open(path, "w") as file:
-        file.write(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} -I -c {shlex.quote(code)} \"$@\"\n")
+        file.write(f"#!{first} -I\n{again}import sys\n\nsys.path.insert(0, {library!r})\n")
+        file.write("from fluxsched.session.main import main\n\nsys.exit(main())\n")
     os.chmod(path, 0o700)
     return folder
 

@@ -45,7 +45,8 @@ class Running:
         self.sock = None
         self.inbuf = b""
         self.outbuf = b""
-        self.seen = 0  # events handled
+        # Events handled, also by an earlier broker: noted in the change of the store that each leads to.
+        self.seen = job.info.get("exec_seen", 0)
         self.finished = False
         self.failed = None  # why the nursery could not fork
         self.queued = []  # commands for before the connection
@@ -128,7 +129,7 @@ class Running:
         """One event of the shepherd, each once whichever way it comes."""
         if entry["n"] < self.seen or self.finished:
             return
-        self.seen = entry["n"] + 1
+        self.seen = self.job.info["exec_seen"] = entry["n"] + 1
         jobs, job, kind = self.executor.jobs, self.job, entry["event"]
         if kind == "start":
             jobs.on_start(job, entry["t"])
