@@ -69,8 +69,8 @@ def test_found_again_job_holds_its_cores(statedir):
 
 def test_job_that_ended_meanwhile_is_collected(statedir):
     with Session(statedir) as session:
-        good = session("submit", "sh", "-c", "sleep 0.3; echo done")
-        bad = session("submit", "sh", "-c", "sleep 0.3; exit 7")
+        good = session("submit", "sh", "-c", "sleep 2; echo done")
+        bad = session("submit", "sh", "-c", "sleep 2; exit 7")
         session.wait_state(good, "RUN")
         session.wait_state(bad, "RUN")
         session.kill()
