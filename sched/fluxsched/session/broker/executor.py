@@ -193,6 +193,7 @@ class Executor:
 
     def launch(self, job):
         """Start a job whose launch is committed."""
+        job.info["exec_seen"] = 0
         running = self.running[job.id] = Running(self, job)
         try:
             spec = self._spec(job)
