@@ -112,14 +112,19 @@ def held(engine, jobid):
     )
 
 
-def reasons(outcome):
-    """Why the jobs wait, as told in one pass: {job id: reason}."""
-    return {jobid: reason for jobid, reason, _ in outcome.waiting}
+def waits(engine):
+    """The waiting jobs in queue order: [(job id, reason, planned start or None)]."""
+    return [(jobid, engine.reason(jobid), engine.estimate(jobid)) for jobid in engine.waiting()]
 
 
-def estimates(outcome):
-    """Estimated starts, as told in one pass: {job id: time or None}."""
-    return {jobid: estimate for jobid, _, estimate in outcome.waiting}
+def reasons(engine):
+    """Why the jobs wait: {job id: reason}."""
+    return {jobid: reason for jobid, reason, _ in waits(engine)}
+
+
+def estimates(engine):
+    """Planned starts: {job id: time or None}."""
+    return {jobid: estimate for jobid, _, estimate in waits(engine)}
 
 
 def machine(nnodes, ncores=4, ngpus=0, plugin="sched.plugin1", options="", **more):
@@ -347,10 +352,12 @@ class Model:
         """A pass at a time (whole seconds), and whether it did what the policy says."""
         self.now = now
         outcome, again = (engine.schedule(float(now)) for engine in self.engines)
-        assert outcome[:2] == again[:2]
-        for told, passed in ((self.told, outcome), (self.told_again, again)):
-            for jobid, reason, estimate in passed.waiting:
-                told[jobid] = (reason, None if estimate is None else round(estimate * 10**6))
+        assert outcome == again
+        self.told, self.told_again = (
+            {jobid: (reason, None if estimate is None else round(estimate * 10**6))
+             for jobid, reason, estimate in waits(engine)}
+            for engine in self.engines
+        )
         started = set(outcome.started)
         queue = self.order()
         requests = {jobid: self.waiting[jobid][3] for jobid in queue}
@@ -423,7 +430,8 @@ class Model:
             wanted = requests[jobid]
             if wanted.queue in blocked:
                 assert jobid not in started
-                assert self.told.get(jobid) == (BEHIND, None) or jobid in denied
+                down = not self.fits(wanted, self.up, self.cores, self.gpus)
+                assert jobid in denied or self.told[jobid] == (DOWN if down else BEHIND, None)
             elif self.cannot(jobid, requests, denied, started):
                 pass
             elif any(self.eligible(wanted) & ranks for ranks in blocked.values()):
@@ -445,10 +453,6 @@ class Model:
         plan = []                   # (start, end, cores at the least) of those with an estimate
         for jobid in queue:
             wanted = requests[jobid]
-            if jobid not in started and self.told.get(jobid) == (BEHIND, None):
-                # The pass may end early, but only once there is nothing left to give out.
-                assert self.depth >= 0 and not self.idle()
-                continue
             if self.cannot(jobid, requests, denied, started):
                 continue
             if jobid in started:

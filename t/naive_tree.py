@@ -8,7 +8,7 @@ Only shapes for which "does it fit" has a short exact answer, so that the matche
 from collections import Counter, namedtuple
 
 from fluxsched.core import Engine, Infeasible, Inventory
-from naive import hype, nodes, request, tree_request, vertex
+from naive import estimates, hype, nodes, request, tree_request, vertex
 
 CORES = 2                           # a socket
 MEMORY = 1000
@@ -151,7 +151,7 @@ class TreeModel:
         for jobid in [jobid for jobid, (_, end) in self.running.items() if end is not None and end <= now]:
             self.end(jobid)
         outcome = self.engine.schedule(float(now))
-        self.told.update({jobid: estimate for jobid, _, estimate in outcome.waiting})
+        self.told.update(estimates(self.engine))
         head = None
         for jobid in sorted(self.waiting):
             shape = self.waiting[jobid]

@@ -10,7 +10,6 @@ from fluxsched.formats import r as rset
 from naive import (
     DOWN,
     EASY,
-    RESERVED,
     RESOURCES,
     core,
     cores,
@@ -21,6 +20,7 @@ from naive import (
     nodes,
     request,
     run,
+    waits,
 )
 
 # Inventories.
@@ -125,7 +125,8 @@ def test_from_rdl_refuses_ranks():
 
 def test_down_nodes_get_no_jobs():
     e = machine(3, 2, down=True)
-    assert run(e, request()).waiting == [(1, DOWN, None)]
+    run(e, request())
+    assert waits(e) == [(1, DOWN, None)]
     e.mark_up("1")
     assert e.schedule(1).started == [1]
     assert e.allocated_ranks(1) == "1"
@@ -177,9 +178,11 @@ def test_estimates_do_not_count_on_nodes_that_went_down():
         e = machine(4, 2, plugin=EASY)
         run(e, nodes(2, 10), nodes(2, 20), wanted)
         e.mark_down("0")
-        assert estimates(e.schedule(1.0)) == {3: 20.0}
+        e.schedule(1.0)
+        assert estimates(e) == {3: 20.0}
         e.mark_up("0")
-        assert estimates(e.schedule(2.0)) == {3: 10.0}
+        e.schedule(2.0)
+        assert estimates(e) == {3: 10.0}
 
 
 # Freeing.
@@ -242,9 +245,10 @@ def test_partial_free_moves_an_estimate():
     run(e, nodes(2, 10), nodes(2, 20), nodes(3, 5))
     e.free(2, "2", final=False)
     # Node 2 is free; 3 wants two more, and has them when 1 ends.
-    assert estimates(e.schedule(1.0)) == {3: 10.0}
+    e.schedule(1.0)
+    assert estimates(e) == {3: 10.0}
     e.free(1, "0", final=False)
-    assert e.schedule(2.0).waiting == []
+    e.schedule(2.0)
     e.free(2, "3", final=False)
     assert e.schedule(3.0).started == [3]
 
@@ -277,7 +281,7 @@ def test_adopt():
     assert e.running_jobs() == [1, 2]
     assert e.times(1) == (0.0, 50.0)
     outcome = run(e, nodes(3, 5), cores(3), cores(2), now=10.0, first=3)
-    assert estimates(outcome) == {3: 50.0, 4: None}
+    assert estimates(e) == {3: 50.0, 4: None}
     assert outcome.started == [5]
     assert e.cores_by_rank(5) == [(2, "0,3", "")]
     for jobid in (1, 2, 5):
@@ -425,11 +429,12 @@ def test_stats():
 
 def test_reasons_change_as_the_queue_moves():
     e = machine(2, 1, plugin=EASY)
-    assert run(e, nodes(2, 10), nodes(2, 10), nodes(1, 10)).waiting == [(2, RESOURCES, 10.0), (3, RESERVED, None)]
+    run(e, nodes(2, 10), nodes(2, 10), nodes(1, 10))
+    assert waits(e) == [(2, RESOURCES, 10.0), (3, RESOURCES, None)]
     e.free(1)
     outcome = e.schedule(5.0)
     assert outcome.started == [2]
-    assert outcome.waiting == [(3, RESOURCES, 15.0)]
+    assert waits(e) == [(3, RESOURCES, 15.0)]
 
 
 def test_many_jobs_on_70_nodes_all_run():
@@ -470,6 +475,6 @@ def test_a_lost_property_is_waited_for():
     run(e, request(nnodes=1, constraint={"properties": ["big"]}))
     e.property_remove("big", "1")
     outcome = e.schedule(1.0)
-    assert outcome.denied == [] and "properties" in outcome.waiting[0][1]
+    assert outcome.denied == [] and "properties" in e.reason(1)
     e.property_add("big", "0")
     assert e.schedule(2.0).started == [1]

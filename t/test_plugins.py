@@ -245,7 +245,7 @@ def test_python_plugin_without_explanations(plugin):
     add(e, nodes(3, 10), nodes(2, 10), nodes(1, 10))
     outcome = e.schedule(0)
     assert outcome.started == [1, 3]
-    assert reasons(outcome) == {2: "waiting for resources"}
+    assert reasons(e) == {2: "waiting for resources"}
 
 
 @pytest.mark.parametrize("kind", [nodes, cores, lambda n, t: request(nnodes=n, nslots=1, duration=t)])
@@ -270,8 +270,7 @@ def test_python_plugin_decides_as_the_compiled_one(tmp_path, kind, name, twin):
                 e.free(jobid)
         passes = [e.schedule(float(now)) for e in (mine, other)]
         assert passes[0].started == passes[1].started
-        # Where nothing is left to give out, the compiled one looks no further.
-        assert [t for t in estimates(passes[0]).values() if t] == [t for t in estimates(passes[1]).values() if t]
+        assert estimates(mine) == estimates(other)
         assert mine.resource_status() == other.resource_status()
     assert mine.stats()["started"] > 10
 
@@ -317,7 +316,7 @@ def test_python_plugin_reorders(plugin):
     assert outcome.started == [3, 1]
     assert e.waiting() == [2, 4]
     # The queue itself keeps its order, and the reasons are those of this pass.
-    assert set(reasons(outcome)) == {2, 4}
+    assert set(reasons(e)) == {2, 4}
     e.free(3)
     assert e.schedule(1).started == [2]
 
@@ -338,9 +337,7 @@ def test_python_plugin_stops_a_queue(plugin):
     add(e, nodes(5 - 1, queue="a"), nodes(1, queue="a"), nodes(1, queue="a"), nodes(1, queue="b"))
     outcome = e.schedule(0)
     assert outcome.started == [1]
-    assert reasons(outcome) == {
-        2: "waiting for resources", 3: "waiting for jobs ahead in the queue", 4: "waiting for resources",
-    }
+    assert reasons(e) == dict.fromkeys((2, 3, 4), "waiting for resources")
 
 
 def test_python_plugin_starts_jobs_before_their_turn(plugin):
@@ -356,7 +353,7 @@ def test_python_plugin_starts_jobs_before_their_turn(plugin):
     outcome = e.schedule(0)
     assert outcome.started == [5, 4, 3]
     assert e.waiting() == [1, 2]
-    assert reasons(outcome) == {1: "waiting for resources", 2: "waiting for jobs ahead in the queue"}
+    assert reasons(e) == {1: "waiting for resources", 2: "waiting for jobs ahead in the queue"}
     assert sorted(e.running_jobs()) == [3, 4, 5]
     assert e.stats()["nodes"]["idle"] == 0
     for jobid in (3, 4, 5):
@@ -378,7 +375,7 @@ def test_python_plugin_starts_another_job(plugin):
     outcome = e.schedule(0)
     assert outcome.started == [1, 5]
     assert e.waiting() == [2, 3, 4]
-    assert set(reasons(outcome)) == {2, 3, 4}
+    assert set(reasons(e)) == {2, 3, 4}
 
 
 def test_select_of_one_job_is_not_that_of_another(plugin):
@@ -434,7 +431,8 @@ def test_start_without_select_is_refused(plugin):
 def test_plugin_that_never_starts(plugin):
     e = plugin(allocate_resources="(self, engine, job): pass")
     add(e, nodes(1))
-    assert e.schedule(0).waiting == [(1, "waiting for resources", None)]
+    e.schedule(0)
+    assert reasons(e) == {1: "held back by the scheduling policy"}
 
 
 def test_plugin_that_starts_twice(plugin):
@@ -535,7 +533,7 @@ def test_general_requests_through_a_python_plugin(plugin):
     )
     outcome = e.schedule(0)
     assert outcome.started == [1, 3]
-    assert estimates(outcome) == {2: 5.0}
+    assert estimates(e) == {2: 5.0}
 
 
 def test_times_in_a_python_plugin(plugin):
@@ -576,7 +574,7 @@ def test_cython_example(skip_plugin):
     add(e, nodes(3), nodes(2), nodes(1), nodes(1), nodes(1))
     outcome = e.schedule(0)
     assert outcome.started == [1, 3]
-    assert reasons(outcome) == {
+    assert reasons(e) == {
         2: "waiting for resources", 4: "waiting for resources", 5: "waiting for jobs ahead in the queue",
     }
     with pytest.raises(PluginError, match="unknown option 'x'"):
@@ -595,7 +593,7 @@ def test_python_example(top):
     add(e, nodes(4, 10), nodes(1, 10), nodes(2, 10), nodes(3, 10))
     outcome = e.schedule(0)
     assert outcome.started == [2, 3]
-    assert estimates(outcome) == {1: None, 4: 10.0}
+    assert estimates(e) == {1: None, 4: 10.0}
     with pytest.raises(PluginError, match="unknown option 'x'"):
         load_plugin(str(top / "doc" / "examples" / "smallest.py"), "x=1")
 

@@ -10,7 +10,8 @@ import pytest
 from fakehost import Bench, FakeHost, jobspec, make_r
 from fluxsched.formats import r
 from fluxsched.service import passes
-from fluxsched.service.passes import BATCH, MOVED_DELAY
+from fluxsched.service.annotate import HOLD, RATE
+from fluxsched.service.commit import BATCH
 from fluxsched.service.service import Service, ServiceError
 
 SUCCESS, ANNOTATE, DENY, CANCEL = range(4)
@@ -289,12 +290,12 @@ def test_r_is_durable_before_success():
 
 def test_a_burst_is_one_pass_and_one_commit():
     bench = Bench(R=make_r(8))
-    before = bench.service.counts["passes"]
+    before = bench.service.passes.count
     for jobid in range(1, 9):
         bench.alloc(jobid, run=False)
     bench.host.run()
     assert all(bench.started(jobid) for jobid in range(1, 9))
-    assert bench.service.counts["passes"] == before + 1
+    assert bench.service.passes.count == before + 1
     assert len([puts for puts in bench.host.commits if "R:1" in puts or "R:8" in puts]) == 1
 
 
@@ -309,8 +310,83 @@ def test_a_long_pass_is_followed_by_a_pause(monkeypatch):
     bench.send("sched.cancel", {"id": 2})
     bench.alloc(3, nodes=1)
     assert bench.started(1) and bench.kinds(3) == []
-    bench.host.run(passes.PAUSE_MAX * 20)
+    bench.host.run(60.0)
     assert bench.kinds(3) == [ANNOTATE]
+
+
+def slow(bench, cost):
+    """An engine whose passes cost so many seconds a job, by a clock of their own; answers the times of the slices."""
+    engine, clock, spent = bench.service.engine, [0.0], []
+
+    def schedule(now, limit):
+        asked = min(limit, len(engine.waiting()))
+        outcome = engine.schedule(now, limit)
+        clock[0] += cost * asked
+        spent.append(cost * asked)
+        return outcome
+
+    bench.service.engine = Wrapped(engine, schedule=schedule)
+    return clock, spent
+
+
+def test_a_slow_policy_answers_messages_between_slices(monkeypatch):
+    bench = Bench(["plugin=backfill.plugin1", "plugin-opts=reserve-depth=-1"], R=make_r(2, 1))
+    clock, spent = slow(bench, 0.001)
+    monkeypatch.setattr(passes.time, "monotonic", lambda: clock[0])
+    for jobid in range(1, 1001):
+        bench.alloc(jobid, duration=100.0, run=False)
+    bench.host.soon.pop(0)()        # the first slice
+    # What it started goes out, and a message is answered, long before the pass is over.
+    assert bench.host.commits and not bench.service.passes.idle
+    bench.host.let_commit()
+    assert bench.kinds(1) == [SUCCESS]
+    bench.send("feasibility.check", {"jobspec": jobspec()}, "asked")
+    assert ("asked", None) in bench.host.answers
+    bench.host.run()
+    assert max(spent) <= 0.1 and len(spent) > 20
+    assert bench.service.passes.idle
+
+
+def test_annotations_keep_to_a_budget():
+    bench = Bench(["plugin=backfill.plugin1"], R=make_r(2, 1))
+    for jobid in range(1, 1003):
+        bench.alloc(jobid, duration=100.0, run=False)
+    bench.host.run()
+    told = bench.service.counts["annotate"]
+    assert 0 < told <= RATE
+    # The foremost first; in time all.
+    assert bench.kinds(3) == [ANNOTATE] and bench.kinds(1002) == []
+    for _ in range(10):
+        before = bench.service.counts["annotate"]
+        bench.host.run(1.0)
+        assert bench.service.counts["annotate"] <= before + RATE + 1
+    bench.host.run(10.0)
+    assert bench.kinds(1002) == [ANNOTATE]
+
+
+def test_reasons_that_stay_are_told_once():
+    bench = Bench(["plugin=backfill.plugin1"], R=make_r(2, 1))
+    for jobid in range(1, 40):
+        bench.alloc(jobid, nodes=1 + jobid % 2, duration=100.0, run=False)
+    bench.host.run(5.0)
+    told = bench.service.counts["annotate"]
+    for jobid in range(100, 110):
+        bench.alloc(jobid, nodes=2, duration=100.0)
+    bench.host.run(30.0)
+    assert bench.service.counts["annotate"] == told + 10
+
+
+def test_quiescent_is_answered_when_all_is_decided():
+    bench = Bench(R=make_r(2, 1))
+    bench.host.hold_commits = True
+    bench.alloc(1)
+    bench.send("sched.quiescent", None, "early")
+    assert "early" not in dict(bench.host.answers)
+    bench.host.hold_commits = False
+    bench.host.run()
+    bench.send("sched.quiescent", None, "late")
+    answers = dict(bench.host.answers)
+    assert answers["early"] == answers["late"] == {"status": 0, "alloc_current": 1}
 
 
 def test_large_bursts_are_committed_in_batches():
@@ -401,8 +477,8 @@ def test_a_pass_that_trips_loses_nothing():
     bench = Bench()
     engine = bench.service.engine
 
-    def half(now):
-        engine.schedule(now)
+    def half(now, limit):
+        engine.schedule(now, limit)
         raise ZeroDivisionError("half way")
 
     bench.service.engine = Wrapped(engine, schedule=half)
@@ -648,7 +724,7 @@ def test_expiration_of_a_running_job_moves_an_estimate():
     bench.alloc(2, duration=100.0)
     assert bench.annotations(2)["t_estimate"] == pytest.approx(1100.0)
     bench.send("sched.expiration", {"id": 1, "expiration": 1500.0})
-    bench.host.run(MOVED_DELAY)
+    bench.host.run(HOLD + 1.0)
     assert ("sched.expiration", None) in bench.host.answers
     assert bench.annotations(2)["t_estimate"] == pytest.approx(1500.0)
 
@@ -658,7 +734,7 @@ def test_expiration_zero_has_no_end():
     bench.alloc(1, duration=100.0)
     bench.alloc(2, duration=100.0)
     bench.send("sched.expiration", {"id": 1, "expiration": 0})
-    bench.host.run()
+    bench.host.run(HOLD + 1.0)
     assert "t_estimate" not in bench.annotations(2)
 
 
@@ -701,12 +777,12 @@ def test_a_more_urgent_job_moves_the_estimates():
     bench.alloc(1, duration=100.0)
     bench.alloc(2, duration=100.0)
     bench.alloc(3, duration=100.0, priority=31)
-    bench.host.run(MOVED_DELAY)
+    bench.host.run(HOLD + 1.0)
     assert bench.annotations(3)["t_estimate"] == pytest.approx(1100.0)
     assert bench.annotations(2)["t_estimate"] == pytest.approx(1200.0)
 
 
-def test_estimates_that_only_move_are_told_once_a_second():
+def test_what_changes_again_and_again_is_told_once_in_some_seconds():
     bench = Bench(["plugin=backfill.plugin1", "plugin-opts=reserve-depth=-1"], R=make_r(1, 1))
     bench.alloc(1, duration=100.0)
     for jobid in (2, 3, 4):
@@ -717,14 +793,14 @@ def test_estimates_that_only_move_are_told_once_a_second():
         bench.host.run()
     assert len(bench.to(4)) == sent
     bench.send("sched.cancel", {"id": 3})
-    bench.host.run(MOVED_DELAY)
+    bench.host.run(HOLD + 1.0)
     assert len(bench.to(4)) == sent + 1
     assert bench.annotations(4)["t_estimate"] == pytest.approx(1500.0)
     assert bench.kinds(3)[-1] == CANCEL
     bench.send("sched.expiration", {"id": 1, "expiration": 1600.0})
     bench.host.run()
     bench.service.stop()
-    bench.host.run(MOVED_DELAY)
+    bench.host.run(HOLD + 1.0)
     assert len(bench.to(4)) == sent + 1
 
 

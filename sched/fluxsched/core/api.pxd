@@ -15,4 +15,3 @@ cdef class Engine(EngineReports):
     cdef i32 _user(self, user) except -1
     cdef int _unqueue(self, i32 slot) except -1
     cdef int _free_part(self, i32 slot, ranks) except -1
-    cdef list _changes(self)

@@ -15,7 +15,7 @@ from fluxsched.core.bits cimport count_bits, get_bit, same_bits, set_bit
 from fluxsched.core.engine cimport Domain, General
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport (
-    JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_LACKING, WHY_NEW, WHY_OTHER, WHY_OVERLAP, WHY_RESERVED,
+    JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_LACKING, WHY_OTHER, WHY_OVERLAP, WHY_POLICY, WHY_RESERVED,
     WHY_RESOURCES, Job,
 )
 from fluxsched.core.match cimport Matcher
@@ -29,10 +29,9 @@ from fluxsched.core.types cimport USEC, i32, i64, time_never, u64, usec_t
 from fluxsched.formats import idset as _idset
 from fluxsched.formats import r as _r
 
-Pass = namedtuple("Pass", "started denied waiting more")
+Pass = namedtuple("Pass", "started denied more")
 
 REASONS = {
-    WHY_NEW: "waiting for the next scheduling pass",
     WHY_RESOURCES: "waiting for resources",
     WHY_BEHIND: "waiting for jobs ahead in the queue",
     WHY_RESERVED: "starting now would delay a job ahead in the queue",
@@ -40,6 +39,7 @@ REASONS = {
     WHY_LACKING: "no node has the properties that the constraint asks for",
     WHY_DEPTH: "beyond the queue depth of a scheduling pass",
     WHY_OVERLAP: "waiting for a job of another queue on the same nodes",
+    WHY_POLICY: "held back by the scheduling policy",
     WHY_OTHER: "starting now would delay a job of another queue on the same nodes",
 }
 
@@ -498,10 +498,9 @@ cdef class Engine(EngineReports):
         """A pass at time now (s), or the next slice of one: a Pass.
 
         limit: the plugin is asked about at most so many jobs (at least one); < 0: all. The Pass has started (job
-        ids), denied (pairs of job id and reason), waiting: (job id, reason, estimated start or None) of jobs for
-        which either has changed since it was told, once the pass is over, and more: the pass has not come to its
-        end, and the next call goes on with it. Jobs and resources may change in between; a pass that resources came
-        back to starts over, by the rule of EngineBase.c_schedule.
+        ids), denied (pairs of job id and reason), and more: the pass has not come to its end, and the next call goes
+        on with it. Jobs and resources may change in between; a pass that resources came back to starts over, by the
+        rule of EngineBase.c_schedule. What is true of the waiting jobs, reason and estimate tell.
         """
         cdef i32 i, slot
         cdef usec_t t = to_instant(now)
@@ -515,36 +514,32 @@ cdef class Engine(EngineReports):
             denied.append((jobid, _REMOVED))
             self.drop_slot(slot)
             del self.slot_of[jobid]
-        return Pass(started, denied, [] if self.suspended else self._changes(), bool(self.suspended))
+        return Pass(started, denied, bool(self.suspended))
 
     def reason(self, jobid):
-        """Why a waiting job waits, as a text: what is true of it now, wherever the last pass stopped. Raises
-        ValueError for a job that does not wait."""
+        """Why a waiting job waits, as a text: what is true of it now, wherever the last pass stopped; None: nothing
+        keeps it, and the next pass decides. Raises ValueError for a job that does not wait."""
         cdef i32 why = self.why_waits(self._slot(jobid, JOB_WAITING))
-        return REASONS[why] if why > 0 else _REMOVED if why < 0 else REASONS[WHY_NEW]
+        return _REMOVED if why < 0 else REASONS.get(why)
+
+    def first_estimate(self):
+        """The earliest of the starts that are planned for waiting jobs, in s since the epoch; None: there is none."""
+        cdef i32 i
+        cdef usec_t t, first = time_never()
+        for i in range(self.nqueue):
+            t = self.planned(self.jobs + self.queue[i])
+            if 0 <= t < first:
+                first = t
+        return None if first == time_never() else first / <double> USEC
+
+    def selection(self, jobid):
+        """How a job that holds resources came to them: "backfilled" (a job ahead of it in its queue stayed blocked),
+        "reserved" (a start had been reserved for it) or "immediate". Raises ValueError for a job that holds none."""
+        cdef const Job *j = self.jobs + self._slot(jobid, JOB_RUNNING)
+        return "backfilled" if j.backfilled else "reserved" if j.was_reserved else "immediate"
 
     def estimate(self, jobid):
         """When a waiting job is planned to start, in s since the epoch; None: no start is reserved for it. Raises
         ValueError for a job that does not wait."""
         cdef usec_t t = self.planned(self.jobs + self._slot(jobid, JOB_WAITING))
         return None if t < 0 else t / <double> USEC
-
-    cdef list _changes(self):
-        cdef i32 i, why
-        cdef usec_t estimate
-        cdef Job *j
-        cdef list out = []
-        for i in range(self.nqueue):
-            j = self.jobs + self.queue[i]
-            why = j.why
-            estimate = j.estimate
-            if i >= self.passed:
-                why = self.domain[j.domain].why_behind
-                estimate = -1
-            if why == WHY_NEW:
-                continue
-            if why != j.told_why or estimate != j.told_estimate:
-                j.told_why = why
-                j.told_estimate = estimate
-                out.append((j.id, REASONS[why], None if estimate < 0 else estimate / <double> USEC))
-        return out

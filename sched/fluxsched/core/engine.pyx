@@ -19,7 +19,7 @@ from fluxsched.core.eligible cimport Eligible
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport (
     JOB_FREE, JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_LACKING, WHY_NEW, WHY_OTHER,
-    WHY_OVERLAP, WHY_RESERVED, WHY_RESOURCES, Job,
+    WHY_OVERLAP, WHY_POLICY, WHY_RESERVED, WHY_RESOURCES, Job,
 )
 from fluxsched.core.memory cimport no_memory, zeroed
 from fluxsched.core.nodeplan cimport NodePlan, Request
@@ -254,11 +254,10 @@ cdef class EngineBase:
         j.state = JOB_WAITING
         j.why = WHY_NEW
         j.estimate = -1
-        j.told_why = -1
-        j.told_estimate = -1
         j.parked = 0
         j.parked_at = -1
         j.asked_in = -1
+        j.was_reserved = False
         j.added_in = <i32> self.npasses if self.suspended else -1
         self.unit_needs(j)
         self.queue_insert(slot)
@@ -383,6 +382,7 @@ cdef class EngineBase:
             self.count.reserve(self.state.up_units(&self.nodes.picked, True), t, j.duration, self.running, self.jobs)
             self.nodes.reserve(t, time_add(t, j.duration))
         j.estimate = t if t < far_future() else -1
+        j.was_reserved = True
         self.domain[j.domain].reserved += 1
         return 1
 
@@ -619,10 +619,6 @@ cdef class EngineBase:
                 if live == 0:
                     break
         if self.reordered or self.scattered:
-            for i in range(self.passed, n):
-                if self.jobs[order[i]].added_in != self.npasses:
-                    self.jobs[order[i]].why = self.domain[self.jobs[order[i]].domain].why_behind
-                    self.jobs[order[i]].estimate = -1
             self.passed = self.nqueue
         self.removal = False
         self.suspended = False
@@ -664,9 +660,11 @@ cdef class EngineBase:
         cdef i32 other, why = self.check_parked(slot)
         if why > 0:
             return why
+        # A job ahead of it, or of another queue, holds it up whatever is free.
         if j.asked_in != self.npasses and d.stopped == HOLD:
-            # A job ahead of it holds it up, whatever is free.
             return WHY_BEHIND
+        if j.asked_in == self.npasses and j.why == WHY_OVERLAP:
+            return WHY_OVERLAP
         if not self.fits_free(j):
             return WHY_RESOURCES
         if j.asked_in != self.npasses:
@@ -679,7 +677,7 @@ cdef class EngineBase:
         for other in range(self.ndomains):
             if other != j.domain and self.domain[other].reserved:
                 return WHY_OTHER
-        return WHY_NEW
+        return WHY_NEW if self.returned else WHY_POLICY
 
     cdef usec_t planned(self, const Job *j) noexcept nogil:
         """The start that the last pass that asked about the job has reserved for it; -1: none."""

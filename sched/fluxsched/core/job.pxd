@@ -19,6 +19,7 @@ cdef enum:
     WHY_LACKING = 7         # parked: no node has the properties any more
     WHY_DEPTH = 5           # beyond the pass's queue depth
     WHY_OVERLAP = 6         # could take nodes from a blocked head of another queue
+    WHY_POLICY = 9          # it could start, and the plugin does not start it
     WHY_OTHER = 8           # starting now would delay a reservation of another queue
 
 cdef struct Job:
@@ -46,10 +47,9 @@ cdef struct Job:
     i32 tree                # index of its general request; -1: none
     i32 user                # number of its user, for fair share; 0: unknown
     i32 backfilled          # running: a job ahead of it stayed blocked when it started
+    i32 was_reserved        # a start was reserved for it in some pass
     i32 parked              # 0, or WHY_DOWN or WHY_LACKING
     i32 parked_at           # resource generation in which parked was found
     i32 asked_in            # number of the pass that last asked the plugin about it
     i32 added_in            # number of the pass that was suspended when it came; -1
-    i32 told_why            # what the host was told last
-    usec_t told_estimate
     Alloc alloc

@@ -61,11 +61,11 @@ class Job:
         "message",
         "priority",
         "request",
-        "reserved",
         "sent",
         "stage",
         "starttime",
         "t_submit",
+        "told_at",
         "user",
     )
 
@@ -79,7 +79,7 @@ class Job:
         self.jobspec = None         # until the job starts
         self.stage = PENDING
         self.sent = {}              # annotations the job manager has from us
-        self.reserved = False       # a start was planned for it while it waited
+        self.told_at = None         # when it was annotated last, seconds since the epoch
         self.starttime = 0.0
         self.expiration = 0.0
         self.freed = []             # (ranks or None, final) that came too early

@@ -30,17 +30,21 @@ from fluxsched.core import Infeasible
 from fluxsched.formats import jobspec as _jobspec
 from fluxsched.formats import r as _r
 from fluxsched.formats.constraint import ConstraintError
+from fluxsched.service.annotate import Annotator
+from fluxsched.service.commit import Answers, Committer
 from fluxsched.service.ends import Ends
 from fluxsched.service.host import LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_WARNING, Host
 from fluxsched.service.lwj_writer import Recorder
 from fluxsched.service.passes import Passes
 from fluxsched.service.protocol import (
+    ANNOTATE,
     CANCEL,
     COMMITTING,
     DENY,
     PENDING,
     RUNNING,
     STARTED,
+    SUCCESS,
     Job,
     ProtocolError,
     ServiceError,
@@ -56,7 +60,7 @@ def unsatisfiable(error):
     return f"unsatisfiable request: {error}"
 
 
-class Service:
+class Service(Answers):
     """The scheduler.  `host` is the broker, `arguments` the module's
     arguments.  Raises ServiceError before anything is started if arguments,
     configuration, plugin or RDL cannot be used."""
@@ -67,6 +71,7 @@ class Service:
         "sched.prioritize",
         "sched.free",
         "sched.expiration",
+        "sched.quiescent",
         "sched.resource-status",
         "sched.stats-get",
         "feasibility.check",
@@ -74,7 +79,9 @@ class Service:
     #: Topics that other users than the instance's owner may send.
     GUEST_TOPICS = ("feasibility.check",)
     #: Topics whose senders wait for an answer other than to sched.alloc.
-    ANSWERED = frozenset(("sched.expiration", "sched.resource-status", "sched.stats-get", "feasibility.check"))
+    ANSWERED = frozenset(
+        ("sched.expiration", "sched.quiescent", "sched.resource-status", "sched.stats-get", "feasibility.check")
+    )
 
     def __init__(self, host, arguments):
         self.host = host
@@ -82,15 +89,23 @@ class Service:
         self.resources = Resources(host, arguments, self.ends)
         self.engine = None
         self.jobs = {}
-        self.passes = Passes(self)
-        self.recorder = Recorder(host, self.settings.lwj_keep, self.guarded, self.passes.stage_allocation)
+        self.recorder = Recorder(
+            host, self.settings.lwj_keep, self.guarded, lambda job: self.committer.stage_allocation(job)
+        )
         self.record = self.recorder.record
+        engine = self._engine_of_now
+        self.committer = Committer(host, engine, self.resources, self.ends, self.recorder, self, self.guarded)
+        self.annotator = Annotator(host, self.jobs, engine, self._annotate, self.ends.reached, self.guarded)
+        self.passes = Passes(
+            host, engine, self._denied, self._started, self._pass_over, self._pass_failed, self.guarded
+        )
         self.ready = False
         self.stopped = False
         self._waiting_for_ready = []    # messages that came too early
         self._hello_left = 0            # answers due before sched-ready
+        self._quiescent_asked = []      # requests of sched.quiescent that wait
         self.counts = dict.fromkeys(
-            ("alloc", "success", "deny", "cancel", "free", "annotate", "commits", "passes", "errors"), 0
+            ("alloc", "success", "deny", "cancel", "free", "annotate", "errors"), 0
         )
         self._cpu_begin = time.thread_time()
         self._handlers = {
@@ -99,10 +114,14 @@ class Service:
             "sched.prioritize": self._prioritize,
             "sched.free": self._free,
             "sched.expiration": self._update_expiration,
+            "sched.quiescent": self._quiescent,
             "sched.resource-status": self._resource_status,
             "sched.stats-get": self._stats_get,
             "feasibility.check": self._feasibility,
         }
+
+    def _engine_of_now(self):
+        return self.engine
 
     # -- settings -------------------------------------------------------------
 
@@ -165,6 +184,7 @@ class Service:
     def stop(self):
         """The module is about to end: write what the record still holds."""
         self.passes.stop()
+        self.annotator.stop()
         if self.ready:
             self.recorder.stop()
         self.stopped = True
@@ -287,6 +307,7 @@ class Service:
             self.fatal("job-manager.sched-ready failed", error)
             return
         self.ready = True
+        self.passes.open()
         depth = self.settings.queue_depth
         self.host.log(
             LOG_INFO,
@@ -361,6 +382,7 @@ class Service:
             return
         job.jobspec = spec
         self.jobs[jobid] = job
+        self.annotator.added(jobid)
         if self.settings.verbosity > 1:
             self.host.log(LOG_DEBUG, f"job {self.host.job_name(jobid)}: waits, priority {priority}")
         self.passes.ask()
@@ -381,9 +403,40 @@ class Service:
         if job.stage == PENDING:
             self.engine.cancel(job.id)
         else:
-            self.passes.take_back(job)
+            self.committer.take_back(job)
         self.withdraw(job)
         self.passes.ask()
+
+    def ask(self):
+        self.passes.ask()
+
+    # -- what a pass decided --------------------------------------------------
+
+    def _denied(self, jobid, reason):
+        self.deny(self.jobs[jobid], reason)
+
+    def _started(self, jobids, now):
+        self.committer.start([self.jobs[jobid] for jobid in jobids], now)
+
+    def _pass_over(self):
+        self.annotator.after_pass()
+        self._check_quiescent()
+
+    def _pass_failed(self, error, now):
+        """After a pass that failed half way: what it had started is started."""
+        self.report("scheduling pass", error)
+        held = set(self.engine.running_jobs())
+        self.committer.start([job for job in self.jobs.values() if job.stage == PENDING and job.id in held], now)
+        self._check_quiescent()
+
+    def _annotate(self, job, changed):
+        self.counts["annotate"] += 1
+        self.answer(job, ANNOTATE, annotations={"sched": changed})
+
+    def succeed(self, job, R, annotations):
+        self.counts["success"] += 1
+        self.answer(job, SUCCESS, R=R, annotations={"sched": annotations})
+        self._check_quiescent()
 
     def withdraw(self, job):
         del self.jobs[job.id]
@@ -449,6 +502,18 @@ class Service:
     def _resource_status(self, message, payload):
         self.host.respond(message, self.engine.resource_status())
 
+    def _quiescent(self, message, payload):
+        """Asked by emulators, which let time go on when all that was asked has been decided."""
+        self._quiescent_asked.append(message)
+        self._check_quiescent()
+
+    def _check_quiescent(self):
+        if self._quiescent_asked and self.passes.idle and self.committer.idle:
+            asked, self._quiescent_asked = self._quiescent_asked, []
+            held = sum(job.stage != PENDING for job in self.jobs.values())
+            for message in asked:
+                self.host.respond(message, {"status": 0, "alloc_current": held})
+
     def _feasibility(self, message, payload):
         try:
             self.engine.feasible(_jobspec.parse(field(payload, "jobspec", dict, "feasibility.check")))
@@ -464,7 +529,7 @@ class Service:
 
     def _stats_get(self, message, payload):
         stages = collections.Counter(job.stage for job in self.jobs.values())
-        passes = self.counts["passes"]
+        passes = self.passes.count
         stats = {
             "plugin": self.settings.plugin,
             "ready": self.ready,
@@ -473,12 +538,18 @@ class Service:
                 "committing": stages[STARTED] + stages[COMMITTING],
                 "running": stages[RUNNING],
             },
-            "counts": {**self.counts, "commits": self.counts["commits"] + self.recorder.commits},
+            "counts": {
+                **self.counts,
+                "commits": self.committer.commits + self.recorder.commits,
+                "passes": passes,
+            },
             "pass": {
                 "count": passes,
                 "seconds": self.passes.seconds,
                 "mean": self.passes.seconds / passes if passes else 0.0,
                 "max": self.passes.longest,
+                "slices": self.passes.slices,
+                "longest_slice": self.passes.longest_slice,
             },
             # processor time of this thread, all of it the scheduler's in a real broker
             "cpu": time.thread_time() - self._cpu_begin,

@@ -1,0 +1,126 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What waiting jobs are told: why they wait, and when they are planned to start.
+
+A reason is a fact about the job, which the engine finds out when it is asked. So nothing is told by a pass. After a
+pass the waiting jobs are looked at in turn, new ones first and then from the head of the queue, as far as the budget
+goes: at most RATE annotations a second for all jobs together, and for one job at most one in HOLD seconds after its
+first. Of an estimate, moves of less than a second or a hundredth of the wait are not told.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Callable, Iterator, Optional
+
+from fluxsched.core import Engine
+from fluxsched.service.host import Host
+from fluxsched.service.protocol import PENDING, Job
+
+__all__ = ["Annotator"]
+
+#: Annotations a second for all jobs together, and how many may come at once.
+RATE = 100.0
+#: Seconds after an annotation of a job before the next.
+HOLD = 3.0
+#: Seconds from one look at the queue to the next, and how many jobs each takes in.
+INTERVAL = 0.5
+LOOKS = 100
+
+
+class Annotator:
+    """Tells waiting jobs what has changed for them.
+
+    `jobs` maps ids to jobs; `engine` answers the engine of now; `tell(job, changed)` sends an annotation; `ended(t)`
+    says whether the instance is over by t, when no job starts any more; `guarded` wraps callbacks.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        jobs: dict[int, Job],
+        engine: Callable[[], Engine],
+        tell: Callable[[Job, dict[str, Any]], None],
+        ended: Callable[[float], bool],
+        guarded: Callable[..., Callable[..., None]],
+    ) -> None:
+        self._host = host
+        self._jobs = jobs
+        self._engine = engine
+        self._tell = tell
+        self._ended = ended
+        self._guarded = guarded
+        self._new: deque[int] = deque()         # jobs that were told nothing yet, in order
+        self._round: Iterator[int] = iter(())   # the jobs that are still to be looked at in this round
+        self._changed = False                   # since the round began
+        self._held = False                      # in this round a job was passed over that was told just now
+        self._left = RATE                       # what is left of the budget
+        self._filled_at = host.now()
+        self._timer: Optional[Any] = None
+
+    def added(self, jobid: int) -> None:
+        """A job waits from now on."""
+        self._new.append(jobid)
+
+    def after_pass(self) -> None:
+        """A pass is over: what is true of the jobs may have changed."""
+        self._changed = True
+        if self._timer is None:
+            self._look()
+
+    def stop(self) -> None:
+        """The end: tell nothing more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        """Look at the next jobs, and tell what has changed."""
+        self._timer = None
+        self._fill()
+        looks, rounds = LOOKS, 1
+        while looks and self._left >= 1.0:
+            jobid = self._new.popleft() if self._new else next(self._round, None)
+            if jobid is None:
+                if not rounds or not (self._changed or self._held):
+                    break
+                rounds -= 1
+                self._changed = self._held = False
+                self._round = iter(self._engine().waiting())
+                continue
+            job = self._jobs.get(jobid)
+            if job is not None and job.stage == PENDING:
+                looks -= 1
+                self._see(job)
+        if self._new or self._changed or self._held or not looks or self._left < 1.0:
+            self._timer = self._host.call_later(INTERVAL, self._guarded(self._look))
+
+    def _fill(self) -> None:
+        now = self._host.now()
+        # A clock that is set back, or far ahead, gives no more than one that goes.
+        self._left = min(RATE, self._left + RATE * min(max(now - self._filled_at, 0.0), 1.0))
+        self._filled_at = now
+
+    def _see(self, job: Job) -> None:
+        engine, now = self._engine(), self._host.now()
+        estimate, reason = engine.estimate(job.id), engine.reason(job.id)
+        if estimate is not None and self._ended(estimate):
+            estimate = None
+        if reason is None:
+            # Nothing keeps it: the next pass decides.
+            reason = job.sent.get("reason_pending")
+        wanted = {"reason_pending": reason, "t_estimate": estimate}
+        changed = {key: value for key, value in wanted.items() if job.sent.get(key) != value}
+        told = job.sent.get("t_estimate")
+        if "t_estimate" in changed and None not in (told, estimate):
+            if abs(estimate - told) < max(1.0, (told - now) / 100):
+                del changed["t_estimate"]
+        if not changed:
+            return
+        if job.told_at is not None and 0 <= now - job.told_at < HOLD:
+            self._held = True
+            return
+        self._left -= 1.0
+        job.told_at = now
+        job.sent.update(changed)
+        job.sent = {key: value for key, value in job.sent.items() if value is not None}
+        self._tell(job, changed)
