@@ -3,14 +3,12 @@
 """Parts of the embedded session, each on its own."""
 
 import json
-import os
-import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxsched.session import fsd, jobid, runner
+from fluxsched.session import fsd, jobid
 from fluxsched.session.broker import layout, loop, store
 from fluxsched.session.broker import ranks as resources
 from fluxsched.session.broker.log import Log
@@ -19,9 +17,7 @@ from fluxsched.session.commands import requires as constraints
 from fluxsched.session.commands.client import parse_uri
 from fluxsched.session.commands.submit import parser
 from fluxsched.session.errors import CommandError, SessionError
-
-sys.path.append(os.path.dirname(runner.__file__))
-import shepherd
+from fluxsched.session.runner.supervisor import template
 
 # job ids
 
@@ -172,7 +168,7 @@ def test_environment_rules_refused(rule):
 
 def test_template():
     values = {"id": "f1", "taskid": 3}
-    assert shepherd.template("a.{{id}}.{{ taskid }}.{{odd}}.{{open", values) == "a.f1.3.{{odd}}.{{open"
+    assert template("a.{{id}}.{{ taskid }}.{{odd}}.{{open", values) == "a.f1.3.{{odd}}.{{open"
 
 
 def test_uri():

@@ -69,10 +69,10 @@ def test_found_again_job_holds_its_cores(statedir):
 
 def test_job_that_ended_meanwhile_is_collected(statedir):
     with Session(statedir) as session:
-        good = session("submit", "sh", "-c", "sleep 2; echo done")
-        bad = session("submit", "sh", "-c", "sleep 2; exit 7")
-        session.wait_state(good, "RUN")
-        session.wait_state(bad, "RUN")
+        good = session("submit", "sh", "-c", "sleep 1; echo done")
+        bad = session("submit", "sh", "-c", "sleep 1; exit 7")
+        for jobid in (good, bad):
+            until(lambda jobid=jobid: any(e["name"] == "start" for e in session.events(jobid)), "start")
         session.kill()
     until(lambda: not job_processes(good) and not job_processes(bad), "jobs to end")
     time.sleep(0.2)
@@ -84,7 +84,7 @@ def test_job_that_ended_meanwhile_is_collected(statedir):
         assert session.job(bad)["returncode"] == 7
 
 
-def test_job_whose_shepherd_was_killed_is_lost(statedir, tmp_path):
+def test_job_whose_supervisor_was_killed_is_lost(statedir, tmp_path):
     with Session(statedir) as session:
         jobid = session("submit", "sleep", "60")
         session.wait_state(jobid, "RUN")
@@ -96,12 +96,12 @@ def test_job_whose_shepherd_was_killed_is_lost(statedir, tmp_path):
         session.wait_state(jobid, "INACTIVE")
         job = session.job(jobid)
         assert job["result"] == "FAILED"
-        assert "job lost: its shepherd process was killed" in job["exception"]["note"]
+        assert "job lost: its supervisor process was killed" in job["exception"]["note"]
         assert "lost" in session.log()
     until(lambda: not job_processes(jobid), "what it left to be gone")
 
 
-def test_shepherd_killed_under_a_live_broker(tmp_path, statedir):
+def test_supervisor_killed_under_a_live_broker(tmp_path, statedir):
     with Session(statedir) as session:
         jobid = session("submit", "sleep", "60")
         session.wait_state(jobid, "RUN")
@@ -272,16 +272,16 @@ def test_command_ends_with_its_session(statedir, tmp_path):
     pids = [pid for pid, _ in children(session.process.pid)]
     assert pids
     session.kill()
-    until(lambda: not any(alive(pid) for pid in pids), "command and nursery to end")
+    until(lambda: not any(alive(pid) for pid in pids), "command and launcher to end")
 
 
-def test_nursery_that_is_killed_is_started_again():
+def test_launcher_that_is_killed_is_started_again():
     with Session() as session:
         assert session("run", "echo", "one") == "one"
-        nursery = [pid for pid, command in children(session.process.pid) if "runner" in command]
-        assert len(nursery) == 1
-        os.kill(nursery[0], signal.SIGKILL)
-        until(lambda: not alive(nursery[0]), "nursery to end")
+        launcher = [pid for pid, command in children(session.process.pid) if "runner" in command]
+        assert len(launcher) == 1
+        os.kill(launcher[0], signal.SIGKILL)
+        until(lambda: not alive(launcher[0]), "launcher to end")
         assert session("run", "echo", "two") == "two"
         assert "started again" in session.log()
 

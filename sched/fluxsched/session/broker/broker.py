@@ -6,6 +6,7 @@ import ctypes
 import fcntl
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -255,6 +256,7 @@ class Broker:
 
         def with_us():
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGHUP, 0, 0, 0)
+            resource.setrlimit(resource.RLIMIT_NOFILE, self.executor.nofile)
 
         try:
             self.command = subprocess.Popen(words, env=self.environment(), preexec_fn=with_us)

@@ -1,12 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Runs jobs: launches a shepherd for each, follows it, and finds it again after a restart.
+"""Runs jobs: launches a supervisor for each, follows it, and finds it again after a restart.
 
 A launch is committed to the store before it is made, and claimed by the
-shepherd with a file that can be made only once.  So what a restart finds is one
+supervisor with a file that can be made only once.  So what a restart finds is one
 of: no claim (nobody started the job: start it), a claim whose lock is held (the
-job runs: follow it), a claim without its lock (the shepherd is gone: its record
+job runs: follow it), a claim without its lock (the supervisor is gone: its record
 says how the job ended, or else the job is lost).
+
+The claims are in a folder that each broker gives a new name as it begins.  A
+launch names the folder, so what an earlier broker has asked for and a stopped
+launcher does later finds no folder, and is not done.
 """
 
 import base64
@@ -14,18 +18,29 @@ import errno
 import fcntl
 import json
 import os
+import resource
+import secrets
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
+from collections import deque
+from pathlib import Path
 
 from fluxsched.session import jobid as ids
 from fluxsched.session.broker import layout
 from fluxsched.session.broker import loop as loops
+from fluxsched.session.wire import encode
 
-RUNNER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "runner")
+LIBRARY = str(Path(__file__).absolute().parents[3])
+RUNNER = (
+    f"import sys; sys.path.insert(0, {LIBRARY!r}); "
+    "from fluxsched.session.runner.launcher import main; main(int(sys.argv[1]))"
+)
+CLAIMS = "claims-"
+HELD_BACK = 0.5  # seconds until a launch that found no descriptor is tried again
+CLOSE_WAIT = 2.0  # seconds that the end of a session waits for its launcher
 CONNECT_TRIES = 50
 CONNECT_PAUSE = 0.1
 
@@ -35,8 +50,26 @@ def boot_id():
         return file.read().strip()
 
 
+def raise_limit():
+    """Raise the limit of open files as far as it goes; (soft, hard) as they were, for jobs and the command."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
+    return limits
+
+
+def _open_claims(base):
+    """The folder of claims under its new name."""
+    path = os.path.join(base, CLAIMS + secrets.token_hex(8))
+    earlier = [name for name in os.listdir(base) if name.startswith(CLAIMS)]
+    if earlier:
+        os.rename(os.path.join(base, earlier[0]), path)
+    else:
+        os.mkdir(path, 0o700)
+    return path
+
+
 class Running:
-    """A job that has, or is about to have, a shepherd."""
+    """A job that has, or is about to have, a supervisor."""
 
     def __init__(self, executor, job):
         self.executor = executor
@@ -48,7 +81,7 @@ class Running:
         # Events handled, also by an earlier broker: noted in the change of the store that each leads to.
         self.seen = job.info.get("exec_seen", 0)
         self.finished = False
-        self.failed = None  # why the nursery could not fork
+        self.failed = None  # why the launcher could not fork
         self.queued = []  # commands for before the connection
         self.acks = {}
         self.next_ack = 0
@@ -126,7 +159,7 @@ class Running:
             callback(False)
 
     def event(self, entry):
-        """One event of the shepherd, each once whichever way it comes."""
+        """One event of the supervisor, each once whichever way it comes."""
         if entry["n"] < self.seen or self.finished:
             return
         self.seen = self.job.info["exec_seen"] = entry["n"] + 1
@@ -139,6 +172,7 @@ class Running:
             jobs.on_exec_exception(job, entry["text"], entry["t"])
         elif kind == "output-lost":
             self.executor.log("job-exec", 3, f"{ids.f58(job.id)}: {entry['text']}")
+            jobs.exception(job, "output", 1, entry["text"], t=entry["t"])
         elif kind == "finish":
             self.finished = True
             self.executor.forget(self)
@@ -166,24 +200,38 @@ class Executor:
         self.cpus = cpus
         self.grace = grace
         self.boot = boot_id()
+        self.nofile = raise_limit()
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self.most = max(1, limit * 3 // 4 - 8)  # jobs that run at a time; the rest is for commands and files
+        self.held_back = deque()  # jobs that wait for a descriptor
         self.running = {}
         self.mock = {}  # job id -> (timer, finish) of pretended runs
-        self._nursery = None
+        self._launcher = None
         os.makedirs(self.base, mode=0o700, exist_ok=True)
-        self._start_nursery()
+        self.claims = _open_claims(directory)
+        self._start_launcher()
+
+    def _claim_path(self, job):
+        return os.path.join(self.claims, str(job.id))
 
     def directory(self, jobid):
+        """The folder of a job: its output, and what its supervisor keeps."""
         return os.path.join(self.base, str(jobid))
 
     # launching
 
-    def _start_nursery(self):
-        if self._nursery is not None:
+    def _start_launcher(self):
+        if self._launcher is not None:
             self._control.close()
-            self._nursery.wait()
+            self._launcher.kill()  # it does not take launches: what it has not claimed, the next one gets
+            self._launcher.wait()
         self._control, theirs = socket.socketpair()
-        self._nursery = subprocess.Popen(
-            [sys.executable, "-S", "-E", RUNNER, str(theirs.fileno())],
+        self._control.settimeout(CLOSE_WAIT)  # a launcher that is stopped does not stop us
+        number = fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)  # the standard streams may be closed
+        theirs.close()
+        theirs = socket.socket(fileno=number)
+        self._launcher = subprocess.Popen(
+            [sys.executable, "-S", "-E", "-c", RUNNER, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             cwd="/",
@@ -192,31 +240,65 @@ class Executor:
         theirs.close()
 
     def launch(self, job):
-        """Start a job whose launch is committed."""
+        """Start a job whose launch is committed, as soon as there are descriptors for it."""
+        if len(self.running) >= self.most or self.held_back:
+            self.held_back.append(job)
+            return
+        self._launch(job)
+
+    def _launch(self, job):
         job.info["exec_seen"] = 0
         running = self.running[job.id] = Running(self, job)
         try:
             spec = self._spec(job)
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            del self.running[job.id]
+            if error.errno in (errno.EMFILE, errno.ENFILE) and self.running:
+                self.held_back.appendleft(job)
+                self.loop.call_later(HELD_BACK, self._next)
+            else:
+                self._not_started(job, error.strerror)
+            return
         except Exception as error:
             del self.running[job.id]
-            self.jobs.on_exec_exception(job, f"cannot start: {error}")
-            self.jobs.on_finish(job, 1 << 8)
+            self._not_started(job, error)
             return
-        ours, theirs = socket.socketpair()
-        data = json.dumps(spec).encode()
+        data = encode(spec)
         for attempt in (1, 2):
             try:
-                socket.send_fds(self._control, [struct.pack("!I", len(data))], [theirs.fileno()])
-                self._control.sendall(data)
+                sent = socket.send_fds(self._control, [data], [theirs.fileno()])
+                self._control.sendall(data[sent:])
                 break
             except OSError as error:
                 if attempt == 2:
                     running.failed = str(error)
                     break
-                self.log("job-exec", 4, f"the nursery of jobs ended ({error}); started again")
-                self._start_nursery()
+                self.log("job-exec", 4, f"the launcher of jobs ended or is stuck ({error}); started again")
+                self._start_launcher()
         theirs.close()
         running.connected(ours)
+
+    def _next(self):
+        """Launch what was held back, as far as there is room."""
+        while self.held_back and len(self.running) < self.most:
+            job = self.held_back.popleft()
+            before = len(self.held_back)
+            self._launch(job)
+            if len(self.held_back) > before:
+                return
+
+    def _not_started(self, job, why):
+        self.jobs.on_exec_exception(job, f"cannot start: {why}")
+        self.jobs.on_finish(job, 1 << 8)
+
+    def _end_held_back(self, job, status):
+        """End a job that was held back; False if it was not."""
+        if job not in self.held_back:
+            return False
+        self.held_back.remove(job)
+        self.loop.call_soon(lambda: self.jobs.on_finish(job, status))
+        return True
 
     def _spec(self, job):
         full = self.jobs.full_jobspec(job)
@@ -250,6 +332,8 @@ class Executor:
         stdin = options.get("input", {}).get("stdin", {})
         return {
             "dir": self.directory(job.id),
+            "claim": self._claim_path(job),
+            "nofile": self.nofile,
             "boot": self.boot,
             "argv": full["tasks"][0]["command"],
             "cwd": system.get("cwd", "/"),
@@ -312,7 +396,7 @@ class Executor:
     def _claim(self, running):
         """The claim's contents, or None if there is no claim."""
         try:
-            with open(os.path.join(running.dir, "claim")) as file:
+            with open(self._claim_path(running.job)) as file:
                 return json.loads(file.read() or "{}")
         except FileNotFoundError:
             return None
@@ -321,11 +405,11 @@ class Executor:
 
     def claimed(self, job):
         """Whether the job was ever started."""
-        return os.path.exists(os.path.join(self.directory(job.id), "claim"))
+        return os.path.exists(self._claim_path(job))
 
     def _alive(self, running):
         try:
-            fd = os.open(os.path.join(running.dir, "claim"), os.O_RDWR | os.O_CLOEXEC)
+            fd = os.open(self._claim_path(running.job), os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
         try:
@@ -337,7 +421,7 @@ class Executor:
         return False
 
     def _follow(self, running):
-        """Connect to the shepherd if it lives, else read what it has left."""
+        """Connect to the supervisor if it lives, else read what it has left."""
         if running.finished or self.running.get(running.job.id) is not running:
             return
         if not self._alive(running):
@@ -350,7 +434,7 @@ class Executor:
             if running.tries > CONNECT_TRIES:
                 # alive and not answering: its cores are in use, so do not give them away
                 if running.tries == CONNECT_TRIES + 1:
-                    self.log("job-exec", 3, f"{ids.f58(running.job.id)}: its shepherd does not answer: {error}")
+                    self.log("job-exec", 3, f"{ids.f58(running.job.id)}: its supervisor does not answer: {error}")
             self.loop.call_later(CONNECT_PAUSE, lambda: self._follow(running))
 
     def _dial(self, running):
@@ -370,13 +454,13 @@ class Executor:
         if running.failed is not None or self._claim(running) is None:
             del self.running[running.job.id]
             why = running.failed or "the process that was to run it ended at once"
-            self.jobs.on_exec_exception(running.job, f"cannot start: {why}")
-            self.jobs.on_finish(running.job, 1 << 8)
+            self._not_started(running.job, why)
+            self._next()
             return
         self._follow(running)
 
     def _collect(self, running):
-        """The shepherd is gone: its events tell the rest."""
+        """The supervisor is gone: its events tell the rest."""
         entries = []
         try:
             with open(os.path.join(running.dir, "events"), "rb") as file:
@@ -392,11 +476,11 @@ class Executor:
             claim = self._claim(running) or {}
             if started and claim.get("boot") == self.boot:
                 self._kill_leftover(running.job, started[0]["group"])
-            why = "the machine was restarted" if claim.get("boot") != self.boot else "its shepherd process was killed"
+            why = "the machine was restarted" if claim.get("boot") != self.boot else "its supervisor process was killed"
             self._lost(running, why)
 
     def _kill_leftover(self, job, group):
-        """Kill what a dead shepherd has left in the job's process group, if it is still the job's."""
+        """Kill what a dead supervisor has left in the job's process group, if it is still the job's."""
         mark = f"FLUX_JOB_ID={ids.f58(job.id)}".encode()
         for entry in os.listdir("/proc"):
             if not entry.isdigit():
@@ -413,8 +497,8 @@ class Executor:
                 continue  # it ended while we looked
 
     def _lost(self, running, why):
-        self.running.pop(running.job.id, None)
         running.finished = True
+        self.forget(running)
         self.log("job-exec", 3, f"{ids.f58(running.job.id)}: lost: {why}")
         self.jobs.on_exec_exception(running.job, f"job lost: {why}")
         self.jobs.on_finish(running.job, 1 << 8)
@@ -428,7 +512,7 @@ class Executor:
             return True
         running = self.running.get(job.id)
         if running is None:
-            return False
+            return self._end_held_back(job, 143 << 8)
         running.command({"op": "terminate"})
         return True
 
@@ -438,7 +522,7 @@ class Executor:
             return True
         running = self.running.get(job.id)
         if running is None:
-            return False
+            return job in self.held_back
         running.command({"op": "signal", "signal": number})
         return True
 
@@ -448,15 +532,18 @@ class Executor:
             running.command({"op": "expire", "t": t})
 
     def forget(self, running):
+        """The job is over."""
         running.disconnect()
         self.running.pop(running.job.id, None)
+        self._next()
 
     def tidy(self, job):
         """The end of a job is committed: keep its output, drop the rest."""
         directory = self.directory(job.id)
-        for name in ("claim", "events", "ctl"):
+        files = [os.path.join(directory, name) for name in ("claim", "events", "ctl")]
+        for path in (*files, self._claim_path(job)):
             try:
-                os.unlink(os.path.join(directory, name))
+                os.unlink(path)
             except OSError:
                 pass  # never made
         shutil.rmtree(os.path.join(directory, "tmp"), ignore_errors=True)
@@ -472,5 +559,12 @@ class Executor:
         """Let go of the jobs, which go on without us."""
         for running in list(self.running.values()):
             running.disconnect()
+        try:
+            self.claims = _open_claims(os.path.dirname(self.claims))  # nothing is launched from here on
+        except OSError:
+            pass  # the folder is gone, and with it the claims
         self._control.close()
-        self._nursery.wait()
+        try:
+            self._launcher.wait(CLOSE_WAIT)
+        except subprocess.TimeoutExpired:
+            return  # it is stopped, or has jobs that do not end

@@ -13,7 +13,7 @@ class Watch:
     """Streams {"event"} and {"output": [entries], "damaged": lines left out} to a request.
 
     `job` is None when the job is over; then `events` are all there are.  The
-    shepherd has written all output before it tells of the end, so output goes
+    supervisor has written all output before it tells of the end, so output goes
     out ahead of "finish".
     """
 
@@ -92,7 +92,7 @@ class Watch:
 
 
 def _entry(line):
-    """A piece of output (see runner/streams.py), or None if this line of the record is damaged."""
+    """A piece of output (see runner/supervisor.py), or None if this line of the record is damaged."""
     try:
         entry = json.loads(line)
         whole = entry["s"] in ("stdout", "stderr") and type(entry["r"]) is int

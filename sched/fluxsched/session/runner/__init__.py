@@ -1,7 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""What outlives the broker: a program of its own, which uses the standard library only.
+"""What outlives the broker: the launcher, and a supervisor for each job.
 
-It is run as a folder (``python -S -E runner``), so that it starts without site packages; its modules import each
-other by their plain names.
+They use the standard library only, and run without site packages, so that they start fast and stay small.
 """

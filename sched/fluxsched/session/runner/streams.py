@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The ends of pipes and sockets that a shepherd holds."""
+"""The ends of pipes and sockets that a supervisor holds."""
 
 import json
 import os
@@ -15,13 +15,29 @@ LINE_MAX = 1 << 16
 class Stream:
     """One task's stdout or stderr: whole lines, in UTF-8 where they are."""
 
-    def __init__(self, shepherd, fd, rank, name, sink):
-        self.shepherd = shepherd
+    def __init__(self, supervisor, fd, rank, name, sink):
+        self.supervisor = supervisor
         self.fd = fd
         self.rank = rank
         self.name = name
         self.sink = sink
         self.buffer = b""
+        self.paused = False
+
+    def pause(self, sink):
+        """Read no further until the sink has room."""
+        if self.paused or self.fd < 0:
+            return
+        self.paused = True
+        self.supervisor.selector.unregister(self.fd)
+        sink.waiting.append(self.resume)
+
+    def resume(self):
+        """Go on reading."""
+        if not self.paused:
+            return
+        self.paused = False
+        self.supervisor.selector.register(self.fd, READ, self.ready)
 
     def ready(self, mask):
         try:
@@ -35,7 +51,7 @@ class Stream:
             self.close()
             return
         self.buffer += data
-        if self.shepherd.spec["unbuffered"] or len(self.buffer) > LINE_MAX:
+        if self.supervisor.spec["unbuffered"] or len(self.buffer) > LINE_MAX:
             self.emit(len(self.buffer))
         else:
             self.emit(self.buffer.rfind(b"\n") + 1)
@@ -43,26 +59,29 @@ class Stream:
     def emit(self, length):
         if length:
             data, self.buffer = self.buffer[:length], self.buffer[length:]
-            self.shepherd.output(self, data)
+            self.supervisor.output(self, data)
 
     def close(self):
-        self.shepherd.selector.unregister(self.fd)
+        """The task's end is closed, and all is passed on."""
+        if not self.paused:
+            self.supervisor.selector.unregister(self.fd)
+        self.paused = False
         os.close(self.fd)
-        self.shepherd.streams.discard(self)
+        self.supervisor.streams.discard(self)
 
 
 class Link:
     """A broker at the other end of a socket."""
 
-    def __init__(self, shepherd, sock):
-        self.shepherd = shepherd
+    def __init__(self, supervisor, sock):
+        self.supervisor = supervisor
         self.sock = sock
         self.inbuf = b""
         self.out = b""
         sock.setblocking(False)
-        shepherd.links.append(self)
-        shepherd.selector.register(sock, READ, self.ready)
-        for entry in shepherd.events:
+        supervisor.links.append(self)
+        supervisor.selector.register(sock, READ, self.ready)
+        for entry in supervisor.events:
             self.send(entry)
 
     def send(self, entry):
@@ -70,7 +89,7 @@ class Link:
         self.flush()
 
     def flush(self):
-        if self not in self.shepherd.links:
+        if self not in self.supervisor.links:
             return
         try:
             while self.out:
@@ -80,12 +99,12 @@ class Link:
         except OSError:
             self.close()
             return
-        self.shepherd.selector.modify(self.sock, READ | (WRITE if self.out else 0), self.ready)
+        self.supervisor.selector.modify(self.sock, READ | (WRITE if self.out else 0), self.ready)
 
     def ready(self, mask):
         if mask & WRITE:
             self.flush()
-        if mask & READ and self in self.shepherd.links:
+        if mask & READ and self in self.supervisor.links:
             try:
                 data = self.sock.recv(CHUNK * 2)
             except BlockingIOError:
@@ -98,12 +117,12 @@ class Link:
             lines = (self.inbuf + data).split(b"\n")
             self.inbuf = lines.pop()
             for line in lines:
-                self.shepherd.command(self, json.loads(line))
+                self.supervisor.command(self, json.loads(line))
 
     def close(self):
-        if self in self.shepherd.links:
-            self.shepherd.links.remove(self)
-            self.shepherd.selector.unregister(self.sock)
+        if self in self.supervisor.links:
+            self.supervisor.links.remove(self)
+            self.supervisor.selector.unregister(self.sock)
             self.sock.close()
 
     def finish(self):

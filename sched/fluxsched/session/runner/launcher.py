@@ -1,0 +1,162 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The launcher: forks a supervisor for each job, so that a job costs a fork and not the start of an interpreter.
+
+Launches come through a socket, a JSON line each, whose first byte brings the job's own socket.  The launcher holds the
+lock of each claim beside the supervisor, and is the subreaper of all.  So when a supervisor is killed, what is left of
+its job comes to the launcher, which ends it before the lock is free and the job counts as over.  It stays until its
+last supervisor has ended, whether or not there is a broker.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import selectors
+import signal
+import socket
+import struct
+from collections import deque
+
+from fluxsched.session.runner.processes import become_subreaper, descendants, open_standard_streams
+from fluxsched.session.runner.supervisor import Supervisor
+from fluxsched.session.signals import SignalPipe
+from fluxsched.session.wire import Lines, WireError, decode, encode
+
+SWEEP = 0.02  # seconds between two looks at what dead supervisors have left
+IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGTSTP, signal.SIGQUIT, signal.SIGTERM, signal.SIGXFSZ, signal.SIGPIPE)
+
+
+def report(link: socket.socket, error: BaseException) -> None:
+    """Tell the broker that there is no supervisor, or no longer."""
+    try:
+        link.setblocking(True)
+        link.settimeout(10)
+        link.sendall(encode({"failed": f"{type(error).__name__}: {error}"}))
+    except OSError:
+        return
+
+
+class Launcher:
+    """Forks supervisors and reaps them; `fd` is the socket that launches come through."""
+
+    def __init__(self, fd: int) -> None:
+        self._control: socket.socket | None = socket.socket(fileno=fd)
+        self._control.set_inheritable(False)
+        self._control.setblocking(False)
+        self._lines = Lines()
+        self._links: deque[socket.socket] = deque()
+        self._supervisors: dict[int, int] = {}  # process id -> descriptor of the locked claim
+        self._dead: list[int] = []  # claims of those that left something
+        for number in IGNORED:
+            signal.signal(number, signal.SIG_IGN)
+        self._signals = SignalPipe([signal.SIGCHLD])
+        become_subreaper()
+
+    def run(self) -> None:
+        """Until the broker has gone and the last supervisor has ended."""
+        while self._control is not None or self._supervisors or self._dead:
+            with selectors.DefaultSelector() as selector:
+                if self._control is not None:
+                    selector.register(self._control, selectors.EVENT_READ, self._receive)
+                selector.register(self._signals, selectors.EVENT_READ, self._signals.take)
+                for key, _ in selector.select(SWEEP if self._dead else None):
+                    key.data()
+            self._reap()
+
+    def _receive(self) -> None:
+        assert self._control is not None
+        try:
+            data, ancillary, _, _ = self._control.recvmsg(1 << 18, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, ancillary = b"", []
+        for _, _, content in ancillary:
+            self._links.append(socket.socket(fileno=struct.unpack("i", content[:4])[0]))
+        try:
+            lines = self._lines.feed(data) if data else None
+            messages = [decode(line) for line in lines or ()]
+        except WireError:
+            lines = None
+            messages = []
+        for message in messages:
+            if self._links:
+                self._launch(message, self._links.popleft())
+        if lines is None:
+            self._control.close()
+            self._control = None
+
+    def _launch(self, spec: dict, link: socket.socket) -> None:
+        if not os.path.isdir(os.path.dirname(spec["claim"])):
+            link.close()  # the broker that asked for it is no longer in charge
+            return
+        claim = -1
+        path = os.path.join(spec["dir"], f"claim.{os.getpid()}")
+        try:
+            os.makedirs(spec["dir"], mode=0o700, exist_ok=True)
+            claim = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            pid = os.fork()
+        except OSError as error:
+            report(link, error)
+            if claim >= 0:
+                os.unlink(path)
+                os.close(claim)
+            link.close()
+            return
+        if pid:
+            self._supervisors[pid] = claim
+            link.close()
+            return
+        self._become(spec, link, claim, path)
+
+    def _become(self, spec: dict, link: socket.socket, claim: int, path: str) -> None:
+        """In the child: the supervisor of a job.  Does not return."""
+        try:
+            if self._control is not None:
+                self._control.close()
+            for other in [*self._supervisors.values(), *self._dead]:
+                os.close(other)
+            for waiting in self._links:
+                waiting.close()
+            self._signals.close()
+            for number in (signal.SIGCHLD, signal.SIGTSTP, signal.SIGQUIT):
+                signal.signal(number, signal.SIG_DFL)
+            Supervisor(spec, link, claim, path).run()
+        except BaseException as error:
+            report(link, error)
+            os._exit(1)
+        os._exit(0)
+
+    def _reap(self) -> None:
+        """Collect what has ended, and end what dead supervisors have left."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if not pid:
+                break
+            claim = self._supervisors.pop(pid, None)
+            if claim is not None and status:
+                self._dead.append(claim)
+            elif claim is not None:
+                os.close(claim)
+        if self._dead:
+            left = descendants(os.getpid(), self._supervisors.keys())
+            for pid, _ in left:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except OSError:
+                    continue  # it has ended meanwhile
+            if not left:
+                for claim in self._dead:
+                    os.close(claim)
+                self._dead.clear()
+
+
+def main(fd: int) -> None:
+    """Be the launcher whose launches come through the socket `fd`."""
+    open_standard_streams()
+    Launcher(fd).run()

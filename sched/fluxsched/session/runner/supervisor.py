@@ -1,0 +1,602 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The process that runs one job, and outlives the broker.
+
+In the job's directory a supervisor keeps ``claim`` (locked for as long as anything
+of the job lives), ``events`` and ``output`` (a JSON object per line), and ``ctl`` (a
+socket on which a broker, also a later one, follows and commands).  The claim is
+made once, in the folder that the broker in charge has named: whoever cannot make
+it there does not start the job.
+
+Tasks share one process group.  What leaves it is still found: the supervisor is
+the subreaper of all that is below it.
+
+Nothing here waits for a path that a user has named: the job's folder and its
+output are opened and written by threads, its input is opened by the task itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import json
+import os
+import resource
+import selectors
+import shutil
+import signal
+import socket
+import struct
+import time
+from collections import deque
+from typing import Any, Callable, Iterator
+
+from fluxsched.session.runner.processes import become_subreaper, descendants, start_time
+from fluxsched.session.runner.sinks import Sink, in_thread
+from fluxsched.session.runner.streams import READ, WRITE, Link, Stream
+
+STDIN_LOW = 1 << 16  # more stdin is asked for when a task has less than this to read
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+STOPPING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+ENDED = 143  # exit code of a job that was ended before it started
+
+
+def template(text, values):
+    """Fill ``{{name}}`` in; an unknown name stays as it is."""
+    parts = text.split("{{")
+    out = parts[0]
+    for part in parts[1:]:
+        name, closed, rest = part.partition("}}")
+        if closed and name.strip() in values:
+            out += str(values[name.strip()]) + rest
+        else:
+            out += "{{" + part
+    return out
+
+
+class StartError(Exception):
+    """A job that cannot start: why (empty if it was told to end meanwhile), and its exit code."""
+
+    def __init__(self, text: str, code: int = 1) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Supervisor:
+    """Runs the job that `spec` describes, for the broker at the other end of `sock`.
+
+    `claim` is a locked file of the name `claim_path`, which becomes the job's claim.
+    """
+
+    def __init__(self, spec: dict[str, Any], sock: socket.socket, claim: int, claim_path: str) -> None:
+        self.spec = spec
+        self.dir = spec["dir"]
+        self.selector = selectors.DefaultSelector()
+        self.first = sock
+        self.lock = claim
+        self.claim_path = claim_path
+        self.links: list[Link] = []
+        self.events: list[dict] = []
+        self.unwritten = b""  # of the events, for want of room on the disk
+        self.streams: set[Stream] = set()
+        self.folder = -1  # the working directory
+        self.sinks: dict[str, Sink] = {}  # by path
+        self.stdins: list[list] = []  # of each task that still reads: [fd, bytes it has not taken]
+        self.stdin_eof = False
+        self.stdin_acks: list[tuple[Link, int]] = []  # answered when the tasks have taken what was sent
+        self.tasks: dict[int, int] = {}  # pid -> task rank, not yet exited
+        self.statuses: dict[int, int] = {}  # task rank -> exit code
+        self.group = 0
+        self.timers: dict[str, tuple[float, Callable[[], None]]] = {}  # name -> (monotonic time, function)
+        self.notes: deque[Callable[[], None]] = deque()  # from threads, for the loop to call
+        self.starting: Iterator[None] | None = None
+        self.ending = False  # told to end, by its time limit or by somebody
+        self.abandoned = False  # its output is waited for no longer
+        self.record_lost = False
+        self.output_lost = False
+        self.failure = 0
+
+    # the record
+
+    def claim(self) -> bool:
+        """Make the claim; False if there is one, or if another broker is in charge by now."""
+        mark = {"pid": os.getpid(), "start": start_time(os.getpid()), "boot": self.spec["boot"]}
+        try:
+            os.write(self.lock, json.dumps(mark).encode())
+            os.link(self.claim_path, self.spec["claim"])
+            os.rename(self.claim_path, os.path.join(self.dir, "claim"))
+        except (FileExistsError, FileNotFoundError):
+            try:
+                os.unlink(self.claim_path)
+            except FileNotFoundError:
+                pass  # with the session's folder
+            return False
+        return True
+
+    def record(self, name: str, **context: Any) -> None:
+        """One more event, to the file and to whoever follows."""
+        entry = {"event": name, "t": time.time(), "n": len(self.events), **context}
+        self.events.append(entry)
+        for link in list(self.links):
+            link.send(entry)
+        self.unwritten += json.dumps(entry).encode() + b"\n"
+        self.write_events()
+
+    def write_events(self) -> None:
+        """Write the events that are not in the file, if need be later."""
+        try:
+            while self.unwritten:
+                self.unwritten = self.unwritten[os.write(self.event_file, self.unwritten) :]
+        except OSError as error:
+            if error.errno in FULL_DISK and os.fstat(self.event_file).st_nlink:
+                self.timers["events"] = (time.monotonic() + 0.5, self.write_events)
+            else:
+                self.unwritten = b""  # nobody will read them
+
+    def lost(self, text: str) -> None:
+        """Some output could not be written."""
+        self.output_lost = True
+        self.record("output-lost", text=f"output lost: {text}")
+
+    def output(self, stream: Stream, data: bytes) -> None:
+        """Pass on what a task has written."""
+        if stream.sink is not None:
+            if self.spec["label"]:
+                prefix = b"%d: " % stream.rank
+                data = b"".join(prefix + line for line in data.splitlines(True))
+            stream.sink.put(data)
+            if stream.sink.full:
+                stream.pause(stream.sink)
+            return
+        entry = {"s": stream.name, "r": stream.rank}
+        try:
+            entry["d"] = data.decode()
+        except UnicodeDecodeError:
+            entry["b"] = base64.b64encode(data).decode()
+        self.write_record(json.dumps(entry).encode() + b"\n")
+        for link in list(self.links):
+            if not link.out:
+                link.send({"out": 1})
+
+    def write_record(self, data: bytes) -> None:
+        """Add a line to the record of output.  What is cut off by a full disk is a damaged line, and readers go on."""
+        if self.record_lost:
+            data = b"\n" + data
+        try:
+            while data:
+                data = data[os.write(self.output_file, data) :]
+            self.record_lost = False
+        except OSError as error:
+            if not self.record_lost:
+                self.record_lost = True
+                self.lost(f"{self.dir}/output: {error.strerror}")
+
+    # starting
+
+    def run(self) -> None:
+        """Run the job to its end."""
+        os.setsid()
+        if not self.claim():
+            return
+        become_subreaper()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self.event_file = os.open(os.path.join(self.dir, "events"), flags, 0o600)
+        self.output_file = os.open(os.path.join(self.dir, "output"), flags, 0o600)
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+        self.spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        self.listen()
+        self.catch_signals()
+        Link(self, self.first)
+        self.record("claimed", pid=os.getpid())
+        self.starting = self.start()
+        self.expire_at(self.spec["expiration"])
+        self.watch()
+        shutil.rmtree(self.spec["tmpdir"], ignore_errors=True)
+        code = self.failure or max(self.statuses.values())
+        self.record("finish", status=(code or int(self.output_lost)) << 8)
+        for link in list(self.links):
+            link.finish()
+        while self.unwritten:  # a later broker is to find how the job has ended
+            self.turn()
+
+    def advance(self) -> None:
+        """Go on with the start of the job, as far as it goes now."""
+        assert self.starting is not None
+        try:
+            next(self.starting)
+            return
+        except StopIteration:
+            self.starting = None
+            self.record("start", group=self.group, started=self.group_started)
+        except StartError as error:
+            self.starting = None
+            os.close(self.spare)  # what ends the job must not fail for want of a descriptor
+            self.failure = error.code
+            if str(error):
+                self.record("exception", text=str(error))
+            self.signal_all(signal.SIGKILL)
+            self.close_stdins()
+
+    def listen(self):
+        # a socket's path may be 107 bytes long, the state directory's may be longer
+        directory = os.open(self.dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listener.setblocking(False)
+        self.listener.bind(f"/proc/self/fd/{directory}/ctl")
+        self.listener.listen(4)
+        os.close(directory)
+        self.selector.register(self.listener, READ, self.accept)
+
+    def catch_signals(self) -> None:
+        self.wake_r, self.wake_w = os.pipe()
+        os.set_blocking(self.wake_r, False)
+        os.set_blocking(self.wake_w, False)
+        for number in (signal.SIGCHLD, *STOPPING):
+            signal.signal(number, lambda *_: None)
+        signal.set_wakeup_fd(self.wake_w, warn_on_full_buffer=False)
+        self.selector.register(self.wake_r, READ, self.woken)
+
+    def note(self, function: Callable[[], None]) -> None:
+        """Have the loop call a function; for threads."""
+        self.notes.append(function)
+        try:
+            os.write(self.wake_w, b"\0")
+        except BlockingIOError:
+            pass  # full: the loop is awake
+
+    def accept(self, mask):
+        try:
+            sock, _ = self.listener.accept()
+        except OSError:
+            return
+        uid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
+        if uid == os.getuid():
+            Link(self, sock)
+        else:
+            sock.close()
+
+    def start(self) -> Iterator[None]:
+        """Start the tasks, a step at a time.  Raises StartError."""
+        spec = self.spec
+        try:
+            os.makedirs(spec["tmpdir"], mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StartError(f"{spec['tmpdir']}: {error.strerror}") from None
+        self.in_thread(self.open_folder)
+        yield from self.until(lambda: self.folder >= 0)
+        layout = [(task, self.values(task)) for task in spec["tasks"]]
+        for _, values in layout:
+            for path in (spec["stdout"], spec["stderr"]):
+                self.open_sink(path, values)
+        yield from self.until(lambda: all(sink.opened or sink.error for sink in self.sinks.values()))
+        for sink in self.sinks.values():
+            if sink.error is not None:
+                raise StartError(f"{os.path.join(self.cwd, sink.path)}: {sink.error.strerror}")
+        waits = []
+        for task, values in layout:
+            try:
+                waits.append(self.spawn(*task, values))
+            except OSError as error:
+                raise StartError(f"task {task[0]}: start failed: {error.strerror}") from None
+            if task[0] == 0:
+                self.group_started = start_time(self.group)
+                yield from self.started(*waits.pop())  # what the first cannot run, the others cannot
+        for wait in waits:
+            yield from self.started(*wait)
+
+    def until(self, condition: Callable[[], bool]) -> Iterator[None]:
+        """Wait for a condition.  Raises StartError if the job is told to end meanwhile."""
+        while not condition():
+            if self.ending:
+                raise StartError("", ENDED)
+            yield
+
+    def in_thread(self, work: Callable[[], None]) -> None:
+        try:
+            in_thread(work)
+        except RuntimeError as error:
+            raise StartError(str(error)) from None
+
+    def values(self, task: list) -> dict[str, Any]:
+        """What stands for the names in templates, for one task."""
+        rank, node, local = task[:3]
+        own = {"taskid": rank, "task.id": rank, "task.rank": rank, "task.index": local, "node.id": node}
+        return {**self.spec["values"], **own}
+
+    def open_folder(self) -> None:
+        """In a thread: open the working directory, which must be one that can be entered."""
+        problem, cwd = None, self.spec["cwd"]
+        try:
+            folder = os.open(os.path.join(cwd, "."), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            problem, cwd = error, "/tmp"
+            folder = os.open("/tmp/.", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.note(lambda: self.folder_opened(folder, cwd, problem))
+
+    def folder_opened(self, folder: int, cwd: str, problem: OSError | None) -> None:
+        """The working directory is there, or /tmp in its place."""
+        self.folder = folder
+        self.cwd = cwd
+        if problem is not None:
+            text = f"ERROR: Could not change dir to {self.spec['cwd']}: {problem.strerror}. Going to /tmp instead\n"
+            self.output(Stream(self, -1, 0, "stderr", None), text.encode(errors="surrogateescape"))
+
+    def sink(self, path: str | None, values: dict[str, Any]) -> Sink | None:
+        """The file that output goes to, or None for the record."""
+        return None if path is None else self.sinks[template(path, values)]
+
+    def open_sink(self, path: str | None, values: dict[str, Any]) -> None:
+        if path is None:
+            return
+        path = template(path, values)
+        if path not in self.sinks:
+            try:
+                self.sinks[path] = Sink(self.folder, path, self.note, self.lost)
+            except RuntimeError as error:
+                raise StartError(f"{path}: {error}") from None
+
+    def stdin_for(self, values: dict[str, Any]) -> tuple[int, int, str]:
+        """(end for the task or -1, our end or -1, path that the task opens)"""
+        kind, path = self.spec["stdin"]
+        if kind == "service":
+            return *os.pipe(), ""
+        return -1, -1, template(path, values) if kind == "file" else "/dev/null"
+
+    def spawn(self, rank, node, local, cores, gpus, values):
+        spec = self.spec
+        out_sink = self.sink(spec["stdout"], values)
+        err_sink = self.sink(spec["stderr"], values) if spec["stderr"] is not None else out_sink
+        env = dict(spec["env"])
+        for name, text in spec.get("env_templates", {}).items():
+            env[name] = template(text, values)
+        env.update(spec["node_env"][str(node)])
+        env["FLUX_TASK_RANK"] = str(rank)
+        env["FLUX_TASK_LOCAL_ID"] = str(local)
+        env["CUDA_VISIBLE_DEVICES"] = gpus
+        env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+        in_r, in_w, in_path = self.stdin_for(values)
+        out_r, out_w = os.pipe()
+        err_r, err_w = os.pipe()
+        fail_r, fail_w = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            self.become(env, cores, in_r, in_path, out_w, err_w, fail_w)
+        self.group = self.group or pid
+        try:
+            os.setpgid(pid, self.group)
+        except OSError:
+            pass  # it has done so itself, and gone on
+        self.tasks[pid] = rank
+        for fd in (in_r, out_w, err_w, fail_w):
+            if fd >= 0:
+                os.close(fd)
+        if in_w >= 0:
+            os.set_blocking(in_w, False)
+            self.stdins.append([in_w, b""])
+        for fd, name, sink in ((out_r, "stdout", out_sink), (err_r, "stderr", err_sink)):
+            os.set_blocking(fd, False)
+            stream = Stream(self, fd, rank, name, sink)
+            self.streams.add(stream)
+            self.selector.register(fd, READ, stream.ready)
+        return fail_r, rank, node
+
+    def started(self, fail_r: int, rank: int, node: int) -> Iterator[None]:
+        """Wait until the task has become its command.  Raises StartError."""
+        os.set_blocking(fail_r, False)
+        said: list[bytes] = []
+
+        def ready(mask: int) -> None:
+            said.append(os.read(fail_r, 4096))
+            if not said[-1]:
+                self.selector.unregister(fail_r)
+                os.close(fail_r)
+
+        self.selector.register(fail_r, READ, ready)
+        while not said or said[-1]:
+            yield
+        if self.ending:
+            raise StartError("", ENDED)
+        number, _, path = b"".join(said).partition(b" ")
+        if number and path:
+            raise StartError(f"{os.fsdecode(path)}: {os.strerror(int(number))}")
+        if number:
+            code = 126 if int(number) in (errno.EACCES, errno.ENOEXEC) else 127
+            where = f"task {rank} (host {self.spec['hosts'][str(node)]})"
+            raise StartError(f"{where}: start failed: {self.spec['argv'][0]}: {os.strerror(int(number))}", code)
+
+    def become(self, env: dict, cores: list, stdin: int, path: str, stdout: int, stderr: int, failed: int) -> None:
+        """In the child: turn into the task.  Does not return."""
+        number, what = errno.EINVAL, ""
+        try:
+            os.setpgid(0, self.group)
+            signal.set_wakeup_fd(-1)
+            for name in (signal.SIGCHLD, *STOPPING, signal.SIGPIPE, signal.SIGXFSZ):
+                signal.signal(name, signal.SIG_DFL)
+            if cores:
+                try:
+                    os.sched_setaffinity(0, cores)
+                except OSError:
+                    pass  # the machine has taken a core away since the session began: run where we may
+            os.fchdir(self.folder)
+            if stdin < 0:
+                what = path
+                stdin = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                what = ""
+            for target, fd in enumerate((stdin, stdout, stderr)):
+                os.dup2(fd, target)
+            soft, hard = self.spec["nofile"]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            os.execvpe(self.spec["argv"][0], self.spec["argv"], env)
+        except OSError as error:
+            number = error.errno or number
+        finally:
+            os.write(failed, b"%d" % number + (b" " + os.fsencode(what) if what else b""))
+            os._exit(127)
+
+    # watching
+
+    def expire_at(self, t):
+        """(Re)set the time limit, seconds since the epoch; 0 is none."""
+        self.spec["expiration"] = t
+        self.timers.pop("expire", None)
+        if t:
+            self.timers["expire"] = (time.monotonic() + max(0.0, t - time.time()), self.expired)
+
+    def expired(self) -> None:
+        """The time limit is there."""
+        if self.spec["expiration"] - time.time() > 0.001:  # the clock has been set back meanwhile
+            self.expire_at(self.spec["expiration"])
+            return
+        self.record("timeout")
+        self.end()
+
+    def end(self) -> None:
+        """End the job: it is told to, or its time is over."""
+        self.ending = True
+        self.terminate()
+
+    def terminate(self) -> None:
+        """SIGTERM to what runs now, SIGKILL after the grace."""
+        self.signal_all(signal.SIGTERM)
+        self.signal_all(signal.SIGCONT)
+        self.timers.setdefault("kill", (time.monotonic() + self.spec["grace"], self.kill))
+
+    def kill(self) -> None:
+        """SIGKILL; and output that nobody takes is waited for no longer if the job is told to end."""
+        self.signal_all(signal.SIGKILL)
+        if self.ending and not self.abandoned:
+            self.abandoned = True
+            for sink in self.sinks.values():
+                sink.abandon()
+        # a process may have been forked between the look and the kill
+        self.timers["kill"] = (time.monotonic() + 0.2, self.kill)
+
+    def signal_all(self, number: int) -> None:
+        """Signal the group as one, as long as there is somebody in it, and who has left it."""
+        living = descendants(os.getpid())
+        if any(group == self.group for _, group in living):
+            living = [(-self.group, 0)] + [entry for entry in living if entry[1] != self.group]
+        for pid, _ in living:
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass
+
+    def woken(self, mask: int) -> None:
+        """Signals have come, or notes from threads."""
+        try:
+            numbers = os.read(self.wake_r, 4096)
+        except BlockingIOError:
+            return
+        while self.notes:
+            self.notes.popleft()()
+        self.reap()
+        if any(number in numbers for number in STOPPING):
+            self.end()
+
+    def reap(self):
+        """Collect what has ended.  True if there is nothing left below this process."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return True  # orphans come to us, so without a child there is no descendant either
+            if not pid:
+                return False
+            rank = self.tasks.pop(pid, None)
+            if rank is not None:
+                code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+                self.statuses[rank] = code
+
+    def watch(self) -> None:
+        """Until the tasks have exited, their output has ended and is written, and nothing of the job is left."""
+        swept = False
+        self.reap()
+        while True:
+            if self.starting is not None:
+                self.advance()
+            if self.starting is None and not self.tasks:
+                self.close_stdins()
+                if not self.streams:
+                    if self.reap():
+                        if self.sinks_closed():
+                            return
+                    else:
+                        if not swept:
+                            swept = True
+                            self.terminate()
+                        self.timers["look"] = (time.monotonic() + 0.02, lambda: None)
+            self.turn()
+
+    def sinks_closed(self) -> bool:
+        """Whether all output is written, or waited for no longer."""
+        for sink in self.sinks.values():
+            if sink.opened and not sink.closing:
+                sink.close()
+        return self.abandoned or all(sink.closed or not sink.opened for sink in self.sinks.values())
+
+    def turn(self) -> None:
+        """Wait for what happens next, and handle it."""
+        now = time.monotonic()
+        for name in [name for name, (t, _) in self.timers.items() if t <= now]:
+            self.timers.pop(name)[1]()
+        wait = None
+        if self.timers:
+            wait = max(0.0, min(t for t, _ in self.timers.values()) - time.monotonic())
+        for key, mask in self.selector.select(wait):
+            if self.selector.get_map().get(key.fd) is key:
+                key.data(mask)
+
+    # commands
+
+    def command(self, link, message):
+        op = message["op"]
+        if op == "signal":
+            self.signal_all(message["signal"])
+        elif op == "terminate":
+            self.end()
+        elif op == "expire":
+            self.expire_at(message["t"])
+        elif op == "stdin":
+            data = base64.b64decode(message["data"])
+            self.stdin_eof = self.stdin_eof or message["eof"]
+            self.stdin_acks.append((link, message["n"]))
+            for entry in list(self.stdins):
+                entry[1] += data
+                self.feed(entry)
+            self.acknowledge()
+
+    def feed(self, entry):
+        fd = entry[0]
+        try:
+            while entry[1]:
+                entry[1] = entry[1][os.write(fd, entry[1]) :]
+        except BlockingIOError:
+            if fd not in self.selector.get_map():
+                self.selector.register(fd, WRITE, lambda mask: (self.feed(entry), self.acknowledge()))
+            return
+        except OSError:
+            self.close_stdin(entry)
+            return
+        if fd in self.selector.get_map():
+            self.selector.unregister(fd)
+        if self.stdin_eof:
+            self.close_stdin(entry)
+
+    def close_stdin(self, entry):
+        if entry[0] in self.selector.get_map():
+            self.selector.unregister(entry[0])
+        os.close(entry[0])
+        self.stdins.remove(entry)
+
+    def close_stdins(self):
+        for entry in list(self.stdins):
+            self.close_stdin(entry)
+        self.acknowledge()
+
+    def acknowledge(self):
+        if all(len(entry[1]) < STDIN_LOW for entry in self.stdins):
+            acks, self.stdin_acks = self.stdin_acks, []
+            for link, n in acks:
+                link.send({"ack": n, "open": bool(self.stdins)})
