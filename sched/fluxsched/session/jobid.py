@@ -109,11 +109,15 @@ class Generator:
         self.last = last
 
     def __call__(self) -> int:
+        """The next id.  OverflowError if there is none that can be stored."""
         stamp = max(0, int((time.time() - self.epoch) * 1000)) & ((1 << 40) - 1)
         jobid = stamp << 24
         if jobid <= self.last:
             jobid = self.last + 1
             if not jobid & 0x3FF:  # the sequence is used up: borrow the next millisecond
                 jobid = ((jobid >> 24) + 1) << 24
+        if jobid > MAX_STORED:
+            begin = time.strftime("%Y-%m-%d", time.gmtime(self.epoch))
+            raise OverflowError(f"no more job ids: the clock is too far from {begin}, where this session's begin")
         self.last = jobid
         return jobid

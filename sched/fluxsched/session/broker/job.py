@@ -58,8 +58,14 @@ class Job:
     def name(self):
         return ids.f58(self.id)
 
+    @property
+    def turn(self):
+        """When the job was submitted, rising from job to job whatever the clock did; seconds since the epoch."""
+        return self.info.get("t_turn", self.info["t_submit"])
+
     def order(self):
-        return (-self.info["priority"], self.info["t_submit"], self.id)
+        """Sorts jobs by priority, then as they were submitted."""
+        return (-self.info["priority"], self.id)
 
 
 def redact(jobspec):

@@ -18,31 +18,49 @@ import time
 
 from fluxsched.session.broker import job as jobs
 from fluxsched.session.broker.job import CANCELLING, CLEANUP, HELD, INACTIVE, NONE, REQUESTED, RUN, SCHED, Job
-from fluxsched.session.broker.rpc import JOBID, Bool, Int, ListOf, Nullable, Number, Object, Octets, Text, rpc
-from fluxsched.session.broker.store import dumps
-from fluxsched.session.broker.watch import Watch
+from fluxsched.session.broker.log import ERR, INFO
+from fluxsched.session.broker.rpc import JOBID, Int, Nullable, Object, Text, rpc
+from fluxsched.session.broker.store import StoreError, dumps
+from fluxsched.session.broker.waits import Waits
 from fluxsched.session.errors import RequestError
 from fluxsched.session.jobid import Generator, f58
 
 EXIT_NOTE = "resource allocation expired"
+TICK = 1e-6  # seconds between jobs that the clock does not tell apart
+
+
+def _number(value):
+    return float(value) if isinstance(value, (int, float)) else 0.0
+
+
+def _is_exception(entry, kind):
+    return entry["name"] == "exception" and entry.get("context", {}).get("type") == kind
 
 
 class Manager:
-    def __init__(self, loop, store, log, config):
+    """The jobs that are not over, by id in `active`, and those that are over but not yet written so, in `ended`."""
+
+    def __init__(self, loop, store, log, config, scheduler, executor):
+        """`scheduler(manager)` and `executor(manager)` make the two that it works with."""
         self.loop = loop
         self.store = store
         self.log = log
         self.config = config
         self.active = {}
-        self.executor = None  # set by the broker
-        self.link = None  # the scheduler's; set by the broker
+        self.ended = {}
+        self.scheduler = scheduler(self)
+        self.executor = executor(self)
         self.accepting = True
-        self.waitable = {}  # job id -> job info, waitable jobs that nobody has waited for
-        self.waiters = []  # (request, job id or None)
+        self.waits = Waits()
         self.on_idle = []  # called when a job has become inactive
         self.max_id = store.last_id()
         self._next_id = Generator(store.epoch(), self.max_id)
-        self.journal = None  # called with every event
+        self._last_turn = self._turn_of(self.max_id)
+
+    def _turn_of(self, jobid):
+        """When a job was submitted, as the order of jobs has it."""
+        row = self.store.job(jobid)
+        return 0.0 if row is None else _number(row[5].get("t_turn", row[5].get("t_submit")))
 
     # taking jobs
 
@@ -67,11 +85,11 @@ class Manager:
             elif request.open:
                 self._accept(request, jobspec, public, parsed, urgency, flags)
 
-        self.link.feasible(public, feasible)
+        self.scheduler.feasible(public, feasible)
 
     def _refuse(self, request, error):
         """Refuse a job after its request was handled."""
-        self.log("job-manager", 3, f"job.submit: {error.text}")
+        self.log("job-manager", ERR, f"job.submit: {error.text}")
         request.error(error.errno, error.text)
 
     def _set_queue(self, spec):
@@ -102,8 +120,14 @@ class Manager:
 
     def _accept(self, request, spec, public, parsed, urgency, flags):
         now = time.time()
-        jobid = self._next_id()
+        try:
+            jobid = self._next_id()
+        except OverflowError as error:
+            self._refuse(request, RequestError(errno.EOVERFLOW, str(error)))
+            return
         info = jobs.new_info(spec, parsed, urgency, flags, now)
+        # Jobs are in the order of their submission also while the clock is set back.
+        info["t_turn"] = self._last_turn = max(now, self._last_turn + TICK)
         info["t_depend"] = info["t_priority"] = info["t_sched"] = now
         job = Job(jobid, SCHED, public, info)
         submit = {"userid": info["userid"], "urgency": urgency, "flags": flags, "version": 1}
@@ -123,16 +147,21 @@ class Manager:
             self.max_id = max(self.max_id, jobid)
             self.active[jobid] = job
             if flags & jobs.FLAG_WAITABLE:
-                self.waitable[jobid] = info
+                self.waits.add(jobid)
             for entry in job.events:
                 self._tell(job, entry)
             request.respond({"id": jobid})
-            self.link.enqueue(job)
+            self.scheduler.enqueue(job)
 
         self.store.request(operations, written)
 
     def full_jobspec(self, job):
-        return self.store.jobspec(job.id)
+        """The job's jobspec as it is now, with its environment, which only the store has.  Raises StoreError."""
+        whole = jobs.redact(job.jobspec)
+        environment = self.store.jobspec(job.id)["attributes"]["system"].get("environment")
+        if environment is not None:
+            whole["attributes"]["system"]["environment"] = environment
+        return whole
 
     # events
 
@@ -158,8 +187,7 @@ class Manager:
         self._tell(job, entry)
 
     def _tell(self, job, entry):
-        if self.journal is not None:
-            self.journal(job, entry)
+        self.scheduler.journal(job, entry)
         for watcher in list(job.watchers):
             watcher.event(entry)
 
@@ -176,9 +204,9 @@ class Manager:
         if was == SCHED:
             if job.alloc == REQUESTED:
                 job.alloc = CANCELLING
-                self.link.cancel(job)
+                self.scheduler.cancel(job)
             else:
-                self.link.dequeue(job)
+                self.scheduler.dequeue(job)
         elif job.executing and terminate:
             self.executor.terminate(job)
         self._cleanup(job)
@@ -215,20 +243,16 @@ class Manager:
         self.post(job, "alloc", context, state=RUN, operations=[self.store.op_launch(job.id, launch)], then=committed)
 
     def _pretend(self, job, seconds, since=None):
-        if not any(entry["name"] == "start" for entry in job.events):
-            self.on_start(job)
+        """Pretend to run the job for `seconds` from `since`, or to its time limit."""
+        self.on_start(job)
         elapsed = time.time() - (since or time.time())
         expiration = job.R["execution"].get("expiration", 0.0)
         limit = expiration - time.time() if expiration else seconds - elapsed + 1
         self.executor.pretend(job, max(0.0, min(seconds - elapsed, limit)), timeout=limit < seconds - elapsed)
 
-    def pretend_on(self, job):
-        """A pretended run has another time limit now."""
-        self._pretend(job, jobs.run_duration(job.jobspec["attributes"]["system"]), since=job.info["t_run"])
-
     def on_deny(self, job, note):
         job.alloc = NONE
-        self.log("job-manager", 3, f"job {job.name}: {note}")
+        self.log("job-manager", ERR, f"job {job.name}: {note}")
         if job.state == SCHED:
             self.exception(job, "alloc", 0, note)
         else:
@@ -258,15 +282,31 @@ class Manager:
 
     # the executor's news
 
+    def new_limit(self, job):
+        """The expiration in the job's R has changed while it runs."""
+        pretended = jobs.run_duration(job.jobspec["attributes"]["system"])
+        if pretended is None:
+            self.executor.expire(job, job.R["execution"]["expiration"])
+        else:
+            self._pretend(job, pretended, since=job.info["t_run"])
+
     def on_start(self, job, t=None):
-        self.post(job, "start", t=t)
+        """The job's processes run; told again after a restart."""
+        if not any(entry["name"] == "start" for entry in job.events):
+            self.post(job, "start", t=t)
 
     def on_timeout(self, job, t=None):
-        self.log("job-exec", 6, f"job-exception: id={job.name}: {EXIT_NOTE}")
+        """The job's time limit has passed; told again after a restart."""
+        if any(_is_exception(entry, "timeout") for entry in job.events):
+            return
+        self.log("job-exec", INFO, f"job-exception: id={job.name}: {EXIT_NOTE}")
         self.exception(job, "timeout", 0, EXIT_NOTE, t=t, terminate=False)
 
     def on_exec_exception(self, job, text, t=None):
-        self.log("job-exec", 3, f"{job.name}: {text}")
+        """The job cannot be run, or is lost; told again after a restart."""
+        if any(_is_exception(entry, "exec") and entry["context"].get("note") == text for entry in job.events):
+            return
+        self.log("job-exec", ERR, f"{job.name}: {text}")
         self.exception(job, "exec", 0, text, t=t, terminate=False)
 
     def on_finish(self, job, status, t=None):
@@ -289,44 +329,60 @@ class Manager:
         if job.alloc == HELD:
             job.alloc = NONE
             self.post(job, "release", {"ranks": "all", "final": True})
-            self.link.free(job)
+            self.scheduler.free(job)
             self.post(job, "free")
-        self.post(job, "clean", state=INACTIVE, then=(lambda: self.executor.tidy(job)) if job.launched else None)
         del self.active[job.id]
+        self.ended[job.id] = job
+        self.post(job, "clean", state=INACTIVE, then=lambda: self._written(job))
         for watcher in list(job.watchers):
             watcher.pump()
         job.watchers.clear()
-        self._answer_waiters(job)
+        self.waits.ended(self, job)
         for callback in list(self.on_idle):
             callback()
+
+    def _written(self, job):
+        """The job's end is durable."""
+        del self.ended[job.id]
+        if job.launched:
+            self.executor.tidy(job)
 
     # recovery
 
     def recover(self):
-        """Take up the jobs of an earlier broker on this state directory."""
-        found = 0
-        for jobid, state, spec, R, launch, info in self.store.active(INACTIVE):
-            job = Job(jobid, state, jobs.redact(spec), info, R)
-            job.events = self.store.events(jobid)
-            names = [entry["name"] for entry in job.events]
-            self.active[jobid] = job
-            found += 1
-            if info["flags"] & jobs.FLAG_WAITABLE:
-                self.waitable[jobid] = info
-            if "alloc" not in names:
-                job.R = None  # given but never told: the job waits again
-            elif "free" not in names:
-                job.alloc = HELD
-            job.launched = launch is not None
-            if "alloc" in names and "finish" not in names:
-                job.executing = launch is not None
-        for jobid, info in self.store.unwaited(INACTIVE, jobs.FLAG_WAITABLE):
-            self.waitable[jobid] = info
-        if found:
-            self.log("job-manager", 6, f"restart: {found} jobs")
+        """Take up the jobs of an earlier broker on this state directory.  Raises SessionError."""
+        for row in self.store.active(INACTIVE):
+            try:
+                self._recover(*row)
+            except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+                text = f"{self.store.path}: it is damaged: what it holds of job {row[0]} cannot be used"
+                raise StoreError(f"{text} ({type(error).__name__}: {error})") from None
+        for jobid, _ in self.store.unwaited(INACTIVE, jobs.FLAG_WAITABLE):
+            self.waits.add(jobid)
+        if self.active:
+            self.log("job-manager", INFO, f"restart: {len(self.active)} jobs")
+
+    def _recover(self, jobid, state, spec, R, launch, info):
+        """Take up one job."""
+        job = Job(jobid, state, jobs.redact(spec), info, R)
+        job.events = self.store.events(jobid)
+        jobs.describe(jobid, state, info)  # all that a listing needs is there
+        job.order()
+        names = [entry["name"] for entry in job.events]
+        if info["flags"] & jobs.FLAG_WAITABLE:
+            self.waits.add(jobid)
+        if "alloc" not in names:
+            job.R = None  # given but never told: the job waits again
+        elif "free" not in names:
+            job.alloc = HELD
+            jobs.held(job.R)
+        job.launched = launch is not None
+        if "alloc" in names and "finish" not in names:
+            job.executing = launch is not None
+        self.active[jobid] = job
 
     def resume(self):
-        """Go on with recovered jobs, once executor and link are there."""
+        """Go on with recovered jobs, once the broker is all there."""
         for job in list(self.active.values()):
             if job.executing:
                 launch = self.store.job(job.id)[4]
@@ -340,7 +396,7 @@ class Manager:
                     if ending:
                         self.executor.terminate(job)
             elif job.state == SCHED:
-                self.link.enqueue(job)
+                self.scheduler.enqueue(job)
             else:
                 if job.state == RUN:
                     job.state = CLEANUP
@@ -352,9 +408,20 @@ class Manager:
         """The active job of this id.  Raises RequestError."""
         job = self.active.get(jobid)
         if job is None:
-            if self.store.job(jobid) is None:
-                raise RequestError(errno.ENOENT, f"{f58(jobid)}: unknown job id")
+            self.lookup(jobid)
             raise RequestError(errno.EINVAL, f"{f58(jobid)}: job is inactive")
+        return job
+
+    def lookup(self, jobid):
+        """A job of this id, also one that is over.  Raises RequestError."""
+        job = self.active.get(jobid) or self.ended.get(jobid)
+        if job is not None:
+            return job
+        row = self.store.job(jobid)
+        if row is None:
+            raise RequestError(errno.ENOENT, f"{f58(jobid)}: unknown job id")
+        job = Job(jobid, row[1], row[2], row[5], row[3])
+        job.events = self.store.events(jobid)
         return job
 
     @rpc(
@@ -392,7 +459,7 @@ class Manager:
         job.info["priority"] = jobs.PRIORITY_MAX if urgency == jobs.URGENCY_MAX else urgency
         self.post(job, "urgency", {"userid": os.getuid(), "urgency": urgency})
         self.post(job, "priority", {"priority": job.info["priority"]})
-        self.link.prioritize(job)
+        self.scheduler.prioritize(job)
         request.respond({"old_urgency": old})
 
     @rpc("job.wait", id=Nullable(JOBID))
@@ -400,121 +467,13 @@ class Manager:
         """Wait for a job to end; without an id, for any waitable job not yet waited for.
 
         Answers {"id", "success", "errstr"}."""
-        if id is None:
-            for number, info in self.waitable.items():
-                if number not in self.active:
-                    self._answer_wait(request, number, info)
-                    return
-            if len(self.waitable) <= sum(1 for _, wanted in self.waiters if wanted is None):
-                raise RequestError(errno.ECHILD, "there are no more waitable jobs")
-        elif id not in self.active:
-            row = self.store.job(id)
-            if row is None:
-                raise RequestError(errno.ENOENT, f"{f58(id)}: unknown job id")
-            self._answer_wait(request, id, row[5])
-            return
-        waiter = (request, id)
-        self.waiters.append(waiter)
-        request.on_close = lambda: waiter in self.waiters and self.waiters.remove(waiter)
-
-    def _answer_waiters(self, job):
-        for waiter in list(self.waiters):
-            request, wanted = waiter
-            if wanted == job.id or (wanted is None and job.id in self.waitable):
-                self.waiters.remove(waiter)
-                self._answer_wait(request, job.id, job.info)
-
-    def _answer_wait(self, request, jobid, info):
-        if self.waitable.pop(jobid, None) is not None:
-            info["waited"] = True
-            self.store.change([self.store.op_info(jobid, INACTIVE, info)])
-        outcome = jobs.result(info)
-        text = ""
-        exception = info.get("exception")
-        if exception is not None:
-            text = f"Fatal exception type={exception['type']} {exception['note']}".rstrip()
-        elif outcome != "COMPLETED":
-            text = f"task(s) exited with exit code {info['waitstatus'] >> 8}"
-        request.respond({"id": jobid, "success": outcome == "COMPLETED", "errstr": text})
-
-    @rpc("job.watch", id=JOBID, output=Bool(True))
-    def watch(self, request, id, output):
-        """Follow a job: a stream of {"event"} and, with `output`, {"output"} until the job is over."""
-        job = self.active.get(id)
-        events = None
-        if job is None:
-            if self.store.job(id) is None:
-                raise RequestError(errno.ENOENT, f"{f58(id)}: unknown job id")
-            events = self.store.events(id)
-        Watch(request, job, events, os.path.join(self.executor.directory(id), "output") if output else None)
-
-    @rpc("job.stdin", id=JOBID, data=Octets(1 << 20), eof=Bool(False))
-    def stdin(self, request, id, data, eof):
-        """Pass standard input to a job.  Answers {"open"} when there is room for more; with "wait" it was not taken."""
-        job = self.find(id)
-        running = self.executor.running.get(job.id)
-        if running is None:
-            request.respond({"open": job.state in (SCHED, RUN), "wait": True})
-        else:
-            running.stdin(data.encode("latin-1"), eof, lambda is_open: request.respond({"open": is_open}))
-
-    @rpc("job.info", id=JOBID, key=Text(64))
-    def info(self, request, id, key):
-        """Read what is kept of a job: its jobspec, R or eventlog.  Answers {"value"}."""
-        row = self.store.job(id)
-        if row is None:
-            raise RequestError(errno.ENOENT, f"{f58(id)}: unknown job id")
-        job = self.active.get(id)
-        if key == "jobspec":
-            value = row[2]
-        elif key == "R":
-            value = row[3] if job is None else job.R
-        elif key == "eventlog":
-            value = self.store.events(id)
-        else:
-            value = None
-        if value is None:
-            raise RequestError(errno.ENOENT, f"{key}: key not found")
-        request.respond({"value": value})
-
-    @rpc(
-        "job.list",
-        ids=Nullable(ListOf(JOBID, 1 << 20)),
-        inactive=Bool(False),
-        count=Int(0, 2**31 - 1, default=1000),
-        since=Number(0, 1e12, default=0),
-    )
-    def list_jobs(self, request, ids, inactive, count, since):
-        """List the jobs of `ids`; or the active ones, newest first, then with `inactive` those that ended after
-        `since`, at most `count` together (0 is all).  Answers {"jobs"}."""
-        now = time.time()
-        if ids is not None:
-            found = []
-            for jobid in ids:
-                job = self.active.get(jobid)
-                if job is not None:
-                    found.append(jobs.describe(job.id, job.state, job.info, now))
-                    continue
-                row = self.store.job(jobid)
-                if row is None:
-                    raise RequestError(errno.ENOENT, f"JobID {jobid} unknown")
-                found.append(jobs.describe(jobid, row[1], row[5], now))
-            request.respond({"jobs": found})
-            return
-        pending = sorted((job for job in self.active.values() if job.state == SCHED), key=Job.order)
-        others = [job for job in self.active.values() if job.state != SCHED]
-        others.sort(key=lambda job: -job.info.get("t_run", 0))
-        shown = (pending + others)[: count or None]
-        found = [jobs.describe(job.id, job.state, job.info, now) for job in shown]
-        if inactive:
-            rows = self.store.inactive_info(INACTIVE, count or -1, since)
-            found += [jobs.describe(jobid, INACTIVE, info, now) for jobid, info in rows]
-        request.respond({"jobs": found[:count] if count else found})
+        self.waits.wait(self, request, id)
 
     def stats(self):
+        """Figures of the jobs, for `flux module stats job-manager`."""
         return {
             "active_jobs": len(self.active),
-            "inactive_jobs": self.store.count(INACTIVE),
+            "inactive_jobs": self.store.count(INACTIVE) + len(self.ended),
             "max_jobid": self.max_id,
             "waiting": sum(1 for job in self.active.values() if job.state == SCHED),
             "running": sum(1 for job in self.active.values() if job.state in (RUN, CLEANUP)),

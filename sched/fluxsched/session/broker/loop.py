@@ -77,9 +77,9 @@ class Loop:
         for number in numbers:
             callback = self._signals.get(number)
             if callback is not None:
-                self._call(callback)
+                self.call(callback)
 
-    def _call(self, callback, *args):
+    def call(self, callback, *args):
         try:
             callback(*args)
         except Exception as error:
@@ -101,17 +101,17 @@ class Loop:
             for key, mask in ready:
                 # a handler before this one may have closed the descriptor, or given its number away
                 if self._selector.get_map().get(key.fd) is key:
-                    self._call(key.data, mask)
+                    self.call(key.data, mask)
             now = time.monotonic()
             while self._timers and self._timers[0][0] <= now:
                 timer = heapq.heappop(self._timers)[2]
                 if timer.callback is not None:
                     callback, timer.callback = timer.callback, None
-                    self._call(callback)
+                    self.call(callback)
             for _ in range(len(self._soon)):
-                self._call(self._soon.popleft())
+                self.call(self._soon.popleft())
             for hook in self.turn_end:
-                self._call(hook)
+                self.call(hook)
 
     def stop(self):
         self._running = False

@@ -123,8 +123,6 @@ class Scheduler:
         self.open = set()  # requests the service owes an answer
         self.journals = []  # (host, callback, allow, deny)
         self.used_at = time.monotonic()
-        manager.link = self
-        manager.journal = self._journal
         self.topics = {
             "resource.acquire": self._acquire,
             "job-manager.sched-hello": self._hello,
@@ -226,7 +224,7 @@ class Scheduler:
             "id": job.id,
             "priority": job.info["priority"],
             "userid": job.info["userid"],
-            "t_submit": job.info["t_submit"],
+            "t_submit": job.turn,
             "jobspec": job.jobspec,
         }
         self._send("sched.alloc", job, payload)
@@ -349,7 +347,7 @@ class Scheduler:
     def _hello(self, host, payload, callback):
         for job in sorted(self.manager.active.values(), key=jobs.Job.order):
             if job.alloc == HELD:
-                answer = {key: job.info[key] for key in ("priority", "userid", "t_submit")}
+                answer = {"priority": job.info["priority"], "userid": job.info["userid"], "t_submit": job.turn}
                 callback({"id": job.id, **answer}, None)
         callback(None, OSError(errno.ENODATA, "No data available"))
 
@@ -373,7 +371,8 @@ class Scheduler:
         callback({"id": 2**64 - 1, "events": []}, None)
         self.journals.append((callback, allow, deny))
 
-    def _journal(self, job, entry):
+    def journal(self, job, entry):
+        """Tell the module of an event, if it follows them."""
         for callback, allow, deny in self.journals:
             if _passes(entry, allow, deny):
                 answer = {"id": job.id, "events": [entry]}

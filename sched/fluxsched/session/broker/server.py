@@ -18,7 +18,7 @@ from typing import Any, Callable, Optional
 from fluxsched.session.broker.log import ERR, WARNING, Log
 from fluxsched.session.broker.loop import READ, Loop
 from fluxsched.session.broker.rpc import OWNER, Int, Router, Text
-from fluxsched.session.errors import RequestError
+from fluxsched.session.errors import RequestError, SessionError
 from fluxsched.session.wire import Channel
 
 _ID = Int(0, 2**63 - 1)
@@ -171,6 +171,9 @@ class Server:
             if declaration is not None and declaration.logged_by is not None:
                 self.log(declaration.logged_by, ERR, f"{request.topic}: {error.text}", rank=request.rank)
             request.error(error.errno, error.text)
+        except SessionError as error:
+            self.log("broker", ERR, f"{request.topic}: {error}", rank=request.rank)
+            request.error(errno.EIO, str(error))
         except Exception as error:
             request.error(errno.EIO, f"{request.topic}: {type(error).__name__}: {error}")
             self.loop.on_error(error)

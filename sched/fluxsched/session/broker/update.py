@@ -37,7 +37,7 @@ class Updates:
         whole["attributes"]["system"]["duration"] = duration
         change = manager.store.op_jobspec(job.id, dumps(whole))
         manager.post(job, "jobspec-update", {"attributes.system.duration": duration}, operations=[change])
-        manager.link.ask_again(job)
+        manager.scheduler.ask_again(job)
 
     def _running(self, request, job, duration):
         manager = self.manager
@@ -56,12 +56,9 @@ class Updates:
             execution["expiration"] = expiration
             job.info["expiration"] = expiration
             job.info["duration"] = duration
-            if job.id in manager.executor.mock:
-                manager.pretend_on(job)
-            else:
-                manager.executor.expire(job, expiration)
+            manager.new_limit(job)
             change = manager.store.op_r(job.id, job.R)
             manager.post(job, "resource-update", {"expiration": expiration}, operations=[change])
             request.respond()
 
-        manager.link.expiration(job, expiration, answered)
+        manager.scheduler.expiration(job, expiration, answered)
