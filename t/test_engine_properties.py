@@ -284,3 +284,18 @@ def test_hybrid_oracle(kind, trace, depth):
 @pytest.mark.parametrize("kind", [as_nodes, as_cores])
 def test_conservative_oracle(kind, trace):
     lockstep(trace, kind, "backfill.plugin1", "reserve-depth=-1", conservative)
+
+
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=15, deadline=None)
+def test_conservative_oracle_long_queue(rng):
+    # More shapes wait than the plan remembers starts of; many jobs are alike, so neighbours of the profile merge.
+    procs = rng.choice([3, 8, 16])
+    widths = rng.choice([[1], [1, 2], range(1, procs + 1)])
+    jobs = []
+    for _ in range(120):
+        wanted = rng.randint(1, rng.choice([1, 4, 40]))
+        jobs.append(Job(0 if rng.random() < 0.9 else rng.randint(1, 3), rng.randint(0, wanted), wanted,
+                        rng.choice(widths)))
+    jobs.sort(key=lambda job: job.submit)
+    lockstep((procs, jobs), rng.choice([as_nodes, as_cores]), "backfill.plugin1", "reserve-depth=-1", conservative)

@@ -35,6 +35,16 @@ cdef class Running:
     cdef void remove(self, usec_t end, i32 job) noexcept nogil
 
 
+# No start earlier than this was found for so many units and so long.
+cdef struct Found:
+    i64 units
+    usec_t duration
+    usec_t start
+
+cdef enum:
+    MOST_FOUND = 32
+
+
 @cython.final
 cdef class CountPlan:
     """The future as a number of free units over time."""
@@ -51,6 +61,9 @@ cdef class CountPlan:
         i64 *free               # [npoints] units free from time[i] to time[i + 1]
         i32 npoints
         i32 room
+        Found found[MOST_FOUND] # of this pass, once the profile is built
+        i32 nfound
+        i32 oldest              # the next to make way
 
     cdef void begin(self, usec_t now, i64 free_now) noexcept nogil
     cdef bint fits_now(self, i64 units, usec_t end) noexcept nogil
@@ -59,5 +72,9 @@ cdef class CountPlan:
     cdef int reserve(self, i64 units, usec_t start, usec_t duration, Running running, const Job *jobs) except -1 nogil
     cdef int need(self, i32 points) except -1 nogil
     cdef int build(self, Running running, const Job *jobs) except -1 nogil
+    cdef i32 place(self, usec_t t) noexcept nogil
+    cdef void drop(self, i32 i) noexcept nogil
+    cdef usec_t bound(self, i64 units, usec_t duration) noexcept nogil
+    cdef void remember(self, i64 units, usec_t duration, usec_t start) noexcept nogil
     cdef i32 split(self, usec_t t) except -1 nogil
     cdef int subtract(self, usec_t start, usec_t end, i64 units) except -1 nogil

@@ -12,6 +12,11 @@ from scratch. A running job returns what it holds at its expected end (one
 tick from now, if that is past); a job without a duration returns it at
 far_future(), a time after every finite end, so a reservation that depends on
 it still protects its nodes from jobs without a duration.
+
+The profile never holds two neighbours with as many free units, so its length
+follows what changes in it, not the number of jobs. Within a pass free units
+only become fewer, so the start found for one job bounds that of every later
+one that asks for as many units, or more, for as long, or longer.
 """
 from libc.stdlib cimport free
 from libc.string cimport memmove
@@ -67,6 +72,8 @@ cdef class CountPlan:
         self.free_now = free_now
         self.nreserved = 0
         self.built = False
+        self.nfound = 0
+        self.oldest = 0
 
     cdef bint fits_now(self, i64 units, usec_t end) noexcept nogil:
         """Whether so many units are free from now to end, reservations kept."""
@@ -114,7 +121,11 @@ cdef class CountPlan:
             return 0
         if not self.built:
             self.build(running, jobs)
-        i = 0
+        t = self.bound(units, duration)
+        i = self.place(t)
+        # Between its neighbours, where the step that the bound came from is gone.
+        if i == self.npoints or self.time[i] > t:
+            i -= 1
         while i < self.npoints:
             if self.free[i] < units:
                 i += 1
@@ -125,6 +136,7 @@ cdef class CountPlan:
                 j += 1
             if j == self.npoints or self.time[j] >= end:
                 out[0] = self.time[i]
+                self.remember(units, duration, out[0])
                 return 1
             i = j
         return 0
@@ -185,8 +197,33 @@ cdef class CountPlan:
         self.subtract(self.shadow, self.shadow_end, self.shadow_units)
         return 0
 
-    cdef i32 split(self, usec_t t) except -1 nogil:
-        """Index of the point at t, made if there is none; now <= t."""
+    cdef usec_t bound(self, i64 units, usec_t duration) noexcept nogil:
+        """A time before which so many units are not free for so long."""
+        cdef i32 i
+        cdef usec_t t = self.now
+        for i in range(self.nfound):
+            if self.found[i].start > t and self.found[i].units <= units and self.found[i].duration <= duration:
+                t = self.found[i].start
+        return t
+
+    cdef void remember(self, i64 units, usec_t duration, usec_t start) noexcept nogil:
+        """Note a start that was found, in place of what it makes useless."""
+        cdef i32 i
+        for i in range(self.nfound):
+            if (units <= self.found[i].units and duration <= self.found[i].duration
+                    and start >= self.found[i].start):
+                break
+        else:
+            if self.nfound < MOST_FOUND:
+                i = self.nfound
+                self.nfound += 1
+            else:
+                i = self.oldest
+                self.oldest = (self.oldest + 1) % MOST_FOUND
+        self.found[i] = Found(units, duration, start)
+
+    cdef i32 place(self, usec_t t) noexcept nogil:
+        """Index of the first point not before t."""
         cdef i32 low = 0, high = self.npoints, middle
         while low < high:
             middle = (low + high) >> 1
@@ -194,6 +231,19 @@ cdef class CountPlan:
                 low = middle + 1
             else:
                 high = middle
+        return low
+
+    cdef void drop(self, i32 i) noexcept nogil:
+        """Remove a point that says no more than the one before it."""
+        if i < 1 or i >= self.npoints or self.free[i] != self.free[i - 1]:
+            return
+        self.npoints -= 1
+        memmove(self.time + i, self.time + i + 1, (self.npoints - i) * sizeof(usec_t))
+        memmove(self.free + i, self.free + i + 1, (self.npoints - i) * sizeof(i64))
+
+    cdef i32 split(self, usec_t t) except -1 nogil:
+        """Index of the point at t, made if there is none; now <= t."""
+        cdef i32 low = self.place(t)
         if low < self.npoints and self.time[low] == t:
             return low
         self.need(self.npoints + 1)
@@ -210,4 +260,6 @@ cdef class CountPlan:
         last = self.split(end) if end != time_never() else self.npoints
         for i in range(first, last):
             self.free[i] -= units
+        self.drop(last)
+        self.drop(first)
         return 0
