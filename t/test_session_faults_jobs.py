@@ -226,3 +226,25 @@ def test_job_with_more_tasks_than_descriptors(tmp_path):
     )  # fmt: skip
     assert done.returncode == 1
     assert "start failed: Too many open files" in done.stderr
+
+
+def test_supervisor_and_launcher_killed_together(tmp_path):
+    """Who has the job's environment or its group is found and ended."""
+    pids = tmp_path / "pids"
+    note = f"echo $$ >>{pids}; exec sleep 60"
+    with Session() as session:
+        script = f"setsid sh -c '{note}' & env -i sh -c '{note}' & wait"
+        jobid = session("submit", "sh", "-c", script)
+        until(lambda: pids.exists() and len(pids.read_text().split()) == 2, "two processes")
+        both = [launcher(session), supervisor(session, jobid)]
+        for pid in both:
+            os.kill(pid, signal.SIGKILL)
+        session.wait_state(jobid, "INACTIVE")
+        until(lambda: not any(alive(pid) for pid in pids.read_text().split()), "its processes to end")
+        assert session("run", "echo", "on") == "on"
+
+
+def test_tasks_join_the_group_of_a_first_task_that_has_ended(session):
+    for _ in range(5):
+        done = session.run("run", "-N4", "--tasks-per-node=4", "true")
+        assert (done.returncode, done.stderr) == (0, "")

@@ -474,25 +474,25 @@ class Executor:
         if not running.finished:
             started = [entry for entry in entries if entry["event"] == "start"]
             claim = self._claim(running) or {}
-            if started and claim.get("boot") == self.boot:
-                self._kill_leftover(running.job, started[0]["group"])
+            if claim.get("boot") == self.boot:
+                self._kill_leftover(running.job, started[0]["group"] if started else 0, claim.get("pid"))
             why = "the machine was restarted" if claim.get("boot") != self.boot else "its supervisor process was killed"
             self._lost(running, why)
 
-    def _kill_leftover(self, job, group):
-        """Kill what a dead supervisor has left in the job's process group, if it is still the job's."""
-        mark = f"FLUX_JOB_ID={ids.f58(job.id)}".encode()
+    def _kill_leftover(self, job, group, session):
+        """Kill what a dead supervisor and a dead launcher have left: who has the job's environment, in whatever group,
+        and who is in its group and session, with whatever environment.  (A launcher that lives has done it by now.)"""
+        mark = b"FLUX_JOB_TMPDIR=" + os.fsencode(os.path.join(self.directory(job.id), "tmp"))
         for entry in os.listdir("/proc"):
             if not entry.isdigit():
                 continue
             try:
                 with open(f"/proc/{entry}/stat", "rb") as file:
-                    if int(file.read().rpartition(b")")[2].split()[2]) != group:
-                        continue
+                    own = file.read().rpartition(b")")[2].split()[2:4]
                 with open(f"/proc/{entry}/environ", "rb") as file:
-                    if mark not in file.read().split(b"\0"):
-                        continue
-                os.kill(int(entry), signal.SIGKILL)
+                    marked = mark in file.read().split(b"\0")
+                if marked or (int(own[0]), int(own[1])) == (group, session):
+                    os.kill(int(entry), signal.SIGKILL)
             except (OSError, ValueError, IndexError):
                 continue  # it ended while we looked
 

@@ -31,11 +31,11 @@ import time
 from collections import deque
 from typing import Any, Callable, Iterator
 
+from fluxsched.session.runner.inputs import Inputs
 from fluxsched.session.runner.processes import become_subreaper, descendants, start_time
 from fluxsched.session.runner.sinks import Sink, in_thread
-from fluxsched.session.runner.streams import READ, WRITE, Link, Stream
+from fluxsched.session.runner.streams import READ, Link, Stream
 
-STDIN_LOW = 1 << 16  # more stdin is asked for when a task has less than this to read
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 STOPPING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 ENDED = 143  # exit code of a job that was ended before it started
@@ -81,9 +81,7 @@ class Supervisor:
         self.streams: set[Stream] = set()
         self.folder = -1  # the working directory
         self.sinks: dict[str, Sink] = {}  # by path
-        self.stdins: list[list] = []  # of each task that still reads: [fd, bytes it has not taken]
-        self.stdin_eof = False
-        self.stdin_acks: list[tuple[Link, int]] = []  # answered when the tasks have taken what was sent
+        self.inputs = Inputs(self.selector)
         self.tasks: dict[int, int] = {}  # pid -> task rank, not yet exited
         self.statuses: dict[int, int] = {}  # task rank -> exit code
         self.group = 0
@@ -216,7 +214,7 @@ class Supervisor:
             if str(error):
                 self.record("exception", text=str(error))
             self.signal_all(signal.SIGKILL)
-            self.close_stdins()
+            self.inputs.close()
 
     def listen(self):
         # a socket's path may be 107 bytes long, the state directory's may be longer
@@ -372,8 +370,7 @@ class Supervisor:
             if fd >= 0:
                 os.close(fd)
         if in_w >= 0:
-            os.set_blocking(in_w, False)
-            self.stdins.append([in_w, b""])
+            self.inputs.add(in_w)
         for fd, name, sink in ((out_r, "stdout", out_sink), (err_r, "stderr", err_sink)):
             os.set_blocking(fd, False)
             stream = Stream(self, fd, rank, name, sink)
@@ -497,6 +494,8 @@ class Supervisor:
 
     def reap(self):
         """Collect what has ended.  True if there is nothing left below this process."""
+        if self.starting is not None:
+            return False  # the first task, if only as a zombie, keeps the group that the others are to join
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -512,12 +511,12 @@ class Supervisor:
     def watch(self) -> None:
         """Until the tasks have exited, their output has ended and is written, and nothing of the job is left."""
         swept = False
-        self.reap()
         while True:
             if self.starting is not None:
                 self.advance()
+                self.reap()
             if self.starting is None and not self.tasks:
-                self.close_stdins()
+                self.inputs.close()
                 if not self.streams:
                     if self.reap():
                         if self.sinks_closed():
@@ -559,44 +558,4 @@ class Supervisor:
         elif op == "expire":
             self.expire_at(message["t"])
         elif op == "stdin":
-            data = base64.b64decode(message["data"])
-            self.stdin_eof = self.stdin_eof or message["eof"]
-            self.stdin_acks.append((link, message["n"]))
-            for entry in list(self.stdins):
-                entry[1] += data
-                self.feed(entry)
-            self.acknowledge()
-
-    def feed(self, entry):
-        fd = entry[0]
-        try:
-            while entry[1]:
-                entry[1] = entry[1][os.write(fd, entry[1]) :]
-        except BlockingIOError:
-            if fd not in self.selector.get_map():
-                self.selector.register(fd, WRITE, lambda mask: (self.feed(entry), self.acknowledge()))
-            return
-        except OSError:
-            self.close_stdin(entry)
-            return
-        if fd in self.selector.get_map():
-            self.selector.unregister(fd)
-        if self.stdin_eof:
-            self.close_stdin(entry)
-
-    def close_stdin(self, entry):
-        if entry[0] in self.selector.get_map():
-            self.selector.unregister(entry[0])
-        os.close(entry[0])
-        self.stdins.remove(entry)
-
-    def close_stdins(self):
-        for entry in list(self.stdins):
-            self.close_stdin(entry)
-        self.acknowledge()
-
-    def acknowledge(self):
-        if all(len(entry[1]) < STDIN_LOW for entry in self.stdins):
-            acks, self.stdin_acks = self.stdin_acks, []
-            for link, n in acks:
-                link.send({"ack": n, "open": bool(self.stdins)})
+            self.inputs.put(link, message["n"], base64.b64decode(message["data"]), message["eof"])

@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The standard input of a job's tasks, as it comes from who follows the job."""
+
+from __future__ import annotations
+
+import os
+import selectors
+
+from fluxsched.session.runner.streams import WRITE, Link
+
+LOW = 1 << 16  # more is asked for when a task has less than this to read, in bytes
+
+
+class _Input:
+    """Our end of one task's standard input, and what it has not taken."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.data = b""
+
+
+class Inputs:
+    """Passes what comes to every task that still reads, and answers when they have taken it."""
+
+    def __init__(self, selector: selectors.BaseSelector) -> None:
+        self._selector = selector
+        self._open: list[_Input] = []
+        self._eof = False
+        self._acks: list[tuple[Link, int]] = []
+
+    def add(self, fd: int) -> None:
+        """Take our end of a task's pipe, which this owns from now on."""
+        os.set_blocking(fd, False)
+        self._open.append(_Input(fd))
+
+    def put(self, link: Link, number: int, data: bytes, eof: bool) -> None:
+        """Pass `data` to the tasks, with `eof` for the last time; `link` gets the answer `number`."""
+        self._eof = self._eof or eof
+        self._acks.append((link, number))
+        for entry in list(self._open):
+            entry.data += data
+            self._feed(entry)
+        self._acknowledge()
+
+    def close(self) -> None:
+        """No task reads any more."""
+        for entry in list(self._open):
+            self._close(entry)
+        self._acknowledge()
+
+    def _feed(self, entry: _Input) -> None:
+        watched = entry.fd in self._selector.get_map()
+        try:
+            while entry.data:
+                entry.data = entry.data[os.write(entry.fd, entry.data) :]
+        except BlockingIOError:
+            if not watched:
+                self._selector.register(entry.fd, WRITE, lambda mask: self._room(entry))
+            return
+        except OSError:
+            self._close(entry)
+            return
+        if watched:
+            self._selector.unregister(entry.fd)
+        if self._eof:
+            self._close(entry)
+
+    def _room(self, entry: _Input) -> None:
+        self._feed(entry)
+        self._acknowledge()
+
+    def _close(self, entry: _Input) -> None:
+        if entry.fd in self._selector.get_map():
+            self._selector.unregister(entry.fd)
+        os.close(entry.fd)
+        self._open.remove(entry)
+
+    def _acknowledge(self) -> None:
+        if all(len(entry.data) < LOW for entry in self._open):
+            acks, self._acks = self._acks, []
+            for link, number in acks:
+                link.send({"ack": number, "open": bool(self._open)})
