@@ -93,6 +93,9 @@ def test_another_name(instance):
     try:
         instance.event(instance.submit(), "clean")
         assert instance.ask("rpc", topic="another.stats-get")["counts"]["success"] >= 1
+        assert "to reload it, flux module reload --name=another sched" in instance.dmesg()
+        instance.flux("module", "reload", "--name=another", "sched")
+        instance.event(instance.submit(), "clean")
     finally:
         instance.flux("module", "remove", "another")
 
@@ -268,6 +271,10 @@ def test_loaded_with_every_instance(tmp_path):
         assert re.search("^flux-sched ", made.flux("module", "list"), re.M)
         made.event(made.submit(nodes=2), "clean")
         assert made.stats()["plugin"] == "backfill.plugin1"
+        assert "to reload it, flux module reload --name=flux-sched sched" in made.dmesg()
+        made.flux("module", "reload", "--name=flux-sched", "sched")
+        made.wait(lambda: made.stats()["ready"], "the module to be ready")
+        made.event(made.submit(nodes=2), "clean")
 
 
 def test_by_its_path(tmp_path):

@@ -33,3 +33,19 @@ def test_keys_that_nobody_knows_are_named(config, text):
 ])
 def test_what_others_know_is_theirs(config):
     assert unknown_keys(config) == []
+
+
+def test_a_depth_that_queues_share_is_warned_of():
+    config = {"queues": {"a": {"requires": ["a"]}, "b": {"requires": ["b"]}}, "sched": {"queue-depth": 2}}
+    bench = Bench(config=config)
+    [text] = [text for text in bench.host.texts(4) if "queue-depth=2" in text]
+    assert "2 blocked jobs of one queue hold up the others" in text
+
+
+@pytest.mark.parametrize("config", [
+    {"sched": {"queue-depth": 2}},
+    {"sched": {"queue-depth": "unlimited"}, "queues": {"a": {}}},
+    {"sched": {"plugin-opts": {"queue-depth": 2}, "plugin": "backfill.plugin1"}, "queues": {"a": {}}},
+])
+def test_a_depth_that_no_queues_share(config):
+    assert not [text for text in Bench(config=config).host.texts(4) if "queue-depth" in text]

@@ -297,14 +297,16 @@ cdef class Engine(EngineReports):
             return 0
         return self.user_numbers.setdefault(user, len(self.user_numbers) + 1)
 
-    def add(self, jobid, request, i64 priority=16, double t_submit=0.0, user=None):
+    def add(self, jobid, request, i64 priority=16, double t_submit=0.0, user=None, sequence=None):
         """A job waits from now on.
 
-        request: formats.jobspec.Request; t_submit: seconds, decides among
-        equal priorities; user: whose it is, for fair share, as anything
-        hashable (the Flux userid); None is unknown, and all such jobs count
-        as one user's. Raises Infeasible (with the reason), ConstraintError,
-        ValueError for a job id that is known or a time out of range, and
+        request: formats.jobspec.Request; t_submit: seconds; sequence: its
+        place in the order of submission, which decides among equal
+        priorities (None: t_submit does, then the id); user: whose it is, for
+        fair share, as anything hashable (the Flux userid); None is unknown,
+        and all such jobs count as one user's. Raises Infeasible (with the
+        reason), ConstraintError, ValueError for a job id that is known or a
+        time out of range, OverflowError for a sequence beyond 63 bits, and
         TypeError for a user that is not hashable.
         """
         cdef Job j
@@ -317,7 +319,8 @@ cdef class Engine(EngineReports):
         j.user = owner
         j.id = number
         j.priority = priority
-        j.sequence = submitted
+        j.sequence = submitted if sequence is None else sequence
+        j.submitted = submitted
         j.domain = self._domain(request.queue)
         self.slot_of[jobid] = self.c_add(&j)
 
@@ -335,7 +338,7 @@ cdef class Engine(EngineReports):
         memset(&j, 0, sizeof(Job))
         j.id = jobid
         j.priority = priority
-        j.sequence = <i64> (t_submit * USEC)
+        j.submitted = <usec_t> (t_submit * USEC)
         j.tree = -1
         bits = <u64 *> zeroed(cw + gw, sizeof(u64))
         try:

@@ -26,6 +26,7 @@ cdef struct Job:
     i64 id
     i64 priority            # higher first
     i64 sequence            # place in submit order, lower first
+    usec_t submitted        # when it was submitted, by the clock of then
     usec_t duration         # time_never() if it has none
     usec_t start            # running: when it started
     usec_t end              # running: when it is expected to end

@@ -15,10 +15,13 @@ import orjson
 
 from fluxsched.flux.handle import Handle, live
 from fluxsched.flux.host import BrokerHost
-from fluxsched.service.host import LOG_ERR
-from fluxsched.service.service import Service, ServiceError
+from fluxsched.service.host import LOG_ERR, LOG_INFO
+from fluxsched.service.service import RPCS, Service, ServiceError
 
 __all__ = ["run"]
+
+# "flux module reload NAME" removes the module of that name, and then looks for a file of that name.
+RENAMED = "loaded as {0}, which is no file's name: to reload it, flux module reload --name={0} sched"
 
 
 class LoadError(Exception):
@@ -72,14 +75,12 @@ def _register(handle, host, service):
                     f"the service {wanted} exists: another scheduler is loaded, remove it first"
                 ) from None
             raise
-    for topic in service.TOPICS:
-        handle.on_request(
-            topic,
-            functools.partial(_handle, host, service, topic),
-            guests=topic in service.GUEST_TOPICS,
-        )
+    for topic, declaration in RPCS.items():
+        handle.on_request(topic, functools.partial(_handle, host, service, topic), guests=declaration.guests)
     if name != "sched":
-        handle.on_request(f"{name}.stats-get", functools.partial(_handle, host, service, "sched.stats-get"))
+        for method in ("stats-get", "stats-clear"):
+            handle.on_request(f"{name}.{method}", functools.partial(_handle, host, service, f"sched.{method}"))
+        host.log(LOG_INFO, RENAMED.format(name))
     handle.on_request(f"{name}.config-reload", functools.partial(_config_reload, host, service))
 
 

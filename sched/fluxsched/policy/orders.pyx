@@ -188,7 +188,7 @@ cdef class Order:
         if self.kind == FCFS or e.nqueue == 0:
             return 0
         if not self.started:
-            self.origin = e.jobs[e.queue[0]].sequence
+            self.origin = e.jobs[e.queue[0]].submitted
             self.started = True
         room = grown(self.score, &self.score_room, e.nqueue, sizeof(double))
         if room is NULL:
@@ -202,7 +202,7 @@ cdef class Order:
         now = <double> (e.now - self.origin) / USEC
         for i in range(e.nqueue):
             j = e.jobs + e.queue[i]
-            submit = <double> (j.sequence - self.origin) / USEC
+            submit = <double> (j.submitted - self.origin) / USEC
             request = UNLIMITED if j.duration == time_never() else <double> j.duration / USEC
             if request < 1e-6:
                 request = 1e-6

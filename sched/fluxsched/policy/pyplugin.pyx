@@ -88,7 +88,7 @@ cdef class Pass:
         it has none."""
         cdef Job *j = self.engine.jobs + self.check(job)
         duration = None if j.duration == time_never() else j.duration / <double> USEC
-        return JobInfo(j.id, j.priority, j.sequence / <double> USEC, j.nnodes, j.nslots, j.cores, j.gpus,
+        return JobInfo(j.id, j.priority, j.submitted / <double> USEC, j.nnodes, j.nslots, j.cores, j.gpus,
                        bool(j.exclusive), duration, self.engine.domain_names[j.domain])
 
     def reorder(self, key):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Words of the scheduler protocol (RFC 27), and a job as the service sees it."""
 
+import errno
 import traceback
 
 __all__ = [
@@ -28,7 +29,11 @@ class ServiceError(Exception):
 
 
 class ProtocolError(Exception):
-    """A message that lacks what the protocol says it holds."""
+    """A message that lacks what the protocol says it holds; `errno` is for the answer."""
+
+    def __init__(self, text, errnum=errno.EPROTO):
+        super().__init__(text)
+        self.errno = errnum
 
 
 def where(error):

@@ -58,6 +58,12 @@ def unknown_keys(config: dict) -> list[str]:
                 )
     return lines
 
+# The job manager counts the requests that it sends in all, not by queue.
+DEPTH_AND_QUEUES = (
+    "queue-depth={0}: the job manager hands over that many jobs of all queues together, so that {0} blocked jobs of one"
+    " queue hold up the others; plugin-opts=queue-depth={0} counts by queue"
+)
+
 
 class Resources:
     """Raises ServiceError if arguments, configuration, plugin or RDL cannot be
@@ -81,9 +87,12 @@ class Resources:
         for line in unknown_keys(config):
             self.host.log(LOG_WARNING, line)
         try:
-            return _args.parse(self._arguments, config.get("sched"))
+            settings = _args.parse(self._arguments, config.get("sched"))
         except _args.ArgumentError as error:
             raise ServiceError(str(error)) from None
+        if settings.queue_depth is not None and config.get("queues"):
+            self.host.log(LOG_WARNING, DEPTH_AND_QUEUES.format(settings.queue_depth))
+        return settings
 
     @staticmethod
     def _load(settings):

@@ -23,7 +23,6 @@ the KVS ever cover the same resources of two holders.
 
 import collections
 import errno
-import math
 import time
 
 from fluxsched.core import Infeasible
@@ -33,6 +32,7 @@ from fluxsched.formats.constraint import ConstraintError
 from fluxsched.service.annotate import Annotator
 from fluxsched.service.commit import Answers, Committer
 from fluxsched.service.ends import Ends
+from fluxsched.service.fields import Bool, Int, ListOf, Number, Object, Tuple
 from fluxsched.service.host import LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_WARNING, Host
 from fluxsched.service.lwj_writer import Recorder
 from fluxsched.service.passes import Passes
@@ -52,8 +52,15 @@ from fluxsched.service.protocol import (
     where,
 )
 from fluxsched.service.resources import Resources
+from fluxsched.service.rpc import GUEST, JOB_MANAGER, declarations, rpc
 
 __all__ = ["Host", "Service", "ServiceError"]
+# What the engine can count with.
+JOBID = Int(0, 2**63 - 1)
+PRIORITY = Int(0, 2**32 - 1)
+TIME_MAX = 9e12 - 1
+JOBS_MAX = 2**31 - 1
+
 
 def unsatisfiable(error):
     """How users of Flux are used to hear that a request can never be met."""
@@ -64,24 +71,6 @@ class Service(Answers):
     """The scheduler.  `host` is the broker, `arguments` the module's
     arguments.  Raises ServiceError before anything is started if arguments,
     configuration, plugin or RDL cannot be used."""
-
-    TOPICS = (
-        "sched.alloc",
-        "sched.cancel",
-        "sched.prioritize",
-        "sched.free",
-        "sched.expiration",
-        "sched.quiescent",
-        "sched.resource-status",
-        "sched.stats-get",
-        "feasibility.check",
-    )
-    #: Topics that other users than the instance's owner may send.
-    GUEST_TOPICS = ("feasibility.check",)
-    #: Topics whose senders wait for an answer other than to sched.alloc.
-    ANSWERED = frozenset(
-        ("sched.expiration", "sched.quiescent", "sched.resource-status", "sched.stats-get", "feasibility.check")
-    )
 
     def __init__(self, host, arguments):
         self.host = host
@@ -108,17 +97,6 @@ class Service(Answers):
             ("alloc", "success", "deny", "cancel", "free", "annotate", "errors"), 0
         )
         self._cpu_begin = time.thread_time()
-        self._handlers = {
-            "sched.alloc": self._alloc,
-            "sched.cancel": self._cancel,
-            "sched.prioritize": self._prioritize,
-            "sched.free": self._free,
-            "sched.expiration": self._update_expiration,
-            "sched.quiescent": self._quiescent,
-            "sched.resource-status": self._resource_status,
-            "sched.stats-get": self._stats_get,
-            "feasibility.check": self._feasibility,
-        }
 
     def _engine_of_now(self):
         return self.engine
@@ -163,7 +141,7 @@ class Service(Answers):
                     engine.update_expiration(job.id, self.ends.planned(job.expiration))
                     continue
                 try:
-                    engine.add(job.id, job.request, job.priority, job.t_submit, job.user)
+                    engine.add(job.id, job.request, job.priority, job.t_submit, job.user, sequence=job.id)
                 except (Infeasible, ConstraintError) as error:
                     refused.append((job, unsatisfiable(error)))
         except Exception as error:
@@ -326,35 +304,32 @@ class Service(Answers):
         `payload` a dict, or None if it was empty."""
         if self.stopped:
             return
-        if not self.ready and topic != "sched.stats-get":
-            self._waiting_for_ready.append((topic, request, payload))
-            return
-        handler = self._handlers.get(topic)
-        if handler is None:
+        declaration = RPCS.get(topic)
+        if declaration is None:
             self.host.respond_error(request, errno.ENOSYS, f"{topic}: unknown service method")
             return
+        if not self.ready and not declaration.early:
+            self._waiting_for_ready.append((topic, request, payload))
+            return
         try:
-            if payload is None:
-                payload = {}
-            if not isinstance(payload, dict):
-                raise ProtocolError(f"{topic}: expected an object, got {payload!r}")
-            handler(request, payload)
+            getattr(self, declaration.handler)(request, **declaration.arguments(payload))
         except ProtocolError as error:
-            self.counts["errors"] += 1
-            self.host.log(LOG_ERR, str(error))
-            if topic in self.ANSWERED or topic == "sched.alloc":
-                self.host.respond_error(request, errno.EPROTO, str(error))
+            # What a guest sends is theirs to know, and not a line for the log.
+            if not declaration.guests:
+                self.counts["errors"] += 1
+                self.host.log(LOG_ERR, str(error))
+            if declaration.answered:
+                self.host.respond_error(request, error.errno, str(error))
         except Exception as error:
             self.report(topic, error)
-            if topic in self.ANSWERED:
+            if declaration.answered:
                 self.host.respond_error(request, errno.EINVAL, f"{type(error).__name__}: {error}")
 
-    def _alloc(self, message, payload):
-        topic = "sched.alloc"
-        jobid = field(payload, "id", int, topic)
-        priority = field(payload, "priority", int, topic)
-        spec = field(payload, "jobspec", dict, topic)
-        t_submit = field(payload, "t_submit", (int, float), topic) if "t_submit" in payload else self.host.now()
+    @rpc("sched.alloc", sender=JOB_MANAGER, id=JOBID, priority=PRIORITY, jobspec=Object(), t_submit=Number(0, TIME_MAX),
+         userid=Int(0, 2**32 - 1, default=None))
+    def _alloc(self, message, id, priority, jobspec, t_submit, userid):
+        """A job asks for resources."""
+        jobid = id
         self.counts["alloc"] += 1
         old = self.jobs.get(jobid)
         if old is not None:
@@ -362,14 +337,13 @@ class Service(Answers):
             self.host.log(LOG_WARNING, f"job {self.host.job_name(jobid)}: allocation asked for again")
             old.message = message
             return
-        user = field(payload, "userid", int, topic) if "userid" in payload else None
-        job = Job(jobid, priority, t_submit, message, user)
+        job = Job(jobid, priority, t_submit, message, userid)
         self.record.seen(jobid, t_submit)
         self.recorder.later()
         try:
-            job.request = _jobspec.parse(spec)
-            self.record.describe(jobid, spec, job.request)
-            self.engine.add(jobid, job.request, priority, t_submit, user)
+            job.request = _jobspec.parse(jobspec)
+            self.record.describe(jobid, jobspec, job.request)
+            self.engine.add(jobid, job.request, priority, t_submit, userid, sequence=jobid)
         except (_jobspec.JobspecError, ConstraintError) as error:
             self.deny(job, str(error))
             return
@@ -380,7 +354,7 @@ class Service(Answers):
             self.report(f"job {self.host.job_name(jobid)}", error)
             self.deny(job, f"the scheduler cannot handle this request: {type(error).__name__}: {error}")
             return
-        job.jobspec = spec
+        job.jobspec = jobspec
         self.jobs[jobid] = job
         self.annotator.added(jobid)
         if self.settings.verbosity > 1:
@@ -396,8 +370,10 @@ class Service(Answers):
         self.host.log(LOG_DEBUG, f"job {self.host.job_name(job.id)}: denied: {reason}")
         self.answer(job, DENY, note=reason)
 
-    def _cancel(self, message, payload):
-        job = self.jobs.get(field(payload, "id", int, "sched.cancel"))
+    @rpc("sched.cancel", sender=JOB_MANAGER, answered=False, id=JOBID)
+    def _cancel(self, message, id):
+        """A job's request is taken back; a job that waits no longer is not known here."""
+        job = self.jobs.get(id)
         if job is None or job.stage > STARTED:
             return
         if job.stage == PENDING:
@@ -443,11 +419,10 @@ class Service(Answers):
         self.counts["cancel"] += 1
         self.answer(job, CANCEL)
 
-    def _prioritize(self, message, payload):
-        for item in field(payload, "jobs", list, "sched.prioritize"):
-            if not (isinstance(item, list) and len(item) == 2 and all(type(value) is int for value in item)):
-                raise ProtocolError(f"sched.prioritize: field 'jobs': expected [id, priority], got {item!r}")
-            jobid, priority = item
+    @rpc("sched.prioritize", sender=JOB_MANAGER, answered=False, jobs=ListOf(Tuple(JOBID, PRIORITY), JOBS_MAX))
+    def _prioritize(self, message, jobs):
+        """Jobs have new priorities; those that are not known here are passed over."""
+        for jobid, priority in jobs:
             job = self.jobs.get(jobid)
             if job is None:
                 continue
@@ -456,10 +431,10 @@ class Service(Answers):
                 self.engine.reprioritize(jobid, priority)
         self.passes.ask()
 
-    def _free(self, message, payload):
-        jobid = field(payload, "id", int, "sched.free")
-        final = field(payload, "final", bool, "sched.free") if "final" in payload else False
-        R = field(payload, "R", dict, "sched.free")
+    @rpc("sched.free", sender=JOB_MANAGER, answered=False, id=JOBID, R=Object(), final=Bool(False))
+    def _free(self, message, id, R, final):
+        """A job gives back the ranks of R, and with `final` all that it still holds."""
+        jobid = id
         # The last one gives back all that is left, whatever it names.
         ranks = None if final else _r.ranks_of(R)
         job = self.jobs.get(jobid)
@@ -484,25 +459,25 @@ class Service(Answers):
         finally:
             self.passes.ask()
 
-    def _update_expiration(self, message, payload):
-        topic = "sched.expiration"
-        jobid = field(payload, "id", int, topic)
-        expiration = field(payload, "expiration", (int, float), topic)
-        if not 0 <= expiration < math.inf:
-            self.host.respond_error(message, errno.EINVAL, f"invalid expiration {expiration}")
-            return
-        job = self.jobs.get(jobid)
+    @rpc("sched.expiration", sender=JOB_MANAGER, id=JOBID,
+         expiration=Number(0, TIME_MAX, refusal="expiration: expected a time, 0 or more"))
+    def _update_expiration(self, message, id, expiration):
+        """A running job ends at another time; 0: it has no end."""
+        job = self.jobs.get(id)
         if job is None or job.stage == PENDING or not self.ends.changes(self.engine, job, float(expiration)):
-            text = f"job {self.host.job_name(jobid)} holds no resources of this scheduler"
+            text = f"job {self.host.job_name(id)} holds no resources of this scheduler"
             self.host.respond_error(message, errno.ENOENT, text)
             return
         self.host.respond(message, None)
         self.passes.ask()
 
-    def _resource_status(self, message, payload):
+    @rpc("sched.resource-status")
+    def _resource_status(self, message):
+        """What there is, what is allocated and what is down."""
         self.host.respond(message, self.engine.resource_status())
 
-    def _quiescent(self, message, payload):
+    @rpc("sched.quiescent")
+    def _quiescent(self, message):
         """Asked by emulators, which let time go on when all that was asked has been decided."""
         self._quiescent_asked.append(message)
         self._check_quiescent()
@@ -514,20 +489,31 @@ class Service(Answers):
             for message in asked:
                 self.host.respond(message, {"status": 0, "alloc_current": held})
 
-    def _feasibility(self, message, payload):
+    @rpc("feasibility.check", sender=GUEST, jobspec=Object())
+    def _feasibility(self, message, jobspec):
+        """Whether a job could ever run."""
         try:
-            self.engine.feasible(_jobspec.parse(field(payload, "jobspec", dict, "feasibility.check")))
+            self.engine.feasible(_jobspec.parse(jobspec))
         except Infeasible as error:
             self.host.respond_error(message, errno.EOVERFLOW, unsatisfiable(error))
         except (_jobspec.JobspecError, ConstraintError) as error:
             self.host.respond_error(message, errno.EINVAL, str(error))
-        except ProtocolError as error:
-            # from a guest: theirs to know, not a line for the log
-            self.host.respond_error(message, errno.EPROTO, str(error))
         else:
             self.host.respond(message, None)
 
-    def _stats_get(self, message, payload):
+    @rpc("sched.stats-clear", early=True)
+    def _stats_clear(self, message):
+        """Count from 0 again."""
+        self.counts = dict.fromkeys(self.counts, 0)
+        self.passes.clear()
+        self.committer.commits = 0
+        self.recorder.commits = 0
+        self._cpu_begin = time.thread_time()
+        self.host.respond(message, None)
+
+    @rpc("sched.stats-get", early=True)
+    def _stats_get(self, message):
+        """Counters, and what there is now."""
         stages = collections.Counter(job.stage for job in self.jobs.values())
         passes = self.passes.count
         stats = {
@@ -558,3 +544,7 @@ class Service(Answers):
         if self.engine is not None:
             stats["engine"] = self.engine.stats()
         self.host.respond(message, stats)
+
+
+#: The requests of the service by topic.
+RPCS = declarations(Service)

@@ -185,6 +185,7 @@ cdef class Loop:
         template.id = job + 1
         template.priority = 16
         template.sequence = self.submit_[job]        # the engine's submit order is (time, id)
+        template.submitted = self.submit_[job]
         template.user = self.users_[job]
         template.duration = self.request_[job]
         template.nnodes = self.nnodes_[job]
