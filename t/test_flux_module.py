@@ -94,6 +94,8 @@ def test_another_name(instance):
         instance.event(instance.submit(), "clean")
         assert instance.ask("rpc", topic="another.stats-get")["counts"]["success"] >= 1
         assert "to reload it, flux module reload --name=another sched" in instance.dmesg()
+        instance.flux("module", "stats", "--clear", "another")
+        assert not any(instance.ask("rpc", topic="another.stats-get")["counts"].values())
         instance.flux("module", "reload", "--name=another", "sched")
         instance.event(instance.submit(), "clean")
     finally:

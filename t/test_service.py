@@ -12,10 +12,8 @@ from fluxsched.formats import r
 from fluxsched.service import passes
 from fluxsched.service.annotate import HOLD, RATE
 from fluxsched.service.commit import BATCH
+from fluxsched.service.protocol import ANNOTATE, CANCEL, DENY, SUCCESS
 from fluxsched.service.service import Service, ServiceError
-
-SUCCESS, ANNOTATE, DENY, CANCEL = range(4)
-
 
 # -- start --------------------------------------------------------------------
 

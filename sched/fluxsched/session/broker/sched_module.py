@@ -12,6 +12,7 @@ import json
 import time
 
 from fluxsched.service.host import Host
+from fluxsched.service.protocol import ANNOTATE, DENY, SUCCESS
 from fluxsched.session.broker import job as jobs
 from fluxsched.session.broker.job import CANCELLING, HELD, NONE, REQUESTED
 from fluxsched.session.broker.log import CRIT, INFO
@@ -19,8 +20,6 @@ from fluxsched.session.broker.rpc import Object, rpc
 from fluxsched.session.broker.store import normalize
 from fluxsched.session.errors import RequestError
 from fluxsched.session.jobid import f58
-
-SUCCESS, ANNOTATE, DENY, CANCEL = range(4)
 
 
 class Answer:
