@@ -204,7 +204,7 @@ class Store:
     def _make(self, db: sqlite3.Connection) -> None:
         if time.time() < EARLIEST:
             raise SessionError(
-                f"{self.path}: the clock says {time.strftime('%Y-%m-%d', time.gmtime())}, before "
+                f"{self.path}: the clock says {time.strftime('%Y-%m-%d', time.gmtime(time.time()))}, before "
                 f"{time.strftime('%Y-%m-%d', time.gmtime(EARLIEST))}: set it, as job ids are made of the time"
             )
         db.execute("PRAGMA journal_mode=WAL")
