@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 cimport cython
 
+from fluxsched.core.alloc cimport Alloc
 from fluxsched.core.job cimport Job
+from fluxsched.core.kinds cimport Kinds
+from fluxsched.core.state cimport State
 from fluxsched.core.types cimport i32, i64, time_never, usec_t
 
 # A running job, in the order in which they are expected to end.
@@ -35,46 +38,63 @@ cdef class Running:
     cdef void remove(self, usec_t end, i32 job) noexcept nogil
 
 
-# No start earlier than this was found for so many units and so long.
+cdef enum:
+    FOUND = 32              # searches of a pass that each profile remembers
+
+# A search of this pass: what asks no less starts no earlier.
 cdef struct Found:
+    i32 set
     i64 units
     usec_t duration
     usec_t start
 
-cdef enum:
-    MOST_FOUND = 32
+# The free units of one component over time.
+cdef struct Profile:
+    usec_t *time            # [npoints] ascending; time[0] = now
+    i64 *free               # [npoints * width] units of each of its kinds that are free from time[i] to time[i + 1]
+    i32 npoints
+    i32 room                # in points of width kinds
+    i32 width
+    Found found[FOUND]
+    i32 nfound
 
 
 @cython.final
 cdef class CountPlan:
-    """The future as a number of free units over time."""
+    """The future as numbers of free units over time."""
     cdef:
+        State state
+        Kinds kinds
+        bint plain              # all units are of one kind
         usec_t now
-        i64 free_now
+        i64 free_now            # of any kind, or none
         i32 nreserved
         usec_t shadow           # start of the first reservation
         usec_t shadow_end
         i64 shadow_units
         i64 extra               # units free at the shadow time and not reserved
-        bint built              # the profile below holds
-        usec_t *time            # [npoints] ascending; time[0] = now
-        i64 *free               # [npoints] units free from time[i] to time[i + 1]
-        i32 npoints
-        i32 room
-        Found found[MOST_FOUND] # of this pass, once the profile is built
-        i32 nfound
-        i32 oldest              # the next to make way
+        bint built              # the profiles below hold
+        Profile *profile        # [ncomponents], but one if plain
+        i32 nprofiles           # made so far
+        i64 *idle               # [nkinds] units free now; if not plain
+        i64 *low                # [nkinds] scratch: the least that is free of each kind of a set in a window
+        i32 *part               # [nkinds] units that a job takes of each kind; see share
 
-    cdef void begin(self, usec_t now, i64 free_now) noexcept nogil
-    cdef bint fits_now(self, i64 units, usec_t end) noexcept nogil
-    cdef int start(self, i64 units, usec_t end) except -1 nogil
-    cdef int earliest(self, i64 units, usec_t duration, Running running, const Job *jobs, usec_t *out) except -1 nogil
-    cdef int reserve(self, i64 units, usec_t start, usec_t duration, Running running, const Job *jobs) except -1 nogil
-    cdef int need(self, i32 points) except -1 nogil
+    cdef int begin(self, usec_t now, i64 free_now, bint nodes) except -1 nogil
+    cdef bint fits_now(self, i32 set, i64 units, usec_t end) noexcept nogil
+    cdef bint share_now(self, i32 set, i64 units, usec_t end) noexcept nogil
+    cdef int start(self, const Alloc *a, i64 units, usec_t end) except -1 nogil
+    cdef int earliest(self, i32 set, i64 units, usec_t duration, Running running, const Job *jobs,
+                      usec_t *out) except -1 nogil
+    cdef int reserve(self, i32 set, i64 units, usec_t start, usec_t duration, Running running,
+                     const Job *jobs) except -1 nogil
+    cdef int earliest_plain(self, i64 units, Running running, const Job *jobs, usec_t *out) noexcept nogil
+    cdef i64 open_window(self, i32 set, const i64 *row) noexcept nogil
+    cdef i64 widen(self, i32 set, const i64 *row, i64 total) noexcept nogil
+    cdef i64 least(self, i32 set, i32 first, usec_t end, i64 enough) noexcept nogil
+    cdef const i64 *rows(self, i32 set) noexcept nogil
+    cdef void share(self, i32 set, i64 units) noexcept nogil
+    cdef int search(self, i32 set, i64 units, usec_t duration, i32 first, usec_t *out) noexcept nogil
+    cdef void count_kinds(self, const Alloc *a) noexcept nogil
+    cdef int take_part(self, i32 c, usec_t start, usec_t end) except -1 nogil
     cdef int build(self, Running running, const Job *jobs) except -1 nogil
-    cdef i32 place(self, usec_t t) noexcept nogil
-    cdef void drop(self, i32 i) noexcept nogil
-    cdef usec_t bound(self, i64 units, usec_t duration) noexcept nogil
-    cdef void remember(self, i64 units, usec_t duration, usec_t start) noexcept nogil
-    cdef i32 split(self, usec_t t) except -1 nogil
-    cdef int subtract(self, usec_t start, usec_t end, i64 units) except -1 nogil

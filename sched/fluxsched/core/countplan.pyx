@@ -1,30 +1,39 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The future as a number of free units over time.
+"""The future as numbers of free units over time.
 
-Where all jobs take whole nodes that are as good as each other (or all take
-single cores), the number of free units over time says everything: any set of
-intervals that never exceeds the number of nodes can be given nodes. So this
-plan is exact, and it is small. Otherwise fluxsched.core.nodeplan is used.
+Where all jobs take whole nodes (or all take single cores), numbers say
+everything: jobs cannot tell nodes of one kind apart (fluxsched.core.kinds),
+and any set of intervals that never exceeds the number of such nodes can be
+given nodes. So this plan is exact, its cost follows the number of kinds, and
+names are only needed at a start. Otherwise fluxsched.core.nodeplan is used.
+
+Each component of kinds has a profile of its own:
+
+        time    now      t1       t2       t3
+        free    2 0 1    2 4 1    5 4 1    6 4 3      (three kinds)
+
+A job of set E that takes n nodes for a duration d starts at the first time t
+at which the kinds of E together have n nodes free all along: the sum over E
+of the least that is free of a kind in [t, t + d) is at least n. It takes from
+the kinds in their order. Neighbours that are equal are merged.
 
 A plan lasts one pass. Reservations are made in it, not kept: every pass plans
 from scratch. A running job returns what it holds at its expected end (one
 tick from now, if that is past); a job without a duration returns it at
 far_future(), a time after every finite end, so a reservation that depends on
 it still protects its nodes from jobs without a duration.
-
-The profile never holds two neighbours with as many free units, so its length
-follows what changes in it, not the number of jobs. Within a pass free units
-only become fewer, so the start found for one job bounds that of every later
-one that asks for as many units, or more, for as long, or longer.
 """
 from libc.stdlib cimport free
-from libc.string cimport memmove
+from libc.string cimport memcmp, memcpy, memmove, memset
 
-from fluxsched.core.alloc cimport grown
+from fluxsched.core.alloc cimport Alloc, grown
+from fluxsched.core.bits cimport lowest
 from fluxsched.core.job cimport Job
-from fluxsched.core.memory cimport no_memory
-from fluxsched.core.types cimport i32, i64, time_add, time_never, usec_t
+from fluxsched.core.kinds cimport Kinds
+from fluxsched.core.memory cimport no_memory, zeroed
+from fluxsched.core.state cimport State
+from fluxsched.core.types cimport i32, i64, time_add, time_never, u64, usec_t
 
 
 cdef class Running:
@@ -61,205 +70,436 @@ cdef class Running:
         memmove(self.item + i, self.item + i + 1, (self.count - i) * sizeof(Ending))
 
 
+# A profile.
+
+cdef i32 place_of(const Profile *p, usec_t t) noexcept nogil:
+    """Index of the first point not before t."""
+    cdef i32 low = 0, high = p.npoints, middle
+    while low < high:
+        middle = (low + high) >> 1
+        if p.time[middle] < t:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+cdef int need_points(Profile *p, i32 points) except -1 nogil:
+    """Room for so many points."""
+    cdef i32 old = p.room
+    cdef void *room = grown(p.time, &p.room, points, sizeof(usec_t))
+    if room is NULL:
+        no_memory(b"no memory for the plan")
+    p.time = <usec_t *> room
+    if p.room != old:
+        room = grown(p.free, &old, p.room, p.width * sizeof(i64))
+        if room is NULL:
+            p.room = old
+            no_memory(b"no memory for the plan")
+        p.free = <i64 *> room
+    return 0
+
+
+cdef int begin_profile(Profile *p, i32 width, usec_t now, const i64 *free_now) except -1 nogil:
+    """One point."""
+    if width != p.width:
+        free(p.time)
+        free(p.free)
+        p.time = NULL
+        p.free = NULL
+        p.room = 0
+        p.width = width
+    need_points(p, 64)
+    p.time[0] = now
+    memcpy(p.free, free_now, width * sizeof(i64))
+    p.npoints = 1
+    p.nfound = 0
+    return 0
+
+
+cdef i32 split(Profile *p, usec_t t) except -1 nogil:
+    """Index of the point at t, made if there is none; now <= t."""
+    cdef i32 at = place_of(p, t)
+    cdef size_t width = p.width
+    if at < p.npoints and p.time[at] == t:
+        return at
+    need_points(p, p.npoints + 1)
+    memmove(p.time + at + 1, p.time + at, (p.npoints - at) * sizeof(usec_t))
+    memmove(p.free + (at + 1) * width, p.free + at * width, (p.npoints - at) * width * sizeof(i64))
+    p.time[at] = t
+    memcpy(p.free + at * width, p.free + (at - 1) * width, width * sizeof(i64))
+    p.npoints += 1
+    return at
+
+
+cdef void merge(Profile *p, i32 at) noexcept nogil:
+    """Drop a point at which nothing changes."""
+    cdef size_t width = p.width
+    if at <= 0 or at >= p.npoints or memcmp(p.free + at * width, p.free + (at - 1) * width, width * sizeof(i64)):
+        return
+    p.npoints -= 1
+    memmove(p.time + at, p.time + at + 1, (p.npoints - at) * sizeof(usec_t))
+    memmove(p.free + at * width, p.free + (at + 1) * width, (p.npoints - at) * width * sizeof(i64))
+
+
+cdef int change(Profile *p, usec_t start, usec_t end, i32 kind, i64 units) except -1 nogil:
+    """units more of a kind from start to end; the points at both are left for merge."""
+    cdef i32 i, first = split(p, start), last
+    cdef size_t width = p.width
+    last = split(p, end) if end != time_never() else p.npoints
+    for i in range(first, last):
+        p.free[i * width + kind] += units
+    return 0
+
+
+cdef void tidy(Profile *p, usec_t start, usec_t end) noexcept nogil:
+    """Merge at both ends of a change."""
+    if end != time_never():
+        merge(p, place_of(p, end))
+    merge(p, place_of(p, start))
+
+
+cdef int grow(Profile *p, usec_t t, i32 kind, i64 units) except -1 nogil:
+    """units more of a kind from t on; no point lies behind t."""
+    cdef size_t width = p.width
+    if units == 0:
+        return 0
+    if p.time[p.npoints - 1] != t:
+        need_points(p, p.npoints + 1)
+        p.time[p.npoints] = t
+        memcpy(p.free + p.npoints * width, p.free + (p.npoints - 1) * width, width * sizeof(i64))
+        p.npoints += 1
+    p.free[(p.npoints - 1) * width + kind] += units
+    return 0
+
+
+cdef int search_one(const Profile *p, i32 kind, i64 units, usec_t duration, i32 first, usec_t *out) noexcept nogil:
+    """1 and the first point from which on the units of one kind are free for the duration; else 0."""
+    cdef i32 i = first, j
+    cdef size_t width = p.width
+    cdef usec_t end
+    cdef const i64 *row = p.free + kind
+    while i < p.npoints:
+        if row[i * width] < units:
+            i += 1
+            continue
+        end = time_add(p.time[i], duration)
+        j = i + 1
+        while j < p.npoints and p.time[j] < end and row[j * width] >= units:
+            j += 1
+        if j == p.npoints or p.time[j] >= end:
+            out[0] = p.time[i]
+            return 1
+        i = j
+    return 0
+
+
+cdef i32 bound(const Profile *p, i32 set, i64 units, usec_t duration) noexcept nogil:
+    """The first point worth a look: within a pass what is free only shrinks."""
+    cdef i32 i
+    cdef usec_t t = p.time[0]
+    for i in range(p.nfound if p.nfound < FOUND else FOUND):
+        if (p.found[i].start > t and p.found[i].set == set and p.found[i].units <= units
+                and p.found[i].duration <= duration):
+            t = p.found[i].start
+    return place_of(p, t)
+
+
+cdef void remember(Profile *p, i32 set, i64 units, usec_t duration, usec_t start) noexcept nogil:
+    p.found[p.nfound % FOUND] = Found(set, units, duration, start)
+    p.nfound = p.nfound + 1 if p.nfound < 2 * FOUND - 1 else FOUND
+
+
 cdef class CountPlan:
 
-    def __dealloc__(self):
-        free(self.time)
-        free(self.free)
+    def __cinit__(self, State state not None, Kinds kinds not None):
+        cdef i32 n = state.inv.nnodes + 1
+        self.state = state
+        self.kinds = kinds
+        self.idle = <i64 *> zeroed(n, sizeof(i64))
+        self.low = <i64 *> zeroed(n, sizeof(i64))
+        self.part = <i32 *> zeroed(n, sizeof(i32))
 
-    cdef void begin(self, usec_t now, i64 free_now) noexcept nogil:
+    def __dealloc__(self):
+        cdef i32 i
+        for i in range(self.nprofiles):
+            free(self.profile[i].time)
+            free(self.profile[i].free)
+        free(self.profile)
+        free(self.idle)
+        free(self.low)
+        free(self.part)
+
+    cdef int begin(self, usec_t now, i64 free_now, bint nodes) except -1 nogil:
+        """Nothing is reserved; nodes: units are nodes, else cores."""
+        cdef i32 w, count, old = self.nprofiles
+        cdef u64 word
+        cdef void *room
         self.now = now
         self.free_now = free_now
         self.nreserved = 0
         self.built = False
-        self.nfound = 0
-        self.oldest = 0
+        if nodes:
+            self.kinds.refresh()
+        self.plain = not nodes or self.kinds.plain
+        count = 1 if self.plain else self.kinds.ncomponents
+        if count > old:
+            room = grown(self.profile, &self.nprofiles, count, sizeof(Profile))
+            if room is NULL:
+                no_memory(b"no memory for the plan")
+            self.profile = <Profile *> room
+            memset(self.profile + old, 0, (self.nprofiles - old) * sizeof(Profile))
+        if self.plain:
+            return 0
+        memset(self.idle, 0, self.kinds.nkinds * sizeof(i64))
+        for w in range(self.state.nwords):
+            word = self.state.idle[w]
+            while word:
+                count = self.kinds.kind_of[w * 64 + lowest(word)]
+                word &= word - 1
+                if count >= 0:
+                    self.idle[count] += 1
+        return 0
 
-    cdef bint fits_now(self, i64 units, usec_t end) noexcept nogil:
-        """Whether so many units are free from now to end, reservations kept."""
+    cdef bint fits_now(self, i32 set, i64 units, usec_t end) noexcept nogil:
+        """Whether so many units of a set are free from now to end, reservations kept."""
         cdef i32 i
+        cdef Profile *p
         if units > self.free_now:
             return False
+        if not self.plain:
+            return self.least(set, 0, end, units) >= units
         if not self.built:
             return self.nreserved == 0 or end <= self.shadow or units <= self.extra
-        for i in range(self.npoints):
-            if self.time[i] >= end:
+        p = self.profile
+        for i in range(p.npoints):
+            if p.time[i] >= end:
                 break
-            if self.free[i] < units:
+            if p.free[i] < units:
                 return False
         return True
 
-    cdef int start(self, i64 units, usec_t end) except -1 nogil:
-        """A job starts now; the caller has put it in the running list, too."""
+    cdef bint share_now(self, i32 set, i64 units, usec_t end) noexcept nogil:
+        """What a job that fits now takes of each kind, in part; not for the plain plan."""
+        if self.least(set, 0, end, 1) < units:
+            return False
+        self.share(set, units)
+        return True
+
+    cdef int start(self, const Alloc *a, i64 units, usec_t end) except -1 nogil:
+        """A job starts now on a; the caller has put it in the running list, too."""
+        cdef i32 k
         self.free_now -= units
+        if not self.plain:
+            self.count_kinds(a)
+            if not self.built:
+                for k in range(self.kinds.nkinds):
+                    self.idle[k] -= self.part[k]
+                return 0
+            for k in range(self.kinds.ncomponents):
+                self.take_part(k, self.now, end)
+            return 0
         if self.built:
-            self.subtract(self.now, end, units)
+            change(self.profile, self.now, end, 0, -units)
+            tidy(self.profile, self.now, end)
         elif self.nreserved and end > self.shadow:
             self.extra -= units
         return 0
 
-    cdef int earliest(self, i64 units, usec_t duration, Running running, const Job *jobs,
+    cdef int earliest(self, i32 set, i64 units, usec_t duration, Running running, const Job *jobs,
                       usec_t *out) except -1 nogil:
         """1 and the earliest start that no reservation forbids, or 0: never."""
-        cdef i32 i, j
-        cdef i64 total
-        cdef usec_t t, end
-        if self.nreserved == 0:
-            total = self.free_now
-            if total >= units:
-                out[0] = self.now
-                return 1
-            i = 0
-            while i < running.count:
-                t = release_time(running.item[i].end, self.now)
-                while i < running.count and release_time(running.item[i].end, self.now) == t:
-                    total += jobs[running.item[i].job].units
-                    i += 1
-                if total >= units:
-                    out[0] = t
-                    return 1
+        cdef Profile *p
+        if self.plain and self.nreserved == 0:
+            return self.earliest_plain(units, running, jobs, out)
+        if not self.plain and (set >= self.kinds.nsets or self.kinds.set_component[set] < 0):
             return 0
         if not self.built:
             self.build(running, jobs)
-        t = self.bound(units, duration)
-        i = self.place(t)
-        # Between its neighbours, where the step that the bound came from is gone.
-        if i == self.npoints or self.time[i] > t:
-            i -= 1
-        while i < self.npoints:
-            if self.free[i] < units:
+        p = self.profile if self.plain else self.profile + self.kinds.set_component[set]
+        if not self.search(set, units, duration, bound(p, set, units, duration), out):
+            return 0
+        remember(p, set, units, duration, out[0])
+        return 1
+
+    cdef int earliest_plain(self, i64 units, Running running, const Job *jobs, usec_t *out) noexcept nogil:
+        """The same, if nothing is reserved and all units are of one kind: free units only grow."""
+        cdef i32 i = 0
+        cdef i64 total = self.free_now
+        cdef usec_t t
+        if total >= units:
+            out[0] = self.now
+            return 1
+        while i < running.count:
+            t = release_time(running.item[i].end, self.now)
+            while i < running.count and release_time(running.item[i].end, self.now) == t:
+                total += jobs[running.item[i].job].units
                 i += 1
-                continue
-            end = time_add(self.time[i], duration)
-            j = i + 1
-            while j < self.npoints and self.time[j] < end and self.free[j] >= units:
-                j += 1
-            if j == self.npoints or self.time[j] >= end:
-                out[0] = self.time[i]
-                self.remember(units, duration, out[0])
+            if total >= units:
+                out[0] = t
                 return 1
-            i = j
         return 0
 
-    cdef int reserve(self, i64 units, usec_t start, usec_t duration, Running running,
+    cdef int reserve(self, i32 set, i64 units, usec_t start, usec_t duration, Running running,
                      const Job *jobs) except -1 nogil:
-        """Keep units from start on for duration."""
+        """Keep units of a set from start on for duration."""
         cdef i32 i
-        if self.nreserved == 0:
+        cdef usec_t end = time_add(start, duration)
+        cdef Profile *p
+        self.nreserved += 1
+        if self.plain and self.nreserved == 1:
             # One reservation needs no profile: before it nothing changes, and
             # from it on what counts is what is free at its start.
             self.shadow = start
-            self.shadow_end = time_add(start, duration)
+            self.shadow_end = end
             self.shadow_units = units
             self.extra = self.free_now - units
             for i in range(running.count):
                 if release_time(running.item[i].end, self.now) > start:
                     break
                 self.extra += jobs[running.item[i].job].units
-            self.nreserved = 1
             return 0
         if not self.built:
             self.build(running, jobs)
-        self.subtract(start, time_add(start, duration), units)
-        self.nreserved += 1
+        if self.plain:
+            change(self.profile, start, end, 0, -units)
+            tidy(self.profile, start, end)
+            return 0
+        p = self.profile + self.kinds.set_component[set]
+        self.least(set, place_of(p, start), end, 1)
+        self.share(set, units)
+        return self.take_part(self.kinds.set_component[set], start, end)
+
+    cdef i64 open_window(self, i32 set, const i64 *row) noexcept nogil:
+        """Set low, for the kinds of a set, to what a point has free; their sum."""
+        cdef i32 m
+        cdef i64 total = 0
+        for m in range(self.kinds.set_first[set], self.kinds.set_first[set + 1]):
+            self.low[self.kinds.member[m]] = row[self.kinds.member[m]]
+            total += row[self.kinds.member[m]]
+        return total
+
+    cdef i64 widen(self, i32 set, const i64 *row, i64 total) noexcept nogil:
+        """Let the window of which low and total are take in one more point; the new total."""
+        cdef i32 k, m
+        for m in range(self.kinds.set_first[set], self.kinds.set_first[set + 1]):
+            k = self.kinds.member[m]
+            if row[k] < self.low[k]:
+                total -= self.low[k] - row[k]
+                self.low[k] = row[k]
+        return total
+
+    cdef i64 least(self, i32 set, i32 first, usec_t end, i64 enough) noexcept nogil:
+        """The units of a set that are free all along from point first to end; of each of its kinds, in low. It may stop
+        once there are fewer than enough."""
+        cdef i32 i = first + 1
+        cdef i64 total
+        cdef const i64 *rows
+        cdef Profile *p
+        if set >= self.kinds.nsets or self.kinds.set_component[set] < 0:
+            return 0
+        if not self.built:
+            return self.open_window(set, self.idle)
+        p = self.profile + self.kinds.set_component[set]
+        rows = self.rows(set)
+        total = self.open_window(set, rows + <size_t> first * p.width)
+        while i < p.npoints and p.time[i] < end and total >= enough:
+            total = self.widen(set, rows + <size_t> i * p.width, total)
+            i += 1
+        return total
+
+    cdef const i64 *rows(self, i32 set) noexcept nogil:
+        """The free units of a set's component, so that row i begins at i * width and a kind's number is its column."""
+        cdef i32 c = self.kinds.set_component[set]
+        return self.profile[c].free - self.kinds.first[c]
+
+    cdef void share(self, i32 set, i64 units) noexcept nogil:
+        """Take units of what is in low, from the kinds of a set in their order; the parts are in part."""
+        cdef i32 k, m
+        memset(self.part, 0, self.kinds.nkinds * sizeof(i32))
+        for m in range(self.kinds.set_first[set], self.kinds.set_first[set + 1]):
+            k = self.kinds.member[m]
+            self.part[k] = <i32> (self.low[k] if self.low[k] < units else units)
+            units -= self.part[k]
+
+    cdef int search(self, i32 set, i64 units, usec_t duration, i32 first, usec_t *out) noexcept nogil:
+        """1 and the first point from which on the units of a set are free for the duration; else 0."""
+        cdef i32 i = first, j
+        cdef i64 total
+        cdef usec_t end
+        cdef const i64 *rows
+        cdef Profile *p
+        if self.plain:
+            return search_one(self.profile, 0, units, duration, first, out)
+        p = self.profile + self.kinds.set_component[set]
+        rows = self.rows(set)
+        j = self.kinds.set_first[set]
+        if self.kinds.set_first[set + 1] == j + 1:
+            return search_one(p, self.kinds.member[j] - self.kinds.first[self.kinds.set_component[set]], units,
+                              duration, first, out)
+        while i < p.npoints:
+            end = time_add(p.time[i], duration)
+            total = self.open_window(set, rows + <size_t> i * p.width)
+            j = i + 1
+            while total >= units and j < p.npoints and p.time[j] < end:
+                total = self.widen(set, rows + <size_t> j * p.width, total)
+                j += 1
+            if total >= units:
+                out[0] = p.time[i]
+                return 1
+            # Point j - 1 is what fails. The next window worth a look opens
+            # behind the last point from which on it fails together with that.
+            i = j - 1
+            total = self.open_window(set, rows + <size_t> i * p.width)
+            while total >= units:
+                i -= 1
+                total = self.widen(set, rows + <size_t> i * p.width, total)
+            i += 1
         return 0
 
-    cdef int need(self, i32 points) except -1 nogil:
-        """Room for so many points of the profile."""
-        cdef i32 old = self.room
-        cdef void *room = grown(self.time, &self.room, points, sizeof(usec_t))
-        if room is NULL:
-            no_memory(b"no memory for the plan")
-        self.time = <usec_t *> room
-        if self.room != old:
-            room = grown(self.free, &old, self.room, sizeof(i64))
-            if room is NULL:
-                no_memory(b"no memory for the plan")
-            self.free = <i64 *> room
+    cdef void count_kinds(self, const Alloc *a) noexcept nogil:
+        """How many nodes of each kind are in a; in part."""
+        cdef i32 i, k, node
+        memset(self.part, 0, self.kinds.nkinds * sizeof(i32))
+        for i in range(a.nentries):
+            for node in range(a.entry[i].node, a.entry[i].node + a.entry[i].count):
+                k = self.kinds.kind_of[node]
+                if k >= 0:
+                    self.part[k] += 1
+
+    cdef int take_part(self, i32 c, usec_t start, usec_t end) except -1 nogil:
+        """Take what is in part from a component, from start to end."""
+        cdef i32 k
+        cdef Profile *p = self.profile + c
+        for k in range(self.kinds.first[c], self.kinds.first[c + 1]):
+            if self.part[k]:
+                change(p, start, end, k - self.kinds.first[c], -self.part[k])
+        tidy(p, start, end)
         return 0
 
     cdef int build(self, Running running, const Job *jobs) except -1 nogil:
-        """The whole profile, from the running jobs and the first reservation."""
-        cdef i32 i
+        """The profiles, from the running jobs and the first reservation."""
+        cdef i32 i, n, k, c, node
         cdef usec_t t
-        self.need(running.count + 1)
-        self.time[0] = self.now
-        self.free[0] = self.free_now
-        self.npoints = 1
+        cdef const Alloc *a
+        self.built = True
+        if self.plain:
+            begin_profile(self.profile, 1, self.now, &self.free_now)
+            for i in range(running.count):
+                grow(self.profile, release_time(running.item[i].end, self.now), 0, jobs[running.item[i].job].units)
+            change(self.profile, self.shadow, self.shadow_end, 0, -self.shadow_units)
+            tidy(self.profile, self.shadow, self.shadow_end)
+            return 0
+        for c in range(self.kinds.ncomponents):
+            begin_profile(self.profile + c, self.kinds.first[c + 1] - self.kinds.first[c], self.now,
+                          self.idle + self.kinds.first[c])
         for i in range(running.count):
             t = release_time(running.item[i].end, self.now)
-            if t != self.time[self.npoints - 1]:
-                self.time[self.npoints] = t
-                self.free[self.npoints] = self.free[self.npoints - 1]
-                self.npoints += 1
-            self.free[self.npoints - 1] += jobs[running.item[i].job].units
-        self.built = True
-        self.subtract(self.shadow, self.shadow_end, self.shadow_units)
-        return 0
-
-    cdef usec_t bound(self, i64 units, usec_t duration) noexcept nogil:
-        """A time before which so many units are not free for so long."""
-        cdef i32 i
-        cdef usec_t t = self.now
-        for i in range(self.nfound):
-            if self.found[i].start > t and self.found[i].units <= units and self.found[i].duration <= duration:
-                t = self.found[i].start
-        return t
-
-    cdef void remember(self, i64 units, usec_t duration, usec_t start) noexcept nogil:
-        """Note a start that was found, in place of what it makes useless."""
-        cdef i32 i
-        for i in range(self.nfound):
-            if (units <= self.found[i].units and duration <= self.found[i].duration
-                    and start >= self.found[i].start):
-                break
-        else:
-            if self.nfound < MOST_FOUND:
-                i = self.nfound
-                self.nfound += 1
-            else:
-                i = self.oldest
-                self.oldest = (self.oldest + 1) % MOST_FOUND
-        self.found[i] = Found(units, duration, start)
-
-    cdef i32 place(self, usec_t t) noexcept nogil:
-        """Index of the first point not before t."""
-        cdef i32 low = 0, high = self.npoints, middle
-        while low < high:
-            middle = (low + high) >> 1
-            if self.time[middle] < t:
-                low = middle + 1
-            else:
-                high = middle
-        return low
-
-    cdef void drop(self, i32 i) noexcept nogil:
-        """Remove a point that says no more than the one before it."""
-        if i < 1 or i >= self.npoints or self.free[i] != self.free[i - 1]:
-            return
-        self.npoints -= 1
-        memmove(self.time + i, self.time + i + 1, (self.npoints - i) * sizeof(usec_t))
-        memmove(self.free + i, self.free + i + 1, (self.npoints - i) * sizeof(i64))
-
-    cdef i32 split(self, usec_t t) except -1 nogil:
-        """Index of the point at t, made if there is none; now <= t."""
-        cdef i32 low = self.place(t)
-        if low < self.npoints and self.time[low] == t:
-            return low
-        self.need(self.npoints + 1)
-        memmove(self.time + low + 1, self.time + low, (self.npoints - low) * sizeof(usec_t))
-        memmove(self.free + low + 1, self.free + low, (self.npoints - low) * sizeof(i64))
-        self.time[low] = t
-        self.free[low] = self.free[low - 1]
-        self.npoints += 1
-        return low
-
-    cdef int subtract(self, usec_t start, usec_t end, i64 units) except -1 nogil:
-        """units fewer from start to end."""
-        cdef i32 i, first = self.split(start), last
-        last = self.split(end) if end != time_never() else self.npoints
-        for i in range(first, last):
-            self.free[i] -= units
-        self.drop(last)
-        self.drop(first)
+            a = &jobs[running.item[i].job].alloc
+            for n in range(a.nentries):
+                for node in range(a.entry[n].node, a.entry[n].node + a.entry[n].count):
+                    k = self.kinds.kind_of[node]
+                    if k >= 0:
+                        c = self.kinds.component_of[k]
+                        grow(self.profile + c, t, k - self.kinds.first[c], 1)
         return 0

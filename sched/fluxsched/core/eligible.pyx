@@ -34,6 +34,7 @@ cdef class Eligible:
             free(self.bits[i])
         free(self.bits)
         free(self.users)
+        free(self.waiting)
         free(self.counted_at)
         free(self.up)
         free(self.present)
@@ -49,6 +50,10 @@ cdef class Eligible:
         if room is NULL:
             raise MemoryError("no memory for a constraint")
         self.users = <i32 *> room
+        room = realloc(self.waiting, nsets * sizeof(i32))
+        if room is NULL:
+            raise MemoryError("no memory for a constraint")
+        self.waiting = <i32 *> room
         room = realloc(self.counted_at, nsets * sizeof(i32))
         if room is NULL:
             raise MemoryError("no memory for a constraint")
@@ -64,6 +69,7 @@ cdef class Eligible:
         for i in range(old, nsets):
             self.bits[i] = <u64 *> zeroed(self.state.nwords, sizeof(u64))
             self.users[i] = 0
+            self.waiting[i] = 0
             self.counted_at[i] = -1
             self.nsets = i + 1
         return 0
@@ -108,6 +114,11 @@ cdef class Eligible:
             del self.index[self.constraint[set][0]]
             self.constraint[set] = None
         return 0
+
+    cdef void count_waiting(self, i32 set, i32 sign) noexcept nogil:
+        """One job more (sign 1) or fewer (-1) that is confined to a set waits."""
+        self.waiting[set] += sign
+        self.version += self.waiting[set] == (sign > 0)
 
     cdef int fill(self, i32 set) except -1:
         """Evaluate the constraint of a set."""

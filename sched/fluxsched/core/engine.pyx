@@ -21,6 +21,7 @@ from fluxsched.core.job cimport (
     JOB_FREE, JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_LACKING, WHY_NEW, WHY_OTHER,
     WHY_OVERLAP, WHY_POLICY, WHY_RESERVED, WHY_RESOURCES, Job,
 )
+from fluxsched.core.kinds cimport Kinds
 from fluxsched.core.memory cimport no_memory, zeroed
 from fluxsched.core.nodeplan cimport NodePlan, Request
 from fluxsched.core.state cimport State
@@ -113,7 +114,7 @@ cdef class EngineBase:
         self.state = State(inventory)
         self.eligible = Eligible(self.state)
         self.running = Running()
-        self.count = CountPlan()
+        self.count = CountPlan(self.state, Kinds(self.state, self.eligible))
         self.nodes = NodePlan(self.state)
         self.slot_of = {}
         self.domain_index = {}
@@ -224,9 +225,9 @@ cdef class EngineBase:
             j.core_units = j.nslots
 
     cdef void count_waiting(self, const Job *j, i32 sign) noexcept nogil:
-        if j.elig == 0:
-            self.nwaiting_nodes += sign if j.node_units else 0
-            self.nwaiting_cores += sign if j.core_units else 0
+        self.eligible.count_waiting(j.elig, sign)
+        self.nwaiting_nodes += sign if j.node_units else 0
+        self.nwaiting_cores += sign if j.core_units and j.elig == 0 else 0
 
     cdef bint holds_whole(self, const Job *j) noexcept nogil:
         cdef i32 i
@@ -309,10 +310,10 @@ cdef class EngineBase:
         cdef Request request
         cdef usec_t end = self.end_of(j)
         if self.plan != PLAN_EACH:
-            return self.count.fits_now(j.node_units if self.plan == PLAN_NODES else j.core_units, end)
+            return self.count.fits_now(j.elig, j.node_units if self.plan == PLAN_NODES else j.core_units, end)
         # What is free in all says no quickly, if not yes.
         self.selected = -1
-        if self.count.fits_now(j.least_cores, end):
+        if self.count.fits_now(0, j.least_cores, end):
             request = self.request_of(j)
             if self.nodes.fits_now(j, &request, end, self.running, self.jobs):
                 self.selected = job
@@ -324,6 +325,11 @@ cdef class EngineBase:
         cdef Request request
         if self.selected != job:
             self.selected = -1
+            if self.plan == PLAN_NODES and not self.count.plain:
+                if not self.count.share_now(j.elig, j.node_units, self.end_of(j)):
+                    return 0
+                self.selected = job
+                return self.nodes.pick_kinds(j, self.count.kinds.kind_of, self.count.part)
             request = self.request_of(j)
             if not self.nodes.fits_now(j, &request, self.end_of(j), self.running, self.jobs):
                 return 0
@@ -347,7 +353,7 @@ cdef class EngineBase:
         self.selected = -1
         self.count_waiting(j, -1)
         self.run(job, self.clock, end)
-        self.count.start(j.units, end)
+        self.count.start(&j.alloc, j.units, end)
         self.nstarted_total += 1
         self.jobs[job].backfilled = d.blocked > 0
         self.nbackfilled += d.blocked > 0
@@ -361,10 +367,10 @@ cdef class EngineBase:
         cdef Request request
         cdef usec_t bound
         if self.plan != PLAN_EACH:
-            return self.count.earliest(j.node_units if self.plan == PLAN_NODES else j.core_units, j.duration,
+            return self.count.earliest(j.elig, j.node_units if self.plan == PLAN_NODES else j.core_units, j.duration,
                                        self.running, self.jobs, out)
         self.selected = -1
-        if not self.count.earliest(j.least_cores, j.duration, self.running, self.jobs, &bound):
+        if not self.count.earliest(0, j.least_cores, j.duration, self.running, self.jobs, &bound):
             return 0
         request = self.request_of(j)
         return self.nodes.earliest(j, &request, self.running, self.jobs, bound, out)
@@ -376,10 +382,10 @@ cdef class EngineBase:
         if not self.earliest(job, &t):
             return 0
         if self.plan != PLAN_EACH:
-            self.count.reserve(j.node_units if self.plan == PLAN_NODES else j.core_units, t, j.duration,
+            self.count.reserve(j.elig, j.node_units if self.plan == PLAN_NODES else j.core_units, t, j.duration,
                                self.running, self.jobs)
         else:
-            self.count.reserve(self.state.up_units(&self.nodes.picked, True), t, j.duration, self.running, self.jobs)
+            self.count.reserve(0, self.state.up_units(&self.nodes.picked, True), t, j.duration, self.running, self.jobs)
             self.nodes.reserve(t, time_add(t, j.duration))
         j.estimate = t if t < far_future() else -1
         j.was_reserved = True
@@ -485,7 +491,7 @@ cdef class EngineBase:
                 self.set_units(self.jobs + self.running.item[i].job)
             self.units_are_cores = cores
             self.units_generation = self.eligible.generation
-        self.count.begin(now, self.state.free_cores if cores else self.state.nidle)
+        self.count.begin(now, self.state.free_cores if cores else self.state.nidle, not cores)
         if self.removal:
             self.deny_hopeless()
         return 0

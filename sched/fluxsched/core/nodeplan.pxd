@@ -89,6 +89,7 @@ cdef class NodePlan:
     cdef int fits_runs(self, const Job *j, const u64 *elig) except -1 nogil
     cdef int fits_tree(self, const Request *request, usec_t start, usec_t end, Running running,
                        const Job *jobs) except -1 nogil
+    cdef int pick_kinds(self, const Job *j, const i32 *kind_of, i32 *part) except -1 nogil
     cdef i64 reserved_at(self, i32 pool, usec_t t) noexcept nogil
     cdef i64 least_free(self, i32 pool, i64 amount, usec_t start, usec_t end, Running running,
                         const Job *jobs) noexcept nogil

@@ -267,6 +267,26 @@ cdef class NodePlan:
                 word &= (~<u64> 0) << (low + run)
         return 0
 
+    cdef int pick_kinds(self, const Job *j, const i32 *kind_of, i32 *part) except -1 nogil:
+        """1 and whole nodes in self.picked, for a job that takes part[k] of each kind k: the first that are idle. 0 if
+        there are not so many."""
+        cdef i32 w, node, need = j.node_units
+        cdef u64 word
+        alloc_reset(&self.picked)
+        for w in range(self.state.nwords):
+            word = self.state.idle[w]
+            while word:
+                node = w * 64 + lowest(word)
+                word &= word - 1
+                if kind_of[node] < 0 or part[kind_of[node]] == 0:
+                    continue
+                part[kind_of[node]] -= 1
+                self.pick(j, node, 1)
+                need -= 1
+                if need == 0:
+                    return 1
+        return 0
+
     cdef i64 reserved_at(self, i32 pool, usec_t t) noexcept nogil:
         """How much of a pool is reserved at t."""
         cdef i64 held = 0
