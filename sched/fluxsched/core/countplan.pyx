@@ -289,6 +289,7 @@ cdef class CountPlan:
     cdef int start(self, const Alloc *a, i64 units, usec_t end) except -1 nogil:
         """A job starts now on a; the caller has put it in the running list, too."""
         cdef i32 k
+        end = release_time(end, self.now)       # as build says of those that ran before
         self.free_now -= units
         if not self.plain:
             self.count_kinds(a)
