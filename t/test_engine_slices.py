@@ -217,3 +217,28 @@ def test_reason_of_nodes_that_are_down():
     assert one.reason(1) == "waiting for nodes that are down or drained"
     one.mark_up("0")
     assert one.reason(1) is None
+
+
+def test_removal_starts_a_pass_over_once():
+    one = engine(nodes=4)
+    one.add(1, nodes(3, 100.0))
+    assert one.schedule(1.0).started == [1]
+    for jobid in range(2, 10):
+        one.add(jobid, nodes(2, 50.0))
+    one.remove("3")
+    slices = 0
+    while one.schedule(2.0, 1).more:
+        slices += 1
+        assert slices < 20
+    assert one.waiting() == list(range(2, 10))
+
+
+def test_reason_asked_before_the_pass_keeps_no_job_from_denial():
+    one = engine(nodes=4)
+    one.add(1, nodes(4, 100.0))
+    one.add(2, nodes(4, 50.0))
+    assert one.schedule(1.0).started == [1]
+    one.remove("3")
+    for _ in range(2):
+        assert one.reason(2) == "the nodes that it needs have been removed"
+    assert one.schedule(2.0).denied == [(2, "the nodes that it needs have been removed")]

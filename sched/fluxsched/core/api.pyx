@@ -15,8 +15,8 @@ from fluxsched.core.bits cimport count_bits, get_bit, same_bits, set_bit
 from fluxsched.core.engine cimport Domain, General
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport (
-    JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_LACKING, WHY_OTHER, WHY_OVERLAP, WHY_POLICY, WHY_RESERVED,
-    WHY_RESOURCES, Job,
+    JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_LACKING, WHY_OTHER, WHY_OVERLAP, WHY_POLICY,
+    WHY_RESERVED, WHY_RESOURCES, Job,
 )
 from fluxsched.core.match cimport Matcher
 from fluxsched.core.memory cimport zeroed
@@ -158,7 +158,7 @@ cdef class Engine(EngineReports):
         denied by the next pass."""
         for node in self._each_node(ranks):
             self.state.remove(node)
-            self.removal = True
+            self.removal = self.stale = True
         self.eligible.generation += 1
 
     def property_add(self, name, ranks):

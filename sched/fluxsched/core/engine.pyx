@@ -25,7 +25,7 @@ from fluxsched.core.kinds cimport Kinds
 from fluxsched.core.memory cimport no_memory, zeroed
 from fluxsched.core.nodeplan cimport NodePlan, Request
 from fluxsched.core.state cimport State
-from fluxsched.core.types cimport USEC, i32, i64, time_add, time_never, u64, usec_t
+from fluxsched.core.types cimport USEC, i32, i64, time_add, time_never, usec_t
 
 
 class PluginError(ValueError):
@@ -328,8 +328,10 @@ cdef class EngineBase:
             if self.plan == PLAN_NODES and not self.count.plain:
                 if not self.count.share_now(j.elig, j.node_units, self.end_of(j)):
                     return 0
+                if not self.nodes.pick_kinds(j, self.count.kinds.kind_of, self.count.part):
+                    return 0
                 self.selected = job
-                return self.nodes.pick_kinds(j, self.count.kinds.kind_of, self.count.part)
+                return 1
             request = self.request_of(j)
             if not self.nodes.fits_now(j, &request, self.end_of(j), self.running, self.jobs):
                 return 0
@@ -446,6 +448,8 @@ cdef class EngineBase:
             j.parked_at = self.eligible.generation
             if j.parked and not self.could_fit(j, False):
                 if self.removal or j.elig == 0:
+                    # Whoever asks next is to hear the same.
+                    j.parked_at = -1
                     return -2
                 # Properties come and go: what was taken may be given again.
                 j.parked = WHY_LACKING
@@ -559,7 +563,7 @@ cdef class EngineBase:
 
     cdef bint starts_over(self) noexcept nogil:
         """Whether the suspended pass has to begin anew, now that something came in."""
-        if self.stale or self.removal:
+        if self.stale:
             return True
         if not self.returned or self.asked < self.least_asked:
             return False
@@ -660,11 +664,11 @@ cdef class EngineBase:
         return self.bare.fits_now(j, &request, time_never(), self.running, self.jobs)
 
     cdef i32 why_waits(self, i32 slot) except -1 nogil:
-        """The reason that is true of a waiting job, wherever the last pass stopped."""
+        """The reason that is true of a waiting job, wherever the last pass stopped; -2: no node could ever serve it."""
         cdef Job *j = self.jobs + slot
         cdef Domain *d = self.domain + j.domain
         cdef i32 other, why = self.check_parked(slot)
-        if why > 0:
+        if why:
             return why
         # A job ahead of it, or of another queue, holds it up whatever is free.
         if j.asked_in != self.npasses and d.stopped == HOLD:
