@@ -34,6 +34,12 @@ def launcher(session):
     return next(pid for pid, command in children(session.process.pid) if "runner" in command)
 
 
+def launcher_of(pid):
+    """The launcher that a supervisor is a child of."""
+    with open(f"/proc/{pid}/stat") as file:
+        return int(file.read().rpartition(")")[2].split()[1])
+
+
 def supervisor(session, jobid):
     path = os.path.join(session("getattr", "statedir"), "jobs", session("job", "id", jobid), "claim")
     until(lambda: any(event["name"] == "start" for event in session.events(jobid)), "start")
@@ -156,6 +162,21 @@ def test_launcher_that_goes_on_after_its_broker_was_killed(tmp_path):
         until(lambda: not alive(old), "the old launcher to end")
     assert log.read_text() == "start\n"
     assert os.listdir(tmp_path / "state" / "jobs") == []
+
+
+def test_forks_of_a_job_whose_supervisor_and_launcher_were_killed(tmp_path):
+    """The job counts as over when the last process of it has died, those that it forked meanwhile, too."""
+    statedir = f"--statedir={tmp_path}/state"
+    with Session(statedir) as session:
+        jobid = session("submit", "sh", "-c", "while :; do sleep 60 & sleep 0.01; done")
+        pid = supervisor(session, jobid)
+        session.kill()
+        for killed in (launcher_of(pid), pid):
+            os.kill(killed, signal.SIGKILL)
+    with Session(statedir) as session:
+        session.wait_state(jobid, "INACTIVE")
+        assert not job_processes(jobid)
+        assert "its supervisor process was killed" in session.job(jobid)["exception"]["note"]
 
 
 def test_kills_at_random(tmp_path):

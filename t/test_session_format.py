@@ -17,7 +17,7 @@ T = 1700000000.25
 JOB = {
     "id": 9848225792, "state": "RUN", "status": "RUN", "name": "a-long-name-here", "username": "anna", "userid": 7,
     "urgency": 16, "priority": 16, "cwd": "/", "ntasks": 4, "ncores": 8, "nnodes": 2, "duration": 90.0,
-    "t_submit": T, "t_run": T + 1, "runtime": 3661.5, "expiration": time.time() + 1000, "nodelist": "n[1-2]",
+    "t_submit": T, "t_run": T + 1, "runtime": 3661.5, "expiration": time.time() + 1e6, "nodelist": "n[1-2]",
     "ranks": "0-1", "dependencies": [], "exception": {"occurred": False},
     "annotations": {"sched": {"reason_pending": "", "t_estimate": T}, "user": {"share": 0.125}},
 }  # fmt: skip

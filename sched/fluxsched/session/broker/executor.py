@@ -43,6 +43,7 @@ HELD_BACK = 0.5  # seconds until a launch that found no descriptor is tried agai
 CLOSE_WAIT = 2.0  # seconds that the end of a session waits for its launcher
 CONNECT_TRIES = 50
 CONNECT_PAUSE = 0.1
+LEFTOVER_PAUSE = 0.02  # seconds between two looks at what a dead supervisor has left
 
 
 def boot_id():
@@ -475,26 +476,41 @@ class Executor:
             started = [entry for entry in entries if entry["event"] == "start"]
             claim = self._claim(running) or {}
             if claim.get("boot") == self.boot:
-                self._kill_leftover(running.job, started[0]["group"] if started else 0, claim.get("pid"))
-            why = "the machine was restarted" if claim.get("boot") != self.boot else "its supervisor process was killed"
-            self._lost(running, why)
+                self._end_leftover(running, started[0]["group"] if started else 0, claim.get("pid"))
+            else:
+                self._lost(running, "the machine was restarted")
+
+    def _end_leftover(self, running, group, session):
+        """The job is over when nothing of it is left: a process takes a moment to die, and may have forked before."""
+        if self.running.get(running.job.id) is not running:
+            return
+        if self._kill_leftover(running.job, group, session):
+            self.loop.call_later(LEFTOVER_PAUSE, lambda: self._end_leftover(running, group, session))
+        else:
+            self._lost(running, "its supervisor process was killed")
 
     def _kill_leftover(self, job, group, session):
         """Kill what a dead supervisor and a dead launcher have left: who has the job's environment, in whatever group,
-        and who is in its group and session, with whatever environment.  (A launcher that lives has done it by now.)"""
+        and who is in its group and session, with whatever environment; how many there were.  (A launcher that lives
+        has done it by now.)"""
+        left = 0
         mark = b"FLUX_JOB_TMPDIR=" + os.fsencode(os.path.join(self.directory(job.id), "tmp"))
         for entry in os.listdir("/proc"):
             if not entry.isdigit():
                 continue
             try:
                 with open(f"/proc/{entry}/stat", "rb") as file:
-                    own = file.read().rpartition(b")")[2].split()[2:4]
+                    state, _, *own = file.read().rpartition(b")")[2].split()[:4]
+                if state in (b"Z", b"X"):
+                    continue
                 with open(f"/proc/{entry}/environ", "rb") as file:
                     marked = mark in file.read().split(b"\0")
                 if marked or (int(own[0]), int(own[1])) == (group, session):
+                    left += 1
                     os.kill(int(entry), signal.SIGKILL)
             except (OSError, ValueError, IndexError):
                 continue  # it ended while we looked
+        return left
 
     def _lost(self, running, why):
         running.finished = True
