@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The checks of ``make lint`` that are our own."""
+"""``make lint``: its own checks, that each tool's complaint counts, and that this tree is clean."""
+
+import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -93,3 +97,46 @@ def test_spdx():
     assert lint.missing_spdx("a.py", "".join(reversed(two))) != []
     assert lint.missing_spdx("a.py", "import os\n") != []
     assert lint.missing_spdx("a.py", "") != []
+
+
+SPDX = "".join(f"# {line}\n" for line in lint.SPDX)
+FAULTS = {
+    "ruff": ("tools/a.py", SPDX + "import os\n"),
+    "mypy": ("tools/a.py", SPDX + "def f(x):\n    return x\n"),
+    "cython-lint": ("sched/a.pyx", SPDX + "cdef int f(int x) noexcept nogil:\n    cdef int y\n    return x\n"),
+    "shellcheck": ("a.sh", "#!/bin/sh\n" + SPDX + "cd $1\n"),
+    "licence": ("tools/a.py", "import os\n\nprint(os.name)\n"),
+    None: ("tools/a.py", SPDX + "def f(x: int) -> int:\n    return x\n"),
+}
+
+
+@pytest.fixture(scope="module")
+def mypy_cache(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("mypy"))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_complaint_counts(fault, top, mypy_cache, tmp_path, monkeypatch, capfd):
+    """On a project with one fault, of which one tool tells."""
+    name, text = FAULTS[fault]
+    shutil.copy(top / "pyproject.toml", tmp_path)
+    for path in ("sched/fluxsched/__init__.py", "tools/b.py", name):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text if path == name else "")
+    monkeypatch.setattr(lint, "TOP", tmp_path)
+    monkeypatch.setenv("MYPY_CACHE_DIR", mypy_cache)
+    assert lint.main() == (fault is not None)
+    out = capfd.readouterr().out
+    assert out.splitlines()[-1] == ("lint: problems, see above" if fault else "lint: clean")
+    assert (name.split("/")[-1] in out) == (fault is not None)
+
+
+def test_a_tool_that_is_missing_is_a_complaint(capfd):
+    assert not lint.run_tools([["no-such-tool", "."]])
+    assert capfd.readouterr().out == ("no-such-tool is not installed: run make, which installs it into build/venv\n")
+    assert lint.run_tools([])
+
+
+def test_this_tree_is_clean(top):
+    done = subprocess.run([sys.executable, top / "tools/lint.py"], stdout=subprocess.PIPE, text=True)
+    assert done.returncode == 0, done.stdout

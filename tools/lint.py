@@ -1,12 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""What ``make lint`` looks at: ruff, cython-lint, shellcheck, licence lines, and the GIL in nogil code.
+"""What ``make lint`` looks at: ruff, cython-lint, mypy, shellcheck, licence lines, and the GIL in nogil code.
 
 The last has two parts. A function that is nogil says ``noexcept nogil`` or ``except … nogil``: without either Cython
 takes the GIL after every call. And no line of nogil code may have Python in its C, which is read from Cython's
 annotated pages (the build warns with the same text). A line that raises is meant to take the GIL, and so is what
 stands under ``with gil``; a ``finally`` takes it where an exception passes through.
 """
+
+from __future__ import annotations
 
 import html
 import os
@@ -15,6 +17,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Iterable, Iterator
 
 TOP = Path(__file__).resolve().parent.parent
 SPDX = ("SPDX-FileCopyrightText: 2026 The flux-sched authors", "SPDX-License-Identifier: LGPL-3.0-or-later")
@@ -27,18 +30,20 @@ NOGIL_HEAD = re.compile(r"^\s*(?:with\s+nogil\b|c(?:p?)def\b.*\bnogil\s*:|for\b.
 RAISES = re.compile(r"^\s*(?:raise|with gil|finally)\b")
 
 
-def indent(text):
+def indent(text: str) -> int:
+    """Number of columns before the first word."""
     return len(text) - len(text.lstrip())
 
 
-def code_of(line):
+def code_of(line: str) -> str:
     """The line without its comment; a # inside quotes is rare enough in nogil code to be read as one."""
     return line.split("#", 1)[0].rstrip()
 
 
-def logical_heads(lines):
+def logical_heads(lines: Iterable[str]) -> Iterator[tuple[int, int, str]]:
     """(first, last, text) of each statement; continuation lines inside brackets or after \\ are joined."""
-    first, text, depth = None, "", 0
+    first: int | None = None
+    text, depth = "", 0
     for number, line in enumerate(lines):
         code = code_of(line)
         if first is None:
@@ -52,10 +57,11 @@ def logical_heads(lines):
             first, text, depth = None, "", 0
 
 
-def nogil_lines(lines):
+def nogil_lines(lines: list[str]) -> set[int]:
     """Indices of lines that run without the GIL, less those that raise or take it on purpose."""
-    found = set()
-    inside = allowed = None
+    found: set[int] = set()
+    inside: int | None = None
+    allowed: int | None = None
     for first, last, text in logical_heads(lines):
         here = indent(text)
         if inside is not None and here <= inside:
@@ -77,14 +83,15 @@ def nogil_lines(lines):
     return found
 
 
-def python_in_nogil(page):
+def python_in_nogil(page: str | Path) -> list[str]:
     """Warnings out of one annotated page, as ``file:line: text``."""
     text = Path(page).read_text(encoding="utf-8")
     source = Path(page).with_suffix(".pyx")
     for base in (TOP / "build" / "cython",):
         if base in source.parents:
             source = source.relative_to(base)
-    scores, lines = [], []
+    scores: list[int] = []
+    lines: list[str] = []
     for score, number, line in PAGE_LINE.findall(text):
         assert int(number) == len(lines) + 1
         scores.append(int(score))
@@ -96,10 +103,10 @@ def python_in_nogil(page):
     ]
 
 
-def bare_nogil(path, text):
+def bare_nogil(path: str | Path, text: str) -> list[str]:
     """Functions that are nogil and say neither noexcept nor except."""
-    found = []
-    extern = None
+    found: list[str] = []
+    extern: int | None = None
     for first, _, head in logical_heads(text.splitlines()):
         if extern is not None and indent(head) > extern:
             continue
@@ -112,7 +119,8 @@ def bare_nogil(path, text):
     return found
 
 
-def missing_spdx(path, text):
+def missing_spdx(path: str | Path, text: str) -> list[str]:
+    """The complaint about a file that does not begin, after a ``#!`` line, with the two SPDX lines."""
     lines = text.splitlines()
     if lines and lines[0].startswith("#!"):
         lines = lines[1:]
@@ -122,7 +130,7 @@ def missing_spdx(path, text):
     return []
 
 
-def project_files():
+def project_files() -> list[Path]:
     """Every file of the project: what git knows or would add or, outside a checkout, what is not a product."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -133,16 +141,20 @@ def project_files():
     )
     names = listed.stdout.split("\0")
     if listed.returncode:
-        names = [path.relative_to(TOP) for path in TOP.rglob("*") if TOP / "build" not in path.parents]
+        names = [str(path.relative_to(TOP)) for path in TOP.rglob("*") if TOP / "build" not in path.parents]
     return sorted({Path(name) for name in names if name and (TOP / name).is_file()})
 
 
-def is_shell(path, text):
+def is_shell(path: Path, text: str) -> bool:
+    """Whether this is a script for a POSIX shell or bash."""
     return path.suffix == ".sh" or re.match(r"#!\s*/(usr/)?bin/(env )?(ba|da)?sh\b", text) is not None
 
 
-def main():
-    problems, shell, cython = [], [], []
+def own_checks() -> tuple[list[str], list[str], list[str]]:
+    """What our own checks find, and the names of Cython's and of the shell's files."""
+    problems: list[str] = []
+    cython: list[str] = []
+    shell: list[str] = []
     for path in project_files():
         try:
             text = (TOP / path).read_text(encoding="utf-8")
@@ -158,20 +170,43 @@ def main():
             shell.append(str(path))
     for page in sorted((TOP / "build" / "cython").rglob("*.html")):
         problems += python_in_nogil(page)
+    return problems, cython, shell
+
+
+def run_tools(commands: list[list[str]]) -> bool:
+    """Run the tools side by side and print their complaints one after another; whether there were none.
+
+    A tool that is not installed is a complaint.
+    """
+    clean = True
+    running = []
+    for command in commands:
+        if shutil.which(command[0]):
+            running.append(
+                subprocess.Popen(command, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            )
+        else:
+            print(f"{command[0]} is not installed: run make, which installs it into build/venv")
+            clean = False
+    for process in running:
+        print(process.communicate()[0], end="")
+        clean = process.returncode == 0 and clean
+    return clean
+
+
+def main() -> int:
+    """Status of the program: 0 where nothing was found."""
+    # Before any other: the tools that pyproject.toml asks for. cython-lint runs pycodestyle by its bare name.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    problems, cython, shell = own_checks()
     for text in problems:
         print(text)
-    failed = bool(problems)
-    # cython-lint runs pycodestyle by its bare name.
-    os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    tools = [["ruff", "check", "--quiet", "."]]
+    tools = [["ruff", "check", "--quiet", "."], ["mypy", "--no-error-summary"]]
     if cython:
         tools.append(["cython-lint", *cython])
-    if shell and shutil.which("shellcheck"):
+    if shell:
         tools.append(["shellcheck", *shell])
-    elif shell:
-        print("shellcheck is not installed: shell files not checked")
-    for command in tools:
-        failed = subprocess.run(command, cwd=TOP).returncode != 0 or failed
+    failed = not run_tools(tools) or bool(problems)
     print("lint: " + ("problems, see above" if failed else "clean"))
     return int(failed)
 
