@@ -14,7 +14,10 @@ Where RFC 31 leaves it open, as in flux-core: empty ``properties`` match all, em
 and ``not`` takes several constraints.
 """
 
+from __future__ import annotations
+
 import re
+from typing import Any, Callable, Optional, Protocol
 
 from fluxsched.formats import hostlist, idset
 from fluxsched.formats.quote import is_utf8, quote
@@ -28,11 +31,28 @@ MAX_RANKS = 2**20  # likewise
 _ILLEGAL = re.compile(r"[!&'\"^`|()]")
 
 
+class View(Protocol):
+    """The nodes that a constraint is about. Sets of nodes are ints, in which bit i is node i."""
+
+    @property
+    def all(self) -> int:
+        """All nodes."""
+
+    def property(self, name: str) -> int:
+        """The nodes that have the property."""
+
+    def hosts(self, names: list[str]) -> int:
+        """The nodes of these names."""
+
+    def ranks(self, ranks: str) -> int:
+        """The nodes whose ranks are in the idset string."""
+
+
 class ConstraintError(ValueError):
     """Not a valid constraint. The text names the operator and what was expected."""
 
 
-def check_property(name):
+def check_property(name: str) -> None:
     """Raise ConstraintError unless the string `name` can be the name of a property (RFC 20)."""
     illegal = _ILLEGAL.search(name)
     if illegal:
@@ -43,28 +63,25 @@ def check_property(name):
         raise ConstraintError(f"property {quote(name)} is not valid UTF-8")
 
 
-def validate(obj):
+def validate(obj: Any) -> None:
     """Check the form of the decoded JSON `obj`, which is untrusted. ConstraintError if it is no constraint."""
     _walk(obj, None, 1, _Budget())
 
 
-def evaluate(obj, view):
-    """Return the nodes that match: an int, bit i of which is node i of `view`.
-
-    `view` has ``.all`` (int, the bits of all nodes), ``.property(name)``, ``.hosts(list of names)`` and
-    ``.ranks(idset string)``, each returning an int. ConstraintError as for validate().
+def evaluate(obj: Any, view: View) -> int:
+    """Return the nodes of `view` that match, an int in which bit i is node i. ConstraintError as for validate().
     """
     return _walk(obj, view, 1, _Budget())
 
 
 class _Budget:
-    def __init__(self):
+    def __init__(self) -> None:
         self.values = MAX_VALUES
         self.hosts = MAX_HOSTS
         self.ranks = MAX_RANKS
 
 
-def _walk(obj, view, depth, budget):
+def _walk(obj: Any, view: Optional[View], depth: int, budget: _Budget) -> int:
     # Without a view the form is checked only, and the result means nothing.
     if type(obj) is not dict:
         raise ConstraintError(f"expected an object, got {quote(obj)}")
@@ -95,7 +112,7 @@ def _walk(obj, view, depth, budget):
     return everything
 
 
-def _properties(values, view, everything, budget):
+def _properties(values: list[Any], view: Optional[View], everything: int, budget: _Budget) -> int:
     found = everything
     for value in values:
         if type(value) is not str:
@@ -112,8 +129,8 @@ def _properties(values, view, everything, budget):
     return found
 
 
-def _hostlist(values, view, everything, budget):
-    names = []
+def _hostlist(values: list[Any], view: Optional[View], everything: int, budget: _Budget) -> int:
+    names: list[str] = []
     for value in values:
         try:
             groups, total = hostlist.parse(value, budget.hosts)
@@ -122,10 +139,10 @@ def _hostlist(values, view, everything, budget):
         budget.hosts -= total
         if view is not None:
             names.extend(hostlist.expand(groups))
-    return everything & view.hosts(names) if names else 0
+    return everything & view.hosts(names) if view is not None and names else 0
 
 
-def _ranks(values, view, everything, budget):
+def _ranks(values: list[Any], view: Optional[View], everything: int, budget: _Budget) -> int:
     found = 0
     for value in values:
         try:
@@ -140,4 +157,8 @@ def _ranks(values, view, everything, budget):
     return everything & found
 
 
-_LEAVES = {"properties": _properties, "hostlist": _hostlist, "ranks": _ranks}
+_LEAVES: dict[str, Callable[[list[Any], Optional[View], int, _Budget], int]] = {
+    "properties": _properties,
+    "hostlist": _hostlist,
+    "ranks": _ranks,
+}

@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Flux Standard Duration (RFC 23): "30s", "5m", "1.5h", "1d", "250ms", "inf", or plain seconds."""
 
+from __future__ import annotations
+
 import math
 import re
+from typing import Any, Optional
 
 from fluxsched.formats.quote import quote
 
@@ -19,12 +22,12 @@ class DurationError(ValueError):
     """Not a duration."""
 
 
-def parse(value):
+def parse(value: Any) -> float:
     """Return the duration `value` in seconds, a float >= 0; math.inf for "inf" and "infinity".
 
     `value` is a string, or a number of seconds. DurationError if it is neither, or negative, NaN or out of range.
     """
-    seconds = None
+    seconds: Optional[float] = None
     if isinstance(value, str):
         if len(value) <= 100:
             seconds = _from_text(value)
@@ -38,18 +41,19 @@ def parse(value):
     return seconds
 
 
-def _from_text(text):
+def _from_text(text: str) -> Optional[float]:
     if _INFINITY.fullmatch(text):
         return math.inf
-    match = _HEX.fullmatch(text)
-    try:
-        number = float.fromhex(match[1]) if match else None
-    except OverflowError:
-        return None
-    if match is None:
-        match = _DECIMAL.fullmatch(text)
+    match = _DECIMAL.fullmatch(text)
+    if match:
+        number = float(match[1])
+    else:
+        match = _HEX.fullmatch(text)
         if match is None:
             return None
-        number = float(match[1])
+        try:
+            number = float.fromhex(match[1])
+        except OverflowError:
+            return None
     seconds = number * _UNITS[match[2]]
     return seconds if math.isfinite(seconds) else None

@@ -11,7 +11,10 @@ Zeros: flux-core pads each id to the width of its own text ("h[005,4]" is h005, 
 the same both ways.
 """
 
+from __future__ import annotations
+
 import re
+from typing import Any, Iterable, Optional
 
 from fluxsched.formats.quote import quote
 
@@ -27,18 +30,23 @@ _ID = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?", re.ASCII)
 _UNFIT = re.compile(r"[^!-+\--Z\\^-~]", re.ASCII)
 
 
+#: (prefix, suffix, first, last, width): the numbers first to last, padded with zeros to the width, between prefix and
+#: suffix; the name `prefix` alone where last < first.
+Group = tuple[str, str, int, int, int]
+
+
 class HostlistError(ValueError):
     """The text is no host list, or stands for too many hosts."""
 
 
-def parse(text, max_hosts=MAX_HOSTS):
+def parse(text: Any, max_hosts: int = MAX_HOSTS) -> tuple[list[Group], int]:
     """Return (groups, number of hosts) of the host list `text`; expand() makes the names of the groups.
 
     HostlistError if `text` is not a string, not a host list, or stands for more than `max_hosts` hosts.
     """
     if type(text) is not str:
         raise HostlistError(f"expected a host list string, got {quote(text)}")
-    groups = []
+    groups: list[Group] = []
     total = 0
     for expression in _split(text):
         match = _EXPRESSION.fullmatch(expression)
@@ -54,7 +62,7 @@ def parse(text, max_hosts=MAX_HOSTS):
                 match = _ID.fullmatch(element)
                 first = int(match[1]) if match else 0
                 last = int(match[2] or match[1]) if match else -1
-                if last < first:
+                if match is None or last < first:
                     raise HostlistError(f"{quote(text)} is not a host list: cannot read {quote(element)}")
                 groups.append((prefix, suffix, first, last, len(match[1])))
                 total += last - first + 1
@@ -63,16 +71,16 @@ def parse(text, max_hosts=MAX_HOSTS):
     return groups, total
 
 
-def _split(text):
+def _split(text: str) -> list[str]:
     # At the commas outside of brackets.
     if "[" not in text:
         return text.split(",")
     return re.findall(r"(?:[^,\[]|\[[^\]]*(?:\]|$))+", text)
 
 
-def expand(groups):
+def expand(groups: Iterable[Group]) -> list[str]:
     """Return the names that the groups of parse() stand for, in order."""
-    names = []
+    names: list[str] = []
     for prefix, suffix, first, last, width in groups:
         if last < first:
             names.append(prefix)
@@ -83,12 +91,12 @@ def expand(groups):
     return names
 
 
-def decode(text, max_hosts=MAX_HOSTS):
+def decode(text: Any, max_hosts: int = MAX_HOSTS) -> list[str]:
     """Return the host names of `text`, in order and as often as they are named. HostlistError as for parse()."""
     return expand(parse(text, max_hosts)[0])
 
 
-def follows(host, before):
+def follows(host: str, before: str) -> bool:
     """Whether `host` has the next number after `before`, so that a range may hold both: "n10" after "n9"."""
     prefix = host.rstrip("0123456789")
     digits = host[len(prefix) :]
@@ -97,7 +105,7 @@ def follows(host, before):
     return before == f"{prefix}{int(digits) - 1}"
 
 
-def encode(hosts):
+def encode(hosts: Iterable[str]) -> str:
     """Return the compact host list of the names `hosts`, in their order and with their repetitions.
 
     HostlistError if a name is empty or holds what no host list can (white space, comma, brackets, non-ASCII).
@@ -105,7 +113,7 @@ def encode(hosts):
     return encode_runs([(host, host) for host in hosts])
 
 
-def encode_runs(runs):
+def encode_runs(runs: Iterable[tuple[str, str]]) -> str:
     """Return the compact host list of runs (first name, last name), each one name or names that follows() joins.
 
     HostlistError as for encode().
@@ -115,9 +123,9 @@ def encode_runs(runs):
     if unfit or "" in ends:
         bad = next(host for host in ends if not host or _UNFIT.search(host))
         raise HostlistError(f"{quote(bad)} cannot be the name of a host")
-    expressions = []
-    idlist = []  # of the open bracket: [text of first, text of last]
-    open_prefix = None
+    expressions: list[str] = []
+    idlist: list[list[str]] = []  # of the open bracket: [text of first, text of last]
+    open_prefix: Optional[str] = None
     padding = 0  # width of the open bracket's numbers, 0 when its first has no leading zero
     expected = ""  # text that would continue the last range
     for host, last in runs:
@@ -144,9 +152,9 @@ def encode_runs(runs):
     return ",".join(expressions)
 
 
-def _close(expressions, prefix, idlist):
+def _close(expressions: list[str], prefix: Optional[str], idlist: list[list[str]]) -> None:
     if len(idlist) == 1 and idlist[0][0] == idlist[0][1]:
-        expressions.append(prefix + idlist[0][0])
+        expressions.append(f"{prefix}{idlist[0][0]}")
     elif idlist:
         inner = ",".join(first if first == last else f"{first}-{last}" for first, last in idlist)
         expressions.append(f"{prefix}[{inner}]")

@@ -7,7 +7,10 @@ Texts come from outside, so reading is strict and bounded. ClusterShell's RangeS
 this takes 1.0 us, and a set of each second id below 32,768 in 44 ms against 13 ms.
 """
 
+from __future__ import annotations
+
 import re
+from typing import Any, Iterable, Optional
 
 from fluxsched.formats.quote import quote
 
@@ -18,11 +21,15 @@ MAX_IDS = 2**20  # most ids that ids() makes a list of
 _ELEMENT = re.compile(r"(0|[1-9][0-9]{0,9})(?:-([1-9][0-9]{0,9}))?", re.ASCII)
 
 
+#: The ids from the first to the last, both included.
+Range = tuple[int, int]
+
+
 class IdsetError(ValueError):
     """The text is no idset, or is beyond a limit."""
 
 
-def ranges(text, max_id=MAX_ID):
+def ranges(text: Any, max_id: int = MAX_ID) -> list[Range]:
     """Return the idset `text` as a list of (first, last) tuples: ascending, disjoint, never adjacent.
 
     An empty text is the empty set. IdsetError if `text` is not a string, not an idset, or has an id > `max_id`.
@@ -34,7 +41,7 @@ def ranges(text, max_id=MAX_ID):
         body = body[1:-1]
     if not body:
         return []
-    found = []
+    found: list[Range] = []
     previous = -2
     for element in body.split(","):
         match = _ELEMENT.fullmatch(element)
@@ -54,32 +61,33 @@ def ranges(text, max_id=MAX_ID):
     return found
 
 
-def count(found):
+def count(found: Iterable[Range]) -> int:
     """Return how many ids the ranges hold."""
     return sum(last - first + 1 for first, last in found)
 
 
-def ids(text, max_id=MAX_ID, max_ids=MAX_IDS):
+def ids(text: Any, max_id: int = MAX_ID, max_ids: int = MAX_IDS) -> list[int]:
     """Return the ids of `text`, ascending. IdsetError as for ranges(), or if there are more than `max_ids`."""
     found = ranges(text, max_id)
     total = count(found)
     if total > max_ids:
         raise IdsetError(f"{quote(text)} has {total} ids, the most allowed is {max_ids}")
-    expanded = []
+    expanded: list[int] = []
     for first, last in found:
         expanded.extend(range(first, last + 1))
     return expanded
 
 
-def encode_ranges(found):
+def encode_ranges(found: Iterable[Range]) -> str:
     """Return the idset string of ascending, disjoint (first, last) tuples."""
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in found)
 
 
-def encode(ascending):
+def encode(ascending: Iterable[int]) -> str:
     """Return the idset string of strictly ascending ids."""
-    found = []
-    first = last = None
+    found: list[Range] = []
+    first: Optional[int] = None
+    last = 0
     for number in ascending:
         if first is None:
             first = number

@@ -18,8 +18,10 @@ Any other is kept as a tree as well. Three readings are ours, where RFC 14 leave
 What only the job's shell reads (environment, cwd, shell options) is not checked here.
 """
 
+from __future__ import annotations
+
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple, Optional
 
 from fluxsched.formats import constraint, idset
 from fluxsched.formats.quote import is_utf8, quote
@@ -45,6 +47,10 @@ _TASK_KINDS = ("per_slot", "per_resource", "total")
 _RANGE = re.compile(r"([1-9][0-9]{0,9})(?:\+|-([1-9][0-9]{0,9}))(?::([1-9][0-9]{0,9})(?::([+*^]))?)?", re.ASCII)
 
 
+#: The first five fields of a Request.
+_Numbers = tuple[int, int, int, int, bool]
+
+
 class JobspecError(ValueError):
     """Not a jobspec that can be scheduled. The text names the field and what was expected."""
 
@@ -56,7 +62,7 @@ class Vertex(NamedTuple):
     # An amount for pools: MB or MB/s where the jobspec gives a unit. The name hides tuple's method.
     count: int  # type: ignore[assignment]
     exclusive: bool  # as given, or by default: true for slots and in them
-    children: tuple  # of Vertex
+    children: tuple[Vertex, ...]
 
 
 class Request(NamedTuple):
@@ -72,11 +78,11 @@ class Request(NamedTuple):
     exclusive: bool  # whole nodes, with all their cores and gpus
     duration: float  # seconds; 0 = no limit
     queue: str  # "" = none
-    constraint: object  # RFC 31 object, checked; None = any node
-    tree: object  # tuple of Vertex, None when the numbers say it all
+    constraint: Optional[dict[str, Any]]  # RFC 31 object, checked; None = any node
+    tree: Optional[tuple[Vertex, ...]]  # None when the numbers say it all
 
 
-def parse(jobspec):
+def parse(jobspec: Any) -> Request:
     """Return the Request of the decoded JSON `jobspec`, which is untrusted. JobspecError if it cannot be read."""
     _object(jobspec, "jobspec")
     version = jobspec.get("version")
@@ -106,7 +112,7 @@ def parse(jobspec):
     return Request(*numbers, duration, queue, limits, tree)
 
 
-def task_count(jobspec, nslots_total, nnodes, ncores):
+def task_count(jobspec: Any, nslots_total: int, nnodes: int, ncores: int) -> int:
     """Return the number of tasks of `jobspec` on an allocation.
 
     `nnodes` and `ncores` are what was allocated. `nslots_total` is the Request's nslots, times nnodes if it has any; it
@@ -133,7 +139,7 @@ def task_count(jobspec, nslots_total, nnodes, ncores):
                 total += count * nnodes
             elif resource == "core" and len(resources.slots) <= 1:
                 total += count * ncores
-            else:
+            elif resource is not None:
                 total += count * slot.below[resource] * slot.total
     if total > MAX_COUNT:
         raise JobspecError(f"tasks: {quote(total)} tasks, the most allowed is {MAX_COUNT}")
@@ -142,27 +148,30 @@ def task_count(jobspec, nslots_total, nnodes, ncores):
 
 class _Slot(NamedTuple):
     total: int  # slots of this label in the job
-    below: dict  # type -> number in one slot
+    below: dict[str, int]  # type -> number in one slot
 
 
 class _Resources:
     """The tree under ``resources``, checked, and what was counted on the way."""
 
-    def __init__(self, jobspec):
+    def __init__(self, jobspec: dict[str, Any]) -> None:
         self.totals = dict.fromkeys(_NUMBERED, 0)
-        self.slots = {}  # label -> _Slot
+        self.slots: dict[str, _Slot] = {}  # by label
         self.loose = False  # something is asked for outside of any node
         self.shared_node = False  # a node is not asked for as a whole
         self.others = False  # a type is named that is not one of _NUMBERED
         self._nvertices = 0
         self.roots, _ = self._level(jobspec.get("resources"), "resources", 1, 1, ())
 
-    def without_cores(self):
-        # An R has a core of every rank. Types from RDL (a socket, say) may contain some.
+    def without_cores(self) -> bool:
+        """Whether no core is asked for. Types from RDL (a socket, say) may contain some."""
+        # A whole node has some: R has a core of every rank.
         whole_nodes = self.totals["node"] and not self.shared_node
         return not (self.others or whole_nodes or self.totals["core"])
 
-    def _level(self, vertices, field, depth, factor, above):
+    def _level(
+        self, vertices: Any, field: str, depth: int, factor: int, above: tuple[str, ...]
+    ) -> tuple[tuple[Vertex, ...], dict[str, int]]:
         # Returns the vertices, and their types with how many of each are below one of the parent.
         if type(vertices) is not list:
             raise JobspecError(f"{field}: expected a list, got {quote(vertices)}")
@@ -174,7 +183,7 @@ class _Resources:
         if self._nvertices > MAX_VERTICES:
             raise JobspecError(f"resources: more than {MAX_VERTICES} vertices")
         found = []
-        below = {}
+        below: dict[str, int] = {}
         for i, raw in enumerate(vertices):
             vertex, inside = self._vertex(raw, f"{field}[{i}]", depth, factor, above)
             found.append(vertex)
@@ -183,7 +192,9 @@ class _Resources:
                 below[kind] = below.get(kind, 0) + count * vertex.count
         return tuple(found), below
 
-    def _vertex(self, raw, field, depth, factor, above):
+    def _vertex(
+        self, raw: Any, field: str, depth: int, factor: int, above: tuple[str, ...]
+    ) -> tuple[Vertex, dict[str, int]]:
         _object(raw, field)
         for key in raw:
             if key not in _VERTEX_KEYS:
@@ -207,7 +218,8 @@ class _Resources:
         if total_of_kind > most:
             raise JobspecError(f"{field}: {quote(total_of_kind)} of {quote(kind)}, the most allowed is {most}")
 
-        children, below = (), {}
+        children: tuple[Vertex, ...] = ()
+        below: dict[str, int] = {}
         if "with" in raw:
             children, below = self._level(raw["with"], f"{field}.with", depth + 1, total, above + (kind,))
         exclusive = raw.get("exclusive", kind == "slot" or "slot" in above or (kind == "node" and not children))
@@ -229,8 +241,8 @@ class _Resources:
         return Vertex(kind, count, exclusive, children), below
 
 
-def _flat(roots):
-    # The first five fields of the Request, None if the request is of another shape.
+def _flat(roots: tuple[Vertex, ...]) -> Optional[_Numbers]:
+    # None if the request is of another shape.
     if len(roots) != 1:
         return None
     top = roots[0]
@@ -254,7 +266,7 @@ def _flat(roots):
     return None
 
 
-def _cores_and_gpus(vertices):
+def _cores_and_gpus(vertices: tuple[Vertex, ...]) -> Optional[tuple[int, int]]:
     cores = gpus = 0
     for vertex in vertices:
         if vertex.type not in ("core", "gpu") or vertex.children:
@@ -266,7 +278,7 @@ def _cores_and_gpus(vertices):
     return cores, gpus
 
 
-def _averages(resources):
+def _averages(resources: _Resources) -> _Numbers:
     totals = resources.totals
     nnodes = 0 if resources.loose else totals["node"]
     nslots = totals["slot"] or nnodes or 1
@@ -279,11 +291,11 @@ def _averages(resources):
     )
 
 
-def _whole(total, parts):
+def _whole(total: int, parts: int) -> int:
     return 0 if total % parts else total // parts
 
 
-def _count(value, field):
+def _count(value: Any, field: str) -> int:
     if type(value) is int:
         least = value
     elif type(value) is str:
@@ -295,7 +307,7 @@ def _count(value, field):
     return _positive(least, field)
 
 
-def _least_of_text(text, field):
+def _least_of_text(text: str, field: str) -> int:
     body = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     match = _RANGE.fullmatch(body)
     if match:
@@ -309,7 +321,7 @@ def _least_of_text(text, field):
     return ranges[0][0] if ranges else 0
 
 
-def _least_of_range(value, field):
+def _least_of_range(value: dict[str, Any], field: str) -> int:
     for key in value:
         if key not in ("min", "max", "operator", "operand"):
             raise JobspecError(f"{field}: unknown key {quote(key)}")
@@ -322,7 +334,7 @@ def _least_of_range(value, field):
     return least
 
 
-def _check_range(least, most, operand, operator, field):
+def _check_range(least: int, most: int, operand: int, operator: Any, field: str) -> None:
     if operator not in ("+", "*", "^"):
         raise JobspecError(f"{field}.operator: expected +, * or ^, got {quote(operator)}")
     if most < least:
@@ -333,7 +345,7 @@ def _check_range(least, most, operand, operator, field):
         raise JobspecError(f"{field}: ^ needs a minimum of 2 or more")
 
 
-def _amount(count, unit, kind, field):
+def _amount(count: int, unit: str, kind: str, field: str) -> int:
     # A unit says nothing about what is numbered.
     if kind in _NUMBERED:
         return count
@@ -347,7 +359,7 @@ def _amount(count, unit, kind, field):
     return amount
 
 
-def _tasks(jobspec, resources):
+def _tasks(jobspec: dict[str, Any], resources: _Resources) -> list[tuple[str, str, int, Optional[str]]]:
     # Returns [(label, kind, count, type of resource or None)].
     tasks = jobspec.get("tasks")
     if type(tasks) is not list or not 1 <= len(tasks) <= MAX_TASKS:
@@ -382,7 +394,7 @@ def _tasks(jobspec, resources):
     return found
 
 
-def _system(jobspec: dict) -> dict:
+def _system(jobspec: dict[str, Any]) -> dict[str, Any]:
     """The object attributes.system; an empty one where attributes has none."""
     if "attributes" not in jobspec:
         raise JobspecError("attributes: expected an object, got nothing")
@@ -393,7 +405,7 @@ def _system(jobspec: dict) -> dict:
     return _object(attributes.get("system", {}), "attributes.system")
 
 
-def _shell_per_resource(system):
+def _shell_per_resource(system: dict[str, Any]) -> Optional[tuple[str, int]]:
     # (type, count), or None.
     field = "attributes.system"
     value = system
@@ -408,7 +420,7 @@ def _shell_per_resource(system):
     return kind, _positive(value.get("count", 1), f"{field}.count")
 
 
-def _duration(system: dict) -> float:
+def _duration(system: dict[str, Any]) -> float:
     """The key that RFC 25 requires of version 1. Without it flux-core's schedulers deny a job with the words after the
     colon."""
     if "duration" not in system:
@@ -424,13 +436,13 @@ def _duration(system: dict) -> float:
     return float(value)
 
 
-def _positive(value, field):
+def _positive(value: Any, field: str) -> int:
     if type(value) is not int or not 1 <= value <= MAX_COUNT:
         raise JobspecError(f"{field}: expected an integer from 1 to {MAX_COUNT}, got {quote(value)}")
     return value
 
 
-def _name(value, field, least=1):
+def _name(value: Any, field: str, least: int = 1) -> str:
     if type(value) is not str or not least <= len(value) <= MAX_NAME:
         raise JobspecError(f"{field}: expected a string of {least} to {MAX_NAME} characters, got {quote(value)}")
     if not is_utf8(value):
@@ -438,7 +450,7 @@ def _name(value, field, least=1):
     return value
 
 
-def _object(value, field):
+def _object(value: Any, field: str) -> dict[str, Any]:
     if type(value) is not dict:
         raise JobspecError(f"{field}: expected an object, got {quote(value)}")
     return value

@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Untrusted values: showing them in error texts, tables and logs, and what passes for text."""
 
+from __future__ import annotations
+
 import re
+from typing import Any
 
 _LONGEST = 60
 
@@ -22,7 +25,7 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
-def is_utf8(text):
+def is_utf8(text: str) -> bool:
     """Return whether the string `text` can be written as UTF-8; JSON can carry half a surrogate pair."""
     try:
         text.encode()
@@ -31,7 +34,7 @@ def is_utf8(text):
     return True
 
 
-def quote(value):
+def quote(value: Any) -> str:
     """Return a short printable text for a decoded JSON value.
 
     Never longer than about 80 characters and never raises: lists and objects are named, not walked (they may be

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from sys import intern
-from typing import Any, Iterable, Iterator, NamedTuple, Optional, Sequence
+from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Optional, Sequence
 
 from fluxsched.formats import hostlist, idset
 from fluxsched.formats.constraint import ConstraintError, check_property
@@ -25,6 +25,10 @@ __all__ = [
 ]
 
 
+#: First and last rank, host of the first and of the last, cores and gpus of each as idset strings ("" for no gpus).
+Run = tuple[int, int, str, str, str, str]
+
+
 class RError(ValueError):
     """Not a valid R. The text names the field and what was expected."""
 
@@ -32,11 +36,11 @@ class RError(ValueError):
 class RNodes(NamedTuple):
     """An R by rank. The first four lists are parallel, in ascending order of rank."""
 
-    ranks: list  # int
-    hosts: list  # str, may repeat
-    cores: list  # idset string, never empty; interned, written the one shortest way
-    gpus: list  # idset string, "" for none; likewise
-    properties: dict  # name -> ascending ranks, never none; with local names ("+...")
+    ranks: list[int]
+    hosts: list[str]  # may repeat
+    cores: list[str]  # idset strings, never empty; interned, written the one shortest way
+    gpus: list[str]  # idset strings, "" for none; likewise
+    properties: dict[str, list[int]]  # name -> ascending ranks, never none; with local names ("+...")
     starttime: float  # seconds since the epoch, 0 for unset
     expiration: float  # seconds since the epoch, 0 for unset
 
@@ -68,11 +72,11 @@ def emit(
     hosts: Sequence[str],
     cores: Sequence[str],
     gpus: Sequence[str],
-    properties: Optional[dict] = None,
+    properties: Optional[Mapping[str, Iterable[int]]] = None,
     starttime: float = 0,
     expiration: float = 0,
     nslots: int = 0,
-) -> dict:
+) -> dict[str, Any]:
     """Return the R, a dict to encode as JSON, of parallel sequences in any order of ranks.
 
     `cores` and `gpus` hold idset strings ("" for no gpus), `properties` maps names to ranks. Properties are written as
@@ -93,22 +97,22 @@ def emit(
 
 
 def emit_runs(
-    runs: Iterable[tuple],
-    properties: Optional[dict] = None,
+    runs: Iterable[Run],
+    properties: Optional[Mapping[str, str]] = None,
     starttime: float = 0,
     expiration: float = 0,
     nslots: int = 0,
-) -> dict:
+) -> dict[str, Any]:
     """Return the R of runs of alike ranks: (first rank, last rank, first host, last host, cores, gpus).
 
     Runs are disjoint and ascend; hosts of a run follow each other (hostlist.follows). `properties` maps names to idset
     strings of ranks. Else as emit().
     """
-    entries: dict[tuple, list[tuple[int, int]]] = {}
+    entries: dict[tuple[str, str], list[idset.Range]] = {}
     names = []
-    for first, last, first_host, last_host, *children in runs:
+    for first, last, first_host, last_host, cores, gpus in runs:
         names.append((first_host, last_host))
-        same = entries.setdefault(tuple(children), [])
+        same = entries.setdefault((cores, gpus), [])
         if same and same[-1][1] + 1 == first:
             same[-1] = (same[-1][0], last)
         else:
@@ -117,7 +121,7 @@ def emit_runs(
         nodelist = hostlist.encode_runs(names)
     except hostlist.HostlistError as error:
         raise RError(f"execution.nodelist: {error}") from None
-    execution = {
+    execution: dict[str, Any] = {
         "R_lite": [
             {"rank": idset.encode_ranges(same), "children": {"core": core, "gpu": gpu} if gpu else {"core": core}}
             for (core, gpu), same in entries.items()
@@ -133,14 +137,14 @@ def emit_runs(
     return {"version": 1, "execution": execution}
 
 
-def public_properties(properties: dict) -> dict:
+def public_properties(properties: dict[str, Any]) -> dict[str, Any]:
     """Return `properties` without the instance-local ones ("+..."), which must not get into the R of a job."""
     return {name: ranks for name, ranks in properties.items() if not name.startswith("+")}
 
 
 def ranks_of(R: Any) -> str:
     """The ranks of the decoded JSON `R`, which is untrusted, as an idset string. RError."""
-    merged: list[tuple[int, int]] = []
+    merged: list[idset.Range] = []
     for first, last in sorted(span for i, entry in _entries(R) for span in _ranks(entry, i)):
         if merged and first <= merged[-1][1] + 1:
             merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
@@ -174,7 +178,7 @@ def _bracketed(ids: str) -> str:
     return ids if ids.isdigit() else f"[{ids}]"
 
 
-def _entries(R: Any) -> Iterator[tuple[int, dict]]:
+def _entries(R: Any) -> Iterator[tuple[int, dict[str, Any]]]:
     execution = _object(R, "R").get("execution")
     if type(execution) is not dict:
         raise RError(f"execution.R_lite: expected an object with a list in it, got {quote(execution)}")
@@ -182,11 +186,11 @@ def _entries(R: Any) -> Iterator[tuple[int, dict]]:
         yield i, _object(entry, f"execution.R_lite[{i}]")
 
 
-def _ranks(entry: dict, i: int) -> list:
+def _ranks(entry: dict[str, Any], i: int) -> list[idset.Range]:
     return _idset(entry.get("rank"), f"execution.R_lite[{i}].rank", MAX_RANK)
 
 
-def _children(entry: dict, i: int) -> dict:
+def _children(entry: dict[str, Any], i: int) -> dict[str, str]:
     field = f"execution.R_lite[{i}].children"
     children = _object(entry.get("children"), field)
     for kind, ids in children.items():
@@ -194,23 +198,25 @@ def _children(entry: dict, i: int) -> dict:
     return children
 
 
-def _r_lite(entries):
+def _r_lite(entries: list[Any]) -> tuple[list[int], list[str], list[str]]:
     spans = []  # (first rank, last rank, cores, gpus)
     for i, entry in enumerate(entries):
         field = f"execution.R_lite[{i}]"
         entry = _object(entry, field)
         children = _object(entry.get("children"), f"{field}.children")
-        core = _idset(children.get("core"), f"{field}.children.core", MAX_CHILD)
-        if not core:
+        core_ids = _idset(children.get("core"), f"{field}.children.core", MAX_CHILD)
+        if not core_ids:
             raise RError(f"{field}.children.core: expected at least one core")
-        gpu = _idset(children["gpu"], f"{field}.children.gpu", MAX_CHILD) if "gpu" in children else []
-        core = intern(idset.encode_ranges(core))
-        gpu = intern(idset.encode_ranges(gpu))
+        gpu_ids = _idset(children["gpu"], f"{field}.children.gpu", MAX_CHILD) if "gpu" in children else []
+        core = intern(idset.encode_ranges(core_ids))
+        gpu = intern(idset.encode_ranges(gpu_ids))
         for first, last in _idset(entry.get("rank"), f"{field}.rank", MAX_RANK):
             spans.append((first, last, core, gpu))
     spans.sort()
     total = idset.count(span[:2] for span in spans)
-    ranks, cores, gpus = [], [], []
+    ranks: list[int] = []
+    cores: list[str] = []
+    gpus: list[str] = []
     previous = -1
     for first, last, core, gpu in spans:
         if first <= previous:
@@ -225,8 +231,8 @@ def _r_lite(entries):
     return ranks, cores, gpus
 
 
-def _nodelist(texts, nranks):
-    hosts = []
+def _nodelist(texts: list[Any], nranks: int) -> list[str]:
+    hosts: list[str] = []
     for i, text in enumerate(texts):
         try:
             hosts.extend(hostlist.decode(text, MAX_RANKS - len(hosts)))
@@ -237,7 +243,7 @@ def _nodelist(texts, nranks):
     return hosts
 
 
-def _properties(named, ranks):
+def _properties(named: dict[str, Any], ranks: list[int]) -> dict[str, list[int]]:
     known = set(ranks)
     properties = {}
     for name, text in named.items():
@@ -257,26 +263,26 @@ def _properties(named, ranks):
     return properties
 
 
-def _object(value, field):
+def _object(value: Any, field: str) -> dict[str, Any]:
     if type(value) is not dict:
         raise RError(f"{field}: expected an object, got {quote(value)}")
     return value
 
 
-def _list(value, field):
+def _list(value: Any, field: str) -> list[Any]:
     if type(value) is not list:
         raise RError(f"{field}: expected a list, got {quote(value)}")
     return value
 
 
-def _idset(text, field, max_id):
+def _idset(text: Any, field: str, max_id: int) -> list[idset.Range]:
     try:
         return idset.ranges(text, max_id)
     except idset.IdsetError as error:
         raise RError(f"{field}: {error}") from None
 
 
-def _time(execution, key):
+def _time(execution: dict[str, Any], key: str) -> float:
     value = execution.get(key, 0)
     if type(value) not in (int, float) or not 0 <= value < math.inf or value > 2**53:
         raise RError(f"execution.{key}: expected seconds since the epoch or 0, got {quote(value)}")

@@ -7,14 +7,21 @@ interpreter of its own, which is bounded in memory as well, for the sandbox can 
 instructions.
 """
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Mapping, NamedTuple, Optional, Union
 
 from lupa import lua51
 
 # Bytes of one interpreter: above what the sandbox allows, so that its clearer message usually comes first.
 MAX_MEMORY = 3 << 29
+
+
+#: The value of a tag or property.
+Scalar = Union[str, float, int, bool]
+StrPath = Union[str, "os.PathLike[str]"]
 
 
 class RDLError(ValueError):
@@ -28,17 +35,17 @@ class Hierarchy(NamedTuple):
     """
 
     uri: str  # as asked for
-    type: list  # str
-    basename: list  # str: the name without the id
-    name: list  # str
-    id: list  # int, or None
-    size: list  # int: 1, or how much a pool holds (MB for memory)
-    parent: list  # int: position of the parent; -1 for the root
-    tags: list  # dict of str to str, float, int or bool; True for a tag without a value
-    properties: list  # dict, likewise
+    type: list[str]
+    basename: list[str]  # the name without the id
+    name: list[str]
+    id: list[Optional[int]]  # None for none
+    size: list[int]  # 1, or how much a pool holds (MB for memory)
+    parent: list[int]  # position of the parent; -1 for the root
+    tags: list[dict[str, Scalar]]  # True for a tag without a value
+    properties: list[dict[str, Scalar]]  # likewise
 
 
-def _shared(name, file):
+def _shared(name: str, file: str) -> Path:
     """Path of a folder that comes with the package, known by a file in it."""
     here = Path(__file__)
     for folder in (here.parent.parent / "share" / name, here.resolve().parents[3] / name):
@@ -47,17 +54,17 @@ def _shared(name, file):
     raise RDLError(f"{file}: not found beside the package ({here.parent.parent / 'share' / name})")
 
 
-def lua_directory():
+def lua_directory() -> Path:
     """Path of the folder that holds RDL.lua."""
     return _shared("rdl", "RDL.lua")
 
 
-def conf_directory():
+def conf_directory() -> Path:
     """Path of the folder that holds hype.lua and the other clusters."""
     return _shared("conf", "hype.lua")
 
 
-def find(path):
+def find(path: StrPath) -> str:
     """The path of an RDL file. A plain name that is no file here may be one of conf/, which comes with the package."""
     path = os.fspath(path)
     if not path or os.path.dirname(path) or os.path.lexists(path):
@@ -69,7 +76,7 @@ def find(path):
     return str(shipped) if shipped.is_file() else path
 
 
-def interpreter():
+def interpreter() -> tuple[Any, Any]:
     """A Lua 5.1 interpreter and its RDL module. LUA_PATH comes first, as in plain Lua, then the package's own."""
     lua = lua51.LuaRuntime(
         max_memory=MAX_MEMORY,
@@ -86,30 +93,30 @@ def interpreter():
     return lua, module
 
 
-def _text(value):
+def _text(value: Any) -> Any:
     """A value from Lua, whose strings are bytes: lupa gives them as latin-1."""
     if isinstance(value, str):
         return value.encode("latin-1").decode("utf-8", "replace")
     return value
 
 
-def _bytes(value):
+def _bytes(value: Any) -> Any:
     return value.encode() if isinstance(value, str) else value
 
 
-def _scalars(table):
+def _scalars(table: Any) -> dict[str, Scalar]:
     return {_text(name): _text(value) for name, value in table.items()}
 
 
 class Store:
     """An RDL file's resources, still in Lua. ``name`` is the file's."""
 
-    def __init__(self, lua, store, name):
+    def __init__(self, lua: Any, store: Any, name: str) -> None:
         self.name = name
         self._lua = lua
         self._store = store
 
-    def _call(self, method, argument):
+    def _call(self, method: str, argument: Any) -> Any:
         """Call a method of the Lua store; RDLError if it returns nil and an error."""
         result = self._store[method](self._store, argument)
         if isinstance(result, tuple):
@@ -118,16 +125,16 @@ class Store:
                 raise RDLError(f"{self.name}: {_text(error)}")
         return result
 
-    def _table(self, mapping):
+    def _table(self, mapping: Mapping[Any, Any]) -> Any:
         return self._lua.table_from(
             {_bytes(k): self._table(v) if isinstance(v, dict) else _bytes(v) for k, v in mapping.items()}
         )
 
-    def hierarchies(self):
+    def hierarchies(self) -> list[str]:
         """Names of the hierarchies, in the file's order."""
         return list(self._store["roots"].values())
 
-    def resource(self, uri="default"):
+    def resource(self, uri: str = "default") -> dict[str, Any]:
         """One resource as a dict: name, basename, type, id (None if it has none), uri, path, uuid, size, allocated,
         available, tags, properties, children (how many)."""
         found = self._call("resource", _bytes(uri))
@@ -139,20 +146,20 @@ class Store:
         resource["children"] = flat.parent.count(resource["path"].count("/") - 1)
         return resource
 
-    def aggregate(self, uri="default"):
+    def aggregate(self, uri: str = "default") -> dict[str, int]:
         """Amounts available by type, as a dict, at and below a URI."""
         return dict(self._call("aggregate", _bytes(uri)))
 
-    def find(self, **criteria):
+    def find(self, **criteria: Any) -> Store:
         """A new Store with what meets all criteria (type, name, ids, tags, available, uri), what is below that, and
         its ancestors. RDLError if nothing does."""
         return Store(self._lua, self._call("find", self._table(criteria)), self.name)
 
-    def serialize(self):
+    def serialize(self) -> str:
         """RDL text that reads back equal."""
         return _text(self._store["serialize"](self._store))
 
-    def hierarchy(self, uri="default"):
+    def hierarchy(self, uri: str = "default") -> Hierarchy:
         """The Hierarchy at and below a URI, with its ancestors but not their other children."""
         flat = self._call("flat", _bytes(uri))
         kinds = [_kind(kind) for kind in flat["kinds"].values()]
@@ -172,7 +179,7 @@ class Store:
         )
 
 
-def _kind(kind):
+def _kind(kind: Any) -> tuple[str, str, str, int, dict[str, Scalar], dict[str, Scalar]]:
     width = kind["width"]
     basename = kind["basename"]
     return (
@@ -185,7 +192,7 @@ def _kind(kind):
     )
 
 
-def _open(evaluate, name, *arguments):
+def _open(evaluate: str, name: str, *arguments: Any) -> Store:
     lua, module = interpreter()
     try:
         result = module[evaluate](*arguments)
@@ -197,22 +204,22 @@ def _open(evaluate, name, *arguments):
     return Store(lua, result, name)
 
 
-def open_file(path):
+def open_file(path: StrPath) -> Store:
     """Read an RDL file (see find) into a Store. RDLError if it cannot be read or does not evaluate."""
     path = find(path)
     return _open("evalf", os.fspath(path), os.fsencode(path))
 
 
-def open_text(text, name="<string>"):
+def open_text(text: str, name: str = "<string>") -> Store:
     """Read RDL text into a Store; ``name`` stands for the file in messages."""
     return _open("eval", name, text.encode(), name.encode())
 
 
-def load(path, uri="default"):
+def load(path: StrPath, uri: str = "default") -> Hierarchy:
     """Hierarchy at a URI of an RDL file."""
     return open_file(path).hierarchy(uri)
 
 
-def loads(text, uri="default"):
+def loads(text: str, uri: str = "default") -> Hierarchy:
     """Hierarchy at a URI of RDL text."""
     return open_text(text).hierarchy(uri)
