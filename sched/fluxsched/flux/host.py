@@ -2,13 +2,16 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The real broker as the scheduler service's host."""
 
+from __future__ import annotations
+
 import errno
 import functools
 import time
+from typing import Any, Callable, Optional
 
 import orjson
 
-from fluxsched.flux.handle import job_key, job_name
+from fluxsched.flux.handle import Handle, job_key, job_name
 from fluxsched.flux.lwj_layout import Layout
 from fluxsched.formats import eventlog
 from fluxsched.formats.quote import printable
@@ -17,7 +20,11 @@ from fluxsched.service.host import Host
 __all__ = ["BrokerHost"]
 
 
-def _decode(text):
+#: Gets an answer and no error, or None and the error.
+Answered = Callable[[Any, Optional[OSError]], Any]
+
+
+def _decode(text: Optional[bytes]) -> Any:
     return None if text is None else orjson.loads(text)
 
 
@@ -25,38 +32,38 @@ class BrokerHost(Host):
     """`handle` is a fluxsched.flux.handle.Handle; `config` the instance's
     configuration, replaced by the module when it is reloaded."""
 
-    def __init__(self, handle, config):
+    def __init__(self, handle: Handle, config: dict[str, Any]) -> None:
         self._handle = handle
         self._config = config
         self._layout = Layout()
 
-    def now(self):
+    def now(self) -> float:
         return time.time()
 
-    def log(self, level, text):
+    def log(self, level: int, text: str) -> None:
         self._handle.log(level, printable(text))
 
-    def respond(self, request, payload):
+    def respond(self, request: Any, payload: Optional[dict[str, Any]]) -> None:
         self._handle.respond(request, None if payload is None else orjson.dumps(payload))
 
-    def respond_error(self, request, errnum, text):
+    def respond_error(self, request: Any, errnum: int, text: str) -> None:
         self._handle.respond_error(request, errnum, text)
 
-    def request(self, topic, payload, callback, streaming=False):
+    def request(self, topic: str, payload: Any, callback: Optional[Answered], streaming: bool = False) -> None:
         text = None if payload is None else orjson.dumps(payload)
         if callback is not None:
             callback = functools.partial(_answered, callback)
         self._handle.rpc(topic, text, callback, streaming)
 
-    def read_r(self, jobid, callback):
+    def read_r(self, jobid: int, callback: Answered) -> None:
         """R in the KVS is as it was at the start; what became of it is in the job's event log."""
 
-        def got_r(R, error):
+        def got_r(R: Any, error: Optional[OSError]) -> None:
             if error is not None:
                 callback(None, error)
                 return
 
-            def got_eventlog(text, error):
+            def got_eventlog(text: Optional[bytes], error: Optional[OSError]) -> None:
                 if error is None:
                     R["execution"].update(_updates(text))
                 callback(R, None)
@@ -68,8 +75,8 @@ class BrokerHost(Host):
 
         self._handle.kvs_lookup(job_key(jobid, "R"), functools.partial(_answered, got_r))
 
-    def read(self, key, callback):
-        def got(text, error):
+    def read(self, key: str, callback: Answered) -> None:
+        def got(text: Optional[bytes], error: Optional[OSError]) -> None:
             if error is not None and error.errno == errno.ENOENT:
                 callback(None, None)
             else:
@@ -77,43 +84,43 @@ class BrokerHost(Host):
 
         self._handle.kvs_lookup(key, got)
 
-    def commit(self, puts, callback):
-        def committed(nothing, error):
+    def commit(self, puts: dict[str, Any], callback: Callable[[Optional[OSError]], Any]) -> None:
+        def committed(nothing: Any, error: Optional[OSError]) -> None:
             if error is not None:
                 self._layout.forget()
             callback(error)
 
         self._handle.kvs_commit(self._layout.operations(puts), committed)
 
-    def call_soon(self, callback):
+    def call_soon(self, callback: Callable[[], Any]) -> None:
         self._handle.call_soon(callback)
 
-    def call_later(self, seconds, callback):
+    def call_later(self, seconds: float, callback: Callable[[], Any]) -> Any:
         return self._handle.call_later(seconds, callback)
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         return self._config
 
-    def set_config(self, config):
+    def set_config(self, config: dict[str, Any]) -> None:
         """The instance's configuration was reloaded."""
         self._config = config
 
-    def fatal(self, error):
+    def fatal(self, error: BaseException) -> None:
         self._handle.fail(error)
 
-    def finish(self, error):
+    def finish(self, error: BaseException) -> None:
         self._handle.stop()
 
-    def job_name(self, jobid):
+    def job_name(self, jobid: int) -> str:
         return job_name(jobid)
 
 
-def _updates(text):
+def _updates(text: Optional[bytes]) -> dict[str, float]:
     expiration = eventlog.expiration(eventlog.entries((text or b"").decode(errors="replace")))
     return {} if expiration is None else {"expiration": expiration}
 
 
-def _answered(callback, text, error):
+def _answered(callback: Answered, text: Optional[bytes], error: Optional[OSError]) -> None:
     if error is not None:
         callback(None, error)
         return

@@ -7,9 +7,12 @@ What fails before the module is set running is the error that ``flux module
 load`` shows; the reason is logged too.
 """
 
+from __future__ import annotations
+
 import errno
 import functools
 import gc
+from typing import Any, Optional
 
 import orjson
 
@@ -28,7 +31,7 @@ class LoadError(Exception):
     """The module cannot be loaded; the text says why."""
 
 
-def run(capsule, arguments):
+def run(capsule: Any, arguments: list[str]) -> None:
     """Be the scheduler until the broker ends the module.  Raises OSError or
     LoadError; module.c logs it and reports its errno."""
     handle = Handle(capsule)
@@ -45,7 +48,7 @@ def run(capsule, arguments):
         handle.log(LOG_ERR, f"not released at the end: {left}")
 
 
-def _serve(handle, arguments):
+def _serve(handle: Handle, arguments: list[str]) -> None:
     if handle.rank() != 0:
         raise LoadError("the scheduler is loaded on rank 0 only")
     host = BrokerHost(handle, orjson.loads(handle.rpc_wait("config.get", None)))
@@ -62,7 +65,7 @@ def _serve(handle, arguments):
         service.stop()
 
 
-def _register(handle, host, service):
+def _register(handle: Handle, host: BrokerHost, service: Service) -> None:
     name = handle.name()
     for wanted in ("sched", "feasibility"):
         if wanted == name:
@@ -84,7 +87,7 @@ def _register(handle, host, service):
     handle.on_request(f"{name}.config-reload", functools.partial(_config_reload, host, service))
 
 
-def _handle(host, service, topic, message, text):
+def _handle(host: BrokerHost, service: Service, topic: str, message: Any, text: Optional[bytes]) -> None:
     try:
         payload = None if text is None else orjson.loads(text)
     except ValueError as error:
@@ -94,7 +97,7 @@ def _handle(host, service, topic, message, text):
     service.handle(topic, message, payload)
 
 
-def _config_reload(host, service, message, text):
+def _config_reload(host: BrokerHost, service: Service, message: Any, text: Optional[bytes]) -> None:
     before = host.config()
     try:
         config = orjson.loads(text or b"")

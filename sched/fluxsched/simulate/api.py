@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from contextlib import contextmanager
-from typing import Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from fluxsched.core import Engine, Inventory
 from fluxsched.formats.jobspec import Vertex
 from fluxsched.simulate.loop import Loop, node_cores
 from fluxsched.simulate.metrics import Result
-from fluxsched.simulate.policy import choose, options_text
+from fluxsched.simulate.policy import Choice, choose, options_text
 from fluxsched.traces.load import load
 from fluxsched.traces.trace import Trace, build
 
@@ -26,6 +26,10 @@ LAST = 9e12                    # s: later times would not fit the engine's micro
 
 class SimulateError(ValueError):
     """A simulation that cannot be set up; the text says what was expected."""
+
+
+#: Numbers for the engine, int64 of shape (jobs,): nodes (0: any), slots (a node, or all), cores of a slot.
+_Request = Tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Machine(NamedTuple):
@@ -38,10 +42,12 @@ class Machine(NamedTuple):
 
     @property
     def nodes(self) -> int:
+        """Number of nodes."""
         return len(self.cores)
 
     @property
     def procs(self) -> int:
+        """Processors of all nodes together."""
         return int(self.cores.sum())
 
 
@@ -79,7 +85,8 @@ def machine(*, procs: Optional[int] = None, nodes: Optional[int] = None, cores: 
     return Machine(inventory, node_cores(inventory), rdl is not None or nodes is not None, bandwidth)
 
 
-def trace_of(submit, run, procs, request=None, user=None, nodes=None, io_rate=None, job_id=None) -> Trace:
+def trace_of(submit: Any, run: Any, procs: Any, request: Any = None, user: Any = None, nodes: Any = None,
+             io_rate: Any = None, job_id: Any = None) -> Trace:
     """A trace from arrays of shape (n,): submit, run, request in s; procs; user numbers; nodes; io_rate in MB/s.
 
     They are put in queue order and cleaned by the rules of fluxsched.traces.trace.  Raises TraceError, and
@@ -150,7 +157,7 @@ def _micro(seconds: np.ndarray) -> np.ndarray:
     return np.rint(seconds * 1e6).astype(np.int64)
 
 
-def _requests(trace: Trace, on: Machine, exclusive: bool):
+def _requests(trace: Trace, on: Machine, exclusive: bool) -> Tuple[Trace, Dict[str, int], _Request]:
     """Jobs that the machine can run, how many it cannot, and their nnodes, nslots and cores for the engine."""
     nodes = trace.nodes if on.by_node else np.zeros(len(trace), dtype=np.int64)
     most = int(on.cores.max())
@@ -172,7 +179,7 @@ def _requests(trace: Trace, on: Machine, exclusive: bool):
     return jobs, left_out, (nodes, np.where(placed, 1, jobs.procs), np.where(placed, per_node, 1))
 
 
-def _bandwidth(jobs: Trace, on: Machine, request, exclusive: bool):
+def _bandwidth(jobs: Trace, on: Machine, request: _Request, exclusive: bool) -> Optional[Callable[[int], Any]]:
     """What gives the request of job i as a tree with its bandwidth, or None where there is nothing to look at."""
     if not on.has_bandwidth or not (jobs.io_rate > 0).any():
         return None
@@ -180,7 +187,7 @@ def _bandwidth(jobs: Trace, on: Machine, request, exclusive: bool):
         raise SimulateError("bandwidth and whole nodes: nodes of equal cores expected")
     nnodes, nslots, cores = request
 
-    def tree_of(i: int):
+    def tree_of(i: int) -> Optional[Tuple[Vertex, ...]]:
         if jobs.io_rate[i] <= 0:
             return None
         rate = float(jobs.io_rate[i])
@@ -196,14 +203,14 @@ def _bandwidth(jobs: Trace, on: Machine, request, exclusive: bool):
 
 
 @contextmanager
-def _interrupts():
+def _interrupts() -> Iterator[List[int]]:
     """A list that is no longer empty once SIGINT came; only the main thread can look."""
     came: List[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield came
         return
 
-    def note(number, frame):
+    def note(number: int, frame: Any) -> None:
         came.append(number)
         signal.signal(signal.SIGINT, before)  # if the loop does not look, the next one does what it always does
 
@@ -214,7 +221,7 @@ def _interrupts():
         signal.signal(signal.SIGINT, before)
 
 
-def _processors(loop: Loop):
+def _processors(loop: Loop) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
     """offset, first and last as in Result, from the loop's ranges: those lie in order of start, and a job's in the
     order in which its nodes were chosen."""
     table = loop.ranges()
@@ -231,7 +238,8 @@ def _processors(loop: Loop):
     return offset, first[begins], last[ends]
 
 
-def _result(loop: Loop, jobs: Trace, on: Machine, choice, name, left_out, until, more) -> Result:
+def _result(loop: Loop, jobs: Trace, on: Machine, choice: Choice, name: Optional[str], left_out: Dict[str, int],
+            until: Optional[float], more: bool) -> Result:
     denied = loop.denied.astype(bool)
     if denied.any():
         left_out = {**left_out, "denied": int(denied.sum())}

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 
@@ -103,7 +103,7 @@ def _number(value: float) -> Optional[float]:
     return None if np.isnan(value) else float(value)
 
 
-def measure(result: Result) -> Dict[str, object]:
+def measure(result: Result) -> Dict[str, Any]:
     """The measures of a run; None where there is nothing to measure.
 
     Over all started jobs: mean_wait, median_wait, p95_wait, max_wait (s), mean_bounded_slowdown (jobs whose end

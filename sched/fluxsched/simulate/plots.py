@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from typing import Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import matplotlib as mpl
 import numpy as np
@@ -22,7 +22,7 @@ MOST_BOXES = 200_000        # above this a Gantt chart shows how busy each patch
 BINS = 1200                 # columns of a curve or patch over time, about the pixels of the picture
 COARSE = 150                # the same where several curves overlap
 
-_STYLE = {
+_STYLE: Dict[str, Any] = {
     "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold", "axes.titlelocation": "left",
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#DDDDDD",
     "grid.linewidth": 0.6, "axes.axisbelow": True, "legend.frameon": False, "svg.hashsalt": "flux-sched",
@@ -71,7 +71,8 @@ def _span(results: Sequence[Result]) -> Tuple[float, float, float, str]:
     return begin, max(end, begin + 1.0), unit, name
 
 
-def _draw_steps(axes, time, value, begin, end, unit, look, label, filled):
+def _draw_steps(axes: Any, time: np.ndarray, value: np.ndarray, begin: float, end: float, unit: float,
+                look: Dict[str, str], label: str, filled: bool) -> None:
     if len(time) < 4 * BINS:
         x, y = np.append(time, end), np.append(value, value[-1:])
     else:                      # more steps than pixels: the mean of each pixel
@@ -83,10 +84,11 @@ def _draw_steps(axes, time, value, begin, end, unit, look, label, filled):
     axes.step(x, y, where="post", linewidth=0.9, label=label, **look)
 
 
-def _gantt(axes, result: Result, begin: float, unit: float) -> None:
+def _gantt(axes: Any, result: Result, begin: float, unit: float) -> None:
     """Boxes of processors by time, a colour a job; or, where they were not recorded, how many are in use."""
     started = np.flatnonzero(~np.isnan(result.start))
     end = np.where(np.isnan(result.finish), result.ended, result.finish)
+    assert result.offset is not None and result.first is not None and result.last is not None
     count = np.diff(result.offset)
     job = np.repeat(np.arange(len(count)), count)
     keep = ~np.isnan(result.start[job]) & (end[job] > result.start[job])
@@ -98,7 +100,7 @@ def _gantt(axes, result: Result, begin: float, unit: float) -> None:
                           np.stack([left, high], 1)], 1)
         colours = [JOB_COLOURS[k % len(JOB_COLOURS)] for k in job.tolist()]
         edge = 0.3 if len(job) < 1500 else 0.0
-        axes.add_collection(PolyCollection(boxes, facecolors=colours, edgecolors="white", linewidths=edge,
+        axes.add_collection(PolyCollection(list(boxes), facecolors=colours, edgecolors="white", linewidths=edge,
                                            rasterized=len(job) > 1500))
     else:
         rows = min(result.procs, 512)
@@ -121,7 +123,7 @@ def _gantt(axes, result: Result, begin: float, unit: float) -> None:
     axes.grid(False)
 
 
-def _wait_distribution(axes, results: Sequence[Result]) -> None:
+def _wait_distribution(axes: Any, results: Sequence[Result]) -> None:
     longest = 1.0
     lowest = 1.0
     for result, look in zip(results, _looks(len(results))):
@@ -163,7 +165,7 @@ def _looks(n: int) -> List[Dict[str, str]]:
             for k, colour in enumerate(_colours(n))]
 
 
-def _draw_load(axes, results, begin, end, unit, filled) -> None:
+def _draw_load(axes: Any, results: Sequence[Result], begin: float, end: float, unit: float, filled: bool) -> None:
     for result, look in zip(results, _looks(len(results))):
         time, share = utilisation(result)
         if len(results) > 1:          # lines over one another are only readable as means
@@ -175,7 +177,7 @@ def _draw_load(axes, results, begin, end, unit, filled) -> None:
     axes.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
 
 
-def _draw_queue(axes, results, begin, end, unit, filled) -> None:
+def _draw_queue(axes: Any, results: Sequence[Result], begin: float, end: float, unit: float, filled: bool) -> None:
     for result, look in zip(results, _looks(len(results))):
         _draw_steps(axes, *queue_length(result), begin, end, unit, look, result.policy, filled)
     axes.set_title("Jobs waiting")
@@ -226,7 +228,7 @@ def compare(results: Sequence[Result], folder: str) -> List[str]:
         return _save(figure, folder, "compare")
 
 
-def _bars(axes, results: Sequence[Result]) -> None:
+def _bars(axes: Any, results: Sequence[Result]) -> None:
     """Mean wait of each policy, with its bounded slowdown as text."""
     measured = [measure(result) for result in results]
     wait = np.array([m["mean_wait"] or 0.0 for m in measured])

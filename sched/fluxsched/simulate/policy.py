@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, NamedTuple
+from typing import Dict, Iterable, NamedTuple
 
 from fluxsched.policy.orders import NAMES as ORDERS
 
@@ -68,7 +68,7 @@ def choose(text: str, options: str | Dict[str, str] = "") -> Choice:
     return Choice(name, plugin, chosen)
 
 
-def _options(items) -> Dict[str, str]:
+def _options(items: Iterable[str]) -> Dict[str, str]:
     found: Dict[str, str] = {}
     for item in items:
         key, equals, value = item.partition("=")

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from contextlib import contextmanager
-from typing import Dict, Iterator, List, Sequence
+from typing import Any, Dict, Iterator, List, Sequence
 
 import numpy as np
 
@@ -146,7 +146,7 @@ def _column(values: np.ndarray) -> List[str]:
 
 def ranges(result: Result, job: int) -> str:
     """The processors of one job as evalys and Batsim write them: "0-3 7"."""
-    if result.offset is None:
+    if result.offset is None or result.first is None or result.last is None:
         return ""
     span = slice(int(result.offset[job]), int(result.offset[job + 1]))
     return " ".join(str(a) if a == b else f"{a}-{b}"
@@ -175,7 +175,7 @@ def write_jobs(result: Result, path: str) -> None:
             out.write("".join(",".join(row) + "\n" for row in zip(*columns)))
 
 
-def duration(seconds: object) -> str:
+def duration(seconds: Any) -> str:
     """Seconds for people: 0.4 s, 59 s, 12.3 min, 4.6 h, 3.2 d."""
     if seconds is None:
         return "-"
@@ -185,15 +185,15 @@ def duration(seconds: object) -> str:
     return f"{seconds:.4g} s"
 
 
-def _share(value: object) -> str:
+def _share(value: Any) -> str:
     return "-" if value is None else f"{100 * value:.2f} %"
 
 
-def _plain(value: object) -> str:
+def _plain(value: Any) -> str:
     return "-" if value is None else f"{value:,.2f}"
 
 
-def _micro(value: object) -> str:
+def _micro(value: Any) -> str:
     return "-" if value is None else f"{1e6 * value:,.2f} µs"
 
 

@@ -160,7 +160,7 @@ def arrivals(rng: np.random.Generator, jobs: int, span: float, model: Model) -> 
     points = np.concatenate(([0.0], np.cumsum(np.exp(gap))))
     clock = np.arange(HALF_HOURS + 1) * 1800.0
     paid = np.concatenate(([0.0], np.cumsum(day_weights(model))))
-    days, rest = divmod(span, 86400.0)
-    points *= (days * HALF_HOURS + np.interp(rest, clock, paid)) / points[-1]
+    days, last = divmod(span, 86400.0)
+    points *= (days * HALF_HOURS + np.interp(last, clock, paid)) / points[-1]
     day, rest = np.divmod(points, HALF_HOURS)
     return np.round(day * 86400.0 + np.interp(rest, paid, clock))

@@ -79,11 +79,14 @@ class Trace:
 
     def select(self, keep: np.ndarray) -> Trace:
         """The jobs where `keep` (bool, shape (n,)) is true, as a trace of their own."""
-        return replace(self, **{name: _frozen(getattr(self, name)[keep]) for name in ARRAYS})
+        chosen: Dict[str, Any] = {name: _frozen(getattr(self, name)[keep]) for name in ARRAYS}
+        return replace(self, **chosen)
 
 
-_TYPES = {"job_id": np.int64, "submit": np.float64, "run": np.float64, "procs": np.int64, "request": np.float64,
-          "nodes": np.int64, "user": np.int64, "group": np.int64, "queue": np.int64, "io_rate": np.float64}
+_TYPES: Dict[str, Any] = {
+    "job_id": np.int64, "submit": np.float64, "run": np.float64, "procs": np.int64, "request": np.float64,
+    "nodes": np.int64, "user": np.int64, "group": np.int64, "queue": np.int64, "io_rate": np.float64,
+}
 _NUMBERED = ("user", "group", "queue")
 _MOST = {"submit": MAX_SUBMIT, "run": MAX_SECONDS, "request": MAX_SECONDS, "procs": MAX_PROCS, "nodes": MAX_PROCS,
          **dict.fromkeys(_NUMBERED, MAX_NUMBER)}
@@ -137,7 +140,7 @@ def build(columns: Mapping[str, Any], *, source: str, keep: Optional[np.ndarray]
             counts[rule] = int(which.sum())
     for name in ("submit", "run", "request"):
         raw[name] = np.round(raw[name], 6)
-    arrays = {name: _frozen(raw.pop(name).astype(kind)) for name, kind in _TYPES.items()}
+    arrays: Dict[str, Any] = {name: _frozen(raw.pop(name).astype(kind)) for name, kind in _TYPES.items()}
     return Trace(**arrays, source=source, notes=counts, **about)
 
 

@@ -13,7 +13,8 @@ import subprocess
 import sys
 import time
 import traceback
-from typing import Any
+from functools import partial
+from typing import Any, Optional
 
 from fluxsched.formats import hostlist
 from fluxsched.program import tell
@@ -43,21 +44,24 @@ from fluxsched.session.broker.update import Updates
 from fluxsched.session.errors import RequestError, SessionError
 from fluxsched.session.opening import Options
 from fluxsched.session.rset import held
+from fluxsched.session.signals import SignalPipe
 
 PR_SET_PDEATHSIG = 1
 DEFAULT_ARGUMENTS = ["plugin=backfill.plugin1"]
 
 
 class Broker:
-    def __init__(self, options: Options):
+    """The session's broker: `code` is the exit code of the session's command."""
+
+    def __init__(self, options: Options) -> None:
         """Make what the session consists of.  Raises SessionError."""
         self.uid = os.getuid()
         self.log = Log()
         if options.verbose:
             self.log.mirror = sys.stderr
-        self.command = None
+        self.command: Optional[subprocess.Popen[bytes]] = None
         self.code = 0
-        self._ending = None
+        self._ending = 0.0  # when the session stops waiting for its jobs to end (time.monotonic())
         self._options = options
         self._leftovers = leftovers()
         self._state = StateDir.make() if options.statedir is None else StateDir.open(options.statedir)
@@ -152,19 +156,19 @@ class Broker:
                 busy.update(row[0] for row in held(job.R))
         return busy
 
-    def _failed(self, error):
+    def _failed(self, error: BaseException) -> None:
         """An exception left a handler: a fault of ours, which ends nothing."""
         where = traceback.extract_tb(error.__traceback__)[-1]
         self.log("broker", ERR, f"{type(error).__name__}: {error} ({os.path.basename(where.filename)}:{where.lineno})")
 
     # running
 
-    def run(self, words, early):
+    def run(self, words: list[str], early: SignalPipe) -> int:
         """Run the command in the session; the exit code.  `early` has the signals that came before."""
         self.loop.on_signal(signal.SIGCHLD, self._child)
         self.loop.on_signal(signal.SIGINT, lambda: None)  # the terminal sends it to the command as well
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-            self.loop.on_signal(number, lambda number=number: self._forward(number))
+            self.loop.on_signal(number, partial(self._forward, number))
         came = early.take()
         if came:
             self.code = 128 + min(came)
@@ -196,7 +200,7 @@ class Broker:
             env["PATH"] = self.bindir + os.pathsep + env.get("PATH", os.defpath)
         return env
 
-    def _spawn(self, words):
+    def _spawn(self, words: list[str]) -> None:
         shell = os.environ.get("SHELL") or "/bin/sh"
         if not words:
             words = [shell]
@@ -204,7 +208,7 @@ class Broker:
             words = [shell, "-c", words[0]]
         libc = ctypes.CDLL(None)
 
-        def with_us():
+        def with_us() -> None:
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGHUP, 0, 0, 0)
             resource.setrlimit(resource.RLIMIT_NOFILE, self.executor.nofile)
 
@@ -215,18 +219,18 @@ class Broker:
             self.code = 126 if isinstance(error, PermissionError) else 127
             self.loop.call_soon(self._end)
 
-    def _forward(self, number):
+    def _forward(self, number: int) -> None:
         if self.command is not None and self.command.poll() is None:
             self.command.send_signal(number)
 
-    def _child(self):
-        if self.command is not None and self._ending is None:
+    def _child(self) -> None:
+        if self.command is not None and not self._ending:
             code = self.command.poll()
             if code is not None:
                 self.code = 128 - code if code < 0 else code
                 self._end()
 
-    def _end(self):
+    def _end(self) -> None:
         """The command is over: end what runs; what waits stays in the state directory."""
         self._ending = time.monotonic() + self._options.grace + 5.0
         self.manager.accepting = False
@@ -238,7 +242,7 @@ class Broker:
         self.manager.on_idle.append(self._check_end)
         self._check_end()
 
-    def _check_end(self):
+    def _check_end(self) -> None:
         left = [job for job in self.manager.active.values() if job.executing]
         if left and time.monotonic() < self._ending:
             self.loop.call_later(0.5, self._check_end)
@@ -247,7 +251,7 @@ class Broker:
             tell(f"flux-start: job {job.name} does not end")
         self.loop.call_soon(self.loop.stop)
 
-    def close(self):
+    def close(self) -> None:
         """Leave: the socket goes, and a state directory that nobody asked for."""
         deadline = time.monotonic() + 10
         while not self.store.flush(again=True):

@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """A job of the session: its states, events, and what commands see of it."""
 
+from __future__ import annotations
+
 import functools
 import os
 import pwd
 import time
+from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
 from fluxsched.formats import hostlist, idset
 from fluxsched.formats import jobspec as jobspecs
@@ -14,6 +17,9 @@ from fluxsched.session import jobid as ids
 from fluxsched.session.broker.rpc import Int
 from fluxsched.session.errors import RequestError
 from fluxsched.session.rset import held
+
+if TYPE_CHECKING:
+    from fluxsched.session.broker.watch import Watch
 
 DEPEND, PRIORITY, SCHED, RUN, CLEANUP, INACTIVE = 2, 4, 8, 16, 32, 64
 STATES = {DEPEND: "DEPEND", PRIORITY: "PRIORITY", SCHED: "SCHED", RUN: "RUN", CLEANUP: "CLEANUP", INACTIVE: "INACTIVE"}
@@ -26,13 +32,14 @@ PRIORITY_MAX = 2**32 - 1
 NONE, REQUESTED, CANCELLING, HELD = range(4)
 
 
-def urgency_field(**options):
+def urgency_field(**options: Any) -> Int:
     """The declaration of an urgency in a request."""
     return Int(0, URGENCY_MAX, refusal=f"urgency range is [0:{URGENCY_MAX}]", **options)
 
 
 @functools.cache
-def username(uid):
+def username(uid: int) -> str:
+    """The name of a user; the number if there is none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -40,35 +47,37 @@ def username(uid):
 
 
 class Job:
+    """A job that is not over, or of whose end the store does not know yet."""
     __slots__ = ("id", "state", "jobspec", "R", "info", "events", "alloc", "launched", "executing", "watchers")
 
-    def __init__(self, jobid, state, jobspec, info, R=None):
+    def __init__(self, jobid: int, state: int, jobspec: dict[str, Any], info: dict[str, Any], R: Any = None) -> None:
         self.id = jobid
         self.state = state
         self.jobspec = jobspec  # without the environment, to which nobody but the executor looks
         self.info = info
         self.R = R
-        self.events = []
+        self.events: list[dict[str, Any]] = []
         self.alloc = NONE
         self.launched = False  # a launch is committed or on the way there
         self.executing = False  # with the executor
-        self.watchers = []
+        self.watchers: list[Watch] = []
 
     @property
-    def name(self):
+    def name(self) -> str:
+        """The job's id as people write it."""
         return ids.f58(self.id)
 
     @property
-    def turn(self):
+    def turn(self) -> float:
         """When the job was submitted, rising from job to job whatever the clock did; seconds since the epoch."""
         return self.info.get("t_turn", self.info["t_submit"])
 
-    def order(self):
+    def order(self) -> tuple[int, int]:
         """Sorts jobs by priority, then as they were submitted."""
         return (-self.info["priority"], self.id)
 
 
-def redact(jobspec):
+def redact(jobspec: dict[str, Any]) -> dict[str, Any]:
     """The jobspec without the environment; shares the rest."""
     out = dict(jobspec)
     out["attributes"] = dict(jobspec["attributes"])
@@ -77,11 +86,11 @@ def redact(jobspec):
     return out
 
 
-def _refuse(text):
+def _refuse(text: str) -> NoReturn:
     raise RequestError(22, f"jobspec: {text}")
 
 
-def check(jobspec):
+def check(jobspec: Any) -> jobspecs.Request:
     """Check what the executor will rely on, and the resources; the parsed request.  Raises RequestError."""
     try:
         request = jobspecs.parse(jobspec)
@@ -110,15 +119,15 @@ def check(jobspec):
     return request
 
 
-def _plain(value):
+def _plain(value: Any) -> bool:
     return isinstance(value, str) and "\0" not in value
 
 
-def _variable(name, value):
-    return _plain(name) and _plain(value) and name and "=" not in name
+def _variable(name: Any, value: Any) -> bool:
+    return _plain(name) and _plain(value) and name != "" and "=" not in name
 
 
-def _check_shell(shell):
+def _check_shell(shell: Any) -> None:
     options = shell.get("options", {}) if isinstance(shell, dict) else None
     if not isinstance(options, dict):
         _refuse("attributes.system.shell.options: expected an object")
@@ -138,7 +147,7 @@ def _check_shell(shell):
                 _refuse(f"{where}.buffer: expected an object")
 
 
-def run_duration(system):
+def run_duration(system: dict[str, Any]) -> Optional[float]:
     """Seconds of a pretended run (attributes.system.exec.test.run_duration), or None."""
     value = system.get("exec")
     for part in ("test", "run_duration"):
@@ -155,7 +164,7 @@ def run_duration(system):
         _refuse(f"attributes.system.exec.test.run_duration: {error}")
 
 
-def wanted(jobspec, request):
+def wanted(jobspec: Any, request: jobspecs.Request) -> tuple[int, int]:
     """(tasks, cores) that the job asks for.  Raises JobspecError."""
     nodes = request.nnodes or 1
     slots = request.nslots * nodes
@@ -163,7 +172,9 @@ def wanted(jobspec, request):
     return jobspecs.task_count(jobspec, slots, nodes, ncores), ncores
 
 
-def new_info(jobspec, request, urgency, flags, t_submit):
+def new_info(
+    jobspec: dict[str, Any], request: jobspecs.Request, urgency: int, flags: int, t_submit: float
+) -> dict[str, Any]:
     """What is kept of a job beside its jobspec, R and events."""
     system = jobspec["attributes"]["system"]
     command = jobspec["tasks"][0]["command"]
@@ -185,7 +196,7 @@ def new_info(jobspec, request, urgency, flags, t_submit):
     }
 
 
-def place(info, R):
+def place(info: dict[str, Any], R: dict[str, Any]) -> None:
     """Note in `info` where the job runs."""
     rows = held(R)
     info["ranks"] = idset.encode(sorted({row[0] for row in rows}))
@@ -197,8 +208,8 @@ def place(info, R):
     info["expiration"] = R["execution"].get("expiration", 0.0)
 
 
-def result(info):
-    """(result, status) as flux jobs names them, of an inactive job."""
+def result(info: dict[str, Any]) -> str:
+    """How a job that is over has ended: "COMPLETED", "FAILED", "CANCELED" or "TIMEOUT"."""
     exception = info.get("exception")
     if exception is not None:
         kind = exception["type"]
@@ -208,7 +219,7 @@ def result(info):
     return "COMPLETED" if info.get("waitstatus") == 0 else "FAILED"
 
 
-def describe(jobid, state, info, now=None):
+def describe(jobid: int, state: int, info: dict[str, Any], now: Optional[float] = None) -> dict[str, Any]:
     """The job as `flux jobs --json` shows it."""
     out = {"id": jobid, "jobid": ids.f58(jobid), "state": STATES[state]}
     for key in ("urgency", "priority", "userid", "name", "cwd", "duration", "ntasks", "ncores", "t_submit"):

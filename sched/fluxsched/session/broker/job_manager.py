@@ -11,53 +11,71 @@ Every event is written with the job's new state in one change of the store; a
 job is launched only after that is durable.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import signal
 import time
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Optional
 
+from fluxsched.formats.jobspec import Request as ResourceRequest
 from fluxsched.session.broker import job as jobs
 from fluxsched.session.broker.job import CANCELLING, CLEANUP, HELD, INACTIVE, NONE, REQUESTED, RUN, SCHED, Job
-from fluxsched.session.broker.log import ERR, INFO
+from fluxsched.session.broker.log import ERR, INFO, Log
+from fluxsched.session.broker.loop import Loop
 from fluxsched.session.broker.rpc import JOBID, Int, Nullable, Object, Text, rpc
-from fluxsched.session.broker.store import StoreError, dumps
+from fluxsched.session.broker.server import Request
+from fluxsched.session.broker.store import Operation, Store, StoreError, dumps
 from fluxsched.session.broker.waits import Waits
 from fluxsched.session.errors import RequestError
 from fluxsched.session.jobid import Generator, f58
+
+if TYPE_CHECKING:
+    from fluxsched.session.broker.executor import Executor
+    from fluxsched.session.broker.sched_module import Scheduler
 
 EXIT_NOTE = "resource allocation expired"
 TICK = 1e-6  # seconds between jobs that the clock does not tell apart
 
 
-def _number(value):
+def _number(value: Any) -> float:
     return float(value) if isinstance(value, (int, float)) else 0.0
 
 
-def _is_exception(entry, kind):
+def _is_exception(entry: dict[str, Any], kind: str) -> bool:
     return entry["name"] == "exception" and entry.get("context", {}).get("type") == kind
 
 
 class Manager:
     """The jobs that are not over, by id in `active`, and those that are over but not yet written so, in `ended`."""
 
-    def __init__(self, loop, store, log, config, scheduler, executor):
+    def __init__(
+        self,
+        loop: Loop,
+        store: Store,
+        log: Log,
+        config: dict[str, Any],
+        scheduler: Callable[[Manager], Scheduler],
+        executor: Callable[[Manager], Executor],
+    ) -> None:
         """`scheduler(manager)` and `executor(manager)` make the two that it works with."""
         self.loop = loop
         self.store = store
         self.log = log
         self.config = config
-        self.active = {}
-        self.ended = {}
+        self.active: dict[int, Job] = {}
+        self.ended: dict[int, Job] = {}
         self.scheduler = scheduler(self)
         self.executor = executor(self)
         self.accepting = True
         self.waits = Waits()
-        self.on_idle = []  # called when a job has become inactive
+        self.on_idle: list[Callable[[], Any]] = []  # called when a job has become inactive
         self.max_id = store.last_id()
         self._next_id = Generator(store.epoch(), self.max_id)
         self._last_turn = self._turn_of(self.max_id)
 
-    def _turn_of(self, jobid):
+    def _turn_of(self, jobid: int) -> float:
         """When a job was submitted, as the order of jobs has it."""
         row = self.store.job(jobid)
         return 0.0 if row is None else _number(row[5].get("t_turn", row[5].get("t_submit")))
@@ -71,7 +89,7 @@ class Manager:
         urgency=jobs.urgency_field(default=16),
         flags=Int(0, 2**31 - 1, default=0),
     )
-    def submit(self, request, jobspec, urgency, flags):
+    def submit(self, request: Request, jobspec: dict[str, Any], urgency: int, flags: int) -> None:
         """Take a job.  Answers {"id"}, once the job is written."""
         if not self.accepting:
             raise RequestError(errno.EINVAL, "the session is ending and takes no more jobs")
@@ -79,7 +97,7 @@ class Manager:
         parsed = jobs.check(jobspec)
         public = jobs.redact(jobspec)
 
-        def feasible(problem):
+        def feasible(problem: Optional[RequestError]) -> None:
             if problem is not None:
                 self._refuse(request, problem)
             elif request.open:
@@ -87,18 +105,18 @@ class Manager:
 
         self.scheduler.feasible(public, feasible)
 
-    def _refuse(self, request, error):
+    def _refuse(self, request: Request, error: RequestError) -> None:
         """Refuse a job after its request was handled."""
         self.log("job-manager", ERR, f"job.submit: {error.text}")
         request.error(error.errno, error.text)
 
-    def _set_queue(self, spec):
+    def _set_queue(self, spec: dict[str, Any]) -> None:
         """Check the queue against the configuration, and add its constraint."""
         system = spec.get("attributes", {}).get("system") if isinstance(spec.get("attributes"), dict) else None
         if not isinstance(system, dict):
             return  # jobs.check will say so
         queues = self.config.get("queues", {})
-        default = self.config
+        default: Any = self.config
         for part in ("policy", "jobspec", "defaults", "system", "queue"):
             default = default.get(part, {}) if isinstance(default, dict) else {}
         name = system.get("queue") or (default if isinstance(default, str) else None)
@@ -113,12 +131,20 @@ class Manager:
         system["queue"] = name
         requires = queues[name].get("requires", [])
         if requires:
-            constraint = {"properties": list(requires)}
+            constraint: dict[str, Any] = {"properties": list(requires)}
             if system.get("constraints"):
                 constraint = {"and": [constraint, system["constraints"]]}
             system["constraints"] = constraint
 
-    def _accept(self, request, spec, public, parsed, urgency, flags):
+    def _accept(
+        self,
+        request: Request,
+        spec: dict[str, Any],
+        public: dict[str, Any],
+        parsed: ResourceRequest,
+        urgency: int,
+        flags: int,
+    ) -> None:
         now = time.time()
         try:
             jobid = self._next_id()
@@ -140,9 +166,9 @@ class Manager:
         operations = [self.store.op_insert(jobid, SCHED, dumps(spec), info)]
         operations += [self.store.op_event(jobid, seq, entry) for seq, entry in enumerate(job.events)]
 
-        def written(error):
+        def written(error: Optional[OSError]) -> None:
             if error is not None:
-                self._refuse(request, RequestError(error.errno, error.strerror))
+                self._refuse(request, RequestError(error.errno or errno.EIO, error.strerror))
                 return
             self.max_id = max(self.max_id, jobid)
             self.active[jobid] = job
@@ -155,7 +181,7 @@ class Manager:
 
         self.store.request(operations, written)
 
-    def full_jobspec(self, job):
+    def full_jobspec(self, job: Job) -> dict[str, Any]:
         """The job's jobspec as it is now, with its environment, which only the store has.  Raises StoreError."""
         whole = jobs.redact(job.jobspec)
         environment = self.store.jobspec(job.id)["attributes"]["system"].get("environment")
@@ -165,12 +191,21 @@ class Manager:
 
     # events
 
-    def post(self, job, name, context=None, state=None, t=None, operations=(), then=None):
+    def post(
+        self,
+        job: Job,
+        name: str,
+        context: Optional[dict[str, Any]] = None,
+        state: Optional[int] = None,
+        t: Optional[float] = None,
+        operations: Iterable[Operation] = (),
+        then: Optional[Callable[[], Any]] = None,
+    ) -> None:
         """Append an event, with the job's state after it."""
         now = t or time.time()
         if job.events:
             now = max(now, job.events[-1]["timestamp"])
-        entry = {"timestamp": now, "name": name}
+        entry: dict[str, Any] = {"timestamp": now, "name": name}
         if context is not None:
             entry["context"] = context
         if state is not None and state != job.state:
@@ -186,12 +221,14 @@ class Manager:
         self.store.change(writes, then)
         self._tell(job, entry)
 
-    def _tell(self, job, entry):
+    def _tell(self, job: Job, entry: dict[str, Any]) -> None:
         self.scheduler.journal(job, entry)
         for watcher in list(job.watchers):
             watcher.event(entry)
 
-    def exception(self, job, kind, severity, note, t=None, terminate=True):
+    def exception(
+        self, job: Job, kind: str, severity: int, note: str, t: Optional[float] = None, terminate: bool = True
+    ) -> None:
         """Raise an exception; severity 0 ends the job, whose processes are told unless they know (`terminate`)."""
         context = {"type": kind, "severity": severity, "note": note, "userid": os.getuid()}
         if severity == 0 and job.info.get("exception", {}).get("severity") != 0:
@@ -213,7 +250,7 @@ class Manager:
 
     # the scheduler's answers (through the link)
 
-    def on_alloc(self, job, R, annotations):
+    def on_alloc(self, job: Job, R: dict[str, Any], annotations: Optional[dict[str, Any]]) -> None:
         """The job has its resources; they are in the store already."""
         job.R = R
         job.alloc = HELD
@@ -224,13 +261,13 @@ class Manager:
             self._cleanup(job)
             return
         pretended = jobs.run_duration(job.jobspec["attributes"]["system"])
-        launch = {"boot": self.executor.boot}
+        launch: dict[str, Any] = {"boot": self.executor.boot}
         if pretended is not None:
             launch = {"pretend": pretended}
         context = {"annotations": job.info["annotations"]} if job.info.get("annotations") else None
         job.executing = job.launched = True
 
-        def committed():
+        def committed() -> None:
             if job.state != RUN:
                 # ended before it was started
                 job.executing = False
@@ -242,7 +279,7 @@ class Manager:
 
         self.post(job, "alloc", context, state=RUN, operations=[self.store.op_launch(job.id, launch)], then=committed)
 
-    def _pretend(self, job, seconds, since=None):
+    def _pretend(self, job: Job, seconds: float, since: Optional[float] = None) -> None:
         """Pretend to run the job for `seconds` from `since`, or to its time limit."""
         self.on_start(job)
         elapsed = time.time() - (since or time.time())
@@ -250,7 +287,8 @@ class Manager:
         limit = expiration - time.time() if expiration else seconds - elapsed + 1
         self.executor.pretend(job, max(0.0, min(seconds - elapsed, limit)), timeout=limit < seconds - elapsed)
 
-    def on_deny(self, job, note):
+    def on_deny(self, job: Job, note: str) -> None:
+        """The job can never have what it wants, or no longer."""
         job.alloc = NONE
         self.log("job-manager", ERR, f"job {job.name}: {note}")
         if job.state == SCHED:
@@ -258,14 +296,15 @@ class Manager:
         else:
             self._cleanup(job)
 
-    def on_cancelled(self, job):
+    def on_cancelled(self, job: Job) -> None:
+        """The job's request was taken back."""
         job.alloc = NONE
         if job.state == SCHED:
             self.exception(job, "alloc", 0, "alloc request canceled")
         else:
             self._cleanup(job)
 
-    def annotate(self, job, update):
+    def annotate(self, job: Job, update: Optional[dict[str, Any]]) -> None:
         """Merge annotations; null deletes a key."""
         current = job.info.setdefault("annotations", {})
         for section, values in (update or {}).items():
@@ -282,7 +321,7 @@ class Manager:
 
     # the executor's news
 
-    def new_limit(self, job):
+    def new_limit(self, job: Job) -> None:
         """The expiration in the job's R has changed while it runs."""
         pretended = jobs.run_duration(job.jobspec["attributes"]["system"])
         if pretended is None:
@@ -290,39 +329,40 @@ class Manager:
         else:
             self._pretend(job, pretended, since=job.info["t_run"])
 
-    def on_start(self, job, t=None):
+    def on_start(self, job: Job, t: Optional[float] = None) -> None:
         """The job's processes run; told again after a restart."""
         if not any(entry["name"] == "start" for entry in job.events):
             self.post(job, "start", t=t)
 
-    def on_timeout(self, job, t=None):
+    def on_timeout(self, job: Job, t: Optional[float] = None) -> None:
         """The job's time limit has passed; told again after a restart."""
         if any(_is_exception(entry, "timeout") for entry in job.events):
             return
         self.log("job-exec", INFO, f"job-exception: id={job.name}: {EXIT_NOTE}")
         self.exception(job, "timeout", 0, EXIT_NOTE, t=t, terminate=False)
 
-    def on_exec_exception(self, job, text, t=None):
+    def on_exec_exception(self, job: Job, text: str, t: Optional[float] = None) -> None:
         """The job cannot be run, or is lost; told again after a restart."""
         if any(_is_exception(entry, "exec") and entry["context"].get("note") == text for entry in job.events):
             return
         self.log("job-exec", ERR, f"{job.name}: {text}")
         self.exception(job, "exec", 0, text, t=t, terminate=False)
 
-    def on_finish(self, job, status, t=None):
+    def on_finish(self, job: Job, status: int, t: Optional[float] = None) -> None:
         """All processes of the job are gone."""
         job.executing = False
         job.info["waitstatus"] = status
         self.post(job, "finish", {"status": status}, state=CLEANUP, t=t)
         self._cleanup(job)
 
-    def output_grew(self, job):
+    def output_grew(self, job: Job) -> None:
+        """The record of the job's output has grown."""
         for watcher in list(job.watchers):
             watcher.pump()
 
     # the end
 
-    def _cleanup(self, job):
+    def _cleanup(self, job: Job) -> None:
         """Give resources back and end, unless something is still under way."""
         if job.state != CLEANUP or job.alloc in (REQUESTED, CANCELLING) or job.executing:
             return
@@ -341,7 +381,7 @@ class Manager:
         for callback in list(self.on_idle):
             callback()
 
-    def _written(self, job):
+    def _written(self, job: Job) -> None:
         """The job's end is durable."""
         del self.ended[job.id]
         if job.launched:
@@ -349,7 +389,7 @@ class Manager:
 
     # recovery
 
-    def recover(self):
+    def recover(self) -> None:
         """Take up the jobs of an earlier broker on this state directory.  Raises SessionError."""
         for row in self.store.active(INACTIVE):
             try:
@@ -362,7 +402,7 @@ class Manager:
         if self.active:
             self.log("job-manager", INFO, f"restart: {len(self.active)} jobs")
 
-    def _recover(self, jobid, state, spec, R, launch, info):
+    def _recover(self, jobid: int, state: int, spec: dict[str, Any], R: Any, launch: Any, info: dict[str, Any]) -> None:
         """Take up one job."""
         job = Job(jobid, state, jobs.redact(spec), info, R)
         job.events = self.store.events(jobid)
@@ -381,11 +421,12 @@ class Manager:
             job.executing = launch is not None
         self.active[jobid] = job
 
-    def resume(self):
+    def resume(self) -> None:
         """Go on with recovered jobs, once the broker is all there."""
         for job in list(self.active.values()):
             if job.executing:
-                launch = self.store.job(job.id)[4]
+                row = self.store.job(job.id)
+                launch = (row[4] if row is not None else None) or {}
                 ending = job.state == CLEANUP
                 if ending and ("pretend" in launch or not self.executor.claimed(job)):
                     self.on_finish(job, 143 << 8)
@@ -404,7 +445,7 @@ class Manager:
 
     # requests about one job
 
-    def find(self, jobid):
+    def find(self, jobid: int) -> Job:
         """The active job of this id.  Raises RequestError."""
         job = self.active.get(jobid)
         if job is None:
@@ -412,7 +453,7 @@ class Manager:
             raise RequestError(errno.EINVAL, f"{f58(jobid)}: job is inactive")
         return job
 
-    def lookup(self, jobid):
+    def lookup(self, jobid: int) -> Job:
         """A job of this id, also one that is over.  Raises RequestError."""
         job = self.active.get(jobid) or self.ended.get(jobid)
         if job is not None:
@@ -431,7 +472,7 @@ class Manager:
         severity=Int(0, 7, default=0),
         note=Nullable(Text(raw=True)),
     )
-    def raise_(self, request, id, type, severity, note):
+    def raise_(self, request: Request, id: int, type: str, severity: int, note: Optional[str]) -> None:
         """Raise an exception on a job; severity 0 ends it."""
         if not type or any(char.isspace() for char in type):
             raise RequestError(errno.EINVAL, "expected a type without spaces")
@@ -439,7 +480,7 @@ class Manager:
         request.respond()
 
     @rpc("job-manager.kill", id=JOBID, signum=Int(1, signal.NSIG - 1))
-    def kill(self, request, id, signum):
+    def kill(self, request: Request, id: int, signum: int) -> None:
         """Signal the processes of a job."""
         job = self.find(id)
         if signum not in set(signal.Signals):
@@ -449,7 +490,7 @@ class Manager:
         request.respond()
 
     @rpc("job-manager.urgency", id=JOBID, urgency=jobs.urgency_field())
-    def urgency(self, request, id, urgency):
+    def urgency(self, request: Request, id: int, urgency: int) -> None:
         """Set the urgency of a job that waits.  Answers {"old_urgency"}."""
         job = self.find(id)
         if job.state != SCHED:
@@ -463,13 +504,13 @@ class Manager:
         request.respond({"old_urgency": old})
 
     @rpc("job.wait", id=Nullable(JOBID))
-    def wait(self, request, id):
+    def wait(self, request: Request, id: Optional[int]) -> None:
         """Wait for a job to end; without an id, for any waitable job not yet waited for.
 
         Answers {"id", "success", "errstr"}."""
         self.waits.wait(self, request, id)
 
-    def stats(self):
+    def stats(self) -> dict[str, int]:
         """Figures of the jobs, for `flux module stats job-manager`."""
         return {
             "active_jobs": len(self.active),

@@ -2,16 +2,23 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """From a job's resources to its tasks: how many on which rank, and on which cores."""
 
+from __future__ import annotations
+
+from typing import Any, Optional, Sequence
+
 from fluxsched.formats import jobspec as jobspecs
 from fluxsched.session.rset import held
 
+#: (rank, host, cores, gpus) of a job's resources.
+Row = tuple[int, str, list[int], list[int]]
 
-def per_resource(spec):
+
+def per_resource(spec: dict[str, Any]) -> Optional[dict[str, Any]]:
     """The shell option of --tasks-per-node and --tasks-per-core, or None."""
     return spec["attributes"]["system"].get("shell", {}).get("options", {}).get("per-resource")
 
 
-def _slots(request, rows):
+def _slots(request: jobspecs.Request, rows: Sequence[Row]) -> list[int]:
     """Slots on each rank."""
     if request.nnodes:
         return [request.nslots] * len(rows)
@@ -22,17 +29,17 @@ def _slots(request, rows):
     return _spread(request.nslots, len(rows))
 
 
-def _spread(total, n):
+def _spread(total: int, n: int) -> list[int]:
     return [total // n + (i < total % n) for i in range(n)]
 
 
-def _counts(spec, request, slots, rows):
+def _counts(spec: dict[str, Any], request: jobspecs.Request, slots: list[int], rows: Sequence[Row]) -> list[int]:
     """Tasks on each rank."""
     ncores = sum(len(cores) for _, _, cores, _ in rows)
     total = jobspecs.task_count(spec, sum(slots), len(rows), ncores)
     count = spec["tasks"][0]["count"]
     per = per_resource(spec) or count.get("per_resource", {})
-    each = []
+    each: list[int] = []
     if per.get("type") == "node":
         each = [per.get("count", 1)] * len(rows)
     elif per.get("type") == "core":
@@ -42,7 +49,7 @@ def _counts(spec, request, slots, rows):
     return each if sum(each) == total else _spread(total, len(rows))
 
 
-def tasks(spec, R, machine):
+def tasks(spec: dict[str, Any], R: dict[str, Any], machine: Sequence[int]) -> list[list[Any]]:
     """[[task rank, node index, local id, cpus to pin to or None, CUDA_VISIBLE_DEVICES]].
 
     `machine` lists the cpus that stand for core 0, 1, ...; a rank with cores
@@ -53,7 +60,7 @@ def tasks(spec, R, machine):
     slots = _slots(request, rows)
     counts = _counts(spec, request, slots, rows)
     per_slot = 0 if per_resource(spec) else spec["tasks"][0].get("count", {}).get("per_slot", 0)
-    layout = []
+    layout: list[list[Any]] = []
     number = 0
     for node, (_, _, cores, gpus) in enumerate(rows):
         known = all(core < len(machine) for core in cores)

@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The ring buffer of log lines that `flux dmesg` shows."""
 
+from __future__ import annotations
+
 import time
 from collections import deque
+from typing import Any, Callable, Optional, TextIO
 
 from fluxsched.formats.quote import printable
 
@@ -12,13 +15,20 @@ CRIT, ERR, WARNING, NOTICE, INFO, DEBUG = 2, 3, 4, 5, 6, 7
 SIZE = 4096
 
 
-class Log:
-    def __init__(self, size=SIZE):
-        self._ring = deque(maxlen=size)
-        self.followers = []
-        self.mirror = None  # a text file that gets lines of level error and above
+#: A line of the log: {"t": seconds since the epoch, "name": component, level and rank, "level", "text"}.
+Entry = dict[str, Any]
 
-    def __call__(self, component, level, text, rank=0):
+
+class Log:
+    """The last lines of the log, and who follows it."""
+    def __init__(self, size: int = SIZE) -> None:
+        """Keep the last `size` lines."""
+        self._ring: deque[Entry] = deque(maxlen=size)
+        self.followers: list[Callable[[Entry], Any]] = []
+        self.mirror: Optional[TextIO] = None  # a text file that gets lines of level error and above
+
+    def __call__(self, component: str, level: int, text: str, rank: int = 0) -> None:
+        """Add the lines of `text` at a syslog level."""
         level = min(max(int(level), 0), 7)
         for line in str(text).splitlines() or [""]:
             line = printable(line)
@@ -32,8 +42,10 @@ class Log:
                 except OSError:
                     self.mirror = None  # it takes no more; the ring still has the line
 
-    def entries(self):
+    def entries(self) -> list[Entry]:
+        """What the log holds, the oldest line first."""
         return list(self._ring)
 
-    def clear(self):
+    def clear(self) -> None:
+        """Forget all lines."""
         self._ring.clear()

@@ -7,6 +7,8 @@ before; then the ``turn_end`` hooks, which is where one commit answers for all
 that the turn has written.
 """
 
+from __future__ import annotations
+
 import heapq
 import itertools
 import os
@@ -14,38 +16,42 @@ import selectors
 import signal
 import time
 from collections import deque
+from typing import Any, Callable, Optional
 
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
 
 
 class Timer:
+    """A call that is due at some time."""
     __slots__ = ("callback",)
 
-    def __init__(self, callback):
-        self.callback = callback
+    def __init__(self, callback: Callable[[], Any]) -> None:
+        self.callback: Optional[Callable[[], Any]] = callback
 
-    def cancel(self):
+    def cancel(self) -> None:
+        """Do not make the call; harmless after it."""
         self.callback = None
 
 
 class Loop:
-    def __init__(self, on_error):
+    """The event loop, of which a process has one."""
+    def __init__(self, on_error: Callable[[Exception], Any]) -> None:
         """`on_error(exception)` hears of every exception that leaves a callback."""
         self.on_error = on_error
-        self.turn_end = []
+        self.turn_end: list[Callable[[], Any]] = []
         self._selector = selectors.DefaultSelector()
-        self._timers = []
+        self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
-        self._soon = deque()
+        self._soon: deque[Callable[[], Any]] = deque()
         self._running = False
-        self._signals = {}
+        self._signals: dict[int, Callable[[], Any]] = {}
         self._wake_r, self._wake_w = os.pipe()
         os.set_blocking(self._wake_r, False)
         os.set_blocking(self._wake_w, False)
         self.watch(self._wake_r, READ, self._woken)
 
-    def watch(self, fd, mask, callback):
+    def watch(self, fd: int, mask: int, callback: Optional[Callable[[int], Any]]) -> None:
         """Call `callback(mask)` when `fd` is ready; mask 0 stops that."""
         known = fd in self._selector.get_map()
         if not mask:
@@ -56,20 +62,23 @@ class Loop:
         else:
             self._selector.register(fd, mask, callback)
 
-    def call_soon(self, callback):
+    def call_soon(self, callback: Callable[[], Any]) -> None:
+        """Call `callback()` after the handlers and timers of this turn; asked for by such a call, of the next."""
         self._soon.append(callback)
 
-    def call_later(self, seconds, callback):
+    def call_later(self, seconds: float, callback: Callable[[], Any]) -> Timer:
+        """Call `callback()` once after `seconds`."""
         timer = Timer(callback)
         heapq.heappush(self._timers, (time.monotonic() + max(0.0, seconds), next(self._order), timer))
         return timer
 
-    def on_signal(self, number, callback):
+    def on_signal(self, number: int, callback: Callable[[], Any]) -> None:
+        """Call `callback()` in the loop when the signal has come."""
         self._signals[number] = callback
         signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(self._wake_w, warn_on_full_buffer=False)
 
-    def _woken(self, mask):
+    def _woken(self, mask: int) -> None:
         try:
             numbers = set(os.read(self._wake_r, 4096))
         except BlockingIOError:
@@ -79,13 +88,14 @@ class Loop:
             if callback is not None:
                 self.call(callback)
 
-    def call(self, callback, *args):
+    def call(self, callback: Callable[..., Any], *args: Any) -> None:
+        """Call; what is raised goes to `on_error`."""
         try:
             callback(*args)
         except Exception as error:
             self.on_error(error)
 
-    def _wait(self):
+    def _wait(self) -> Optional[float]:
         if self._soon:
             return 0
         while self._timers and self._timers[0][2].callback is None:
@@ -94,7 +104,8 @@ class Loop:
             return None
         return max(0.0, self._timers[0][0] - time.monotonic())
 
-    def run(self):
+    def run(self) -> None:
+        """Run turns until :meth:`stop`."""
         self._running = True
         while self._running:
             ready = self._selector.select(self._wait())
@@ -113,10 +124,12 @@ class Loop:
             for hook in self.turn_end:
                 self.call(hook)
 
-    def stop(self):
+    def stop(self) -> None:
+        """End :meth:`run` after this turn."""
         self._running = False
 
-    def close(self):
+    def close(self) -> None:
+        """Release the descriptors; the loop does not run again."""
         if self._signals:
             signal.set_wakeup_fd(-1)
         self._selector.close()

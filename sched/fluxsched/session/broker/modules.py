@@ -2,13 +2,20 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Modules, log, attributes and uptime, as commands see them."""
 
+from __future__ import annotations
+
 import errno
 import time
+from typing import TYPE_CHECKING, Any, Callable
 
 from fluxsched.session.broker.job import RUN, username
 from fluxsched.session.broker.log import ERR
 from fluxsched.session.broker.rpc import Bool, Int, ListOf, Text, rpc
+from fluxsched.session.broker.server import Request
 from fluxsched.session.errors import RequestError
+
+if TYPE_CHECKING:
+    from fluxsched.session.broker.broker import Broker
 
 BUILTIN = {
     "job-manager": ["job-manager"],
@@ -25,12 +32,12 @@ _ARGUMENTS = ListOf(Text(1 << 16, raw=True), 1000, default=[])
 class Modules:
     """Handles the requests about modules, the log and the session as a whole."""
 
-    def __init__(self, broker):
+    def __init__(self, broker: Broker) -> None:
         self.broker = broker
         self.scheduler = broker.scheduler
         self.started = time.monotonic()
 
-    def _change(self, request, verb, name, action, *arguments):
+    def _change(self, request: Request, verb: str, name: str, action: Callable[..., Any], *arguments: Any) -> None:
         """Do something to a module; a refusal is also logged."""
         try:
             if name in BUILTIN:
@@ -46,22 +53,22 @@ class Modules:
         request.respond()
 
     @rpc("module.load", name=_NAME, args=_ARGUMENTS)
-    def load(self, request, name, args):
+    def load(self, request: Request, name: str, args: list[str]) -> None:
         """Load the scheduler module."""
         self._change(request, "load", name, self.scheduler.load, args)
 
     @rpc("module.remove", name=_NAME)
-    def remove(self, request, name):
+    def remove(self, request: Request, name: str) -> None:
         """Remove the scheduler module."""
         self._change(request, "remove", name, self.scheduler.unload)
 
     @rpc("module.reload", name=_NAME, args=_ARGUMENTS)
-    def reload(self, request, name, args):
+    def reload(self, request: Request, name: str, args: list[str]) -> None:
         """Remove the scheduler module if it is there, and load it."""
         self._change(request, "reload", name, self.scheduler.reload, args)
 
     @rpc("module.list")
-    def list_modules(self, request):
+    def list_modules(self, request: Request) -> None:
         """List modules.  Answers {"modules": [{"name", "idle", "services", "args", "automatic"}]}."""
         modules = []
         if self.scheduler.service is not None and request.rank == 0:
@@ -79,7 +86,7 @@ class Modules:
         request.respond({"modules": modules})
 
     @rpc("module.stats", name=_NAME)
-    def stats(self, request, name):
+    def stats(self, request: Request, name: str) -> None:
         """Show statistics of a module."""
         broker = self.broker
         if name == "sched":
@@ -97,7 +104,7 @@ class Modules:
     # the log
 
     @rpc("log.read", follow=Bool(False), new=Bool(False))
-    def log_read(self, request, follow, new):
+    def log_read(self, request: Request, follow: bool, new: bool) -> None:
         """Read the log, but for `new` from its beginning: a stream of {"entries"}, with `follow` without an end."""
         log = self.broker.log
         if not new:
@@ -106,20 +113,20 @@ class Modules:
             request.end()
             return
 
-        def follower(entry):
+        def follower(entry: dict[str, Any]) -> None:
             request.stream({"entries": [entry]})
 
         log.followers.append(follower)
         request.on_close = lambda: log.followers.remove(follower)
 
     @rpc("log.clear")
-    def log_clear(self, request):
+    def log_clear(self, request: Request) -> None:
         """Empty the log."""
         self.broker.log.clear()
         request.respond()
 
     @rpc("log.append", name=Text(4096, raw=True), level=Int(0, 7), text=Text(raw=True))
-    def log_append(self, request, name, level, text):
+    def log_append(self, request: Request, name: str, level: int, text: str) -> None:
         """Add a line to the log."""
         self.broker.log(name[:64], level, text[:4096], rank=request.rank)
         request.respond()
@@ -127,10 +134,10 @@ class Modules:
     # attributes
 
     @rpc("attr.get", name=Text(4096, raw=True))
-    def attr_get(self, request, name):
+    def attr_get(self, request: Request, name: str) -> None:
         """Read an attribute of the session.  Answers {"value": text}."""
         if name == "rank":
-            value = request.rank
+            value: Any = request.rank
         else:
             value = self.broker.attributes.get(name)
         if value is None:
@@ -138,7 +145,7 @@ class Modules:
         request.respond({"value": str(value)})
 
     @rpc("session.uptime")
-    def uptime(self, request):
+    def uptime(self, request: Request) -> None:
         """Answers {"seconds", "owner", "size", "drained", "running"}."""
         resources = self.broker.resources
         request.respond(
@@ -152,7 +159,7 @@ class Modules:
         )
 
     @rpc("queue.list")
-    def queues(self, request):
+    def queues(self, request: Request) -> None:
         """Answers {"queues": [[name, properties required]], "scheduling": bool}."""
         queues = self.broker.config.get("queues", {})
         rows = [[name, list(table.get("requires", []))] for name, table in queues.items()]

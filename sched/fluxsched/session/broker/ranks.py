@@ -2,16 +2,21 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The session's resources: this machine on every rank, or an emulated cluster; and who is drained."""
 
+from __future__ import annotations
+
 import errno
 import glob
 import os
 import re
 import socket
 import time
+from typing import Any, Callable, Iterable, Optional, Sequence
 
 from fluxsched.formats import hostlist, idset
-from fluxsched.session.broker.log import INFO
+from fluxsched.session.broker.log import INFO, Log
 from fluxsched.session.broker.rpc import Text, rpc
+from fluxsched.session.broker.server import Request
+from fluxsched.session.broker.store import Store
 from fluxsched.session.errors import RequestError, SessionError
 from fluxsched.session.rset import held
 
@@ -19,14 +24,14 @@ TARGETS_MAX = 1 << 20
 _MODE = Text(words=("", "update", "force"), default="")
 
 
-def machine(size):
+def machine(size: int) -> dict[str, Any]:
     """R of `size` ranks that each see all of this machine."""
     cores = len(os.sched_getaffinity(0))
     gpus = len([path for path in glob.glob("/dev/nvidia*") if re.fullmatch(r"/dev/nvidia\d+", path)])
     return build([socket.gethostname().partition(".")[0] or "localhost"] * size, cores, gpus)
 
 
-def build(hosts, cores, gpus=0):
+def build(hosts: Sequence[str], cores: int, gpus: int = 0) -> dict[str, Any]:
     """R with a rank for each of `hosts`."""
     children = {"core": idset.encode(range(cores))}
     if gpus:
@@ -36,7 +41,7 @@ def build(hosts, cores, gpus=0):
     return {"version": 1, "execution": execution}
 
 
-def emulated(path):
+def emulated(path: str) -> dict[str, Any]:
     """R of the nodes that an RDL file describes.  Raises SessionError."""
     from fluxsched.core import Inventory
     from fluxsched.formats import rdl
@@ -49,12 +54,14 @@ def emulated(path):
         raise SessionError(str(error)) from None
 
 
-def configured(table):
+def configured(table: dict[str, Any]) -> Optional[dict[str, Any]]:
     """R of a [resource] table with config = [{hosts, cores, gpus, properties}], or None.  Raises SessionError."""
     entries = table.get("config")
     if not entries:
         return None
-    hosts, rows, properties = [], [], {}
+    hosts: list[str] = []
+    rows: list[list[set[int]]] = []
+    properties: dict[str, set[int]] = {}
     try:
         for entry in entries:
             names = hostlist.decode(entry["hosts"])
@@ -76,14 +83,15 @@ def configured(table):
         if gpus:
             children["gpu"] = idset.encode(sorted(gpus))
         lite.append({"rank": str(rank), "children": children})
-    execution = {"R_lite": lite, "nodelist": [hostlist.encode(hosts)], "starttime": 0, "expiration": 0}
+    execution: dict[str, Any] = {"R_lite": lite, "nodelist": [hostlist.encode(hosts)], "starttime": 0, "expiration": 0}
     if properties:
         execution["properties"] = {key: idset.encode(sorted(ranks)) for key, ranks in properties.items()}
     return {"version": 1, "execution": execution}
 
 
 class Resources:
-    def __init__(self, R, store, log, busy):
+    """The session's R, who follows its changes, and which ranks are drained."""
+    def __init__(self, R: dict[str, Any], store: Store, log: Log, busy: Callable[[], Iterable[int]]) -> None:
         """`busy()` is the set of ranks that jobs hold."""
         self.R = R
         self.store = store
@@ -93,22 +101,23 @@ class Resources:
         self.hosts = {row[0]: row[1] for row in self.rows}
         self.drained = {rank: why for rank, why in store.drained().items() if rank in self.hosts}
         self.busy = busy
-        self._listener = None
+        self._listener: Optional[Callable[[Any, Optional[OSError]], Any]] = None
 
-    def acquire(self, callback):
+    def acquire(self, callback: Callable[[Any, Optional[OSError]], Any]) -> None:
         """resource.acquire: resources now, changes later."""
         self._listener = callback
         up = sorted(set(self.hosts) - set(self.drained))
         callback({"resources": self.R, "up": idset.encode(up)}, None)
 
-    def release(self):
+    def release(self) -> None:
+        """End :meth:`acquire`."""
         self._listener = None
 
-    def _notify(self, **change):
+    def _notify(self, **change: str) -> None:
         if self._listener is not None:
             self._listener(change, None)
 
-    def targets(self, text):
+    def targets(self, text: str) -> list[int]:
         """Ranks of an idset or a host list.  Raises RequestError."""
         if text[:1].isdigit() or text[:1] == "[":
             try:
@@ -122,7 +131,7 @@ class Resources:
             names = hostlist.decode(text)
         except ValueError as error:
             raise RequestError(errno.EINVAL, f"invalid targets: {error}") from None
-        known = {}
+        known: dict[str, list[int]] = {}
         for rank, host in self.hosts.items():
             known.setdefault(host, []).append(rank)
         bad = [name for name in names if name not in known]
@@ -131,7 +140,7 @@ class Resources:
         return sorted({rank for name in names for rank in known[name]})
 
     @rpc("resource.drain", targets=Text(TARGETS_MAX), reason=Text(raw=True, default=""), mode=_MODE)
-    def drain(self, request, targets, reason, mode):
+    def drain(self, request: Request, targets: str, reason: str, mode: str) -> None:
         """Keep jobs off ranks.  Of one that is drained, mode "" refuses, "update" skips, "force" overwrites."""
         ranks = self.targets(targets)
         again = [rank for rank in ranks if rank in self.drained]
@@ -142,9 +151,9 @@ class Resources:
         now = time.time()
         fresh = [rank for rank in ranks if rank not in self.drained]
 
-        def written(error):
+        def written(error: Optional[OSError]) -> None:
             if error is not None:
-                request.error(error.errno, error.strerror)
+                request.error(error.errno or errno.EIO, error.strerror)
                 return
             for rank in ranks:
                 self.drained[rank] = (now, reason)
@@ -156,7 +165,7 @@ class Resources:
         self.store.request([self.store.op_drain(rank, now, reason) for rank in ranks], written)
 
     @rpc("resource.undrain", targets=Text(TARGETS_MAX), mode=_MODE)
-    def undrain(self, request, targets, mode):
+    def undrain(self, request: Request, targets: str, mode: str) -> None:
         """Let jobs on ranks again.  One that is not drained is refused, unless there is a mode."""
         ranks = self.targets(targets)
         missing = [rank for rank in ranks if rank not in self.drained]
@@ -164,9 +173,9 @@ class Resources:
             raise RequestError(errno.EINVAL, f"rank {idset.encode(missing)} not drained")
         ranks = [rank for rank in ranks if rank in self.drained]
 
-        def written(error):
+        def written(error: Optional[OSError]) -> None:
             if error is not None:
-                request.error(error.errno, error.strerror)
+                request.error(error.errno or errno.EIO, error.strerror)
                 return
             for rank in ranks:
                 del self.drained[rank]
@@ -178,7 +187,7 @@ class Resources:
         self.store.request([self.store.op_undrain(rank) for rank in ranks], written)
 
     @rpc("resource.status")
-    def status(self, request):
+    def status(self, request: Request) -> None:
         """Show all resources.  Answers {"R", "drain": [{"rank", "t", "reason"}], "busy": ranks that jobs hold}."""
         drain = [{"rank": rank, "t": t, "reason": reason} for rank, (t, reason) in sorted(self.drained.items())]
         request.respond({"R": self.R, "drain": drain, "busy": sorted(self.busy())})

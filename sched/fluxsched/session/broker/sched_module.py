@@ -7,19 +7,33 @@ the job manager, the resources and the store; what a broker sends to a scheduler
 is sent from here.  Messages are those of the Flux protocol (RFC 27).
 """
 
+from __future__ import annotations
+
 import errno
 import json
 import time
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from fluxsched.service.host import Host
 from fluxsched.service.protocol import ANNOTATE, DENY, SUCCESS
 from fluxsched.session.broker import job as jobs
 from fluxsched.session.broker.job import CANCELLING, HELD, NONE, REQUESTED
-from fluxsched.session.broker.log import CRIT, INFO
+from fluxsched.session.broker.log import CRIT, INFO, Log
+from fluxsched.session.broker.loop import Loop, Timer
+from fluxsched.session.broker.ranks import Resources
 from fluxsched.session.broker.rpc import Object, rpc
-from fluxsched.session.broker.store import normalize
+from fluxsched.session.broker.server import Request
+from fluxsched.session.broker.store import Store, normalize
 from fluxsched.session.errors import RequestError
 from fluxsched.session.jobid import f58
+
+if TYPE_CHECKING:
+    from fluxsched.service.service import Service
+    from fluxsched.session.broker.job_manager import Manager
+
+#: Gets an answer and no error, or None and the error.
+Answered = Callable[[Any, Optional[OSError]], Any]
+Refusable = Callable[[Any, Optional[RequestError]], Any]
 
 
 class Answer:
@@ -27,34 +41,34 @@ class Answer:
 
     __slots__ = ("callback",)
 
-    def __init__(self, callback):
+    def __init__(self, callback: Refusable) -> None:
         self.callback = callback
 
 
 class ModuleHost(Host):
-    """The broker, for one load of the module."""
+    """The broker, for one load of the module; `alive` until it is removed."""
 
     # A transaction joins what else the store writes in this turn of the loop.
     record_delay = 0.0
     record_interval = 0.25
 
-    def __init__(self, scheduler):
+    def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
         self.alive = True
 
-    def now(self):
+    def now(self) -> float:
         return time.time()
 
-    def log(self, level, text):
+    def log(self, level: int, text: str) -> None:
         self.scheduler.log("sched", level, text)
 
-    def respond(self, request, payload):
+    def respond(self, request: Asker, payload: Optional[dict[str, Any]]) -> None:
         self.call_soon(lambda: self.scheduler.answered(request, payload, None))
 
-    def respond_error(self, request, errnum, text):
+    def respond_error(self, request: Asker, errnum: int, text: str) -> None:
         self.call_soon(lambda: self.scheduler.answered(request, None, RequestError(errnum, text)))
 
-    def request(self, topic, payload, callback, streaming=False):
+    def request(self, topic: str, payload: Any, callback: Optional[Answered], streaming: bool = False) -> None:
         handler = self.scheduler.topics.get(topic)
         later = self._later(callback)
         if handler is None:
@@ -62,22 +76,22 @@ class ModuleHost(Host):
         else:
             handler(self, payload or {}, later)
 
-    def _later(self, callback):
+    def _later(self, callback: Optional[Answered]) -> Answered:
         if callback is None:
             return lambda payload, error: None
         return lambda payload, error: self.call_soon(lambda: callback(payload, error))
 
-    def read_r(self, jobid, callback):
+    def read_r(self, jobid: int, callback: Answered) -> None:
         job = self.scheduler.manager.active.get(jobid)
         R = None if job is None else job.R
         error = OSError(errno.ENOENT, f"job {f58(jobid)} holds no resources") if R is None else None
         self.call_soon(lambda: callback(R, error))
 
-    def read(self, key, callback):
+    def read(self, key: str, callback: Answered) -> None:
         value = self.scheduler.store.kvs_read(normalize(key))
         self.call_soon(lambda: callback(value, None))
 
-    def commit(self, puts, callback):
+    def commit(self, puts: dict[str, Any], callback: Callable[[Optional[OSError]], Any]) -> None:
         store = self.scheduler.store
         operations = []
         for key, value in puts.items():
@@ -87,40 +101,47 @@ class ModuleHost(Host):
                 operations += store.ops_kvs(normalize(key), value)
         store.change(operations, lambda: self.call_soon(lambda: callback(None)))
 
-    def call_soon(self, callback):
+    def call_soon(self, callback: Callable[[], Any]) -> None:
         self.scheduler.loop.call_soon(lambda: callback() if self.alive else None)
 
-    def call_later(self, seconds, callback):
+    def call_later(self, seconds: float, callback: Callable[[], Any]) -> Timer:
         return self.scheduler.loop.call_later(seconds, lambda: callback() if self.alive else None)
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         return self.scheduler.manager.config
 
-    def fatal(self, error):
+    def fatal(self, error: BaseException) -> None:
         self.call_soon(lambda: self.scheduler.failed(self, error))
 
-    def job_name(self, jobid):
+    def job_name(self, jobid: int) -> str:
         return f58(jobid)
 
 
+#: Who asks the module something: a job that wants resources, or any other.
+Asker = Union[jobs.Job, Answer]
+
+
 class Scheduler:
-    def __init__(self, loop, store, log, manager, resources):
+    """Loads and removes the scheduler module, and is the job manager's side of its protocol."""
+
+    def __init__(self, loop: Loop, store: Store, log: Log, manager: Manager, resources: Resources) -> None:
         self.loop = loop
         self.store = store
         self.log = log
         self.manager = manager
         self.resources = resources
-        self.service = None
-        self.host = None
-        self.arguments = []
+        self.service: Optional[Service] = None
+        self.host: Optional[ModuleHost] = None
+        self.arguments: list[str] = []
         self.automatic = False  # loaded by the session, not by a person
         self.ready = False
-        self.limit = None  # most alloc requests in flight; None is no limit
+        self.limit: Optional[int] = None  # most alloc requests in flight; None is no limit
         self.in_flight = 0
-        self.waiting = {}  # job id -> Job, to be asked for
-        self.holding = set()  # ids of jobs whose request is being taken back, to ask again later
-        self.open = set()  # requests the service owes an answer
-        self.journals = []  # (host, callback, allow, deny)
+        self.waiting: dict[int, jobs.Job] = {}  # job id -> Job, to be asked for
+        self.holding: set[int] = set()  # ids of jobs whose request is being taken back, to ask again later
+        self.open: set[Answer] = set()  # requests the service owes an answer
+        # (callback, events that it wants, those that it does not), None for all and for none
+        self.journals: list[tuple[Answered, Optional[dict[str, Any]], Optional[dict[str, Any]]]] = []
         self.used_at = time.monotonic()
         self.topics = {
             "resource.acquire": self._acquire,
@@ -133,7 +154,7 @@ class Scheduler:
 
     # loading
 
-    def load(self, arguments, automatic=False, replace=False):
+    def load(self, arguments: list[str], automatic: bool = False, replace: bool = False) -> None:
         """Load the module; one that the session loaded by itself makes way, or any with `replace`, once it is
         clear that the new one can be loaded.  Raises RequestError."""
         # The engine's compiled parts are needed from here on, and only here: commands start without them.
@@ -157,9 +178,9 @@ class Scheduler:
         self.log("broker", INFO, " ".join(["module sched loaded", *arguments]))
         service.start()
 
-    def unload(self):
+    def unload(self) -> None:
         """Remove the module; jobs keep what they hold, and the others wait."""
-        if self.service is None:
+        if self.service is None or self.host is None:
             raise RequestError(errno.ENOENT, "No such file or directory")
         self.service.stop()
         self.host.alive = False
@@ -180,21 +201,24 @@ class Scheduler:
             elif job.alloc == CANCELLING:
                 self.manager.on_cancelled(job)
 
-    def reload(self, arguments):
+    def reload(self, arguments: list[str]) -> None:
+        """Load the module in the place of the one that is there, if any.  Raises RequestError."""
         self.load(arguments, replace=True)
 
-    def failed(self, host, error):
+    def failed(self, host: Optional[ModuleHost], error: object) -> None:
+        """The module of `host` cannot go on: remove it, if it is still the one that is loaded."""
         if host is self.host:
             self.log("broker", CRIT, f"sched module runtime failure: {error}")
             self.unload()
 
     # to the service
 
-    def _send(self, topic, request, payload):
+    def _send(self, topic: str, request: Asker, payload: dict[str, Any]) -> None:
+        assert self.service is not None
         self.used_at = time.monotonic()
         self.service.handle(topic, request, payload)
 
-    def enqueue(self, job):
+    def enqueue(self, job: jobs.Job) -> None:
         """Ask for resources as soon as the job may have some."""
         if self.ready and self.limit is None and job.info["priority"] > 0:
             self._request(job)
@@ -203,10 +227,11 @@ class Scheduler:
         if job.info["priority"] > 0:
             self._pump()
 
-    def dequeue(self, job):
+    def dequeue(self, job: jobs.Job) -> None:
+        """Do not ask for the job's resources."""
         self.waiting.pop(job.id, None)
 
-    def _pump(self):
+    def _pump(self) -> None:
         if not self.ready or not self.waiting:
             return
         for job in sorted(self.waiting.values(), key=jobs.Job.order):
@@ -216,7 +241,7 @@ class Scheduler:
                 del self.waiting[job.id]
                 self._request(job)
 
-    def _request(self, job):
+    def _request(self, job: jobs.Job) -> None:
         job.alloc = REQUESTED
         self.in_flight += 1
         payload = {
@@ -228,10 +253,11 @@ class Scheduler:
         }
         self._send("sched.alloc", job, payload)
 
-    def cancel(self, job):
+    def cancel(self, job: jobs.Job) -> None:
+        """Take the job's request back; the answer says whether it was in time."""
         self._send("sched.cancel", job, {"id": job.id})
 
-    def prioritize(self, job):
+    def prioritize(self, job: jobs.Job) -> None:
         """The job's priority has changed; at 0 it takes its request back, and is asked for again later."""
         if job.alloc == NONE:
             self._pump()
@@ -242,45 +268,46 @@ class Scheduler:
         else:
             self.ask_again(job)
 
-    def ask_again(self, job):
+    def ask_again(self, job: jobs.Job) -> None:
         """Take a request back, to ask anew: for what the job wants now, once it may have it."""
         if job.alloc == REQUESTED and job.id not in self.holding:
             self.holding.add(job.id)
             self._send("sched.cancel", job, {"id": job.id})
 
-    def expiration(self, job, t, callback):
+    def expiration(self, job: jobs.Job, t: float, callback: Refusable) -> None:
         """Tell of a changed expiration; `callback(payload, RequestError or None)`."""
         if self.service is None:
             callback(None, None)
         else:
             self._ask("sched.expiration", {"id": job.id, "expiration": t}, callback)
 
-    def free(self, job):
+    def free(self, job: jobs.Job) -> None:
+        """Give all of the job's resources back."""
         if self.service is not None:
             self._send("sched.free", job, {"id": job.id, "R": job.R, "final": True})
 
-    def feasible(self, spec, callback):
+    def feasible(self, spec: dict[str, Any], callback: Callable[[Optional[RequestError]], Any]) -> None:
         """`callback(RequestError or None)`: could the job ever run?  Without a scheduler nobody knows."""
         if self.service is None:
             callback(None)
             return
 
-        def answered(payload, error):
+        def answered(payload: Any, error: Optional[RequestError]) -> None:
             callback(None if error is not None and error.errno == errno.ENOSYS else error)
 
         self._ask("feasibility.check", {"jobspec": spec}, answered)
 
-    def _ask(self, topic, payload, callback):
+    def _ask(self, topic: str, payload: dict[str, Any], callback: Refusable) -> None:
         answer = Answer(callback)
         self.open.add(answer)
         self._send(topic, answer, payload)
 
-    def ask_for(self, request, topic, payload):
+    def ask_for(self, request: Request, topic: str, payload: dict[str, Any]) -> None:
         """Ask the module for the answer to a command's request.  Raises RequestError without a module."""
         if self.service is None:
             raise RequestError(errno.ENOSYS, f"No service matching {topic} is registered")
 
-        def answered(payload, error):
+        def answered(payload: Any, error: Optional[RequestError]) -> None:
             if error is not None:
                 request.error(error.errno, error.text)
             else:
@@ -289,23 +316,24 @@ class Scheduler:
         self._ask(topic, payload, answered)
 
     @rpc("sched.resource-status")
-    def resource_status(self, request):
+    def resource_status(self, request: Request) -> None:
         """What the scheduler knows of the resources.  Answers {"all", "allocated", "down"}, each an R."""
         self.ask_for(request, "sched.resource-status", {})
 
     @rpc("sched.stats-get")
-    def stats(self, request):
+    def stats(self, request: Request) -> None:
         """The scheduler's statistics."""
         self.ask_for(request, "sched.stats-get", {})
 
     @rpc("feasibility.check", jobspec=Object())
-    def feasibility(self, request, jobspec):
+    def feasibility(self, request: Request, jobspec: dict[str, Any]) -> None:
         """Refuse what the machine can never run."""
         self.ask_for(request, "feasibility.check", {"jobspec": jobspec})
 
     # from the service
 
-    def answered(self, request, payload, error):
+    def answered(self, request: Asker, payload: Any, error: Optional[RequestError]) -> None:
+        """An answer of the module to `request`: a payload, or an error."""
         if isinstance(request, Answer):
             self.open.discard(request)
             request.callback(payload, error)
@@ -340,17 +368,17 @@ class Scheduler:
 
     # what the service asks for
 
-    def _acquire(self, host, payload, callback):
+    def _acquire(self, host: ModuleHost, payload: dict[str, Any], callback: Answered) -> None:
         self.resources.acquire(callback)
 
-    def _hello(self, host, payload, callback):
+    def _hello(self, host: ModuleHost, payload: dict[str, Any], callback: Answered) -> None:
         for job in sorted(self.manager.active.values(), key=jobs.Job.order):
             if job.alloc == HELD:
                 answer = {"priority": job.info["priority"], "userid": job.info["userid"], "t_submit": job.turn}
                 callback({"id": job.id, **answer}, None)
         callback(None, OSError(errno.ENODATA, "No data available"))
 
-    def _ready(self, host, payload, callback):
+    def _ready(self, host: ModuleHost, payload: dict[str, Any], callback: Answered) -> None:
         if payload.get("mode") == "limited":
             self.limit = payload["limit"]
         else:
@@ -359,7 +387,7 @@ class Scheduler:
         callback({"count": len(self.waiting)}, None)
         self.loop.call_soon(self._pump)
 
-    def _events_journal(self, host, payload, callback):
+    def _events_journal(self, host: ModuleHost, payload: dict[str, Any], callback: Answered) -> None:
         allow, deny = payload.get("allow"), payload.get("deny")
         for job in self.manager.active.values():
             events = [entry for entry in job.events if _passes(entry, allow, deny)]
@@ -370,7 +398,7 @@ class Scheduler:
         callback({"id": 2**64 - 1, "events": []}, None)
         self.journals.append((callback, allow, deny))
 
-    def journal(self, job, entry):
+    def journal(self, job: jobs.Job, entry: dict[str, Any]) -> None:
         """Tell the module of an event, if it follows them."""
         for callback, allow, deny in self.journals:
             if _passes(entry, allow, deny):
@@ -381,7 +409,7 @@ class Scheduler:
                     answer["R"] = job.R
                 callback(answer, None)
 
-    def _raise(self, host, payload, callback):
+    def _raise(self, host: ModuleHost, payload: dict[str, Any], callback: Answered) -> None:
         job = self.manager.active.get(payload["id"])
         if job is None:
             callback(None, OSError(errno.ENOENT, "unknown job id"))
@@ -389,7 +417,7 @@ class Scheduler:
         self.manager.exception(job, payload["type"], payload["severity"], payload.get("note", ""))
         callback(None, None)
 
-    def _lookup(self, host, payload, callback):
+    def _lookup(self, host: ModuleHost, payload: dict[str, Any], callback: Answered) -> None:
         events = self.store.events(payload["id"])
         if payload.get("keys") != ["eventlog"] or not events:
             callback(None, OSError(errno.ENOENT, "No such file or directory"))
@@ -397,6 +425,6 @@ class Scheduler:
         callback({"id": payload["id"], "eventlog": "".join(json.dumps(entry) + "\n" for entry in events)}, None)
 
 
-def _passes(entry, allow, deny):
+def _passes(entry: dict[str, Any], allow: Optional[dict[str, Any]], deny: Optional[dict[str, Any]]) -> bool:
     name = entry["name"]
     return (allow is None or name in allow) and (deny is None or name not in deny)

@@ -88,7 +88,9 @@ class Connection:
         self.server.unsent.add(self.channel)
 
     def _message(self, message: dict) -> None:
-        number, topic, rank = message.get("id"), message.get("topic"), message.get("rank", 0)
+        number: Any = message.get("id")
+        topic: Any = message.get("topic")
+        rank: Any = message.get("rank", 0)
         payload = message.get("payload", {})
         if not (_ID.check(number) and _TOPIC.check(topic) and _RANK.check(rank) and isinstance(payload, dict)):
             self._refuse("a client sent what is no request; dropped")

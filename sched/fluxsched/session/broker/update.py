@@ -2,23 +2,31 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Changing the time limit of a job, before it starts or while it runs."""
 
+from __future__ import annotations
+
 import errno
 import time
+from typing import TYPE_CHECKING, Any, Optional
 
-from fluxsched.session.broker.job import RUN, SCHED
+from fluxsched.session.broker.job import RUN, SCHED, Job
 from fluxsched.session.broker.rpc import JOBID, Number, rpc
+from fluxsched.session.broker.server import Request
 from fluxsched.session.broker.store import dumps
 from fluxsched.session.errors import RequestError
+
+if TYPE_CHECKING:
+    from fluxsched.session.broker.job_manager import Manager
 
 LONGEST = 1e11  # seconds, as for a jobspec
 
 
 class Updates:
-    def __init__(self, manager):
+    """Handles requests to change jobs of `manager`."""
+    def __init__(self, manager: Manager) -> None:
         self.manager = manager
 
     @rpc("job-manager.update", id=JOBID, duration=Number(0, LONGEST))
-    def update(self, request, id, duration):
+    def update(self, request: Request, id: int, duration: float) -> None:
         """Set the time limit of a job, in seconds; 0 is none."""
         job = self.manager.find(id)
         if job.state == SCHED:
@@ -29,7 +37,7 @@ class Updates:
         else:
             raise RequestError(errno.EINVAL, f"{job.name}: the duration can be changed of jobs that wait or run")
 
-    def _waiting(self, job, duration):
+    def _waiting(self, job: Job, duration: float) -> None:
         manager = self.manager
         job.jobspec["attributes"]["system"]["duration"] = duration
         job.info["duration"] = duration
@@ -39,14 +47,14 @@ class Updates:
         manager.post(job, "jobspec-update", {"attributes.system.duration": duration}, operations=[change])
         manager.scheduler.ask_again(job)
 
-    def _running(self, request, job, duration):
+    def _running(self, request: Request, job: Job, duration: float) -> None:
         manager = self.manager
         execution = job.R["execution"]
         expiration = execution.get("starttime", job.info["t_run"]) + duration if duration else 0.0
         if expiration and expiration <= time.time():
             raise RequestError(errno.EINVAL, f"{job.name}: it has run for longer than that already")
 
-        def answered(payload, error):
+        def answered(payload: Any, error: Optional[RequestError]) -> None:
             if error is not None:
                 request.error(error.errno, error.text)
                 return

@@ -41,7 +41,11 @@ class Waits:
             return
         waiter = (request, jobid)
         self._waiting.append(waiter)
-        request.on_close = lambda: waiter in self._waiting and self._waiting.remove(waiter)
+        request.on_close = lambda: self._forget(waiter)
+
+    def _forget(self, waiter: tuple[Request, Optional[int]]) -> None:
+        if waiter in self._waiting:
+            self._waiting.remove(waiter)
 
     def ended(self, manager: Manager, job: Job) -> None:
         """A job has ended: answer who waits for it."""

@@ -2,8 +2,14 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """A client that follows one job: its events and its output, in order."""
 
+from __future__ import annotations
+
 import base64
 import json
+from typing import Any, Optional
+
+from fluxsched.session.broker.job import Job
+from fluxsched.session.broker.server import Request
 
 PIECE = 1 << 18  # bytes of the record in one answer
 LINE_MAX = 4 << 20  # bytes of a line of it
@@ -17,7 +23,9 @@ class Watch:
     out ahead of "finish".
     """
 
-    def __init__(self, request, job, events, output):
+    def __init__(
+        self, request: Request, job: Optional[Job], events: list[dict[str, Any]], output: Optional[str]
+    ) -> None:
         self.request = request
         self.job = job
         self.path = output
@@ -29,15 +37,17 @@ class Watch:
             request.on_close = self.stop
         self.pump()
 
-    def stop(self):
+    def stop(self) -> None:
+        """The client has gone."""
         if self.job is not None and self in self.job.watchers:
             self.job.watchers.remove(self)
 
-    def event(self, entry):
+    def event(self, entry: dict[str, Any]) -> None:
+        """The job has one more event."""
         self.pending.append(entry)
         self.pump()
 
-    def pump(self):
+    def pump(self) -> None:
         """Send what there is, as far as the client keeps up."""
         if not self.request.open:
             return
@@ -54,16 +64,16 @@ class Watch:
         while not self._full() and self._output():
             pass
 
-    def _full(self):
+    def _full(self) -> bool:
         if not self.waiting:
             self.waiting = not self.request.connection.channel.when_room(self._drained)
         return self.waiting
 
-    def _drained(self):
+    def _drained(self) -> None:
         self.waiting = False
         self.pump()
 
-    def _output(self):
+    def _output(self) -> bool:
         """Send a piece of the output record; False if there is no more now."""
         if self.path is None:
             return False
@@ -84,14 +94,14 @@ class Watch:
         self.offset += end
         entries = [_entry(line) for line in data[:data.rfind(b"\n")].split(b"\n")]
         good = [entry for entry in entries if entry is not None]
-        answer = {"output": good}
+        answer: dict[str, Any] = {"output": good}
         if len(good) < len(entries):
             answer["damaged"] = len(entries) - len(good)
         self.request.stream(answer)
         return True
 
 
-def _entry(line):
+def _entry(line: bytes) -> Optional[dict[str, Any]]:
     """A piece of output (see runner/supervisor.py), or None if this line of the record is damaged."""
     try:
         entry = json.loads(line)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from typing import Collection
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -21,7 +22,7 @@ def start_time(pid: int) -> int:
         return int(file.read().rpartition(b")")[2].split()[19])
 
 
-def descendants(root: int, without: frozenset[int] | set[int] = frozenset()) -> list[tuple[int, int]]:
+def descendants(root: int, without: Collection[int] = frozenset()) -> list[tuple[int, int]]:
     """(pid, process group) of every live process below `root`; those in `without` are left out with all below them."""
     below: dict[int, list[tuple[int, int, bytes]]] = {}
     for entry in os.listdir("/proc"):
@@ -35,12 +36,12 @@ def descendants(root: int, without: frozenset[int] | set[int] = frozenset()) -> 
     found = []
     todo = [root]
     while todo:
-        for pid, group, state in below.get(todo.pop(), ()):
-            if pid in without:
+        for child, its_group, its_state in below.get(todo.pop(), ()):
+            if child in without:
                 continue
-            todo.append(pid)
-            if state not in (b"Z", b"X"):
-                found.append((pid, group))
+            todo.append(child)
+            if its_state not in (b"Z", b"X"):
+                found.append((child, its_group))
     return found
 
 

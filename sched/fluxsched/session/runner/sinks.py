@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+from functools import partial
 from typing import Callable
 
 FULL = 1 << 20  # unwritten bytes from which a task's stream is not read further
@@ -83,12 +84,12 @@ class Sink:
         try:
             fd = os.open(self.path, FLAGS, 0o666, dir_fd=self._folder)
         except OSError as error:
-            self._note(lambda problem=error: self._on_open(problem))
+            self._note(partial(self._on_open, error))
             return
         self._note(lambda: self._on_open(None))
         while True:
             data = self._queue.get()
-            problem = None
+            problem: OSError | None = None
             try:
                 if data is None:
                     os.close(fd)
@@ -98,7 +99,7 @@ class Sink:
                         left = left[os.write(fd, left) :]
             except OSError as error:
                 problem = error
-            self._note(lambda data=data, problem=problem: self._on_written(data, problem))
+            self._note(partial(self._on_written, data, problem))
             if data is None:
                 return
 
