@@ -35,6 +35,9 @@ bench: build
 lint: build
 	@$(PY) tools/lint.py
 
+man: build
+	@$(PY) tools/man.py
+
 install: build
 	@$(PY) setup.py -q install_tree --prefix="$(prefix)" --destdir="$(DESTDIR)"
 
@@ -46,4 +49,4 @@ distclean: clean
 	rm -rf build .hypothesis
 
 .NOTPARALLEL:
-.PHONY: all build check demo bench lint install clean distclean
+.PHONY: all build check demo bench lint man install clean distclean

@@ -315,11 +315,14 @@ class install_tree(Command):
     user_options = [
         ("prefix=", None, "another prefix than the configured one"),
         ("destdir=", None, "put everything below this folder instead of /"),
+        ("no-manual", None, "leave the manual pages out"),
     ]
+    boolean_options = ["no-manual"]
 
     def initialize_options(self):
         self.prefix = ""
         self.destdir = ""
+        self.no_manual = False
         self.config = None
 
     def finalize_options(self):
@@ -347,6 +350,8 @@ class install_tree(Command):
             for name in PLUGINS.values():
                 self.install_file(SOURCE / name, modules / name)
             link(self.staged(modules), self.staged(python / "fluxsched/plugins"))
+            if not self.no_manual:
+                self.install_manual(prefix / "share/man")
             self.install_launcher(prefix / "bin/flux-sched", python, "fluxsched.cli.main")
             self.install_launcher(prefix / "bin/flux-session", python, "fluxsched.session.main")
             if flux is not None:
@@ -380,6 +385,18 @@ class install_tree(Command):
     def install_folder(self, source, target):
         shutil.rmtree(self.staged(target), ignore_errors=True)
         shutil.copytree(source, self.staged(target), ignore=self.left_out)
+
+    def install_manual(self, folder):
+        """The manual pages, made now; without them if what makes them cannot be had."""
+        sys.path.insert(0, str(TOP / "tools"))
+        import man
+
+        trouble = man.build()
+        if trouble:
+            print(f"No manual pages are installed: {trouble}", file=sys.stderr)
+            return
+        for path in sorted(man.PAGES.glob("man*/*")):
+            self.install_file(path, folder / path.parent.name / path.name)
 
     def install_file(self, source, target):
         path = self.staged(target)

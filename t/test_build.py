@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+import requirements
+
 TOP = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TOP))
 
@@ -474,9 +476,10 @@ print(here, h.type.count("node"))
 
 
 def install_tree(*options):
-    return subprocess.run(
-        [str(VENV_PYTHON), "setup.py", "-q", "install_tree", *options], cwd=TOP, capture_output=True, text=True
-    )
+    # A test installs no Sphinx.
+    manual = ["--no-manual"] if requirements.missing("man") else []
+    command = [str(VENV_PYTHON), "setup.py", "-q", "install_tree", *manual, *options]
+    return subprocess.run(command, cwd=TOP, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -533,6 +536,17 @@ def check_installed_session(command, folder):
 
 def test_installed_session(installed, tmp_path):
     check_installed_session(installed[0] / "bin/flux-session", tmp_path)
+
+
+def test_installed_manual(installed):
+    """Below share/man, where help of the installed session finds it."""
+    if requirements.missing("man"):
+        pytest.skip("no Sphinx: make man installs it")
+    prefix, _ = installed
+    assert (prefix / "share/man/man5/flux-sched-traces.5").is_file()
+    command = [str(prefix / "bin/flux-session"), "help", "traces"]
+    done = subprocess.run(command, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}, capture_output=True, text=True)
+    assert "flux-sched-traces - job traces for the simulator" in " ".join(done.stdout.split())
 
 
 def test_installed_broker_module(installed, build_config):

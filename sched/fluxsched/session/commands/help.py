@@ -36,12 +36,18 @@ def folders() -> list[Path]:
 
 
 def page(topic: str) -> Path | None:
-    """The page of a topic: flux-TOPIC or TOPIC, in any section; None if there is none."""
-    if not re.fullmatch(r"[\w.+-]{1,64}", topic):
+    """The page of a topic, as `submit`, `traces` or `flux-sched`; None if there is none.
+
+    Of several sections it is the first, unless the topic names one, as `rdl.5` or `rdl(5)`.
+    """
+    match = re.fullmatch(r"([\w.+-]{1,64}?)(?:\.([1-8])|\(([1-8])\))?", topic)
+    if match is None:
         return None
+    section = match[2] or match[3] or "[1-8]"
     for folder in folders():
-        for name in (f"flux-{topic}", topic):
-            found = sorted([*folder.glob(f"man[1-8]/{name}.[1-8]"), *folder.glob(f"man[1-8]/{name}.[1-8].gz")])
+        for prefix in ("flux-session-", "flux-sched-", "flux-", ""):
+            name = f"man{section}/{prefix}{match[1]}.{section}"
+            found = sorted([*folder.glob(name), *folder.glob(f"{name}.gz")])
             if found:
                 return found[0]
     return None
@@ -50,7 +56,12 @@ def page(topic: str) -> Path | None:
 def plain(source: str) -> str:
     """The text of a manual page in roff, without its dress: for machines without man."""
     out: list[str] = []
+    defining = False
     for line in source.splitlines():
+        # The definition of a macro ends with two dots.
+        if defining or line.startswith(".de"):
+            defining = line != ".."
+            continue
         match = _ROFF_LINE.match(line)
         if match is None:
             out.append(_unescaped(line))
@@ -90,7 +101,7 @@ def show(path: Path) -> int:
 def main(name: str, words: list[str]) -> int:
     """flux help; the exit code."""
     p = Parser(name, description="Show all commands, or the page of a command or topic.")
-    p.add_argument("topic", metavar="TOPIC", nargs="?", help="a command, or a page such as sched, rdl, traces")
+    p.add_argument("topic", metavar="TOPIC", nargs="?", help="a command, or a page such as sched.7, rdl.5, traces")
     o = p.parse_args(words)
     if o.topic is None:
         print(overview(), end="")
