@@ -12,8 +12,12 @@ DESTDIR =
 
 all: build
 
-$(CONFIG): configure configure.py
-	@./configure --recheck
+$(CONFIG): configure configure.py tools/packages.sh
+	@./configure --recheck $(PACKAGES)
+
+# As root in a container what is missing is installed; anywhere else it is named.
+demo: PACKAGES = --install-packages
+check: PACKAGES = --install-packages=tests
 
 $(VENV): $(CONFIG) pyproject.toml
 	@./configure --make-venv

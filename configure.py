@@ -3,13 +3,12 @@
 """Find what the build needs, record it in build/config.json and say what will be built.
 
 Run through ./configure. make runs it again with the recorded arguments when it has changed (--recheck), and lets it
-create the virtual environment (--make-venv). Whatever is missing ends it with one line that says what to install.
+create the virtual environment (--make-venv). All that is missing is named at once, with the command that installs it.
 """
 
 import argparse
 import fcntl
 import glob
-import hashlib
 import json
 import os
 import platform
@@ -22,11 +21,13 @@ import tempfile
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent
+sys.path.insert(0, str(TOP / "tools"))
+
+import makevenv  # noqa: E402
+
 BUILD = TOP / "build"
 CONFIG = BUILD / "config.json"
 SHELL_CONFIG = BUILD / "config.sh"
-VENV = BUILD / "venv"
-STAMP = VENV / ".complete"
 
 PYTHON_OLDEST = (3, 9)
 # 0.70 is the first flux-core that tells a scheduler which part of a running job's resources is already free.
@@ -76,7 +77,15 @@ int main (void)
 
 
 class ConfigureError(Exception):
-    """One line: what is missing and what to do."""
+    """One line: what is wrong and what to do."""
+
+
+class Missing(ConfigureError):
+    """Something that packages bring: a text for people, and things by the names that tools/packages.sh knows."""
+
+    def __init__(self, text, *things):
+        self.things = list(things)
+        super().__init__(text)
 
 
 def run(command, **kwargs):
@@ -111,18 +120,31 @@ def probe_python(command):
 
 
 def python_trouble(python):
-    """Why this Python cannot be used, or None."""
+    """Why this Python cannot be used, as an exception, or None."""
     name = "{executable} (Python {version})".format(**python)
-    short = dotted(version_tuple(python["version"])[:2])
     if version_tuple(python["version"]) < PYTHON_OLDEST:
-        return f"{name} is too old: install Python {dotted(PYTHON_OLDEST)} or later, or name one with PYTHON="
+        return ConfigureError(
+            f"{name} is too old: install Python {dotted(PYTHON_OLDEST)} or later, or name one with PYTHON="
+        )
     if python["implementation"] != "CPython":
-        return f"{name} is {python['implementation']}: CPython is needed; name one with PYTHON="
-    if not python["headers"]:
-        return f"{name} has no Python.h: install its headers (Debian: apt install python3-dev or python{short}-dev)"
-    if not python["venv"]:
-        return f"{name} has no venv module: install it (Debian: apt install python3-venv or python{short}-venv)"
-    return None
+        return ConfigureError(f"{name} is {python['implementation']}: CPython is needed; name one with PYTHON=")
+    lacks = {"headers": "Python.h", "venv": "the venv module"}
+    things = [thing for thing in lacks if not python[thing]]
+    if not things:
+        return None
+    text = " and ".join(lacks[thing] for thing in things) + f" of {name}"
+    if python["executable"].startswith("/usr/bin/"):
+        return Missing(text, *(thing + package_suffix(python) for thing in things))
+    # Its packages, if it has any, are unknown here, but the distribution's own Python will do.
+    return Missing(text, "python", "headers", "venv")
+
+
+def package_suffix(python):
+    """What distinguishes the packages of this Python from those of the distribution's python3: "" or ":3.13"."""
+    default = os.path.realpath("/usr/bin/python3")
+    if os.path.realpath(python["executable"]) == default:
+        return ""
+    return ":" + dotted(version_tuple(python["version"])[:2])
 
 
 def python_candidates(environ):
@@ -134,8 +156,8 @@ def python_candidates(environ):
     return names + [sys.executable]
 
 
-def find_python(environ, want_shared):
-    """The first usable Python, or the first usable one with a shared libpython where one is wanted."""
+def find_pythons(environ):
+    """The usable Pythons, best first."""
     found, seen = [], set()
     for name in python_candidates(environ):
         path = shutil.which(name, path=environ.get("PATH"))
@@ -146,16 +168,23 @@ def find_python(environ, want_shared):
             continue
         seen.add(python["executable"])
         found.append(python)
+    named = environ.get("PYTHON")
     if not found:
-        if environ.get("PYTHON"):
-            raise ConfigureError(f"PYTHON={environ['PYTHON']} cannot be run: name a Python 3 interpreter")
-        raise ConfigureError("no Python found: install it (Debian: apt install python3 python3-venv python3-dev)")
+        if named:
+            raise ConfigureError(f"PYTHON={named} cannot be run: name a Python 3 interpreter")
+        raise Missing("Python with its headers and its venv module", "python", "headers", "venv")
     usable = [python for python in found if python_trouble(python) is None]
     if not usable:
-        raise ConfigureError(python_trouble(found[0]))
-    if want_shared:
-        usable.sort(key=lambda python: python["libpython"] is None)
-    return usable[0]
+        trouble = python_trouble(found[0])
+        if named and "python" in getattr(trouble, "things", ()):
+            raise ConfigureError(f"PYTHON={named}: {trouble} is missing: install it, or name another interpreter")
+        raise trouble
+    return usable
+
+
+def choose_python(pythons, want_shared):
+    """The first one, or the first one with a shared libpython where one is wanted."""
+    return min(pythons, key=lambda python: want_shared and python["libpython"] is None)
 
 
 # The compiler
@@ -171,7 +200,7 @@ def compile_and_run(cc, program, flags=()):
             raise ConfigureError(f"{cc} cannot be run")
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or ["?"]
-            raise ConfigureError(lines[0].strip())
+            raise ConfigureError(lines[0].replace(folder + "/", "").strip())
         done = run([folder + "/conftest"])
         if done is None or done.returncode:
             raise ConfigureError("the program it builds does not run")
@@ -180,19 +209,19 @@ def compile_and_run(cc, program, flags=()):
 
 def find_compiler(environ):
     names = [environ["CC"]] if environ.get("CC") else ["cc", "gcc", "clang"]
+    troubles = []
     for name in names:
         if shutil.which(shlex.split(name)[0], path=environ.get("PATH")) is None:
             continue
         try:
             compile_and_run(name, "#include <stdio.h>\nint main (void) { return 0; }\n")
         except ConfigureError as error:
-            raise ConfigureError(
-                f"the C compiler {name} builds no program ({error}): repair it (Debian: apt install gcc libc6-dev)"
-            ) from None
-        return name
-    if environ.get("CC"):
+            troubles.append(f"a C compiler that works ({name} builds no program: {error})")
+        else:
+            return name
+    if environ.get("CC") and not troubles:
         raise ConfigureError(f"CC={environ['CC']} was not found: name a C compiler")
-    raise ConfigureError("no C compiler found (cc, gcc, clang): install one (Debian: apt install gcc libc6-dev)")
+    raise Missing(troubles[0] if troubles else "a C compiler (cc, gcc or clang)", "compiler")
 
 
 # flux-core
@@ -265,7 +294,7 @@ def flux_from_builddir(folder, cc):
 
 def flux_from_pkg_config(pkg_config, environ, cc):
     if pkg_config is None:
-        raise FluxMissing("not looked for: no pkg-config (Debian: apt install pkg-config)")
+        raise FluxMissing(f"not looked for: no pkg-config{hint('pkg-config')}")
     folders = pkg_config_folders(environ)
     there = [folder for folder in folders if os.path.exists(folder + "/flux-core.pc")]
     if not there:
@@ -299,12 +328,66 @@ def flux_not_found(folders):
     raise FluxMissing("not found (no flux-core.pc below " + ", ".join(prefixes) + ")")
 
 
+# Packages
+
+
+def packages(action, things):
+    """Output of tools/packages.sh, or None where it fails; what is installed is shown as it goes."""
+    command = ["/bin/sh", str(TOP / "tools/packages.sh"), action, *things]
+    done = subprocess.run(command, stdout=subprocess.PIPE if action == "line" else None, text=True)
+    return None if done.returncode else (done.stdout or "").strip()
+
+
+def hint(*things):
+    """The command that installs these, in brackets."""
+    line = packages("line", things)
+    return f" ({line})" if line else ""
+
+
+def complaint(error):
+    """What configure says of an error: a line, and below it the command that installs what is missing."""
+    if not isinstance(error, Missing):
+        return str(error)
+    line = packages("line", error.things)
+    if line is None:
+        return f"missing: {error}: install them"
+    return f"missing: {error}; to install what is needed:\n    {line}"
+
+
+def find_all(environ, *finders):
+    """What each of these functions finds; all that is missing is raised together."""
+    found, missing = [], []
+    for finder in finders:
+        try:
+            found.append(finder(environ))
+        except Missing as error:
+            missing.append(error)
+    if missing:
+        raise Missing("; ".join(map(str, missing)), *(thing for error in missing for thing in error.things))
+    return found
+
+
+def configure_installing(options, environ):
+    """What configure() finds after missing packages were installed, where that may be done."""
+    things = []
+    try:
+        config = configure(options, environ)
+    except Missing as error:
+        things = error.things
+    if options.install_packages == "tests" and shutil.which("lua5.1", path=environ.get("PATH")) is None:
+        things.append("lua")
+    if things:
+        packages("install", things)
+        config = configure(options, environ)
+    return config
+
+
 # Results
 
 
 def configure(options, environ):
     """Everything found, as it is recorded in build/config.json."""
-    cc = find_compiler(environ)
+    cc, pythons = find_all(environ, find_compiler, find_pythons)
     pkg_config = next(
         filter(None, (shutil.which(name, path=environ.get("PATH")) for name in ("pkg-config", "pkgconf"))), None
     )
@@ -319,7 +402,7 @@ def configure(options, environ):
             flux = flux_from_pkg_config(pkg_config, environ, cc)
         except FluxMissing as error:
             reason = str(error)
-    python = find_python(environ, want_shared=flux is not None)
+    python = choose_python(pythons, want_shared=flux is not None)
     prefix = options.prefix
     if prefix is None:
         # Where flux-core looks for modules, unless that is the system's own tree.
@@ -344,7 +427,7 @@ def broker_module(config):
     if config["flux"] is None:
         return "no flux-core"
     if config["python"]["libpython"] is None:
-        return f"{config['python']['executable']} has no shared libpython (Debian: apt install libpython3-dev)"
+        return f"{config['python']['executable']} has no shared libpython; the distribution's own Python has"
     return None
 
 
@@ -404,98 +487,6 @@ def load():
         raise ConfigureError("not configured: run ./configure first") from None
 
 
-# The virtual environment
-
-
-# Run by the virtual environment's Python, since only a Python with pip is sure to read TOML before 3.11.
-REQUIREMENTS = """
-import json, sys
-try:
-    import tomllib
-except ImportError:
-    from pip._vendor import tomli as tomllib
-with open(sys.argv[1], "rb") as file:
-    data = tomllib.load(file)
-project = data["project"]
-extras = project["optional-dependencies"]
-json.dump(data["build-system"]["requires"] + project["dependencies"] + extras["test"] + extras["dev"], sys.stdout)
-"""
-
-
-def requirements():
-    """What pyproject.toml asks for to build, run, test and lint."""
-    return json.loads(
-        subprocess.check_output([str(VENV / "bin/python"), "-c", REQUIREMENTS, str(TOP / "pyproject.toml")], text=True)
-    )
-
-
-NETWORK = re.compile(
-    r"Failed to establish a new connection|Temporary failure in name resolution|Name or service not known|"
-    r"Network is unreachable|Connection refused|ConnectTimeout|Read timed out|ProxyError|SSLError|"
-    r"No route to host|ConnectionResetError|\(from versions: none\)",
-)
-
-
-def pip_trouble(log):
-    """One line out of pip's log."""
-    errors = [line.split("ERROR:", 1)[1].strip() for line in log.splitlines() if "ERROR:" in line]
-    if NETWORK.search(log):
-        return (
-            "no network: pip cannot reach the package index; connect, or set PIP_INDEX_URL or PIP_FIND_LINKS to one"
-            " within reach (see build/venv.log)"
-        )
-    return f"pip failed: {errors[0] if errors else 'no reason given'} (see build/venv.log)"
-
-
-def venv_fits(python):
-    """Whether build/venv works and comes from the configured Python."""
-    script = "import os, pip, platform, sys; print(os.path.realpath(sys.executable), platform.python_version())"
-    done = run([str(VENV / "bin/python"), "-c", script])
-    wanted = f"{os.path.realpath(python['executable'])} {python['version']}"
-    return done is not None and done.returncode == 0 and done.stdout.strip() == wanted
-
-
-def logged(command, log):
-    with open(log, "a") as file:
-        return subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode
-
-
-def script(python, module):
-    """Text of a command that runs main() of the module."""
-    # A path with spaces, or a long one, cannot stand in the first line. For Python the second is a string.
-    shell = f"#!/bin/sh\n'''exec' {shlex.quote(python)} \"$0\" \"$@\"\n' '''\n"
-    return f"{shell}import sys\n\nfrom {module} import main\n\nsys.exit(main())\n"
-
-
-def make_venv(config):
-    """Create build/venv, or bring it up to date; nothing is done when it already is."""
-    wanted = {
-        "top": config["top"],
-        "python": [config["python"]["executable"], config["python"]["version"]],
-        "pyproject": hashlib.sha256((TOP / "pyproject.toml").read_bytes()).hexdigest(),
-    }
-    if STAMP.exists() and json.loads(STAMP.read_text()) == wanted and venv_fits(config["python"]):
-        os.utime(STAMP)
-        return
-    log = BUILD / "venv.log"
-    log.write_text("")
-    if not venv_fits(config["python"]):
-        print(f"Creating build/venv with {config['python']['executable']}", flush=True)
-        if logged([config["python"]["executable"], "-m", "venv", "--clear", str(VENV)], log):
-            raise ConfigureError(f"{config['python']['executable']} -m venv failed (see build/venv.log)")
-    print("Installing what pyproject.toml requires into build/venv", flush=True)
-    python = str(VENV / "bin/python")
-    if logged([python, "-m", "pip", "--disable-pip-version-check", "install", *requirements()], log):
-        raise ConfigureError(pip_trouble(log.read_text()))
-    purelib = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-    site = Path(subprocess.check_output(purelib, text=True).strip())
-    (site / "fluxsched.pth").write_text(f"{TOP}/build/lib\n")
-    command = VENV / "bin/flux-sched"
-    command.write_text(script(python, "fluxsched.cli.main"))
-    command.chmod(0o755)
-    STAMP.write_text(json.dumps(wanted) + "\n")
-
-
 def absolute(folder):
     return os.path.abspath(os.path.expanduser(folder))
 
@@ -521,6 +512,13 @@ def parse(arguments):
     )
     flux.add_argument("--without-flux-core", action="store_true", help="do not look for flux-core")
     parser.add_argument("--recheck", action="store_true", help="run again as it was run last")
+    parser.add_argument(
+        "--install-packages",
+        nargs="?",
+        const="build",
+        choices=("build", "tests"),
+        help="as root in a container: install packages that are missing, with =tests those that only tests need, too",
+    )
     parser.add_argument("--make-venv", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     options.arguments = []
@@ -540,16 +538,17 @@ def main(arguments, environ):
             BUILD.mkdir(exist_ok=True)
             with open(BUILD / "venv.lock", "w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                make_venv(load())
+                makevenv.make_venv(load())
             return 0
         if options.recheck and CONFIG.exists():
             last = load()
-            options = parse(last["arguments"])
+            wanted, options = options.install_packages, parse(last["arguments"])
+            options.install_packages = wanted
             environ = dict(environ, **last["environ"])
-        config = configure(options, environ)
+        config = configure_installing(options, environ) if options.install_packages else configure(options, environ)
         record(config)
-    except ConfigureError as error:
-        print(f"configure: {error}", file=sys.stderr)
+    except (ConfigureError, makevenv.VenvError) as error:
+        print(f"configure: {complaint(error)}", file=sys.stderr)
         return 1
     print(summary(config))
     return 0

@@ -5,7 +5,6 @@
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ TOP = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TOP))
 
 import configure  # noqa: E402
+import makevenv  # noqa: E402
 
 VENV_PYTHON = TOP / "build" / "venv" / "bin" / "python"
 
@@ -40,7 +40,8 @@ def tree(tmp_path):
     """A copy of what configure is made of, with a folder of tools that is its whole PATH."""
     tree = tmp_path / "tree"
     tree.mkdir()
-    for name in ("configure", "configure.py", "pyproject.toml", "flux"):
+    (tree / "tools").mkdir()
+    for name in ("configure", "configure.py", "pyproject.toml", "flux", "tools/packages.sh", "tools/makevenv.py"):
         shutil.copy(TOP / name, tree / name)
     (tmp_path / "bin").mkdir()
     return tree
@@ -80,6 +81,17 @@ def complaint(done):
     return done.stderr.strip()
 
 
+def missing(done):
+    """What a failed run said is missing, and the command that installs it."""
+    assert done.returncode == 1
+    assert done.stdout == ""
+    text, command = done.stderr.splitlines()
+    start, end = "configure: missing: ", "; to install what is needed:"
+    assert text.startswith(start) and text.endswith(end), text
+    # The first part is only there on a machine that has never asked for its packages.
+    return text[len(start) : -len(end)], command.strip().replace("apt-get update && ", "")
+
+
 def config_of(tree):
     return json.loads((tree / "build/config.json").read_text())
 
@@ -105,9 +117,27 @@ def toolchain(interpreter, tool):
 # configure: what is missing
 
 
+@pytest.fixture
+def apt(tree):
+    """PATH with an apt-get that only notes how it was run."""
+    return sh(tree.parent / "bin/apt-get", f'echo "$DEBIAN_FRONTEND $*" >>{tree.parent}/apt.log\n')
+
+
 def test_no_python(tree):
     text = complaint(run_configure(tree))
-    assert text.startswith("configure: no Python found") and "apt install python3" in text
+    assert text.startswith("configure: missing: Python 3.9 or later, a C compiler that works: install them")
+
+
+def test_all_that_is_missing_without_python(tree, apt, tool):
+    text, command = missing(run_configure(tree))
+    assert text == "Python 3.9 or later, a C compiler that works"
+    assert command == "apt-get install gcc libc6-dev python3 python3-dev python3-venv"
+    # A compiler without its headers is none.
+    sh(tree.parent / "bin/cc", "exit 1\n")
+    assert missing(run_configure(tree))[1] == command
+    tool("gcc", "as")
+    text, command = missing(run_configure(tree))
+    assert (text, command) == ("Python 3.9 or later", "apt-get install python3 python3-dev python3-venv")
 
 
 def test_python_too_old(tree):
@@ -123,21 +153,29 @@ def test_named_python_that_is_none(tree, toolchain):
     assert text == "configure: PYTHON=/nowhere/python cannot be run: name a Python 3 interpreter"
 
 
-def test_no_compiler(tree, interpreter):
-    text = complaint(run_configure(tree))
-    assert text == (
-        "configure: no C compiler found (cc, gcc, clang): install one (Debian: apt install gcc libc6-dev)"
-    )
+def test_no_compiler(tree, interpreter, apt):
+    text, command = missing(run_configure(tree))
+    assert (text, command) == ("a C compiler (cc, gcc or clang)", "apt-get install gcc libc6-dev")
+    apt.unlink()
+    assert complaint(run_configure(tree)) == "configure: missing: a C compiler (cc, gcc or clang): install them"
 
 
 def test_named_compiler_that_is_none(tree, toolchain):
     assert complaint(run_configure(tree, CC="nocc")) == "configure: CC=nocc was not found: name a C compiler"
 
 
-def test_compiler_without_libc(tree, interpreter):
+def test_compiler_without_libc(tree, interpreter, apt):
     sh(tree.parent / "bin/cc", "echo 'x.c:1:10: fatal error: stdio.h: No such file or directory' >&2; exit 1\n")
-    text = complaint(run_configure(tree))
-    assert "builds no program" in text and "stdio.h" in text and "libc6-dev" in text
+    text, command = missing(run_configure(tree))
+    assert "cc builds no program" in text and "stdio.h" in text
+    assert command == "apt-get install gcc libc6-dev"
+
+
+def test_second_compiler_is_tried(tree, toolchain, tool):
+    sh(tree.parent / "bin/cc", "exit 1\n")
+    tool("gcc")
+    assert run_configure(tree, "--without-flux-core").returncode == 0
+    assert config_of(tree)["cc"] == "gcc"
 
 
 GOOD_PYTHON = {
@@ -153,18 +191,34 @@ GOOD_PYTHON = {
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"version": "3.8.18"}, ["3.8.18", "too old", "3.9"]),
-        ({"implementation": "PyPy"}, ["PyPy", "CPython is needed"]),
-        ({"headers": False}, ["Python.h", "python3-dev", "python3.12-dev"]),
-        ({"venv": False}, ["venv", "python3-venv", "python3.12-venv"]),
+        ({"version": "3.8.18"}, ["/x/python3", "3.8.18", "too old", "3.9"]),
+        ({"implementation": "PyPy"}, ["/x/python3", "PyPy", "CPython is needed"]),
     ],
 )
 def test_python_trouble(change, words):
     assert configure.python_trouble(GOOD_PYTHON) is None
-    text = configure.python_trouble({**GOOD_PYTHON, **change})
-    assert "/x/python3" in text and "\n" not in text
+    trouble = configure.python_trouble({**GOOD_PYTHON, **change})
+    assert not isinstance(trouble, configure.Missing)
     for word in words:
-        assert word in text
+        assert word in str(trouble)
+
+
+@pytest.mark.parametrize(
+    ("executable", "change", "text", "things"),
+    [
+        ("/usr/bin/python3", {"headers": False}, "Python.h", ["headers"]),
+        ("/usr/bin/python3", {"venv": False}, "the venv module", ["venv"]),
+        ("/usr/bin/python3", {"headers": False, "venv": False}, "Python.h and the venv module", ["headers", "venv"]),
+        ("/usr/bin/python3.99", {"headers": False, "venv": False}, "Python.h and the venv module",
+         ["headers:3.12", "venv:3.12"]),
+        ("/x/python3", {"headers": False}, "Python.h", ["python", "headers", "venv"]),
+    ],
+)
+def test_python_without_parts(executable, change, text, things):
+    trouble = configure.python_trouble({**GOOD_PYTHON, "executable": executable, **change})
+    assert isinstance(trouble, configure.Missing)
+    assert str(trouble) == f"{text} of {executable} (Python 3.12.1)"
+    assert trouble.things == things
 
 
 def fake_pythons(monkeypatch, *pythons):
@@ -174,29 +228,124 @@ def fake_pythons(monkeypatch, *pythons):
     monkeypatch.setattr(configure, "probe_python", by_path.get)
 
 
-def test_python_with_libpython_is_preferred_for_flux(monkeypatch):
+def test_python_with_libpython_is_preferred_for_flux():
     static = {**GOOD_PYTHON, "executable": "/a", "libpython": None}
     shared = {**GOOD_PYTHON, "executable": "/b"}
-    fake_pythons(monkeypatch, static, shared)
-    assert configure.find_python({}, want_shared=False) is static
-    assert configure.find_python({}, want_shared=True) is shared
-    fake_pythons(monkeypatch, static)
-    assert configure.find_python({}, want_shared=True) is static
+    assert configure.choose_python([static, shared], want_shared=False) is static
+    assert configure.choose_python([static, shared], want_shared=True) is shared
+    assert configure.choose_python([static], want_shared=True) is static
 
 
 def test_incomplete_python_is_passed_over(monkeypatch):
     bare = {**GOOD_PYTHON, "executable": "/a", "headers": False}
     fake_pythons(monkeypatch, bare, {**GOOD_PYTHON, "executable": "/b"})
-    assert configure.find_python({}, want_shared=False)["executable"] == "/b"
+    assert [python["executable"] for python in configure.find_pythons({})] == ["/b"]
     fake_pythons(monkeypatch, bare, {**bare, "executable": "/b"})
-    with pytest.raises(configure.ConfigureError, match=r"/a .*Python\.h"):
-        configure.find_python({}, want_shared=False)
+    with pytest.raises(configure.Missing, match=r"Python\.h of /a "):
+        configure.find_pythons({})
+    with pytest.raises(configure.ConfigureError, match=r"PYTHON=/a: Python\.h of /a .*name another") as raised:
+        configure.find_pythons({"PYTHON": "/a"})
+    assert not isinstance(raised.value, configure.Missing)
 
 
 def test_no_candidate_at_all(monkeypatch):
     fake_pythons(monkeypatch)
-    with pytest.raises(configure.ConfigureError, match="no Python found"):
-        configure.find_python({}, want_shared=False)
+    with pytest.raises(configure.Missing, match="Python with its headers"):
+        configure.find_pythons({})
+
+
+def test_all_that_is_missing_is_named_at_once(monkeypatch):
+    fake_pythons(monkeypatch, {**GOOD_PYTHON, "executable": "/usr/bin/python3", "headers": False, "venv": False})
+    with pytest.raises(configure.Missing) as raised:
+        configure.find_all({"PATH": "/nowhere", "CC": ""}, lambda environ: missing_compiler(), configure.find_pythons)
+    assert raised.value.things == ["compiler", "headers", "venv"]
+    assert str(raised.value).split("; ")[0] == "no compiler"
+    assert configure.find_all({}, lambda environ: 1, lambda environ: 2) == [1, 2]
+
+
+def missing_compiler():
+    raise configure.Missing("no compiler", "compiler")
+
+
+# Packages
+
+
+def packages(folder, *arguments, **environ):
+    """tools/packages.sh with the folder as PATH."""
+    command = ["/bin/sh", str(TOP / "tools/packages.sh"), *arguments]
+    return subprocess.run(command, env={"PATH": str(folder), **environ}, capture_output=True, text=True)
+
+
+ALL_THINGS = ("compiler", "python", "headers", "venv", "headers:3.13", "venv:3.13", "lua", "pkg-config")
+
+
+@pytest.mark.parametrize(
+    ("manager", "names"),
+    [
+        ("apt-get", "gcc libc6-dev python3 python3-dev python3-venv python3.13-dev python3.13-venv lua5.1 pkg-config"),
+        ("dnf", "gcc python3 python3-devel python3.13-devel python3.13 compat-lua pkgconf-pkg-config"),
+    ],
+)
+def test_packages_of_a_distribution(tmp_path, manager, names):
+    sh(tmp_path / manager, "")
+    done = packages(tmp_path, "line", *ALL_THINGS)
+    assert done.stdout.replace("apt-get update && ", "") == f"{manager} install {names}\n"
+    sh(tmp_path / "sudo", "")
+    assert packages(tmp_path, "line", "lua").stdout.startswith(f"sudo {manager} ")
+    sh(tmp_path / "id", "echo 0\n")
+    assert packages(tmp_path, "line", "lua").stdout.startswith(manager)
+
+
+def test_packages_without_a_package_manager(tmp_path):
+    done = packages(tmp_path, "line", "compiler")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+
+
+def test_packages_that_nobody_knows(tmp_path):
+    sh(tmp_path / "dnf", "")
+    done = packages(tmp_path, "line", "compiler", "fortran")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "packages.sh: no packages are known for fortran\n"
+
+
+@pytest.mark.parametrize("manager", ["apt-get", "dnf"])
+def test_packages_are_installed_only_by_root(tmp_path, manager):
+    sh(tmp_path / manager, f'echo "$*" >>{tmp_path}/log\n')
+    sh(tmp_path / "id", "echo 1000\n")
+    assert packages(tmp_path, "install", "lua", CI="true").returncode == 1
+    assert not (tmp_path / "log").exists()
+    sh(tmp_path / "id", "echo 0\n")
+    done = packages(tmp_path, "install", "lua", CI="true")
+    assert done.returncode == 0 and done.stdout.startswith("As root in a container or CI job: installing")
+    assert "lua" in (tmp_path / "log").read_text()
+    sh(tmp_path / manager, "exit 100\n")
+    assert packages(tmp_path, "install", "lua", CI="true").returncode == 100
+
+
+def test_configure_installs_what_is_missing(tree, tool, python):
+    """As root in a container, from nothing at all: an apt-get that brings what it is asked for."""
+    folder, stock = tree.parent / "bin", tree.parent / "stock"
+    sh(folder / "id", "echo 0\n")
+    for name, goal in (("python3", python), ("cc", shutil.which("cc"))):
+        sh(stock / name, f'exec {goal} "$@"\n')
+    sh(folder / "apt-get", f'echo "$*" >>{tree.parent}/apt.log\n{shutil.which("cp")} {stock}/* {folder}\n')
+    tool("as", "ld")
+    # Named, but not installed without being asked.
+    missing(run_configure(tree, CI="true"))
+    assert not (tree.parent / "apt.log").exists()
+    done = run_configure(tree, "--without-flux-core", "--install-packages=tests", CI="true")
+    assert done.returncode == 0, done.stderr
+    assert "installing with apt-get: gcc libc6-dev python3 python3-dev python3-venv" in done.stdout
+    assert (tree.parent / "apt.log").read_text().splitlines()[-1].endswith("lua5.1")
+    assert config_of(tree)["arguments"] == ["--without-flux-core"]
+
+
+def test_configure_names_what_could_not_be_installed(tree, apt):
+    sh(tree.parent / "bin/id", "echo 0\n")
+    done = run_configure(tree, "--install-packages", CI="true")
+    assert done.returncode == 1
+    assert done.stdout.count("installing with apt-get") == 1
+    assert done.stderr.splitlines()[0].startswith("configure: missing: Python 3.9 or later, a C compiler")
 
 
 # configure: flux-core
@@ -288,7 +437,7 @@ def test_flux_needs_pkg_config(tree, toolchain):
     (tree.parent / "bin/pkg-config").unlink()
     done = run_configure(tree)
     assert done.returncode == 0
-    assert "no pkg-config (Debian: apt install pkg-config)" in done.stdout
+    assert "not looked for: no pkg-config\n" in done.stdout
 
 
 def test_flux_searched_prefixes_are_named(monkeypatch, tmp_path):
@@ -371,33 +520,40 @@ def test_no_network(tree, toolchain):
 
 def test_pip_trouble():
     log = "Collecting x\nERROR: Could not build wheels for x\nERROR: another\n"
-    assert configure.pip_trouble(log) == "pip failed: Could not build wheels for x (see build/venv.log)"
-    assert "no network" in configure.pip_trouble("[Errno -3] Temporary failure in name resolution\n" + log)
-    assert "no network" in configure.pip_trouble("ERROR: Could not find x>=1 (from versions: none)\n")
-    assert "no reason given" in configure.pip_trouble("")
+    assert makevenv.pip_trouble(log) == "pip failed: Could not build wheels for x (see build/venv.log)"
+    assert "no network" in makevenv.pip_trouble("[Errno -3] Temporary failure in name resolution\n" + log)
+    assert "no network" in makevenv.pip_trouble("ERROR: Could not find x>=1 (from versions: none)\n")
+    assert "no reason given" in makevenv.pip_trouble("")
 
 
-@pytest.mark.parametrize("folder", ["with spaces", "it's", "long" * 50])
+@pytest.mark.parametrize("folder", ["plain", "with spaces", "it's", "long" * 50])
 def test_command_wherever_the_tree_is(tmp_path, folder):
+    """Its arguments and all of its environment reach it, and the caller's Python settings do not."""
     python = tmp_path / folder / "python"
     python.parent.mkdir()
-    sh(python, f'exec {shlex.quote(sys.executable)} "$@"\n')
-    (tmp_path / "goal.py").write_text("def main():\n    print('here')\n    return 3\n")
+    python.symlink_to(sys.executable)
+    (tmp_path / "goal.py").write_text(
+        "import os, sys\ndef main():\n    print(sys.argv[1:], os.environ['a.b'], os.environ['BASH_FUNC_f%%'])\n"
+        "    return 3\n"
+    )
     command = tmp_path / folder / "command"
-    command.write_text(configure.script(str(python), "goal"))
+    command.write_text(makevenv.command_text(str(python), "goal", str(tmp_path)))
     command.chmod(0o755)
-    done = subprocess.run([str(command)], env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (3, "here\n", "")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/goal.py").write_text("raise SystemExit('not this one')\n")
+    environ = {"PYTHONPATH": str(tmp_path / "elsewhere"), "a.b": "dots", "BASH_FUNC_f%%": "() { :; }"}
+    done = subprocess.run([str(command), "a b"], env=environ, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "['a b'] dots () { :; }\n", "")
 
 
 def test_venv_that_fits_is_kept(tree, toolchain, monkeypatch):
     """With a complete environment nothing is run but its own Python, once."""
-    monkeypatch.setattr(configure, "VENV", TOP / "build/venv")
+    monkeypatch.setattr(makevenv, "VENV", TOP / "build/venv")
     config = config_of(TOP)
-    assert configure.venv_fits(config["python"])
-    assert not configure.venv_fits({**config["python"], "version": "3.9.0"})
-    monkeypatch.setattr(configure, "VENV", tree)
-    assert not configure.venv_fits(config["python"])
+    assert makevenv.venv_fits(config["python"])
+    assert not makevenv.venv_fits({**config["python"], "version": "3.9.0"})
+    monkeypatch.setattr(makevenv, "VENV", tree)
+    assert not makevenv.venv_fits(config["python"])
 
 
 # What the build leaves behind
