@@ -6,7 +6,7 @@ of a queue may be passed over (default 3). None of them has a reservation.
     flux-sched plugin build doc/examples/skip.pyx
     flux module load sched plugin=$PWD/doc/examples/skip.so plugin-opts=skip=5
 """
-from fluxsched.core.engine cimport GO_ON, HOLD, EngineBase, Policy
+from fluxsched.core.engine cimport GO_ON, HOLD, Engine, Policy
 from fluxsched.core.job cimport WHY_RESOURCES
 from fluxsched.core.types cimport i32
 
@@ -22,18 +22,18 @@ cdef class Plugin(Policy):
         self.skip = int_option(left, "skip", 3, 0)
         no_more_options(left, ["skip"])
 
-    cdef int sched_loop_setup(self, EngineBase e) except -1 nogil:
+    cdef int sched_loop_setup(self, Engine e) except -1 nogil:
         return 0
 
-    cdef int find_resources(self, EngineBase e, i32 job) except -1 nogil:
+    cdef int find_resources(self, Engine e, i32 job) except -1 nogil:
         return e.fits_now(job)
 
-    cdef int select_resources(self, EngineBase e, i32 job) except -1 nogil:
+    cdef int select_resources(self, Engine e, i32 job) except -1 nogil:
         return e.select(job)
 
-    cdef int allocate_resources(self, EngineBase e, i32 job) except -1 nogil:
+    cdef int allocate_resources(self, Engine e, i32 job) except -1 nogil:
         return e.start(job)
 
-    cdef int reserve_resources(self, EngineBase e, i32 job) except -1 nogil:
+    cdef int reserve_resources(self, Engine e, i32 job) except -1 nogil:
         e.explain(job, WHY_RESOURCES)
-        return GO_ON if e.domain[e.jobs[job].domain].blocked <= self.skip else HOLD
+        return GO_ON if e.domain[e.jobs.item[job].domain].blocked <= self.skip else HOLD

@@ -12,7 +12,7 @@ default: all); order=NAME and what goes with it, another order of the queue:
 see fluxsched.policy.orders; io-aware=false, bandwidth that jobs ask for is not
 looked at (true, the default: it is a resource, from node to root).
 """
-from fluxsched.core.engine cimport HOLD, EngineBase, Policy
+from fluxsched.core.engine cimport HOLD, Engine, Policy
 from fluxsched.core.job cimport WHY_RESOURCES
 from fluxsched.policy.orders cimport Order
 from fluxsched.core.types cimport i32
@@ -32,19 +32,19 @@ cdef class Plugin(Policy):
         self.order = Order(left)
         no_more_options(left, ["io-aware", "queue-depth", *ORDER_OPTIONS])
 
-    cdef int sched_loop_setup(self, EngineBase e) except -1 nogil:
+    cdef int sched_loop_setup(self, Engine e) except -1 nogil:
         return self.order.apply(e)
 
-    cdef int find_resources(self, EngineBase e, i32 job) except -1 nogil:
+    cdef int find_resources(self, Engine e, i32 job) except -1 nogil:
         return e.fits_now(job)
 
-    cdef int select_resources(self, EngineBase e, i32 job) except -1 nogil:
+    cdef int select_resources(self, Engine e, i32 job) except -1 nogil:
         return e.select(job)
 
-    cdef int allocate_resources(self, EngineBase e, i32 job) except -1 nogil:
+    cdef int allocate_resources(self, Engine e, i32 job) except -1 nogil:
         self.order.charge(e, job)
         return e.start(job)
 
-    cdef int reserve_resources(self, EngineBase e, i32 job) except -1 nogil:
+    cdef int reserve_resources(self, Engine e, i32 job) except -1 nogil:
         e.explain(job, WHY_RESOURCES)
         return HOLD

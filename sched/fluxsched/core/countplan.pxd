@@ -5,38 +5,9 @@ cimport cython
 from fluxsched.core.alloc cimport Alloc
 from fluxsched.core.job cimport Job
 from fluxsched.core.kinds cimport Kinds
+from fluxsched.core.running cimport Running
 from fluxsched.core.state cimport State
-from fluxsched.core.types cimport i32, i64, time_never, usec_t
-
-# A running job, in the order in which they are expected to end.
-cdef struct Ending:
-    usec_t end
-    i32 job
-
-
-cdef inline usec_t far_future() noexcept nogil:
-    return time_never() - 1
-
-
-cdef inline usec_t release_time(usec_t end, usec_t now) noexcept nogil:
-    """When a job that is expected to end at `end` gives back, seen from now."""
-    if end <= now:
-        return now + 1
-    return far_future() if end == time_never() else end
-
-
-@cython.final
-cdef class Running:
-    """Running jobs sorted by (end, job)."""
-    cdef:
-        Ending *item
-        i32 count
-        i32 room
-
-    cdef i32 place(self, usec_t end, i32 job) noexcept nogil
-    cdef int insert(self, usec_t end, i32 job) except -1 nogil
-    cdef void remove(self, usec_t end, i32 job) noexcept nogil
-
+from fluxsched.core.types cimport i32, i64, usec_t
 
 cdef enum:
     FOUND = 32              # searches of a pass that each profile remembers

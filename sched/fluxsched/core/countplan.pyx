@@ -32,42 +32,9 @@ from fluxsched.core.bits cimport lowest
 from fluxsched.core.job cimport Job
 from fluxsched.core.kinds cimport Kinds
 from fluxsched.core.memory cimport no_memory, zeroed
+from fluxsched.core.running cimport Running, release_time
 from fluxsched.core.state cimport State
 from fluxsched.core.types cimport i32, i64, time_add, time_never, u64, usec_t
-
-
-cdef class Running:
-
-    def __dealloc__(self):
-        free(self.item)
-
-    cdef i32 place(self, usec_t end, i32 job) noexcept nogil:
-        """Index of the first item not before (end, job)."""
-        cdef i32 low = 0, high = self.count, middle
-        while low < high:
-            middle = (low + high) >> 1
-            if self.item[middle].end < end or (self.item[middle].end == end and self.item[middle].job < job):
-                low = middle + 1
-            else:
-                high = middle
-        return low
-
-    cdef int insert(self, usec_t end, i32 job) except -1 nogil:
-        cdef i32 i
-        cdef void *room = grown(self.item, &self.room, self.count + 1, sizeof(Ending))
-        if room is NULL:
-            no_memory(b"no memory for the list of running jobs")
-        self.item = <Ending *> room
-        i = self.place(end, job)
-        memmove(self.item + i + 1, self.item + i, (self.count - i) * sizeof(Ending))
-        self.item[i] = Ending(end, job)
-        self.count += 1
-        return 0
-
-    cdef void remove(self, usec_t end, i32 job) noexcept nogil:
-        cdef i32 i = self.place(end, job)
-        self.count -= 1
-        memmove(self.item + i, self.item + i + 1, (self.count - i) * sizeof(Ending))
 
 
 # A profile.

@@ -21,6 +21,7 @@ cdef enum:
     WHY_OVERLAP = 6         # could take nodes from a blocked head of another queue
     WHY_POLICY = 9          # it could start, and the plugin does not start it
     WHY_OTHER = 8           # starting now would delay a reservation of another queue
+    WHY_NEVER = 10          # none of the nodes that are left could serve it
 
 cdef struct Job:
     i64 id

@@ -3,10 +3,10 @@
 cimport cython
 
 from fluxsched.core.alloc cimport Alloc
-from fluxsched.core.countplan cimport Running
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport Job
 from fluxsched.core.match cimport Matcher
+from fluxsched.core.running cimport Running
 from fluxsched.core.state cimport State
 from fluxsched.core.tree cimport Want
 from fluxsched.core.types cimport i32, i64, u64, usec_t

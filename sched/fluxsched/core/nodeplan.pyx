@@ -13,10 +13,10 @@ from libc.string cimport memcpy, memset
 
 from fluxsched.core.alloc cimport Alloc, Entry, alloc_clear, alloc_part, alloc_reset, alloc_whole, grown
 from fluxsched.core.bits cimport clear_bit, count_bits, get_bit, low_bits, lowest, popcount, same_bits, set_bit
-from fluxsched.core.countplan cimport Running, release_time
 from fluxsched.core.job cimport Job
 from fluxsched.core.match cimport View
 from fluxsched.core.memory cimport no_memory, zeroed
+from fluxsched.core.running cimport Running, release_time
 from fluxsched.core.state cimport State
 from fluxsched.core.types cimport i32, i64, time_add, time_never, u64, usec_t
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-from fluxsched.core.engine cimport EngineBase
+from fluxsched.core.engine cimport Engine
 from fluxsched.core.types cimport i32, usec_t
 
 
@@ -26,5 +26,5 @@ cdef class Order:
         i32 score_room
 
     cdef void decay(self, usec_t now) noexcept nogil
-    cdef int apply(self, EngineBase e) except -1 nogil
-    cdef int charge(self, EngineBase e, i32 job) except -1 nogil
+    cdef int apply(self, Engine e) except -1 nogil
+    cdef int charge(self, Engine e, i32 job) except -1 nogil

@@ -15,7 +15,7 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 
 from fluxsched.core.alloc cimport grown
-from fluxsched.core.engine cimport EngineBase
+from fluxsched.core.engine cimport Engine
 from fluxsched.core.job cimport Job
 from fluxsched.core.memory cimport no_memory
 from fluxsched.core.types cimport USEC, i32, i64, time_never, usec_t
@@ -178,19 +178,19 @@ cdef class Order:
         free(self.usage)
         free(self.score)
 
-    cdef int apply(self, EngineBase e) except -1 nogil:
+    cdef int apply(self, Engine e) except -1 nogil:
         """Put the engine's queue in order for the pass that begins; for sched_loop_setup."""
         cdef i32 i, active = 0
         cdef const Job *j
         cdef double submit, request, cores, now, wait, value, share, used
         cdef i64 machine = e.state.up_cores if e.state.up_cores > 0 else 1
         cdef void *room
-        if self.kind == FCFS or e.nqueue == 0:
+        if self.kind == FCFS or e.queue.count == 0:
             return 0
         if not self.started:
-            self.origin = e.jobs[e.queue[0]].submitted
+            self.origin = e.jobs.item[e.queue.item[0]].submitted
             self.started = True
-        room = grown(self.score, &self.score_room, e.nqueue, sizeof(double))
+        room = grown(self.score, &self.score_room, e.queue.count, sizeof(double))
         if room is NULL:
             no_memory(b"no memory to sort the queue")
         self.score = <double *> room
@@ -200,8 +200,8 @@ cdef class Order:
                 active += self.usage[i] > 0
         share = 1.0 / active if active else 1.0
         now = <double> (e.now - self.origin) / USEC
-        for i in range(e.nqueue):
-            j = e.jobs + e.queue[i]
+        for i in range(e.queue.count):
+            j = e.jobs.item + e.queue.item[i]
             submit = <double> (j.submitted - self.origin) / USEC
             request = UNLIMITED if j.duration == time_never() else <double> j.duration / USEC
             if request < 1e-6:
@@ -243,9 +243,9 @@ cdef class Order:
         for i in range(self.nusers):
             self.usage[i] *= factor
 
-    cdef int charge(self, EngineBase e, i32 job) except -1 nogil:
+    cdef int charge(self, Engine e, i32 job) except -1 nogil:
         """Charge a job that starts to its user; for allocate_resources."""
-        cdef const Job *j = e.jobs + job
+        cdef const Job *j = e.jobs.item + job
         cdef i32 old = self.nusers
         cdef void *room
         cdef double amount
@@ -265,7 +265,7 @@ cdef class Order:
         return 0
 
 
-cdef i64 cores_of(EngineBase e, const Job *j) noexcept nogil:
+cdef i64 cores_of(Engine e, const Job *j) noexcept nogil:
     """Cores that a request takes."""
     cdef i64 slots = <i64> j.nslots * (j.nnodes if j.nnodes else 1)
     cdef i64 cores = slots * (j.cores if j.cores else 1)

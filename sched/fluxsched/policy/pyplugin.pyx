@@ -5,11 +5,11 @@
 object called from the engine, and the engine as such an object sees it."""
 from collections import namedtuple
 
-from fluxsched.core.countplan cimport far_future
-from fluxsched.core.engine cimport EngineBase, Policy
+from fluxsched.core.engine cimport Engine, Policy
 from fluxsched.core.engine cimport GO_ON as C_GO_ON, HOLD as C_HOLD, STOP as C_STOP
 from fluxsched.core.job cimport JOB_WAITING, WHY_OVERLAP, WHY_RESERVED, WHY_RESOURCES, Job
 from fluxsched.core.memory cimport zeroed
+from fluxsched.core.running cimport far_future
 from fluxsched.core.types cimport USEC, i32, time_never, usec_t
 from libc.stdlib cimport free
 
@@ -52,7 +52,7 @@ def missing_operations(Policy policy not None):
 cdef class Pass:
     """The engine during a pass, for a plugin in Python. A job is a number
     that holds for this pass. Times are seconds."""
-    cdef EngineBase engine
+    cdef Engine engine
 
     def __init__(self):
         raise TypeError("a Pass is made by the engine")
@@ -65,10 +65,10 @@ cdef class Pass:
     cdef i32 check(self, job) except -1:
         cdef i32 slot
         self.check_open()
-        if not isinstance(job, int) or not 0 <= job < self.engine.njobs:
+        if not isinstance(job, int) or not 0 <= job < self.engine.jobs.count:
             raise PluginError(f"job {job!r}: expected the number of a waiting job")
         slot = job
-        if self.engine.jobs[slot].state != JOB_WAITING:
+        if self.engine.jobs.item[slot].state != JOB_WAITING:
             raise PluginError(f"job {job!r} does not wait")
         return slot
 
@@ -80,13 +80,13 @@ cdef class Pass:
     def waiting(self):
         """The waiting jobs in queue order."""
         self.check_open()
-        return [self.engine.queue[i] for i in range(self.engine.nqueue)
-                if self.engine.jobs[self.engine.queue[i]].state == JOB_WAITING]
+        return [self.engine.queue.item[i] for i in range(self.engine.queue.count)
+                if self.engine.jobs.item[self.engine.queue.item[i]].state == JOB_WAITING]
 
     def info(self, job):
         """What is known of a waiting job, as a JobInfo; duration is None if
         it has none."""
-        cdef Job *j = self.engine.jobs + self.check(job)
+        cdef Job *j = self.engine.jobs.item + self.check(job)
         duration = None if j.duration == time_never() else j.duration / <double> USEC
         return JobInfo(j.id, j.priority, j.submitted / <double> USEC, j.nnodes, j.nslots, j.cores, j.gpus,
                        bool(j.exclusive), duration, self.engine.domain_names[j.domain])
@@ -97,10 +97,10 @@ cdef class Pass:
         cdef i32 i
         cdef double *score
         self.check_open()
-        score = <double *> zeroed(self.engine.nqueue, sizeof(double))
+        score = <double *> zeroed(self.engine.queue.count, sizeof(double))
         try:
-            for i in range(self.engine.nqueue):
-                score[i] = key(self.info(self.engine.queue[i]))
+            for i in range(self.engine.queue.count):
+                score[i] = key(self.info(self.engine.queue.item[i]))
                 if score[i] != score[i]:
                     raise PluginError("a key of reorder is not a number")
             self.engine.reorder(score, False)
@@ -132,7 +132,7 @@ cdef class Pass:
 
     def reserved(self, job):
         """Reservations made in the job's ordering domain in this pass."""
-        return self.engine.domain[self.engine.jobs[self.check(job)].domain].reserved
+        return self.engine.domain[self.engine.jobs.item[self.check(job)].domain].reserved
 
     def explain(self, job, why):
         """Say why it waits: RESOURCES or RESERVED."""
@@ -142,7 +142,7 @@ cdef class Pass:
         self.engine.explain(self.check(job), reason)
 
 
-cdef Pass new_pass(EngineBase engine):
+cdef Pass new_pass(Engine engine):
     cdef Pass out = Pass.__new__(Pass)
     out.engine = engine
     return out
@@ -157,25 +157,25 @@ cdef class PythonPolicy(Policy):
         self.plugin = plugin
         self.queue_depth = int(getattr(plugin, "queue_depth", -1))
 
-    cdef int sched_loop_setup(self, EngineBase e) except -1 nogil:
+    cdef int sched_loop_setup(self, Engine e) except -1 nogil:
         with gil:
             self.plugin.sched_loop_setup(new_pass(e))
         return 0
 
-    cdef int find_resources(self, EngineBase e, i32 job) except -1 nogil:
+    cdef int find_resources(self, Engine e, i32 job) except -1 nogil:
         with gil:
             return 1 if self.plugin.find_resources(new_pass(e), job) else 0
 
-    cdef int select_resources(self, EngineBase e, i32 job) except -1 nogil:
+    cdef int select_resources(self, Engine e, i32 job) except -1 nogil:
         with gil:
             return 1 if self.plugin.select_resources(new_pass(e), job) else 0
 
-    cdef int allocate_resources(self, EngineBase e, i32 job) except -1 nogil:
+    cdef int allocate_resources(self, Engine e, i32 job) except -1 nogil:
         with gil:
             self.plugin.allocate_resources(new_pass(e), job)
         return 0
 
-    cdef int reserve_resources(self, EngineBase e, i32 job) except -1 nogil:
+    cdef int reserve_resources(self, Engine e, i32 job) except -1 nogil:
         with gil:
             answer = self.plugin.reserve_resources(new_pass(e), job)
             if answer not in (GO_ON, STOP, HOLD):

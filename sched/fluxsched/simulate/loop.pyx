@@ -12,10 +12,12 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
+from fluxsched.core cimport api
 from fluxsched.core.alloc cimport Alloc, grown
-from fluxsched.core.api cimport Engine
+from fluxsched.core.engine cimport Engine
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport Job
+from fluxsched.core.request cimport keep_general
 from fluxsched.core.types cimport i32, i64, u64, usec_t
 
 # A completion to come.
@@ -33,10 +35,6 @@ cdef inline i64 clock_ns() noexcept nogil:
 
 cdef inline bint sooner(const Event *a, const Event *b) noexcept nogil:
     return a.end < b.end or (a.end == b.end and a.job < b.job)
-
-
-cdef inline void one_more(i32 *count) noexcept nogil:
-    count[0] += 1
 
 
 def node_cores(Inventory inventory not None):
@@ -92,12 +90,12 @@ cdef class Loop:
         i64 nranges
         i64 range_room
 
-    def __cinit__(self, Engine engine not None, submit, run, request, nnodes, nslots, cores, users, *,
+    def __cinit__(self, api.Engine engine not None, submit, run, request, nnodes, nslots, cores, users, *,
                   bint exclusive=False, bint record=True, tree_of=None):
-        cdef Inventory inv = engine.inventory
+        cdef Inventory inv = engine.core.inventory
         cdef i32 node
         cdef Py_ssize_t n = len(submit)
-        self.engine = engine
+        self.engine = engine.core
         self.submit_ = np.array(submit, dtype=np.int64)
         self.run_ = np.array(run, dtype=np.int64)
         self.request_ = np.array(request, dtype=np.int64)
@@ -110,7 +108,7 @@ cdef class Loop:
         self.total = n
         self.exclusive = exclusive
         self.record = record
-        self.domain = engine._domain("")
+        self.domain = engine.core.need_domain("")
         self.tree_of = tree_of
         self.has_trees = tree_of is not None
         self.start = np.full(n, -1, dtype=np.int64)
@@ -198,9 +196,8 @@ cdef class Loop:
             with gil:
                 vertices = self.tree_of(job)
                 if vertices is not None:
-                    template.tree = self.engine._general(vertices)
-        one_more(self.engine.eligible.users)
-        slot = self.engine.c_add(&template)
+                    template.tree = keep_general(self.engine, vertices)
+        slot = self.engine.add(&template)
         room = grown(self.job_of, &self.job_of_room, slot + 1, sizeof(i32))
         if room is NULL:
             raise MemoryError("no memory for the jobs")
@@ -252,11 +249,11 @@ cdef class Loop:
 
     cdef i64 one_pass(self, usec_t now) except -1 nogil:
         """A pass, its time by queue length, and what it started; answers its time in ns."""
-        cdef i32 k, slot, job, length = self.engine.nqueue
+        cdef i32 k, slot, job, length = self.engine.queue.count
         cdef int place = 0
         cdef const Job *j
         cdef i64 began = clock_ns()
-        self.engine.c_schedule(now, -1)
+        self.engine.schedule(now, -1)
         began = clock_ns() - began
         while length >> place:
             place += 1
@@ -266,7 +263,7 @@ cdef class Loop:
         for k in range(self.engine.nstarted):
             slot = self.engine.started[k]
             job = self.job_of[slot]
-            j = self.engine.jobs + slot
+            j = self.engine.jobs.item + slot
             self.start_[job] = now
             self.backfilled_[job] = j.backfilled
             if self.record:
@@ -274,7 +271,7 @@ cdef class Loop:
             self.push(now + self.run_[job], job, slot)
         for k in range(self.engine.ndenied):
             self.denied_[self.job_of[self.engine.denied[k]]] = 1
-            self.engine.drop_slot(self.engine.denied[k])
+            self.engine.forget(self.engine.denied[k])
         return began
 
     cdef int run_until(self, usec_t until, i64 budget) except -1 nogil:
@@ -297,7 +294,7 @@ cdef class Loop:
             self.clock = now
             while self.nheap and self.heap[0].end == now:
                 event = self.pop()
-                self.engine.c_free(event.slot)
+                self.engine.free(event.slot)
                 self.ended += 1
             while self.arrived < self.total and self.submit_[self.arrived] == now:
                 self.arrived += 1
@@ -323,7 +320,7 @@ cdef class Loop:
     @property
     def waiting(self):
         """Number of jobs in the engine's queue."""
-        return self.engine.nqueue
+        return self.engine.queue.count
 
     def ranges(self):
         """First and last processor of each range, in order of start: int32, shape (m, 2)."""

@@ -1,0 +1,61 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+cimport cython
+
+from fluxsched.core.countplan cimport CountPlan
+from fluxsched.core.eligible cimport Eligible
+from fluxsched.core.job cimport Job
+from fluxsched.core.jobs cimport Jobs
+from fluxsched.core.nodeplan cimport NodePlan, Request
+from fluxsched.core.state cimport State
+from fluxsched.core.types cimport i32, i64, usec_t
+
+# Which plan holds in a pass.
+cdef enum:
+    PLAN_NODES = 0          # count whole nodes
+    PLAN_CORES = 1          # count cores
+    PLAN_EACH = 2           # look at each node
+
+
+@cython.final
+cdef class Future:
+    """What the engine asks of its plans, and what it tells them."""
+    cdef:
+        State state
+        Eligible eligible
+        Jobs jobs
+        CountPlan count
+        NodePlan nodes
+        NodePlan bare           # without reservations, to see what is free; None at first
+        i32 plan                # PLAN_… of this pass
+        bint units_are_cores    # what the running jobs' units are, else nodes
+        i32 units_generation    # of the nodes' state, for which they hold
+        i32 nwaiting            # waiting jobs; of these,
+        i32 nwaiting_nodes      # those that node_units says all of, and
+        i32 nwaiting_cores      # those that core_units says all of
+        i32 nrunning_whole      # running jobs that hold whole nodes only
+        i32 selected            # job whose resources are chosen; -1: none
+
+    # What it hears of, as it happens.
+    cdef void waits(self, const Job *j, i32 sign) noexcept nogil
+    cdef void holds(self, Job *j, i32 sign) noexcept nogil
+    cdef int need_tree(self) except -1
+    # In a pass.
+    cdef int begin(self, usec_t now) except -1 nogil
+    cdef void unselect(self) noexcept nogil
+    cdef bint fits_now(self, i32 slot, usec_t end) except -1 nogil
+    cdef bint select(self, i32 slot, usec_t end) except -1 nogil
+    cdef void assign(self, i32 slot) noexcept nogil
+    cdef int start(self, i32 slot, usec_t end) except -1 nogil
+    cdef bint earliest(self, i32 slot, usec_t *out) except -1 nogil
+    cdef int reserve(self, i32 slot, usec_t start) except -1 nogil
+    cdef bint nothing_free(self) noexcept nogil
+    # At any time.
+    cdef bint fits_free(self, const Job *j, usec_t now) except -1 nogil
+    cdef bint could_fit(self, const Job *j, bint up) except -1 nogil
+    cdef bint found_units(self) noexcept nogil
+
+    cdef Request request_of(self, const Job *j) noexcept nogil
+    cdef i64 units_of(self, const Job *j) noexcept nogil
+    cdef bint holds_whole(self, const Job *j) noexcept nogil
+    cdef void set_units(self, Job *j) noexcept nogil

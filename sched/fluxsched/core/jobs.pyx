@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Jobs in slots of one array.
+
+All else refers to a job by its slot, as the array moves when it grows. A slot is in use until its job is over, and is
+then used again. A general request (through the resource tree) is kept apart, as few jobs have one.
+"""
+from libc.stdlib cimport free
+from libc.string cimport memset
+
+from fluxsched.core.alloc cimport alloc_clear
+from fluxsched.core.inventory cimport Inventory
+from fluxsched.core.job cimport JOB_FREE, Job
+from fluxsched.core.memory cimport grow, zeroed
+from fluxsched.core.running cimport Running
+from fluxsched.core.tree cimport Want
+from fluxsched.core.types cimport i32, i64
+
+
+cdef class Jobs:
+
+    def __cinit__(self, Inventory inventory not None):
+        self.inventory = inventory
+        self.running = Running()
+
+    def __dealloc__(self):
+        cdef i32 i
+        for i in range(self.count):
+            alloc_clear(&self.item[i].alloc)
+        for i in range(self.ngeneral):
+            free(self.general[i].want)
+        free(self.item)
+        free(self.unused)
+        free(self.general)
+
+    cdef i32 take(self) except -1 nogil:
+        """A slot for a new job; its alloc is empty."""
+        if self.nunused:
+            self.nunused -= 1
+            return self.unused[self.nunused]
+        self.unused = <i32 *> grow(self.unused, &self.unused_room, self.count + 1, sizeof(i32))
+        self.item = <Job *> grow(self.item, &self.room, self.count + 1, sizeof(Job))
+        memset(self.item + self.count, 0, sizeof(Job))
+        self.item[self.count].tree = -1
+        self.count += 1
+        return self.count - 1
+
+    cdef void drop(self, i32 slot) noexcept nogil:
+        """A job is over: its slot may be used again. It is in no list any more, and has no eligible set."""
+        cdef Job *j = self.item + slot
+        alloc_clear(&j.alloc)
+        j.state = JOB_FREE
+        self.drop_general(j.tree)
+        j.tree = -1
+        self.unused[self.nunused] = slot
+        self.nunused += 1
+
+    cdef void measure(self, Job *j) noexcept nogil:
+        """Fill in whole, least_cores and the units from the request."""
+        cdef i32 c, slots
+        cdef i64 least = -1
+        j.node_units = 0
+        j.core_units = 0
+        j.least_cores = 0
+        j.whole = j.exclusive
+        if j.tree >= 0:
+            return
+        j.least_cores = <i64> (j.nnodes if j.nnodes else 1) * j.nslots * j.cores
+        if self.inventory.nclasses == 1 and not j.exclusive:
+            if j.nnodes:
+                j.whole = (<i64> j.nslots * j.cores == self.inventory.class_cores[0]
+                           and <i64> j.nslots * j.gpus == self.inventory.class_gpus[0])
+            else:
+                j.whole = j.cores == self.inventory.class_cores[0] and j.gpus == self.inventory.class_gpus[0]
+        if j.whole:
+            for c in range(self.inventory.nclasses):
+                slots = self.inventory.class_cores[c] / j.cores if j.cores else self.inventory.class_gpus[c] / j.gpus
+                if j.gpus and self.inventory.class_gpus[c] / j.gpus < slots:
+                    slots = self.inventory.class_gpus[c] / j.gpus
+                if least < 0 or slots < least:
+                    least = slots
+            # Any node serves as well as any other only if the least one does.
+            if j.nnodes and least >= j.nslots:
+                j.node_units = j.nnodes
+            elif not j.nnodes and least > 0 and self.inventory.nclasses == 1:
+                j.node_units = <i32> ((j.nslots + least - 1) / least)
+        if not j.exclusive and j.nnodes == 0 and j.cores == 1 and j.gpus == 0:
+            j.core_units = j.nslots
+
+    cdef i32 keep_general(self, list rows) except -1:
+        """Keep a general request (rows of Tree.flatten); its place."""
+        cdef i32 i, place = 0
+        cdef Want *want
+        while place < self.ngeneral and self.general[place].want is not NULL:
+            place += 1
+        self.general = <General *> grow(self.general, &self.general_room, place + 1, sizeof(General))
+        want = <Want *> zeroed(len(rows), sizeof(Want))
+        for i, row in enumerate(rows):
+            want[i] = Want(row[0], row[1], row[2], row[3], row[4], row[5])
+        self.general[place] = General(want, <i32> len(rows))
+        self.ngeneral = max(self.ngeneral, place + 1)
+        return place
+
+    cdef void drop_general(self, i32 place) noexcept nogil:
+        """Forget a general request; -1 is none."""
+        if place >= 0:
+            free(self.general[place].want)
+            self.general[place].want = NULL

@@ -1,0 +1,39 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The running jobs, in the order in which they are expected to end."""
+from libc.stdlib cimport free
+from libc.string cimport memmove
+
+from fluxsched.core.memory cimport grow
+from fluxsched.core.types cimport i32, usec_t
+
+
+cdef class Running:
+
+    def __dealloc__(self):
+        free(self.item)
+
+    cdef i32 place(self, usec_t end, i32 job) noexcept nogil:
+        """Index of the first item not before (end, job)."""
+        cdef i32 low = 0, high = self.count, middle
+        while low < high:
+            middle = (low + high) >> 1
+            if self.item[middle].end < end or (self.item[middle].end == end and self.item[middle].job < job):
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    cdef int insert(self, usec_t end, i32 job) except -1 nogil:
+        cdef i32 i
+        self.item = <Ending *> grow(self.item, &self.room, self.count + 1, sizeof(Ending))
+        i = self.place(end, job)
+        memmove(self.item + i + 1, self.item + i, (self.count - i) * sizeof(Ending))
+        self.item[i] = Ending(end, job)
+        self.count += 1
+        return 0
+
+    cdef void remove(self, usec_t end, i32 job) noexcept nogil:
+        cdef i32 i = self.place(end, job)
+        self.count -= 1
+        memmove(self.item + i, self.item + i + 1, (self.count - i) * sizeof(Ending))
