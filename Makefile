@@ -39,6 +39,10 @@ bench: build
 lint: build
 	@$(PY) tools/lint.py
 
+# Builds of their own that look for faults; TESTS="t/test_x.py ..." instead of the tests of the engine.
+debug asan: build
+	@$(PY) tools/checked.py $@ $(TESTS)
+
 man: build
 	@$(PY) tools/man.py
 
@@ -46,6 +50,7 @@ install: build
 	@$(PY) setup.py -q install_tree --prefix="$(prefix)" --destdir="$(DESTDIR)"
 
 clean:
+	rm -rf build/debug build/asan build/coverage build/man build/doctrees
 	rm -rf build/lib build/temp build/cython build/wheel build/pytest_cache build/ruff_cache sched/*.so
 	find . -path ./build -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
@@ -53,4 +58,4 @@ distclean: clean
 	rm -rf build .hypothesis
 
 .NOTPARALLEL:
-.PHONY: all build check demo bench lint man install clean distclean
+.PHONY: all build check demo bench lint debug asan man install clean distclean

@@ -45,6 +45,26 @@ DIRECTIVES = {
     "show_performance_hints": True,
 }
 CFLAGS = ["-O3", "-Wno-unused-function", "-Wno-array-bounds"]
+# An assert of Cython is compiled in debug builds only.
+RELEASE = ["-DCYTHON_WITHOUT_ASSERTIONS"]
+
+# Builds for looking for faults, each below build/NAME; what they change of the directives and the compiler's arguments.
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+MODES = {
+    # FLUXSCHED_DEBUG is DEBUG in core/types.pxd.
+    "debug": (
+        {"boundscheck": True, "wraparound": True, "initializedcheck": True, "show_performance_hints": False},
+        ["-O1", "-g", "-DFLUXSCHED_DEBUG"],
+        [],
+    ),
+    "asan": ({}, ["-O1", "-g", "-fno-omit-frame-pointer", *RELEASE, *SANITIZERS], SANITIZERS),
+    # Since Cython's 3.1 on Python 3.13 lines would be told by sys.monitoring, which coverage.py does not take from it.
+    "coverage": (
+        {"linetrace": True, "show_performance_hints": False},
+        ["-O0", *RELEASE, "-DCYTHON_TRACE_NOGIL=1", "-DCYTHON_USE_SYS_MONITORING=0"],
+        [],
+    ),
+}
 
 # The loader opens a plugin under a name without dots, so the module is sched_plugin1 and its file sched.plugin1.so.
 PLUGINS = {"sched_plugin1": "sched.plugin1.so", "backfill_plugin1": "backfill.plugin1.so"}
@@ -77,12 +97,12 @@ def package_extensions(flux=None):
     found = []
     for path in sorted((SOURCE / "fluxsched").rglob("*.pyx")):
         parts = path.relative_to(SOURCE).with_suffix("").parts
-        extra = {"extra_compile_args": CFLAGS}
+        extra = {"extra_compile_args": CFLAGS + RELEASE}
         if parts[1] == "flux":
             if flux is None:
                 continue
             extra = {
-                "extra_compile_args": CFLAGS + flux["cflags"],
+                "extra_compile_args": CFLAGS + RELEASE + flux["cflags"],
                 "extra_link_args": flux["libs"] + [f"-Wl,-rpath,{flux['libdir']}"],
                 "depends": [str(FLUX_FLAGS)],
             }
@@ -92,7 +112,8 @@ def package_extensions(flux=None):
 
 def plugin_extensions():
     paths = {name: SOURCE / "plugins" / (name + ".pyx") for name in PLUGINS}
-    return [Extension(name, [str(path)], extra_compile_args=CFLAGS) for name, path in paths.items() if path.exists()]
+    flags = CFLAGS + RELEASE
+    return [Extension(name, [str(path)], extra_compile_args=flags) for name, path in paths.items() if path.exists()]
 
 
 def link(goal, path):
@@ -114,6 +135,7 @@ class build_ext(_build_ext):
     loadables = None
     annotate = False
     force_translation = None
+    directives = DIRECTIVES
     failed = ()
 
     def finalize_options(self):
@@ -124,7 +146,7 @@ class build_ext(_build_ext):
                 extensions,
                 include_path=[str(SOURCE)],
                 build_dir=str(self.translated),
-                compiler_directives=DIRECTIVES,
+                compiler_directives=self.directives,
                 annotate=self.annotate,
                 force=self.force_translation,
                 exclude_failures=True,
@@ -162,15 +184,20 @@ class build_py(_build_py):
 
 class build_tree(Command):
     description = "build in place: build/lib/fluxsched and the loadables in sched/"
-    user_options = []
+    user_options = [("mode=", None, f"instead below build/MODE, without flux-core: {', '.join(MODES)}")]
 
     def initialize_options(self):
         self.config = None
+        self.mode = ""
 
     def finalize_options(self):
         self.config = configuration()
         if self.config is None:
             fail("not configured: run ./configure, or make")
+        if self.mode and self.mode not in MODES:
+            fail(f"mode {self.mode}: expected one of {', '.join(MODES)}")
+        self.folder = BUILD / self.mode
+        self.loadables = self.folder / "sched" if self.mode else SOURCE
 
     def run(self):
         with open(BUILD / "build.lock", "w") as lock:
@@ -181,6 +208,9 @@ class build_tree(Command):
         os.environ.setdefault("CC", self.config["cc"])
         flux = self.config["flux"] if self.config["python"]["libpython"] else None
         self.mirror()
+        if self.mode:
+            self.compile(package_extensions() + plugin_extensions())
+            return
         if flux is not None:
             stamp = BUILD / "temp" / "sched.so.command"
             built = TOP / BUILD
@@ -194,16 +224,23 @@ class build_tree(Command):
         self.compile(package_extensions(flux) + plugin_extensions())
 
     def compile(self, extensions):
+        directives, flags, link_flags = MODES.get(self.mode, ({}, [], []))
+        if self.mode:
+            for extension in extensions:
+                extension.extra_compile_args = CFLAGS + flags
+                extension.extra_link_args = link_flags
         # Neither Cython nor setuptools looks at anything but the times of files.
-        signature = repr((sys.version, Cython.__version__, DIRECTIVES, CFLAGS, self.config["cc"]))
-        stamp = BUILD / "temp" / "signature"
+        signature = repr((sys.version, Cython.__version__, DIRECTIVES, CFLAGS, RELEASE, MODES, self.config["cc"]))
+        stamp = self.folder / "temp" / "signature"
         changed = not stamp.exists() or stamp.read_text() != signature
         command = build_ext(self.distribution)
-        command.build_lib = str(BUILD / "lib")
-        command.build_temp = str(BUILD / "temp")
-        command.translated = BUILD / "cython"
-        command.loadables = SOURCE
-        command.annotate = True
+        command.build_lib = str(self.folder / "lib")
+        command.build_temp = str(self.folder / "temp")
+        command.translated = self.folder / "cython"
+        command.loadables = self.loadables
+        command.directives = {**DIRECTIVES, **directives}
+        # What these pages show is looked at below: the GIL in code without it.
+        command.annotate = not self.mode
         command.parallel = len(os.sched_getaffinity(0))
         command.force = command.force_translation = changed or None
         before = self.annotations()
@@ -219,7 +256,7 @@ class build_tree(Command):
         command.check_translated()
 
     def annotations(self):
-        return {path: path.stat().st_mtime_ns for path in (BUILD / "cython").rglob("*.html")}
+        return {path: path.stat().st_mtime_ns for path in (self.folder / "cython").rglob("*.html")}
 
     def warn(self, pages):
         sys.path.insert(0, str(TOP / "tools"))
@@ -232,19 +269,19 @@ class build_tree(Command):
     def drop_stale(self, command, extensions):
         """Remove modules whose source is gone, or that another Python was to load."""
         wanted = {os.path.abspath(command.get_ext_fullpath(extension.name)) for extension in extensions}
-        for path in (BUILD / "lib").rglob("*.so"):
+        for path in (self.folder / "lib").rglob("*.so"):
             if os.path.abspath(path) not in wanted:
                 path.unlink()
 
     def mirror(self):
         """Link every file of the package that is not compiled, and drop what has lost its source."""
-        source, target = SOURCE / "fluxsched", BUILD / "lib" / "fluxsched"
+        source, target = SOURCE / "fluxsched", self.folder / "lib" / "fluxsched"
         for path in source.rglob("*"):
             if path.is_file() and path.suffix not in (".pyx", ".c", ".h", ".pyc"):
                 link(path, target / path.relative_to(source))
         kept = {target / name for name in SHARE}
         for name, folder in SHARE.items():
-            link(folder, target / name)
+            link(self.loadables if folder == SOURCE else folder, target / name)
         for path in target.rglob("*"):
             if path.is_symlink() and not path.exists() and path not in kept:
                 path.unlink()

@@ -11,12 +11,14 @@ import pytest
 from hypothesis import settings
 
 TOP = Path(__file__).resolve().parent.parent
-LIB = TOP / "build" / "lib"
+# Or a build for looking for faults, which make debug, asan and coverage name, such as build/debug.
+BUILD = TOP / os.environ.get("FLUXSCHED_BUILD", "build")
+LIB = BUILD / "lib"
 
 # Also "import fluxsched" of test modules at collection needs it, so this cannot be a fixture.
 sys.path.insert(0, str(LIB))
 os.environ["PYTHONPATH"] = str(LIB)
-os.environ["FLUX_MODULE_PATH"] = str(TOP / "sched")
+os.environ["FLUX_MODULE_PATH"] = str(TOP / "sched" if BUILD == TOP / "build" else BUILD / "sched")
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("fluxsched", deadline=None)

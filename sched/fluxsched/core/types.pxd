@@ -14,6 +14,18 @@ ctypedef int64_t usec_t
 cdef enum:
     USEC = 1000000
 
+# Whether this is a debug build (make debug): core structures then check
+# themselves after each step. The C compiler drops what stands under it else.
+cdef extern from *:
+    """
+    #ifdef FLUXSCHED_DEBUG
+    #define FLUXSCHED_IS_DEBUG 1
+    #else
+    #define FLUXSCHED_IS_DEBUG 0
+    #endif
+    """
+    const bint DEBUG "FLUXSCHED_IS_DEBUG"
+
 # A time that never comes: the end of a job without a duration.
 cdef inline usec_t time_never() noexcept nogil:
     return <usec_t> 0x7FFFFFFFFFFFFFFF
