@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 try:
     import tomllib
 except ImportError:
-    from pip._vendor import tomli as tomllib
+    from pip._vendor import tomli as tomllib  # type: ignore[no-redef]
 
 PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 

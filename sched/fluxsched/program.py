@@ -13,6 +13,7 @@ import signal
 import sys
 from typing import IO, Callable
 
+from fluxsched.errors import FluxSchedError
 from fluxsched.formats.quote import printable
 
 _MODES = ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w"))
@@ -91,6 +92,9 @@ def run(name: str, function: Callable[[], int]) -> int:
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+    except FluxSchedError as error:
+        tell(f"{name}: {error}")
+        return error.code
     except OSError as error:
         tell(f"{name}: {explain(error)}")
         try:

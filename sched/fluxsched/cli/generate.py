@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from fluxsched.errors import FluxSchedError
 from fluxsched.formats.quote import printable
 from fluxsched.traces.files import MAX_JOBS
 
@@ -35,7 +36,7 @@ def generate_trace(
         trace = generate(jobs, procs, load, seed, model, overestimate, users)
         swf.write(trace, file, {"Note": f"Lublin and Feitelson 2003, {model}; load {load:g}, seed {seed}, overestimate "
                                         f"{overestimate:g}, {users} users"})
-    except ValueError as err:
+    except FluxSchedError as err:
         click.echo(f"flux-sched: {err}", err=True)
         sys.exit(1)
     except OSError as err:

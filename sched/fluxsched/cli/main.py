@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from fluxsched import program
+from fluxsched.errors import FluxSchedError
 from fluxsched.formats.quote import printable
 
 COMMANDS = {
@@ -26,11 +27,11 @@ COMMANDS = {
 
 
 def is_known(error: Exception) -> bool:
-    """Whether an exception tells the user something, rather than us: the system's errors, and the package's own."""
+    """Whether an exception tells the user something, and not us: the system's errors, and the package's own."""
     if isinstance(error, OSError):
         # A closed pipe is click's to end quietly.
         return error.errno != errno.EPIPE
-    return isinstance(error, ValueError) and type(error).__module__.startswith("fluxsched.")
+    return isinstance(error, FluxSchedError)
 
 
 class Commands(click.Group):

@@ -12,6 +12,7 @@ from typing import Any, Callable, NoReturn
 
 import click
 
+from fluxsched.errors import FluxSchedError
 from fluxsched.formats.quote import printable
 from fluxsched.traces.load import FORMATS
 from fluxsched.traces.load import NAMES as FORMAT_NAMES
@@ -109,7 +110,7 @@ def errors_of(name: str, policy: Any) -> Iterator[None]:
 
     try:
         yield
-    except (MemoryError, PluginError):
+    except (MemoryError, FluxSchedError):
         raise
     except Exception as err:
         frames = traceback.extract_tb(err.__traceback__)
@@ -169,10 +170,7 @@ def simulate(
     if len(set(names)) < len(names):
         raise click.UsageError("--compare names a policy twice")
 
-    from fluxsched.core import PluginError
-    from fluxsched.formats.rdl import RDLError
     from fluxsched.simulate import results
-    from fluxsched.traces.files import TraceError
 
     try:
         if out is not None:
@@ -180,10 +178,10 @@ def simulate(
         machine = {"procs": procs, "nodes": nodes, "cores": cores, "rdl": rdl, "uri": uri}
         options = {"options": plugin_opts, "until": until, "exclusive": exclusive, "record": out is not None}
         ran = _run(names, (trace_path, trace_format), machine, options)
-    except (TraceError, RDLError, PluginError, ValueError) as err:
-        fail(err)
     except results.ResultsError as err:
         fail(f"results cannot be written: {err}")
+    except FluxSchedError as err:
+        fail(err)
     except MemoryError as err:
         fail(err if str(err) else "out of memory")
     _tell(ran, out, plot, bool(compare))

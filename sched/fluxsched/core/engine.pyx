@@ -30,8 +30,10 @@ from fluxsched.core.running cimport far_future
 from fluxsched.core.state cimport State
 from fluxsched.core.types cimport USEC, i32, i64, time_add, time_never, usec_t
 
+from fluxsched.errors import FluxSchedError
 
-class PluginError(ValueError):
+
+class PluginError(FluxSchedError, ValueError):
     """A plugin that cannot be found or loaded, lacks an operation, or does
     not take the options given to it."""
 

@@ -10,8 +10,10 @@ from fluxsched.core.seconds cimport to_usec
 from fluxsched.core.tree cimport VERTEX_CORE, VERTEX_GPU, VERTEX_NODE, VERTEX_PLAIN, Tree
 from fluxsched.core.types cimport i32
 
+from fluxsched.errors import FluxSchedError
 
-class Infeasible(ValueError):
+
+class Infeasible(FluxSchedError, ValueError):
     """A request that the resources there are can never serve; says why."""
 
 

@@ -16,6 +16,7 @@ from typing import Any, Optional
 
 import orjson
 
+from fluxsched.errors import FluxSchedError
 from fluxsched.flux.handle import Handle, live
 from fluxsched.flux.host import BrokerHost
 from fluxsched.service.host import LOG_ERR, LOG_INFO
@@ -27,7 +28,7 @@ __all__ = ["run"]
 RENAMED = "loaded as {0}, which is no file's name: to reload it, flux module reload --name={0} sched"
 
 
-class LoadError(Exception):
+class LoadError(FluxSchedError):
     """The module cannot be loaded; the text says why."""
 
 

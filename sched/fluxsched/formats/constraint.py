@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from typing import Any, Callable, Optional, Protocol
 
+from fluxsched.errors import FluxSchedError
 from fluxsched.formats import hostlist, idset
 from fluxsched.formats.quote import is_utf8, quote
 
@@ -48,7 +49,7 @@ class View(Protocol):
         """The nodes whose ranks are in the idset string."""
 
 
-class ConstraintError(ValueError):
+class ConstraintError(FluxSchedError, ValueError):
     """Not a valid constraint. The text names the operator and what was expected."""
 
 

@@ -8,6 +8,7 @@ import math
 import re
 from typing import Any, Optional
 
+from fluxsched.errors import FluxSchedError
 from fluxsched.formats.quote import quote
 
 _UNITS = {"": 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -18,7 +19,7 @@ _HEX = re.compile(r"\+?(0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[p
 _INFINITY = re.compile(r"\+?inf(inity)?", re.ASCII | re.IGNORECASE)
 
 
-class DurationError(ValueError):
+class DurationError(FluxSchedError, ValueError):
     """Not a duration."""
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from typing import Any, Iterable, Optional
 
+from fluxsched.errors import FluxSchedError
 from fluxsched.formats.quote import quote
 
 MAX_HOSTS = 2**20  # most hosts a text may stand for
@@ -35,7 +36,7 @@ _UNFIT = re.compile(r"[^!-+\--Z\\^-~]", re.ASCII)
 Group = tuple[str, str, int, int, int]
 
 
-class HostlistError(ValueError):
+class HostlistError(FluxSchedError, ValueError):
     """The text is no host list, or stands for too many hosts."""
 
 

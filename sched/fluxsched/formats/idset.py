@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from typing import Any, Iterable, Optional
 
+from fluxsched.errors import FluxSchedError
 from fluxsched.formats.quote import quote
 
 MAX_ID = 2**31 - 1  # as in flux-core
@@ -25,7 +26,7 @@ _ELEMENT = re.compile(r"(0|[1-9][0-9]{0,9})(?:-([1-9][0-9]{0,9}))?", re.ASCII)
 Range = tuple[int, int]
 
 
-class IdsetError(ValueError):
+class IdsetError(FluxSchedError, ValueError):
     """The text is no idset, or is beyond a limit."""
 
 

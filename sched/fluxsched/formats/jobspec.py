@@ -23,6 +23,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple, Optional
 
+from fluxsched.errors import FluxSchedError
 from fluxsched.formats import constraint, idset
 from fluxsched.formats.quote import is_utf8, quote
 
@@ -51,7 +52,7 @@ _RANGE = re.compile(r"([1-9][0-9]{0,9})(?:\+|-([1-9][0-9]{0,9}))(?::([1-9][0-9]{
 _Numbers = tuple[int, int, int, int, bool]
 
 
-class JobspecError(ValueError):
+class JobspecError(FluxSchedError, ValueError):
     """Not a jobspec that can be scheduled. The text names the field and what was expected."""
 
 

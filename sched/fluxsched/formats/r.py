@@ -11,6 +11,7 @@ import math
 from sys import intern
 from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Optional, Sequence
 
+from fluxsched.errors import FluxSchedError
 from fluxsched.formats import hostlist, idset
 from fluxsched.formats.constraint import ConstraintError, check_property
 from fluxsched.formats.quote import quote
@@ -29,7 +30,7 @@ __all__ = [
 Run = tuple[int, int, str, str, str, str]
 
 
-class RError(ValueError):
+class RError(FluxSchedError, ValueError):
     """Not a valid R. The text names the field and what was expected."""
 
 

@@ -15,6 +15,8 @@ from typing import Any, Mapping, NamedTuple, Optional, Union
 
 from lupa import lua51
 
+from fluxsched.errors import FluxSchedError
+
 # Bytes of one interpreter: above what the sandbox allows, so that its clearer message usually comes first.
 MAX_MEMORY = 3 << 29
 
@@ -24,7 +26,7 @@ Scalar = Union[str, float, int, bool]
 StrPath = Union[str, "os.PathLike[str]"]
 
 
-class RDLError(ValueError):
+class RDLError(FluxSchedError, ValueError):
     """RDL that cannot be read, or does not hold what was asked for. The text names file and line where there are."""
 
 

@@ -16,13 +16,9 @@ Rules that every implementation keeps:
   the service catches its own.
 """
 
-__all__ = ["Host", "LOG_DEBUG", "LOG_ERR", "LOG_INFO", "LOG_WARNING"]
+from syslog import LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_WARNING
 
-# syslog(3) levels, the ones in use here
-LOG_ERR = 3
-LOG_WARNING = 4
-LOG_INFO = 6
-LOG_DEBUG = 7
+__all__ = ["Host", "LOG_DEBUG", "LOG_ERR", "LOG_INFO", "LOG_WARNING"]
 
 
 class Host:

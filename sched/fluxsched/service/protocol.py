@@ -5,6 +5,8 @@
 import errno
 import traceback
 
+from fluxsched.errors import FluxSchedError
+
 __all__ = [
     "ANNOTATE", "CANCEL", "COMMITTING", "DENY", "Job", "PENDING", "ProtocolError", "RUNNING",
     "ServiceError", "STARTED", "SUCCESS",
@@ -24,11 +26,11 @@ COMMITTING = 2   # its R is on the way into the KVS
 RUNNING = 3      # answered
 
 
-class ServiceError(Exception):
+class ServiceError(FluxSchedError):
     """The scheduler cannot be loaded as asked; the text says why."""
 
 
-class ProtocolError(Exception):
+class ProtocolError(FluxSchedError):
     """A message that lacks what the protocol says it holds; `errno` is for the answer."""
 
     def __init__(self, text, errnum=errno.EPROTO):

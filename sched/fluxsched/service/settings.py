@@ -10,6 +10,8 @@ the table, what it held, and what was expected.
 
 from typing import NamedTuple, Optional
 
+from fluxsched.errors import FluxSchedError
+
 __all__ = ["ArgumentError", "Settings", "parse"]
 
 DEFAULT_PLUGIN = "sched.plugin1"
@@ -17,7 +19,7 @@ DEFAULT_KEEP = 1000
 LIMIT_MAX = 2**31 - 1
 
 
-class ArgumentError(ValueError):
+class ArgumentError(FluxSchedError, ValueError):
     """An argument or a key of ``[sched]`` that cannot be used."""
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import os
 
+from fluxsched.errors import FluxSchedError
 
-class RequestError(Exception):
+
+class RequestError(FluxSchedError):
     """A request that is refused: errno and a sentence for people."""
 
     def __init__(self, errnum: int, text: str | None = None):
@@ -15,7 +17,7 @@ class RequestError(Exception):
         self.text = text or os.strerror(errnum)
 
 
-class CommandError(Exception):
+class CommandError(FluxSchedError):
     """A command that fails with this text and exit code; `logged` if the broker has it in its log."""
 
     def __init__(self, text: str, code: int = 1, logged: bool = False):
@@ -24,5 +26,5 @@ class CommandError(Exception):
         self.logged = logged
 
 
-class SessionError(Exception):
+class SessionError(FluxSchedError):
     """A session that cannot start or go on."""

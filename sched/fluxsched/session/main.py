@@ -39,17 +39,14 @@ def _run(name: str, words: list[str]) -> int:
 
 
 def _call(name: str, file: str, words: list[str]) -> int:
-    from fluxsched.session.commands.client import RPCError
-    from fluxsched.session.errors import CommandError
+    from fluxsched.errors import FluxSchedError
 
     try:
         return importlib.import_module(f"fluxsched.session.commands.{file}").main(name, words)
-    except RPCError as error:
-        failure = CommandError(error.text)
-    except CommandError as error:
+    except FluxSchedError as error:
         failure = error
     _flush()
-    if failure.logged or name == "start":
+    if getattr(failure, "logged", False) or name == "start":
         program.tell(f"flux-{name}: {failure}")
     else:
         _complain(f"flux-{name}", str(failure))

@@ -20,6 +20,8 @@ import socket
 from collections import deque
 from typing import Any, Callable, Optional
 
+from fluxsched.errors import FluxSchedError
+
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
 LINE_MAX = 64 << 20  # bytes of one message
@@ -28,10 +30,25 @@ LOW_WATER = 1 << 20  # bytes; an end has room again when less than this is unsen
 CHUNK = 1 << 18  # bytes of one read
 
 #: Watches a descriptor: (fd, READ and WRITE or both, function of the mask); 0 ends it, as does None.
-Watch = Callable[[int, int, Optional[Callable[[int], None]]], None]
+Watch = Callable[[int, int, Optional[Callable[[int], Any]]], None]
 
 
-class WireError(ValueError):
+def watch_with(selector: selectors.BaseSelector) -> Watch:
+    """The Watch of a program that waits with `selector` and calls the data of what is ready with the mask."""
+
+    def watch(fd: int, mask: int, callback: Optional[Callable[[int], Any]]) -> None:
+        known = fd in selector.get_map()
+        if mask and known:
+            selector.modify(fd, mask, callback)
+        elif mask:
+            selector.register(fd, mask, callback)
+        elif known:
+            selector.unregister(fd)
+
+    return watch
+
+
+class WireError(FluxSchedError, ValueError):
     """Bytes that are no message."""
 
 

@@ -13,10 +13,11 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 import numpy as np
 
 from fluxsched.core import Engine, Inventory
+from fluxsched.errors import FluxSchedError
 from fluxsched.formats.jobspec import Vertex
 from fluxsched.simulate.loop import Loop, node_cores
 from fluxsched.simulate.metrics import Result
-from fluxsched.simulate.policy import Choice, choose, options_text
+from fluxsched.simulate.policy import Choice, PolicyError, choose, options_text
 from fluxsched.traces.load import load
 from fluxsched.traces.trace import Trace, build
 
@@ -24,7 +25,7 @@ SLICE = 0.05                   # s of real time in the loop between looks at sig
 LAST = 9e12                    # s: later times would not fit the engine's microseconds
 
 
-class SimulateError(ValueError):
+class SimulateError(FluxSchedError, ValueError):
     """A simulation that cannot be set up; the text says what was expected."""
 
 
@@ -70,7 +71,10 @@ def machine(*, procs: Optional[int] = None, nodes: Optional[int] = None, cores: 
         from fluxsched.formats import rdl as rdl_format
 
         hierarchy = rdl_format.load(os.fspath(rdl), uri) if isinstance(rdl, (str, os.PathLike)) else rdl
-        inventory = Inventory.from_rdl(hierarchy)
+        try:
+            inventory = Inventory.from_rdl(hierarchy)
+        except ValueError as err:
+            raise SimulateError(str(err)) from None
     elif nodes is not None:
         inventory = Inventory.from_counts(int(nodes), int(cores or 1))
     else:
@@ -133,7 +137,7 @@ def run(trace: Trace | str | os.PathLike, *, procs: Optional[int] = None, nodes:
         raise SimulateError(f"until: seconds from 0 to {LAST:g} expected, {until} found")
     try:
         choice = choose(plugin, options)
-    except ValueError as err:
+    except PolicyError as err:
         raise SimulateError(str(err)) from None
     jobs, left_out, request = _requests(trace, on, exclusive)
     engine = Engine(on.inventory, plugin=choice.plugin, options=choice.options)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from typing import Dict, Iterable, NamedTuple
 
+from fluxsched.errors import FluxSchedError
 from fluxsched.policy.orders import NAMES as ORDERS
 
 _NAMES = {
@@ -14,6 +15,10 @@ _NAMES = {
     "conservative": ("backfill.plugin1", {"reserve-depth": "-1"}),
     "first-fit": ("backfill.plugin1", {"reserve-depth": "0"}),
 }
+
+
+class PolicyError(FluxSchedError, ValueError):
+    """The name of a policy, or its options, that cannot be read."""
 
 
 class Choice(NamedTuple):
@@ -36,7 +41,7 @@ def choose(text: str, options: str | Dict[str, str] = "") -> Choice:
     with +ORDER behind it for another queue order: easy+sjf.  Anything else is the name or path of a plugin.
     Either may carry options: easy:queue-depth=100, my.plugin:depth=2:order=f1.
 
-    Raises ValueError for an unknown order, an option without a value, and one that is given with two values, also
+    Raises PolicyError for an unknown order, an option without a value, and one that is given with two values, also
     by the name (easy is reserve-depth=1); that the plugin exists, and takes its options, is found out when it is
     loaded.
     """
@@ -55,16 +60,16 @@ def choose(text: str, options: str | Dict[str, str] = "") -> Choice:
         chosen = dict(chosen)
         if plus:
             if order not in ORDERS:
-                raise ValueError(f"policy {text!r}: unknown order {order!r}; one of {', '.join(ORDERS)} expected")
+                raise PolicyError(f"policy {text!r}: unknown order {order!r}; one of {', '.join(ORDERS)} expected")
             chosen["order"] = order
     elif not plugin:
-        raise ValueError(f"policy {name!r}: a name expected")
+        raise PolicyError(f"policy {name!r}: a name expected")
     elif plugin.endswith((".py", ".so")) and "/" not in plugin:
         plugin = "./" + plugin                       # a file here, where the loader would look along its path
     for given in (_options(own), more):
         for key, value in given.items():
             if chosen.setdefault(key, value) != value:     # the name in the table would not be what ran
-                raise ValueError(f"policy {name!r}: option {key} is given twice, as {chosen[key]} and {value}")
+                raise PolicyError(f"policy {name!r}: option {key} is given twice, as {chosen[key]} and {value}")
     return Choice(name, plugin, chosen)
 
 
@@ -73,8 +78,8 @@ def _options(items: Iterable[str]) -> Dict[str, str]:
     for item in items:
         key, equals, value = item.partition("=")
         if not equals or not key.strip():
-            raise ValueError(f"plugin option {item!r}: key=value expected")
+            raise PolicyError(f"plugin option {item!r}: key=value expected")
         if key.strip() in found:
-            raise ValueError(f"plugin option {key.strip()!r} is given twice")
+            raise PolicyError(f"plugin option {key.strip()!r} is given twice")
         found[key.strip()] = value.strip()
     return found

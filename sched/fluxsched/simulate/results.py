@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterator, List, Sequence
 
 import numpy as np
 
+from fluxsched.errors import FluxSchedError
 from fluxsched.simulate.metrics import Result, measure
 
 # In the order and by the names that evalys reads.
@@ -24,7 +25,7 @@ FILES = frozenset(("jobs.csv", SUMMARY, COMPARISON)
                   + tuple(f"{name}.{kind}" for name in ("gantt", "load", "wait", "compare") for kind in ("png", "svg")))
 
 
-class ResultsError(OSError):
+class ResultsError(FluxSchedError, OSError):
     """Results cannot be written there; the text names the folder and why."""
 
 

@@ -12,13 +12,15 @@ import gzip
 import zlib
 from typing import Iterator, Optional
 
+from fluxsched.errors import FluxSchedError
+
 MAX_JOBS = 5_000_000          # five times what the simulator is made for
 MAX_BYTES = 2 << 30           # of text, unpacked
 MAX_LINE = 1 << 16
 PIECE = 4 << 20               # bytes that are looked at together
 
 
-class TraceError(ValueError):
+class TraceError(FluxSchedError, ValueError):
     """A trace that cannot be used; the text names the file, and the line and field where there is one."""
 
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fluxsched.traces.files import MAX_JOBS
+from fluxsched.traces.files import MAX_JOBS, TraceError
 from fluxsched.traces.trace import MAX_PROCS, Trace, build
 
 
@@ -76,18 +76,18 @@ def generate(jobs: int, procs: int, load: float, seed: int = 0, model: str = "ba
     overestimate: largest request over run time, >= 1; 1 = requests are exact.
     users: number of users, >= 1.
 
-    Returns a Trace from time 0 (midnight), times in whole seconds, run times >= 1 s.  Raises ValueError.
+    Returns a Trace from time 0 (midnight), times in whole seconds, run times >= 1 s.  Raises TraceError.
     """
     for name, value, least, most in (("jobs", jobs, 2, MAX_JOBS), ("procs", procs, 1, MAX_PROCS),
                                      ("users", users, 1, 1_000_000), ("seed", seed, 0, 2**63)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
-            raise ValueError(f"{name}: a whole number from {least} to {most} expected, {value!r} found")
+            raise TraceError(f"{name}: a whole number from {least} to {most} expected, {value!r} found")
     if not 0 < load <= 100:
-        raise ValueError(f"load: a number above 0, at most 100, expected, {load!r} found")
+        raise TraceError(f"load: a number above 0, at most 100, expected, {load!r} found")
     if not 1 <= overestimate <= 1000:
-        raise ValueError(f"overestimate: a number from 1 to 1000 expected, {overestimate!r} found")
+        raise TraceError(f"overestimate: a number from 1 to 1000 expected, {overestimate!r} found")
     if model not in MODELS:
-        raise ValueError(f"model: one of {', '.join(MODELS)} expected, {model!r} found")
+        raise TraceError(f"model: one of {', '.join(MODELS)} expected, {model!r} found")
     constants = MODELS[model]
     rng = np.random.default_rng(seed)
     size = sizes(rng, jobs, procs, constants)

@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from functools import partial
+from syslog import LOG_CRIT, LOG_ERR
 from typing import Any, Optional
 
 from fluxsched.formats import hostlist
@@ -24,7 +25,7 @@ from fluxsched.session.broker.job import HELD
 from fluxsched.session.broker.job_info import JobInfo
 from fluxsched.session.broker.job_manager import Manager
 from fluxsched.session.broker.kvs import KVS
-from fluxsched.session.broker.log import CRIT, ERR, Log
+from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop
 from fluxsched.session.broker.modules import Modules
 from fluxsched.session.broker.rpc import Router
@@ -120,7 +121,7 @@ class Broker:
         try:
             return write_launcher(str(self.rundir), self.statedir)
         except OSError as error:
-            self.log("broker", ERR, f"cannot write a flux command for PATH: {error.strerror}")
+            self.log("broker", LOG_ERR, f"cannot write a flux command for PATH: {error.strerror}")
             return None
 
     def _resources(self, options: Options) -> dict:
@@ -159,7 +160,8 @@ class Broker:
     def _failed(self, error: BaseException) -> None:
         """An exception left a handler: a fault of ours, which ends nothing."""
         where = traceback.extract_tb(error.__traceback__)[-1]
-        self.log("broker", ERR, f"{type(error).__name__}: {error} ({os.path.basename(where.filename)}:{where.lineno})")
+        place = f"{os.path.basename(where.filename)}:{where.lineno}"
+        self.log("broker", LOG_ERR, f"{type(error).__name__}: {error} ({place})")
 
     # running
 
@@ -179,7 +181,7 @@ class Broker:
             try:
                 self.scheduler.load(DEFAULT_ARGUMENTS, automatic=True)
             except (RequestError, ImportError) as error:
-                self.log("broker", CRIT, f"no scheduler is loaded: {error}")
+                self.log("broker", LOG_CRIT, f"no scheduler is loaded: {error}")
                 tell(f"flux-start: no scheduler is loaded: {error}")
         self._spawn(words)
         self.loop.run()

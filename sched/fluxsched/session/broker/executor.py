@@ -27,6 +27,7 @@ import subprocess
 import sys
 from collections import deque
 from pathlib import Path
+from syslog import LOG_ERR, LOG_INFO, LOG_WARNING
 
 from fluxsched.session import jobid as ids
 from fluxsched.session.broker import layout
@@ -172,7 +173,7 @@ class Running:
         elif kind == "exception":
             jobs.on_exec_exception(job, entry["text"], entry["t"])
         elif kind == "output-lost":
-            self.executor.log("job-exec", 3, f"{ids.f58(job.id)}: {entry['text']}")
+            self.executor.log("job-exec", LOG_ERR, f"{ids.f58(job.id)}: {entry['text']}")
             jobs.exception(job, "output", 1, entry["text"], t=entry["t"])
         elif kind == "finish":
             self.finished = True
@@ -275,7 +276,7 @@ class Executor:
                 if attempt == 2:
                     running.failed = str(error)
                     break
-                self.log("job-exec", 4, f"the launcher of jobs ended or is stuck ({error}); started again")
+                self.log("job-exec", LOG_WARNING, f"the launcher of jobs ended or is stuck ({error}); started again")
                 self._start_launcher()
         theirs.close()
         running.connected(ours)
@@ -386,12 +387,12 @@ class Executor:
         if claim is None:
             del self.running[job.id]
             if launch.get("boot") == self.boot:
-                self.log("job-exec", 6, f"{ids.f58(job.id)}: had not been started; starting it")
+                self.log("job-exec", LOG_INFO, f"{ids.f58(job.id)}: had not been started; starting it")
                 self.launch(job)
             else:
                 self._lost(running, "the machine was restarted while the job was about to start")
             return
-        self.log("job-exec", 6, f"{ids.f58(job.id)}: found again")
+        self.log("job-exec", LOG_INFO, f"{ids.f58(job.id)}: found again")
         self._follow(running)
 
     def _claim(self, running):
@@ -435,7 +436,7 @@ class Executor:
             if running.tries > CONNECT_TRIES:
                 # alive and not answering: its cores are in use, so do not give them away
                 if running.tries == CONNECT_TRIES + 1:
-                    self.log("job-exec", 3, f"{ids.f58(running.job.id)}: its supervisor does not answer: {error}")
+                    self.log("job-exec", LOG_ERR, f"{ids.f58(running.job.id)}: its supervisor does not answer: {error}")
             self.loop.call_later(CONNECT_PAUSE, lambda: self._follow(running))
 
     def _dial(self, running):
@@ -515,7 +516,7 @@ class Executor:
     def _lost(self, running, why):
         running.finished = True
         self.forget(running)
-        self.log("job-exec", 3, f"{ids.f58(running.job.id)}: lost: {why}")
+        self.log("job-exec", LOG_ERR, f"{ids.f58(running.job.id)}: lost: {why}")
         self.jobs.on_exec_exception(running.job, f"job lost: {why}")
         self.jobs.on_finish(running.job, 1 << 8)
 
@@ -569,7 +570,7 @@ class Executor:
             os.rmdir(directory)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
-                self.log("job-exec", 4, f"{directory}: {error.strerror}")
+                self.log("job-exec", LOG_WARNING, f"{directory}: {error.strerror}")
 
     def close(self):
         """Let go of the jobs, which go on without us."""

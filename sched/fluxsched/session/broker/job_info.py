@@ -7,11 +7,11 @@ from __future__ import annotations
 import errno
 import os
 import time
+from syslog import LOG_ERR
 
 from fluxsched.session.broker import job as jobs
 from fluxsched.session.broker.job import INACTIVE, RUN, SCHED, Job
 from fluxsched.session.broker.job_manager import Manager
-from fluxsched.session.broker.log import ERR
 from fluxsched.session.broker.rpc import JOBID, Bool, Int, ListOf, Nullable, Number, Octets, Text, rpc
 from fluxsched.session.broker.server import Request
 from fluxsched.session.broker.watch import Watch
@@ -104,5 +104,5 @@ class JobInfo:
             try:
                 found.append(jobs.describe(jobid, INACTIVE, rows[jobid], now))
             except (KeyError, TypeError, AttributeError, ValueError):
-                self.manager.log("job-manager", ERR, f"what is kept of job {jobid} is damaged; it is not listed")
+                self.manager.log("job-manager", LOG_ERR, f"what is kept of job {jobid} is damaged; it is not listed")
         return found

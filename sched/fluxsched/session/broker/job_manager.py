@@ -17,12 +17,13 @@ import errno
 import os
 import signal
 import time
+from syslog import LOG_ERR, LOG_INFO
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Optional
 
 from fluxsched.formats.jobspec import Request as ResourceRequest
 from fluxsched.session.broker import job as jobs
 from fluxsched.session.broker.job import CANCELLING, CLEANUP, HELD, INACTIVE, NONE, REQUESTED, RUN, SCHED, Job
-from fluxsched.session.broker.log import ERR, INFO, Log
+from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop
 from fluxsched.session.broker.rpc import JOBID, Int, Nullable, Object, Text, rpc
 from fluxsched.session.broker.server import Request
@@ -107,7 +108,7 @@ class Manager:
 
     def _refuse(self, request: Request, error: RequestError) -> None:
         """Refuse a job after its request was handled."""
-        self.log("job-manager", ERR, f"job.submit: {error.text}")
+        self.log("job-manager", LOG_ERR, f"job.submit: {error.text}")
         request.error(error.errno, error.text)
 
     def _set_queue(self, spec: dict[str, Any]) -> None:
@@ -290,7 +291,7 @@ class Manager:
     def on_deny(self, job: Job, note: str) -> None:
         """The job can never have what it wants, or no longer."""
         job.alloc = NONE
-        self.log("job-manager", ERR, f"job {job.name}: {note}")
+        self.log("job-manager", LOG_ERR, f"job {job.name}: {note}")
         if job.state == SCHED:
             self.exception(job, "alloc", 0, note)
         else:
@@ -338,14 +339,14 @@ class Manager:
         """The job's time limit has passed; told again after a restart."""
         if any(_is_exception(entry, "timeout") for entry in job.events):
             return
-        self.log("job-exec", INFO, f"job-exception: id={job.name}: {EXIT_NOTE}")
+        self.log("job-exec", LOG_INFO, f"job-exception: id={job.name}: {EXIT_NOTE}")
         self.exception(job, "timeout", 0, EXIT_NOTE, t=t, terminate=False)
 
     def on_exec_exception(self, job: Job, text: str, t: Optional[float] = None) -> None:
         """The job cannot be run, or is lost; told again after a restart."""
         if any(_is_exception(entry, "exec") and entry["context"].get("note") == text for entry in job.events):
             return
-        self.log("job-exec", ERR, f"{job.name}: {text}")
+        self.log("job-exec", LOG_ERR, f"{job.name}: {text}")
         self.exception(job, "exec", 0, text, t=t, terminate=False)
 
     def on_finish(self, job: Job, status: int, t: Optional[float] = None) -> None:
@@ -400,7 +401,7 @@ class Manager:
         for jobid, _ in self.store.unwaited(INACTIVE, jobs.FLAG_WAITABLE):
             self.waits.add(jobid)
         if self.active:
-            self.log("job-manager", INFO, f"restart: {len(self.active)} jobs")
+            self.log("job-manager", LOG_INFO, f"restart: {len(self.active)} jobs")
 
     def _recover(self, jobid: int, state: int, spec: dict[str, Any], R: Any, launch: Any, info: dict[str, Any]) -> None:
         """Take up one job."""

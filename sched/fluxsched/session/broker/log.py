@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from syslog import LOG_DEBUG, LOG_EMERG, LOG_ERR
 from typing import Any, Callable, Optional, TextIO
 
 from fluxsched.formats.quote import printable
 
+#: Names of the levels of syslog(3).
 NAMES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
-CRIT, ERR, WARNING, NOTICE, INFO, DEBUG = 2, 3, 4, 5, 6, 7
 SIZE = 4096
 
 
@@ -29,14 +30,14 @@ class Log:
 
     def __call__(self, component: str, level: int, text: str, rank: int = 0) -> None:
         """Add the lines of `text` at a syslog level."""
-        level = min(max(int(level), 0), 7)
+        level = min(max(int(level), LOG_EMERG), LOG_DEBUG)
         for line in str(text).splitlines() or [""]:
             line = printable(line)
             entry = {"t": time.time(), "name": f"{component}.{NAMES[level]}[{rank}]", "level": level, "text": line}
             self._ring.append(entry)
             for follower in list(self.followers):
                 follower(entry)
-            if self.mirror is not None and level <= ERR:
+            if self.mirror is not None and level <= LOG_ERR:
                 try:
                     print(f"{entry['name']}: {line}", file=self.mirror, flush=True)
                 except OSError:

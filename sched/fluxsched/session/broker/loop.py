@@ -18,8 +18,7 @@ import time
 from collections import deque
 from typing import Any, Callable, Optional
 
-READ = selectors.EVENT_READ
-WRITE = selectors.EVENT_WRITE
+from fluxsched.session.wire import READ, watch_with
 
 
 class Timer:
@@ -41,6 +40,7 @@ class Loop:
         self.on_error = on_error
         self.turn_end: list[Callable[[], Any]] = []
         self._selector = selectors.DefaultSelector()
+        self._watch = watch_with(self._selector)
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._soon: deque[Callable[[], Any]] = deque()
@@ -53,14 +53,7 @@ class Loop:
 
     def watch(self, fd: int, mask: int, callback: Optional[Callable[[int], Any]]) -> None:
         """Call `callback(mask)` when `fd` is ready; mask 0 stops that."""
-        known = fd in self._selector.get_map()
-        if not mask:
-            if known:
-                self._selector.unregister(fd)
-        elif known:
-            self._selector.modify(fd, mask, callback)
-        else:
-            self._selector.register(fd, mask, callback)
+        self._watch(fd, mask, callback)
 
     def call_soon(self, callback: Callable[[], Any]) -> None:
         """Call `callback()` after the handlers and timers of this turn; asked for by such a call, of the next."""

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import errno
 import time
+from syslog import LOG_ERR
 from typing import TYPE_CHECKING, Any, Callable
 
 from fluxsched.session.broker.job import RUN, username
-from fluxsched.session.broker.log import ERR
 from fluxsched.session.broker.rpc import Bool, Int, ListOf, Text, rpc
 from fluxsched.session.broker.server import Request
 from fluxsched.session.errors import RequestError
@@ -48,7 +48,7 @@ class Modules:
                 raise RequestError(errno.EINVAL, f"module sched is for rank 0, not for rank {request.rank}")
             action(*arguments)
         except RequestError as error:
-            self.broker.log("broker", ERR, f"module {verb} {name}: {error.text}", rank=request.rank)
+            self.broker.log("broker", LOG_ERR, f"module {verb} {name}: {error.text}", rank=request.rank)
             raise
         request.respond()
 

@@ -10,10 +10,11 @@ import os
 import re
 import socket
 import time
+from syslog import LOG_INFO
 from typing import Any, Callable, Iterable, Optional, Sequence
 
 from fluxsched.formats import hostlist, idset
-from fluxsched.session.broker.log import INFO, Log
+from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.rpc import Text, rpc
 from fluxsched.session.broker.server import Request
 from fluxsched.session.broker.store import Store
@@ -157,7 +158,7 @@ class Resources:
                 return
             for rank in ranks:
                 self.drained[rank] = (now, reason)
-            self.log("resource", INFO, f"drain idset={idset.encode(ranks)} reason={reason}")
+            self.log("resource", LOG_INFO, f"drain idset={idset.encode(ranks)} reason={reason}")
             if fresh:
                 self._notify(down=idset.encode(fresh))
             request.respond()
@@ -179,7 +180,7 @@ class Resources:
                 return
             for rank in ranks:
                 del self.drained[rank]
-            self.log("resource", INFO, f"undrain idset={idset.encode(ranks)}")
+            self.log("resource", LOG_INFO, f"undrain idset={idset.encode(ranks)}")
             if ranks:
                 self._notify(up=idset.encode(ranks))
             request.respond()

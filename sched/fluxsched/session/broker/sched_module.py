@@ -12,13 +12,14 @@ from __future__ import annotations
 import errno
 import json
 import time
+from syslog import LOG_CRIT, LOG_ERR, LOG_INFO
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from fluxsched.service.host import Host
 from fluxsched.service.protocol import ANNOTATE, DENY, SUCCESS
 from fluxsched.session.broker import job as jobs
 from fluxsched.session.broker.job import CANCELLING, HELD, NONE, REQUESTED
-from fluxsched.session.broker.log import CRIT, INFO, Log
+from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop, Timer
 from fluxsched.session.broker.ranks import Resources
 from fluxsched.session.broker.rpc import Object, rpc
@@ -169,13 +170,13 @@ class Scheduler:
             raise RequestError(errno.EINVAL, str(error)) from None
         if self.service is not None:
             if self.automatic:
-                self.log("broker", INFO, "module sched, loaded by the session, makes way for the one asked for")
+                self.log("broker", LOG_INFO, "module sched, loaded by the session, makes way for the one asked for")
             self.unload()
         self.service = service
         self.host = host
         self.arguments = list(arguments)
         self.automatic = automatic
-        self.log("broker", INFO, " ".join(["module sched loaded", *arguments]))
+        self.log("broker", LOG_INFO, " ".join(["module sched loaded", *arguments]))
         service.start()
 
     def unload(self) -> None:
@@ -190,7 +191,7 @@ class Scheduler:
         self.holding.clear()
         self.journals = []
         self.resources.release()
-        self.log("broker", INFO, "module sched removed")
+        self.log("broker", LOG_INFO, "module sched removed")
         waiting, self.open = self.open, set()
         for answer in waiting:
             answer.callback(None, RequestError(errno.ENOSYS, "the scheduler was removed"))
@@ -208,7 +209,7 @@ class Scheduler:
     def failed(self, host: Optional[ModuleHost], error: object) -> None:
         """The module of `host` cannot go on: remove it, if it is still the one that is loaded."""
         if host is self.host:
-            self.log("broker", CRIT, f"sched module runtime failure: {error}")
+            self.log("broker", LOG_CRIT, f"sched module runtime failure: {error}")
             self.unload()
 
     # to the service
@@ -349,7 +350,7 @@ class Scheduler:
             self.manager.annotate(job, payload["annotations"])
             return
         if job.alloc not in (REQUESTED, CANCELLING):
-            self.log("broker", 3, f"{job.name}: an answer to no request for resources")
+            self.log("broker", LOG_ERR, f"{job.name}: an answer to no request for resources")
             return
         self.in_flight -= 1
         held_back = job.id in self.holding

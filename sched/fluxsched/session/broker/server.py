@@ -13,9 +13,10 @@ import errno
 import os
 import socket
 import struct
+from syslog import LOG_ERR, LOG_WARNING
 from typing import Any, Callable, Optional
 
-from fluxsched.session.broker.log import ERR, WARNING, Log
+from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import READ, Loop
 from fluxsched.session.broker.rpc import OWNER, Int, Router, Text
 from fluxsched.session.errors import RequestError, SessionError
@@ -101,12 +102,12 @@ class Connection:
             self.server.dispatch(request, payload)
 
     def _refuse(self, text: str) -> None:
-        self.server.log("broker", WARNING, text)
+        self.server.log("broker", LOG_WARNING, text)
         self.close()
 
     def _gone(self, reason: str | None) -> None:
         if reason is not None:
-            self.server.log("broker", WARNING, f"a client was dropped: {reason}")
+            self.server.log("broker", LOG_WARNING, f"a client was dropped: {reason}")
         self.close()
 
     def close(self) -> None:
@@ -152,14 +153,14 @@ class Server:
                 return
             except OSError as error:
                 # out of file descriptors: those who wait to be let in go on waiting
-                self.log("broker", ERR, f"cannot accept a connection: {error.strerror}")
+                self.log("broker", LOG_ERR, f"cannot accept a connection: {error.strerror}")
                 self.loop.watch(self._listener.fileno(), 0, None)
                 self.loop.call_later(0.5, self._listen)
                 return
             credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
             uid = struct.unpack("3i", credentials)[1]
             if uid != os.getuid():
-                self.log("broker", WARNING, f"refused a connection from uid {uid}: only the owner may connect")
+                self.log("broker", LOG_WARNING, f"refused a connection from uid {uid}: only the owner may connect")
                 sock.close()
                 continue
             self.connections.add(Connection(self, sock))
@@ -171,10 +172,10 @@ class Server:
         except RequestError as error:
             declaration = self.router.declaration(request.topic)
             if declaration is not None and declaration.logged_by is not None:
-                self.log(declaration.logged_by, ERR, f"{request.topic}: {error.text}", rank=request.rank)
+                self.log(declaration.logged_by, LOG_ERR, f"{request.topic}: {error.text}", rank=request.rank)
             request.error(error.errno, error.text)
         except SessionError as error:
-            self.log("broker", ERR, f"{request.topic}: {error}", rank=request.rank)
+            self.log("broker", LOG_ERR, f"{request.topic}: {error}", rank=request.rank)
             request.error(errno.EIO, str(error))
         except Exception as error:
             request.error(errno.EIO, f"{request.topic}: {type(error).__name__}: {error}")

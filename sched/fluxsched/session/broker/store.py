@@ -21,9 +21,10 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
+from syslog import LOG_CRIT, LOG_ERR, LOG_INFO
 from typing import Any, Callable, Optional
 
-from fluxsched.session.broker.log import CRIT, ERR, INFO, Log
+from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop, Timer
 from fluxsched.session.errors import SessionError
 from fluxsched.session.jobid import MAX_STORED
@@ -324,7 +325,7 @@ class Store:
             elif write.keep:
                 # Nobody asked for a change, so nobody can be told but the log; what waits for it goes on.
                 if self._log is not None:
-                    self._log("broker", CRIT, f"cannot keep a change: {type(error).__name__}: {error}")
+                    self._log("broker", LOG_CRIT, f"cannot keep a change: {type(error).__name__}: {error}")
                 self._tell([write])
             elif write.done is not None:
                 self._call(write.done, OSError(errno.EINVAL, f"cannot be stored: {error}"))
@@ -373,7 +374,7 @@ class Store:
     def _failed(self, error: Exception) -> None:
         if not self._failing and self._log is not None:
             text = f"cannot write {self.path}: {self._explain(error)}; changes are kept and tried again"
-            self._log("broker", ERR, text)
+            self._log("broker", LOG_ERR, text)
         self._failing = True
         if self._retry is None and self._loop is not None:
             self._retry = self._loop.call_later(RETRY, self._try_again)
@@ -386,7 +387,7 @@ class Store:
         if self._failing:
             self._failing = False
             if self._log is not None:
-                self._log("broker", INFO, f"{self.path} can be written again")
+                self._log("broker", LOG_INFO, f"{self.path} can be written again")
 
     # reading
 
@@ -485,7 +486,7 @@ class Store:
                 info = self._decoded(jobid, text)
             except StoreError as error:
                 if self._log is not None:
-                    self._log("broker", ERR, str(error))
+                    self._log("broker", LOG_ERR, str(error))
                 continue
             if (info.get("t_inactive") or 0.0) >= since:
                 found.append((jobid, info))

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Optional
 
+from fluxsched.errors import FluxSchedError
 from fluxsched.formats import jsontext
 from fluxsched.formats.quote import quote
 from fluxsched.session import fsd
@@ -24,7 +25,7 @@ MAX_FILE = 16 << 20  # bytes of a file with an attribute
 Plan = tuple[list[dict[str, Any]], dict[str, Any], Optional[dict[str, Any]]]
 
 
-class SpecError(ValueError):
+class SpecError(FluxSchedError, ValueError):
     """Options that make no job; the text names the option."""
 
 

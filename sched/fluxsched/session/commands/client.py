@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from errno import ENODATA
 from typing import Any, Optional
 
+from fluxsched.errors import FluxSchedError
 from fluxsched.formats.quote import printable
 from fluxsched.session import wire
 from fluxsched.session.errors import CommandError
 
 
-class RPCError(Exception):
+class RPCError(FluxSchedError):
     """The broker's refusal: errno and text, which is fit for a terminal."""
 
     def __init__(self, errnum: int, text: str):
@@ -25,7 +26,7 @@ class RPCError(Exception):
         super().__init__(self.text)
 
 
-class Late(Exception):
+class Late(FluxSchedError):
     """No answer has come in time."""
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping
+from syslog import LOG_ERR
 from typing import Any, Callable
 
 from fluxsched.formats.quote import quote
@@ -98,7 +99,7 @@ def log_failure(name: str, text: str) -> None:
     if not os.environ.get("FLUX_URI"):
         return
     try:
-        Client().rpc("log.append", {"name": name, "level": 3, "text": text.partition("\n")[0]})
+        Client().rpc("log.append", {"name": name, "level": LOG_ERR, "text": text.partition("\n")[0]})
     except (CommandError, RPCError):
         return  # the session is gone; the terminal has the text
 

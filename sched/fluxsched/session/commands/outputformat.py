@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Callable
 
+from fluxsched.errors import FluxSchedError
 from fluxsched.formats.quote import printable, quote
 from fluxsched.session import fsd
 
@@ -37,7 +38,7 @@ _TIME_FIELD = re.compile(r"%[-_0^#]?[EO]?[A-Za-z%+]")
 _EMPTY = ("", "0s", "0.0", "0:00:00", "1970-01-01T00:00:00")
 
 
-class FormatError(ValueError):
+class FormatError(FluxSchedError, ValueError):
     """Not a format, or one that does not suit a value; the text says which part."""
 
 

@@ -7,7 +7,6 @@ import argparse
 from typing import Any
 
 from fluxsched.formats import duration, jsontext
-from fluxsched.program import tell
 from fluxsched.session.commands.common import Parser, absolute
 from fluxsched.session.errors import SessionError
 from fluxsched.session.opening import GRACE, MAX_SIZE, Options, open_session
@@ -80,11 +79,7 @@ def main(name: str, words: list[str]) -> int:
     """flux start; the exit code, which is that of the session's command."""
     given = parser().parse_args(words)
     command = given.command[1:] if given.command[:1] == ["--"] else given.command
-    try:
-        return open_session(_options(given), command)
-    except SessionError as error:
-        tell(f"flux-start: {error}")
-        return 1
+    return open_session(_options(given), command)
 
 
 def _options(given: argparse.Namespace) -> Options:

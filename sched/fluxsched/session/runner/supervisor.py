@@ -31,6 +31,7 @@ import time
 from collections import deque
 from typing import Any, Callable, Iterator
 
+from fluxsched.errors import FluxSchedError
 from fluxsched.session.runner.inputs import Inputs
 from fluxsched.session.runner.processes import become_subreaper, descendants, start_time
 from fluxsched.session.runner.sinks import Sink, in_thread
@@ -54,7 +55,7 @@ def template(text, values):
     return out
 
 
-class StartError(Exception):
+class StartError(FluxSchedError):
     """A job that cannot start: why (empty if it was told to end meanwhile), and its exit code."""
 
     def __init__(self, text: str, code: int = 1) -> None:
