@@ -9,10 +9,12 @@ import resource
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 from embedded import FLUX, Session, alive, children, clean_environment, job_processes, until
+from fluxsched.session.runner import cgroups
 
 
 @pytest.fixture(scope="module")
@@ -269,3 +271,78 @@ def test_tasks_join_the_group_of_a_first_task_that_has_ended(session):
     for _ in range(5):
         done = session.run("run", "-N4", "--tasks-per-node=4", "true")
         assert (done.returncode, done.stderr) == (0, "")
+
+
+# control groups
+
+
+@pytest.fixture
+def groups():
+    """The folder in which sessions make their control groups; skipped where they may make none."""
+    made = cgroups.base()
+    if made is None:
+        pytest.skip("no control groups: neither root nor in a delegated group (cgroup v2)")
+    cgroups.remove(made)
+    return os.path.dirname(made)
+
+
+def group_of(session, jobid):
+    """The folder of a running job's control group."""
+    supervisor(session, jobid)
+    number = session("job", "id", jobid)
+    return Path(json.loads(Path(session("getattr", "statedir"), "jobs", number, "claim").read_text())["cgroup"])
+
+
+def test_process_that_has_left_everything_is_found_by_its_control_group(tmp_path, groups):
+    """Its session, its environment, its supervisor and its launcher are gone; and it has made a group of its own."""
+    pids, go = tmp_path / "pids", tmp_path / "go"
+    os.mkfifo(go)
+    with Session() as session:
+        away = f"read own <{go}; mkdir $own; echo $$ >$own/cgroup.procs; exec env -i sleep 60"
+        jobid = session("submit", "sh", "-c", f"(setsid sh -c 'echo $$ >>{pids}; {away}') & wait")
+        group = group_of(session, jobid)
+        assert group.parent.parent == Path(groups)
+        go.write_text(f"{group}/own\n")
+        until(lambda: pids.exists() and pids.read_text().endswith("\n"), "a process")
+        pid = pids.read_text().strip()
+        until(lambda: Path(f"/proc/{pid}/environ").read_bytes() == b"", "its environment to be empty")
+        for killed in (launcher(session), supervisor(session, jobid)):
+            os.kill(killed, signal.SIGKILL)
+        session.wait_state(jobid, "INACTIVE")
+        assert not alive(pid)
+        assert "its supervisor process was killed" in session.job(jobid)["exception"]["note"]
+        assert not group.exists()
+    assert not group.parent.exists()
+
+
+def test_control_groups_go_with_their_jobs(tmp_path, groups):
+    statedir = f"--statedir={tmp_path}/state"
+    with Session(statedir) as session:
+        jobid = session("submit", "sh", "-c", "cat /proc/self/cgroup; sleep 60")
+        group = group_of(session, jobid)
+        session("cancel", jobid)
+        session.wait_state(jobid, "INACTIVE")
+        assert f"/{group.parent.name}/{group.name}\n" in session.run("job", "attach", jobid).stdout
+        assert not group.exists()
+        jobid = session("submit", "sleep", "60")
+        group = group_of(session, jobid)
+        assert group.exists()
+        pid = supervisor(session, jobid)
+        session.kill()
+    for killed in (launcher_of(pid), pid):
+        os.kill(killed, signal.SIGKILL)
+    with Session(statedir) as session:
+        session.wait_state(jobid, "INACTIVE")
+        assert not group.exists()
+    with Session():
+        assert not group.parent.exists()
+
+
+def test_without_control_groups(tmp_path, monkeypatch):
+    """Files that cannot be read, lines without the second version, a folder that is not ours to change."""
+    assert cgroups.enter(str(tmp_path / "no" / "such")) == -1
+    assert cgroups.kill(str(tmp_path / "nothing")) == 0
+    monkeypatch.setattr(cgroups, "_own", lambda: None)
+    assert cgroups.base() is None
+    monkeypatch.setattr(cgroups, "_own", lambda: "/proc")
+    assert cgroups.base() is None

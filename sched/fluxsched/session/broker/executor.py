@@ -13,7 +13,8 @@ launch names the folder, so what an earlier broker has asked for and a stopped
 launcher does later finds no folder, and is not done.
 """
 
-import base64
+from __future__ import annotations
+
 import errno
 import fcntl
 import json
@@ -21,18 +22,25 @@ import os
 import resource
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 from collections import deque
 from pathlib import Path
 from syslog import LOG_ERR, LOG_INFO, LOG_WARNING
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from fluxsched.session import jobid as ids
 from fluxsched.session.broker import layout
-from fluxsched.session.broker import loop as loops
+from fluxsched.session.broker.job import Job
+from fluxsched.session.broker.log import Log
+from fluxsched.session.broker.loop import Loop, Timer
+from fluxsched.session.broker.running import Running
+from fluxsched.session.runner import cgroups, processes
 from fluxsched.session.wire import encode
+
+if TYPE_CHECKING:
+    from fluxsched.session.broker.job_manager import Manager
 
 LIBRARY = str(Path(__file__).absolute().parents[3])
 RUNNER = (
@@ -47,19 +55,20 @@ CONNECT_PAUSE = 0.1
 LEFTOVER_PAUSE = 0.02  # seconds between two looks at what a dead supervisor has left
 
 
-def boot_id():
+def boot_id() -> str:
+    """What names this run of the machine."""
     with open("/proc/sys/kernel/random/boot_id") as file:
         return file.read().strip()
 
 
-def raise_limit():
+def raise_limit() -> tuple[int, int]:
     """Raise the limit of open files as far as it goes; (soft, hard) as they were, for jobs and the command."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
     return limits
 
 
-def _open_claims(base):
+def _open_claims(base: str) -> str:
     """The folder of claims under its new name."""
     path = os.path.join(base, CLAIMS + secrets.token_hex(8))
     earlier = [name for name in os.listdir(base) if name.startswith(CLAIMS)]
@@ -70,128 +79,19 @@ def _open_claims(base):
     return path
 
 
-class Running:
-    """A job that has, or is about to have, a supervisor."""
-
-    def __init__(self, executor, job):
-        self.executor = executor
-        self.job = job
-        self.dir = executor.directory(job.id)
-        self.sock = None
-        self.inbuf = b""
-        self.outbuf = b""
-        # Events handled, also by an earlier broker: noted in the change of the store that each leads to.
-        self.seen = job.info.get("exec_seen", 0)
-        self.finished = False
-        self.failed = None  # why the launcher could not fork
-        self.queued = []  # commands for before the connection
-        self.acks = {}
-        self.next_ack = 0
-        self.tries = 0
-
-    # the connection
-
-    def connected(self, sock):
-        self.sock = sock
-        sock.setblocking(False)
-        self.executor.loop.watch(sock.fileno(), loops.READ, self.ready)
-        queued, self.queued = self.queued, []
-        for message in queued:
-            self.command(message)
-
-    def command(self, message):
-        if self.sock is None:
-            self.queued.append(message)
-            return
-        self.outbuf += json.dumps(message).encode() + b"\n"
-        self.flush()
-
-    def flush(self):
-        try:
-            while self.outbuf:
-                self.outbuf = self.outbuf[self.sock.send(self.outbuf) :]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self.outbuf = b""  # the end shows when reading
-        mask = loops.READ | (loops.WRITE if self.outbuf else 0)
-        self.executor.loop.watch(self.sock.fileno(), mask, self.ready)
-
-    def ready(self, mask):
-        if mask & loops.WRITE:
-            self.flush()
-        if not mask & loops.READ:
-            return
-        try:
-            data = self.sock.recv(1 << 17)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self.disconnect()
-            if not self.finished:
-                self.executor.disconnected(self)
-            return
-        lines = (self.inbuf + data).split(b"\n")
-        self.inbuf = lines.pop()
-        grown = False
-        for line in lines:
-            message = json.loads(line)
-            if "event" in message:
-                self.event(message)
-            elif "out" in message:
-                grown = True
-            elif "ack" in message:
-                callback = self.acks.pop(message["ack"], None)
-                if callback is not None:
-                    callback(message["open"])
-            elif "failed" in message:
-                self.failed = message["failed"]
-        if grown:
-            self.executor.jobs.output_grew(self.job)
-
-    def disconnect(self):
-        if self.sock is not None:
-            self.executor.loop.watch(self.sock.fileno(), 0, None)
-            self.sock.close()
-            self.sock = None
-        acks, self.acks = self.acks, {}
-        for callback in acks.values():
-            callback(False)
-
-    def event(self, entry):
-        """One event of the supervisor, each once whichever way it comes."""
-        if entry["n"] < self.seen or self.finished:
-            return
-        self.seen = self.job.info["exec_seen"] = entry["n"] + 1
-        jobs, job, kind = self.executor.jobs, self.job, entry["event"]
-        if kind == "start":
-            jobs.on_start(job, entry["t"])
-        elif kind == "timeout":
-            jobs.on_timeout(job, entry["t"])
-        elif kind == "exception":
-            jobs.on_exec_exception(job, entry["text"], entry["t"])
-        elif kind == "output-lost":
-            self.executor.log("job-exec", LOG_ERR, f"{ids.f58(job.id)}: {entry['text']}")
-            jobs.exception(job, "output", 1, entry["text"], t=entry["t"])
-        elif kind == "finish":
-            self.finished = True
-            self.executor.forget(self)
-            jobs.on_finish(job, entry["status"], entry["t"])
-
-    def stdin(self, data, eof, callback):
-        """Pass stdin on; `callback(open)` when there is room for more."""
-        if self.finished:
-            callback(False)
-            return
-        self.next_ack += 1
-        self.acks[self.next_ack] = callback
-        self.command({"op": "stdin", "n": self.next_ack, "data": base64.b64encode(data).decode(), "eof": eof})
-
-
 class Executor:
-    def __init__(self, loop, log, jobs, directory, uri_of, cpus, grace):
+    """Launches jobs, follows those that run, and pretends to run those that ask for that."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        log: Log,
+        jobs: Manager,
+        directory: str,
+        uri_of: Callable[[int], str],
+        cpus: list[int],
+        grace: float,
+    ) -> None:
         """`uri_of(rank)` is the FLUX_URI of a rank; `cpus` stand for cores 0, 1, ...; `grace` seconds from
         SIGTERM to SIGKILL."""
         self.loop = loop
@@ -205,34 +105,31 @@ class Executor:
         self.nofile = raise_limit()
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self.most = max(1, limit * 3 // 4 - 8)  # jobs that run at a time; the rest is for commands and files
-        self.held_back = deque()  # jobs that wait for a descriptor
-        self.running = {}
-        self.mock = {}  # job id -> (timer, finish) of pretended runs
-        self._launcher = None
+        self.held_back: deque[Job] = deque()  # jobs that wait for a descriptor
+        self.running: dict[int, Running] = {}
+        self.pretended: dict[int, tuple[Timer, Callable[[int], None]]] = {}  # with what ends the run, by job id
+        self.cgroup = cgroups.base()  # of the jobs of this session
         os.makedirs(self.base, mode=0o700, exist_ok=True)
         self.claims = _open_claims(directory)
-        self._start_launcher()
+        self._launcher, self._control = self._start_launcher()
 
-    def _claim_path(self, job):
+    def _claim_path(self, job: Job) -> str:
         return os.path.join(self.claims, str(job.id))
 
-    def directory(self, jobid):
+    def directory(self, jobid: int) -> str:
         """The folder of a job: its output, and what its supervisor keeps."""
         return os.path.join(self.base, str(jobid))
 
     # launching
 
-    def _start_launcher(self):
-        if self._launcher is not None:
-            self._control.close()
-            self._launcher.kill()  # it does not take launches: what it has not claimed, the next one gets
-            self._launcher.wait()
-        self._control, theirs = socket.socketpair()
-        self._control.settimeout(CLOSE_WAIT)  # a launcher that is stopped does not stop us
+    def _start_launcher(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
+        """The launcher, and our end of the socket that launches go through."""
+        control, theirs = socket.socketpair()
+        control.settimeout(CLOSE_WAIT)  # a launcher that is stopped does not stop us
         number = fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)  # the standard streams may be closed
         theirs.close()
         theirs = socket.socket(fileno=number)
-        self._launcher = subprocess.Popen(
+        launcher = subprocess.Popen(
             [sys.executable, "-S", "-E", "-c", RUNNER, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
@@ -240,15 +137,22 @@ class Executor:
             start_new_session=True,
         )
         theirs.close()
+        return launcher, control
 
-    def launch(self, job):
+    def _restart_launcher(self) -> None:
+        self._control.close()
+        self._launcher.kill()  # it does not take launches: what it has not claimed, the next one gets
+        self._launcher.wait()
+        self._launcher, self._control = self._start_launcher()
+
+    def launch(self, job: Job) -> None:
         """Start a job whose launch is committed, as soon as there are descriptors for it."""
         if len(self.running) >= self.most or self.held_back:
             self.held_back.append(job)
             return
         self._launch(job)
 
-    def _launch(self, job):
+    def _launch(self, job: Job) -> None:
         job.info["exec_seen"] = 0
         running = self.running[job.id] = Running(self, job)
         try:
@@ -277,11 +181,11 @@ class Executor:
                     running.failed = str(error)
                     break
                 self.log("job-exec", LOG_WARNING, f"the launcher of jobs ended or is stuck ({error}); started again")
-                self._start_launcher()
+                self._restart_launcher()
         theirs.close()
         running.connected(ours)
 
-    def _next(self):
+    def _next(self) -> None:
         """Launch what was held back, as far as there is room."""
         while self.held_back and len(self.running) < self.most:
             job = self.held_back.popleft()
@@ -290,11 +194,11 @@ class Executor:
             if len(self.held_back) > before:
                 return
 
-    def _not_started(self, job, why):
+    def _not_started(self, job: Job, why: object) -> None:
         self.jobs.on_exec_exception(job, f"cannot start: {why}")
         self.jobs.on_finish(job, 1 << 8)
 
-    def _end_held_back(self, job, status):
+    def _end_held_back(self, job: Job, status: int) -> bool:
         """End a job that was held back; False if it was not."""
         if job not in self.held_back:
             return False
@@ -302,7 +206,8 @@ class Executor:
         self.loop.call_soon(lambda: self.jobs.on_finish(job, status))
         return True
 
-    def _spec(self, job):
+    def _spec(self, job: Job) -> dict[str, Any]:
+        """What the job's supervisor is to do."""
         full = self.jobs.full_jobspec(job)
         system = full["attributes"]["system"]
         options = system.get("shell", {}).get("options", {})
@@ -335,6 +240,7 @@ class Executor:
         return {
             "dir": self.directory(job.id),
             "claim": self._claim_path(job),
+            "cgroup": self.cgroup and os.path.join(self.cgroup, str(job.id)),
             "nofile": self.nofile,
             "boot": self.boot,
             "argv": full["tasks"][0]["command"],
@@ -357,30 +263,30 @@ class Executor:
 
     # pretended runs
 
-    def pretend(self, job, left, timeout):
+    def pretend(self, job: Job, left: float, timeout: bool) -> None:
         """End the job in `left` seconds, by its time limit if `timeout`; in the place of what was set before."""
-        earlier = self.mock.pop(job.id, None)
+        earlier = self.pretended.pop(job.id, None)
         if earlier is not None:
             earlier[0].cancel()
 
-        def finish(status=0):
+        def finish(status: int = 0) -> None:
             timer.cancel()
-            self.mock.pop(job.id, None)
+            self.pretended.pop(job.id, None)
             if status == 0 and timeout:
                 self.jobs.on_timeout(job)
                 status = 142 << 8
             self.jobs.on_finish(job, status)
 
         timer = self.loop.call_later(left, finish)
-        self.mock[job.id] = (timer, finish)
+        self.pretended[job.id] = (timer, finish)
 
-    def _end_pretended(self, job, status):
-        if job.id in self.mock:
-            self.mock[job.id][1](status)
+    def _end_pretended(self, job: Job, status: int) -> None:
+        if job.id in self.pretended:
+            self.pretended[job.id][1](status)
 
     # finding jobs again
 
-    def recover(self, job, launch):
+    def recover(self, job: Job, launch: dict[str, Any]) -> None:
         """Take up a job that an earlier broker was to launch; `launch` is what it committed then."""
         running = self.running[job.id] = Running(self, job)
         claim = self._claim(running)
@@ -395,7 +301,7 @@ class Executor:
         self.log("job-exec", LOG_INFO, f"{ids.f58(job.id)}: found again")
         self._follow(running)
 
-    def _claim(self, running):
+    def _claim(self, running: Running) -> Optional[dict[str, Any]]:
         """The claim's contents, or None if there is no claim."""
         try:
             with open(self._claim_path(running.job)) as file:
@@ -405,11 +311,12 @@ class Executor:
         except ValueError:
             return {}
 
-    def claimed(self, job):
+    def claimed(self, job: Job) -> bool:
         """Whether the job was ever started."""
         return os.path.exists(self._claim_path(job))
 
-    def _alive(self, running):
+    def _alive(self, running: Running) -> bool:
+        """Whether the job's supervisor, or what it has left, still holds the lock of the claim."""
         try:
             fd = os.open(self._claim_path(running.job), os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -422,7 +329,7 @@ class Executor:
             os.close(fd)
         return False
 
-    def _follow(self, running):
+    def _follow(self, running: Running) -> None:
         """Connect to the supervisor if it lives, else read what it has left."""
         if running.finished or self.running.get(running.job.id) is not running:
             return
@@ -439,7 +346,7 @@ class Executor:
                     self.log("job-exec", LOG_ERR, f"{ids.f58(running.job.id)}: its supervisor does not answer: {error}")
             self.loop.call_later(CONNECT_PAUSE, lambda: self._follow(running))
 
-    def _dial(self, running):
+    def _dial(self, running: Running) -> socket.socket:
         directory = os.open(running.dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -451,7 +358,7 @@ class Executor:
             os.close(directory)
         return sock
 
-    def disconnected(self, running):
+    def disconnected(self, running: Running) -> None:
         """The connection ended without the job's end."""
         if running.failed is not None or self._claim(running) is None:
             del self.running[running.job.id]
@@ -461,7 +368,7 @@ class Executor:
             return
         self._follow(running)
 
-    def _collect(self, running):
+    def _collect(self, running: Running) -> None:
         """The supervisor is gone: its events tell the rest."""
         entries = []
         try:
@@ -477,43 +384,32 @@ class Executor:
             started = [entry for entry in entries if entry["event"] == "start"]
             claim = self._claim(running) or {}
             if claim.get("boot") == self.boot:
-                self._end_leftover(running, started[0]["group"] if started else 0, claim.get("pid"))
+                self._end_leftover(running, started[0]["group"] if started else 0, claim)
             else:
                 self._lost(running, "the machine was restarted")
 
-    def _end_leftover(self, running, group, session):
+    def _end_leftover(self, running: Running, group: int, claim: dict[str, Any]) -> None:
         """The job is over when nothing of it is left: a process takes a moment to die, and may have forked before."""
         if self.running.get(running.job.id) is not running:
             return
-        if self._kill_leftover(running.job, group, session):
-            self.loop.call_later(LEFTOVER_PAUSE, lambda: self._end_leftover(running, group, session))
-        else:
-            self._lost(running, "its supervisor process was killed")
+        cgroup = claim.get("cgroup")
+        if self._kill_leftover(running.job, group, claim.get("pid", 0), cgroup):
+            self.loop.call_later(LEFTOVER_PAUSE, lambda: self._end_leftover(running, group, claim))
+            return
+        if cgroup:
+            cgroups.remove(cgroup)
+        self._lost(running, "its supervisor process was killed")
 
-    def _kill_leftover(self, job, group, session):
-        """Kill what a dead supervisor and a dead launcher have left: who has the job's environment, in whatever group,
-        and who is in its group and session, with whatever environment; how many there were.  (A launcher that lives
-        has done it by now.)"""
-        left = 0
-        mark = b"FLUX_JOB_TMPDIR=" + os.fsencode(os.path.join(self.directory(job.id), "tmp"))
-        for entry in os.listdir("/proc"):
-            if not entry.isdigit():
-                continue
-            try:
-                with open(f"/proc/{entry}/stat", "rb") as file:
-                    state, _, *own = file.read().rpartition(b")")[2].split()[:4]
-                if state in (b"Z", b"X"):
-                    continue
-                with open(f"/proc/{entry}/environ", "rb") as file:
-                    marked = mark in file.read().split(b"\0")
-                if marked or (int(own[0]), int(own[1])) == (group, session):
-                    left += 1
-                    os.kill(int(entry), signal.SIGKILL)
-            except (OSError, ValueError, IndexError):
-                continue  # it ended while we looked
-        return left
+    def _kill_leftover(self, job: Job, group: int, session: int, cgroup: Optional[str]) -> int:
+        """Kill what a dead supervisor and a dead launcher have left: who has the job's environment, in whatever group;
+        who is in its group and session, with whatever environment; and who is in its control group, if it has one.
+        How many there were.  (A launcher that lives has done it by now.)"""
+        tmpdir = os.path.join(self.directory(job.id), "tmp")
+        left = processes.marked(b"FLUX_JOB_TMPDIR=" + os.fsencode(tmpdir), group, session)
+        processes.kill(left)
+        return len(left) + (cgroups.kill(cgroup) if cgroup else 0)
 
-    def _lost(self, running, why):
+    def _lost(self, running: Running, why: str) -> None:
         running.finished = True
         self.forget(running)
         self.log("job-exec", LOG_ERR, f"{ids.f58(running.job.id)}: lost: {why}")
@@ -522,9 +418,9 @@ class Executor:
 
     # commanding
 
-    def terminate(self, job):
+    def terminate(self, job: Job) -> bool:
         """SIGTERM, and after the grace SIGKILL.  False if the job is not with us."""
-        if job.id in self.mock:
+        if job.id in self.pretended:
             self.loop.call_soon(lambda: self._end_pretended(job, 143 << 8))
             return True
         running = self.running.get(job.id)
@@ -533,8 +429,9 @@ class Executor:
         running.command({"op": "terminate"})
         return True
 
-    def signal(self, job, number):
-        if job.id in self.mock:
+    def signal(self, job: Job, number: int) -> bool:
+        """Signal the job's processes.  False if the job is not with us."""
+        if job.id in self.pretended:
             self.loop.call_soon(lambda: self._end_pretended(job, (128 + number) << 8))
             return True
         running = self.running.get(job.id)
@@ -543,18 +440,19 @@ class Executor:
         running.command({"op": "signal", "signal": number})
         return True
 
-    def expire(self, job, t):
+    def expire(self, job: Job, t: float) -> None:
+        """Set the time limit of a job that runs: seconds since the epoch, 0 for none."""
         running = self.running.get(job.id)
         if running is not None:
             running.command({"op": "expire", "t": t})
 
-    def forget(self, running):
+    def forget(self, running: Running) -> None:
         """The job is over."""
         running.disconnect()
         self.running.pop(running.job.id, None)
         self._next()
 
-    def tidy(self, job):
+    def tidy(self, job: Job) -> None:
         """The end of a job is committed: keep its output, drop the rest."""
         directory = self.directory(job.id)
         files = [os.path.join(directory, name) for name in ("claim", "events", "ctl")]
@@ -572,7 +470,7 @@ class Executor:
             if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
                 self.log("job-exec", LOG_WARNING, f"{directory}: {error.strerror}")
 
-    def close(self):
+    def close(self) -> None:
         """Let go of the jobs, which go on without us."""
         for running in list(self.running.values()):
             running.disconnect()
@@ -581,6 +479,8 @@ class Executor:
         except OSError:
             pass  # the folder is gone, and with it the claims
         self._control.close()
+        if self.cgroup:
+            cgroups.remove(self.cgroup)
         try:
             self._launcher.wait(CLOSE_WAIT)
         except subprocess.TimeoutExpired:

@@ -95,7 +95,7 @@ class Modules:
             request.respond(broker.manager.stats())
         elif name == "job-exec":
             executor = broker.executor
-            request.respond({"running": len(executor.running), "pretended": len(executor.mock)})
+            request.respond({"running": len(executor.running), "pretended": len(executor.pretended)})
         elif name in BUILTIN:
             request.respond({})
         else:

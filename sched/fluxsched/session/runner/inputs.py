@@ -7,7 +7,8 @@ from __future__ import annotations
 import os
 import selectors
 
-from fluxsched.session.runner.streams import WRITE, Link
+from fluxsched.session.runner.streams import Link
+from fluxsched.session.wire import WRITE
 
 LOW = 1 << 16  # more is asked for when a task has less than this to read, in bytes
 

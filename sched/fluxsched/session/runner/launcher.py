@@ -18,7 +18,7 @@ import socket
 import struct
 from collections import deque
 
-from fluxsched.session.runner.processes import become_subreaper, descendants, open_standard_streams
+from fluxsched.session.runner.processes import become_subreaper, descendants, kill, open_standard_streams
 from fluxsched.session.runner.supervisor import Supervisor
 from fluxsched.session.signals import SignalPipe
 from fluxsched.session.wire import Lines, WireError, decode, encode
@@ -145,11 +145,7 @@ class Launcher:
                 os.close(claim)
         if self._dead:
             left = descendants(os.getpid(), self._supervisors.keys())
-            for pid, _ in left:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except OSError:
-                    continue  # it has ended meanwhile
+            kill(left)
             if not left:
                 for claim in self._dead:
                     os.close(claim)

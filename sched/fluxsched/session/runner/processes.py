@@ -1,14 +1,25 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Processes below one: who they are, and what they leave to it."""
+"""Processes: those below one, those that a job has left, and how to end them."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-from typing import Collection
+import signal
+from typing import Collection, Iterable, Iterator, NamedTuple
 
 PR_SET_CHILD_SUBREAPER = 36
+
+
+class Process(NamedTuple):
+    """One process of this machine."""
+
+    pid: int
+    parent: int
+    group: int
+    session: int
+    live: bool  # not a zombie
 
 
 def become_subreaper() -> None:
@@ -22,27 +33,60 @@ def start_time(pid: int) -> int:
         return int(file.read().rpartition(b")")[2].split()[19])
 
 
-def descendants(root: int, without: Collection[int] = frozenset()) -> list[tuple[int, int]]:
-    """(pid, process group) of every live process below `root`; those in `without` are left out with all below them."""
-    below: dict[int, list[tuple[int, int, bytes]]] = {}
+def processes() -> Iterator[Process]:
+    """Every process that can be seen."""
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
                 with open(f"/proc/{entry}/stat", "rb") as file:
-                    state, parent, group = file.read().rpartition(b")")[2].split()[:3]
+                    state, parent, group, session = file.read().rpartition(b")")[2].split()[:4]
+                yield Process(int(entry), int(parent), int(group), int(session), state not in (b"Z", b"X"))
             except (OSError, ValueError):
                 continue  # it ended while we looked
-            below.setdefault(int(parent), []).append((int(entry), int(group), state))
+
+
+def descendants(root: int, without: Collection[int] = frozenset()) -> list[Process]:
+    """The live processes below `root`; those in `without` are left out with all below them."""
+    below: dict[int, list[Process]] = {}
+    for process in processes():
+        below.setdefault(process.parent, []).append(process)
     found = []
     todo = [root]
     while todo:
-        for child, its_group, its_state in below.get(todo.pop(), ()):
-            if child in without:
+        for child in below.get(todo.pop(), ()):
+            if child.pid in without:
                 continue
-            todo.append(child)
-            if its_state not in (b"Z", b"X"):
-                found.append((child, its_group))
+            todo.append(child.pid)
+            if child.live:
+                found.append(child)
     return found
+
+
+def marked(variable: bytes, group: int, session: int) -> list[Process]:
+    """The live processes that have an environment variable ("NAME=value"), or are in this group and session."""
+    found = []
+    for process in processes():
+        if not process.live:
+            continue
+        ours = (process.group, process.session) == (group, session)
+        if not ours:
+            try:
+                with open(f"/proc/{process.pid}/environ", "rb") as file:
+                    ours = variable in file.read().split(b"\0")
+            except OSError:
+                continue  # it has ended, or is not ours to read
+        if ours:
+            found.append(process)
+    return found
+
+
+def kill(left: Iterable[Process]) -> None:
+    """Send SIGKILL to processes that may have ended meanwhile."""
+    for process in left:
+        try:
+            os.kill(process.pid, signal.SIGKILL)
+        except OSError:
+            continue
 
 
 def open_standard_streams() -> None:

@@ -2,44 +2,56 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The ends of pipes and sockets that a supervisor holds."""
 
-import json
-import os
-import selectors
+from __future__ import annotations
 
-READ = selectors.EVENT_READ
-WRITE = selectors.EVENT_WRITE
-CHUNK = 1 << 16
-LINE_MAX = 1 << 16
+import os
+import socket
+from typing import TYPE_CHECKING, Any, Optional
+
+from fluxsched.session.runner.sinks import Sink
+from fluxsched.session.wire import READ, Channel
+
+if TYPE_CHECKING:
+    from fluxsched.session.runner.supervisor import Supervisor
+
+CHUNK = 1 << 16  # bytes of one read
+LINE_MAX = 1 << 16  # bytes; of a longer line what there is goes on
+SLOW = 10.0  # seconds that a broker has to read the last events
 
 
 class Stream:
-    """One task's stdout or stderr: whole lines, in UTF-8 where they are."""
+    """The standard output or error of one task, which is passed on in whole lines.
 
-    def __init__(self, supervisor, fd, rank, name, sink):
+    `fd` is our end of the pipe, `rank` the task's, `name` "stdout" or "stderr"; `sink` is the file that it goes to,
+    None for the record of output.
+    """
+
+    def __init__(self, supervisor: Supervisor, fd: int, rank: int, name: str, sink: Optional[Sink]) -> None:
         self.supervisor = supervisor
         self.fd = fd
         self.rank = rank
         self.name = name
         self.sink = sink
-        self.buffer = b""
+        self.buffer = b""  # the line that is not whole yet
         self.paused = False
 
-    def pause(self, sink):
+    def pause(self, sink: Sink) -> None:
         """Read no further until the sink has room."""
         if self.paused or self.fd < 0:
             return
         self.paused = True
-        self.supervisor.selector.unregister(self.fd)
+        self.supervisor.watch(self.fd, 0, None)
         sink.waiting.append(self.resume)
 
-    def resume(self):
+    def resume(self) -> None:
         """Go on reading."""
         if not self.paused:
             return
         self.paused = False
-        self.supervisor.selector.register(self.fd, READ, self.ready)
+        self.supervisor.watch(self.fd, READ, self.ready)
 
-    def ready(self, mask):
+    def ready(self, mask: int) -> None:
+        """Read what there is, and pass on what is whole."""
         try:
             data = os.read(self.fd, CHUNK)
         except BlockingIOError:
@@ -56,79 +68,41 @@ class Stream:
         else:
             self.emit(self.buffer.rfind(b"\n") + 1)
 
-    def emit(self, length):
+    def emit(self, length: int) -> None:
+        """Pass on the first `length` bytes of what was read."""
         if length:
             data, self.buffer = self.buffer[:length], self.buffer[length:]
             self.supervisor.output(self, data)
 
-    def close(self):
+    def close(self) -> None:
         """The task's end is closed, and all is passed on."""
-        if not self.paused:
-            self.supervisor.selector.unregister(self.fd)
+        self.supervisor.watch(self.fd, 0, None)
         self.paused = False
         os.close(self.fd)
         self.supervisor.streams.discard(self)
 
 
 class Link:
-    """A broker at the other end of a socket."""
+    """A broker that follows the job: it is sent all events, and sends commands."""
 
-    def __init__(self, supervisor, sock):
+    def __init__(self, supervisor: Supervisor, sock: socket.socket) -> None:
         self.supervisor = supervisor
-        self.sock = sock
-        self.inbuf = b""
-        self.out = b""
-        sock.setblocking(False)
         supervisor.links.append(self)
-        supervisor.selector.register(sock, READ, self.ready)
+        self.channel = Channel(sock, supervisor.watch, self._command, self._gone)
         for entry in supervisor.events:
             self.send(entry)
 
-    def send(self, entry):
-        self.out += json.dumps(entry).encode() + b"\n"
-        self.flush()
+    def send(self, entry: dict[str, Any]) -> None:
+        """Send a message; nothing if the broker has gone."""
+        self.channel.send(entry)
 
-    def flush(self):
-        if self not in self.supervisor.links:
-            return
-        try:
-            while self.out:
-                self.out = self.out[self.sock.send(self.out) :]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self.close()
-            return
-        self.supervisor.selector.modify(self.sock, READ | (WRITE if self.out else 0), self.ready)
+    def _command(self, message: dict[str, Any]) -> None:
+        self.supervisor.command(self, message)
 
-    def ready(self, mask):
-        if mask & WRITE:
-            self.flush()
-        if mask & READ and self in self.supervisor.links:
-            try:
-                data = self.sock.recv(CHUNK * 2)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self.close()
-                return
-            lines = (self.inbuf + data).split(b"\n")
-            self.inbuf = lines.pop()
-            for line in lines:
-                self.supervisor.command(self, json.loads(line))
-
-    def close(self):
+    def _gone(self, reason: Optional[str]) -> None:
         if self in self.supervisor.links:
             self.supervisor.links.remove(self)
-            self.supervisor.selector.unregister(self.sock)
-            self.sock.close()
 
-    def finish(self):
+    def finish(self) -> None:
         """Send what is left, waiting for the broker if it is slow; what it misses it reads in the files."""
-        try:
-            self.sock.settimeout(10)
-            self.sock.sendall(self.out)
-        except OSError:
-            return
+        self.channel.drain(SLOW)

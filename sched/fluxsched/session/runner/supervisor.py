@@ -32,17 +32,20 @@ from collections import deque
 from typing import Any, Callable, Iterator
 
 from fluxsched.errors import FluxSchedError
+from fluxsched.session.runner import cgroups
 from fluxsched.session.runner.inputs import Inputs
 from fluxsched.session.runner.processes import become_subreaper, descendants, start_time
 from fluxsched.session.runner.sinks import Sink, in_thread
-from fluxsched.session.runner.streams import READ, Link, Stream
+from fluxsched.session.runner.streams import Link, Stream
+from fluxsched.session.wire import READ, watch_with
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 STOPPING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+ACCEPT_PAUSE = 0.5  # seconds until a connection is taken for which there was no descriptor
 ENDED = 143  # exit code of a job that was ended before it started
 
 
-def template(text, values):
+def template(text: str, values: dict[str, Any]) -> str:
     """Fill ``{{name}}`` in; an unknown name stays as it is."""
     parts = text.split("{{")
     out = parts[0]
@@ -73,11 +76,12 @@ class Supervisor:
         self.spec = spec
         self.dir = spec["dir"]
         self.selector = selectors.DefaultSelector()
+        self.watch = watch_with(self.selector)
         self.first = sock
         self.lock = claim
         self.claim_path = claim_path
         self.links: list[Link] = []
-        self.events: list[dict] = []
+        self.events: list[dict[str, Any]] = []
         self.unwritten = b""  # of the events, for want of room on the disk
         self.streams: set[Stream] = set()
         self.folder = -1  # the working directory
@@ -85,7 +89,8 @@ class Supervisor:
         self.inputs = Inputs(self.selector)
         self.tasks: dict[int, int] = {}  # pid -> task rank, not yet exited
         self.statuses: dict[int, int] = {}  # task rank -> exit code
-        self.group = 0
+        self.group = 0  # of the tasks
+        self.cgroup = -1  # descriptor through which the tasks join their control group
         self.timers: dict[str, tuple[float, Callable[[], None]]] = {}  # name -> (monotonic time, function)
         self.notes: deque[Callable[[], None]] = deque()  # from threads, for the loop to call
         self.starting: Iterator[None] | None = None
@@ -99,10 +104,11 @@ class Supervisor:
 
     def claim(self) -> bool:
         """Make the claim; False if there is one, or if another broker is in charge by now."""
-        mark = {"pid": os.getpid(), "start": start_time(os.getpid()), "boot": self.spec["boot"]}
+        spec = self.spec
+        mark = {"pid": os.getpid(), "start": start_time(os.getpid()), "boot": spec["boot"], "cgroup": spec["cgroup"]}
         try:
             os.write(self.lock, json.dumps(mark).encode())
-            os.link(self.claim_path, self.spec["claim"])
+            os.link(self.claim_path, spec["claim"])
             os.rename(self.claim_path, os.path.join(self.dir, "claim"))
         except (FileExistsError, FileNotFoundError):
             try:
@@ -154,7 +160,7 @@ class Supervisor:
             entry["b"] = base64.b64encode(data).decode()
         self.write_record(json.dumps(entry).encode() + b"\n")
         for link in list(self.links):
-            if not link.out:
+            if not link.channel.unsent:
                 link.send({"out": 1})
 
     def write_record(self, data: bytes) -> None:
@@ -184,14 +190,18 @@ class Supervisor:
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
         self.spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        if self.spec["cgroup"]:
+            self.cgroup = cgroups.enter(self.spec["cgroup"])
         self.listen()
         self.catch_signals()
         Link(self, self.first)
         self.record("claimed", pid=os.getpid())
         self.starting = self.start()
         self.expire_at(self.spec["expiration"])
-        self.watch()
+        self.follow()
         shutil.rmtree(self.spec["tmpdir"], ignore_errors=True)
+        if self.spec["cgroup"]:
+            cgroups.remove(self.spec["cgroup"])
         code = self.failure or max(self.statuses.values())
         self.record("finish", status=(code or int(self.output_lost)) << 8)
         for link in list(self.links):
@@ -217,7 +227,8 @@ class Supervisor:
             self.signal_all(signal.SIGKILL)
             self.inputs.close()
 
-    def listen(self):
+    def listen(self) -> None:
+        """Open the socket for later brokers."""
         # a socket's path may be 107 bytes long, the state directory's may be longer
         directory = os.open(self.dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -225,16 +236,17 @@ class Supervisor:
         self.listener.bind(f"/proc/self/fd/{directory}/ctl")
         self.listener.listen(4)
         os.close(directory)
-        self.selector.register(self.listener, READ, self.accept)
+        self.accept_again()
 
     def catch_signals(self) -> None:
+        """Have signals wake the loop, as do notes of threads."""
         self.wake_r, self.wake_w = os.pipe()
         os.set_blocking(self.wake_r, False)
         os.set_blocking(self.wake_w, False)
         for number in (signal.SIGCHLD, *STOPPING):
             signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(self.wake_w, warn_on_full_buffer=False)
-        self.selector.register(self.wake_r, READ, self.woken)
+        self.watch(self.wake_r, READ, self.woken)
 
     def note(self, function: Callable[[], None]) -> None:
         """Have the loop call a function; for threads."""
@@ -244,10 +256,20 @@ class Supervisor:
         except BlockingIOError:
             pass  # full: the loop is awake
 
-    def accept(self, mask):
+    def accept_again(self) -> None:
+        """Take connections of brokers."""
+        self.watch(self.listener.fileno(), READ, self.accept)
+
+    def accept(self, mask: int) -> None:
+        """A broker connects."""
         try:
             sock, _ = self.listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
         except OSError:
+            # Out of descriptors: who wants to connect waits, and we do not turn round and round.
+            self.watch(self.listener.fileno(), 0, None)
+            self.timers["accept"] = (time.monotonic() + ACCEPT_PAUSE, self.accept_again)
             return
         uid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
         if uid == os.getuid():
@@ -275,7 +297,8 @@ class Supervisor:
         waits = []
         for task, values in layout:
             try:
-                waits.append(self.spawn(*task, values))
+                rank, node, local, cores, gpus = task
+                waits.append(self.spawn(rank, node, local, cores, gpus, values))
             except OSError as error:
                 raise StartError(f"task {task[0]}: start failed: {error.strerror}") from None
             if task[0] == 0:
@@ -292,12 +315,13 @@ class Supervisor:
             yield
 
     def in_thread(self, work: Callable[[], None]) -> None:
+        """Run `work()` in a thread.  Raises StartError if there can be none."""
         try:
             in_thread(work)
         except RuntimeError as error:
             raise StartError(str(error)) from None
 
-    def values(self, task: list) -> dict[str, Any]:
+    def values(self, task: list[Any]) -> dict[str, Any]:
         """What stands for the names in templates, for one task."""
         rank, node, local = task[:3]
         own = {"taskid": rank, "task.id": rank, "task.rank": rank, "task.index": local, "node.id": node}
@@ -326,6 +350,7 @@ class Supervisor:
         return None if path is None else self.sinks[template(path, values)]
 
     def open_sink(self, path: str | None, values: dict[str, Any]) -> None:
+        """Open a file for output, unless it is open.  Raises StartError."""
         if path is None:
             return
         path = template(path, values)
@@ -342,7 +367,10 @@ class Supervisor:
             return *os.pipe(), ""
         return -1, -1, template(path, values) if kind == "file" else "/dev/null"
 
-    def spawn(self, rank, node, local, cores, gpus, values):
+    def spawn(
+        self, rank: int, node: int, local: int, cores: list[int] | None, gpus: str, values: dict[str, Any]
+    ) -> tuple[int, int, int]:
+        """Fork a task; (descriptor that tells whether it became its command, rank, node).  Raises OSError."""
         spec = self.spec
         out_sink = self.sink(spec["stdout"], values)
         err_sink = self.sink(spec["stderr"], values) if spec["stderr"] is not None else out_sink
@@ -376,7 +404,7 @@ class Supervisor:
             os.set_blocking(fd, False)
             stream = Stream(self, fd, rank, name, sink)
             self.streams.add(stream)
-            self.selector.register(fd, READ, stream.ready)
+            self.watch(fd, READ, stream.ready)
         return fail_r, rank, node
 
     def started(self, fail_r: int, rank: int, node: int) -> Iterator[None]:
@@ -387,10 +415,10 @@ class Supervisor:
         def ready(mask: int) -> None:
             said.append(os.read(fail_r, 4096))
             if not said[-1]:
-                self.selector.unregister(fail_r)
+                self.watch(fail_r, 0, None)
                 os.close(fail_r)
 
-        self.selector.register(fail_r, READ, ready)
+        self.watch(fail_r, READ, ready)
         while not said or said[-1]:
             yield
         if self.ending:
@@ -403,11 +431,15 @@ class Supervisor:
             where = f"task {rank} (host {self.spec['hosts'][str(node)]})"
             raise StartError(f"{where}: start failed: {self.spec['argv'][0]}: {os.strerror(int(number))}", code)
 
-    def become(self, env: dict, cores: list, stdin: int, path: str, stdout: int, stderr: int, failed: int) -> None:
+    def become(
+        self, env: dict[str, str], cores: list[int] | None, stdin: int, path: str, stdout: int, stderr: int, failed: int
+    ) -> None:
         """In the child: turn into the task.  Does not return."""
         number, what = errno.EINVAL, ""
         try:
             os.setpgid(0, self.group)
+            if self.cgroup >= 0:
+                cgroups.join(self.cgroup)
             signal.set_wakeup_fd(-1)
             for name in (signal.SIGCHLD, *STOPPING, signal.SIGPIPE, signal.SIGXFSZ):
                 signal.signal(name, signal.SIG_DFL)
@@ -434,7 +466,7 @@ class Supervisor:
 
     # watching
 
-    def expire_at(self, t):
+    def expire_at(self, t: float) -> None:
         """(Re)set the time limit, seconds since the epoch; 0 is none."""
         self.spec["expiration"] = t
         self.timers.pop("expire", None)
@@ -473,9 +505,10 @@ class Supervisor:
     def signal_all(self, number: int) -> None:
         """Signal the group as one, as long as there is somebody in it, and who has left it."""
         living = descendants(os.getpid())
-        if any(group == self.group for _, group in living):
-            living = [(-self.group, 0)] + [entry for entry in living if entry[1] != self.group]
-        for pid, _ in living:
+        pids = [process.pid for process in living if process.group != self.group]
+        if len(pids) < len(living):
+            pids.insert(0, -self.group)
+        for pid in pids:
             try:
                 os.kill(pid, number)
             except ProcessLookupError:
@@ -493,7 +526,7 @@ class Supervisor:
         if any(number in numbers for number in STOPPING):
             self.end()
 
-    def reap(self):
+    def reap(self) -> bool:
         """Collect what has ended.  True if there is nothing left below this process."""
         if self.starting is not None:
             return False  # the first task, if only as a zombie, keeps the group that the others are to join
@@ -509,7 +542,7 @@ class Supervisor:
                 code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
                 self.statuses[rank] = code
 
-    def watch(self) -> None:
+    def follow(self) -> None:
         """Until the tasks have exited, their output has ended and is written, and nothing of the job is left."""
         swept = False
         while True:
@@ -550,8 +583,9 @@ class Supervisor:
 
     # commands
 
-    def command(self, link, message):
-        op = message["op"]
+    def command(self, link: Link, message: dict[str, Any]) -> None:
+        """What a broker asks for: {"op": "signal", "signal"}, "terminate", "expire" with "t", "stdin"."""
+        op = message.get("op")
         if op == "signal":
             self.signal_all(message["signal"])
         elif op == "terminate":

@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""A control group (cgroup v2) for each job, where this process may make one: as root, or where its own is delegated.
+
+A process cannot leave its group by itself, so the group still knows a process that has left the job's session, has
+cleared its environment, and has lost the supervisor and the launcher above it. No controller is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+
+PREFIX = "flux-session-"
+
+
+def _own() -> str | None:
+    """The folder of this process's own group, or None without cgroup v2."""
+    try:
+        with open("/proc/self/cgroup") as file:
+            path = next((line[3:].rstrip("\n") for line in file if line.startswith("0::/")), None)
+        with open("/proc/self/mountinfo") as file:
+            mounts = [line.split(" ") for line in file if " - cgroup2 " in line]
+    except OSError:
+        return None
+    if path is None:
+        return None
+    for mount in mounts:
+        root, point = mount[3].rstrip("/"), mount[4]
+        if path == root or path.startswith(root + "/"):
+            return point + path[len(root) :].rstrip("/")
+    return None
+
+
+def base() -> str | None:
+    """Make a group for the jobs of a session; its folder, or None where that is not allowed."""
+    own = _own()
+    if own is None:
+        return None
+    path = os.path.join(own, PREFIX + secrets.token_hex(8))
+    try:
+        for name in os.listdir(own):
+            if name.startswith(PREFIX):
+                remove(os.path.join(own, name))  # of a session that was killed; one that lives makes it anew
+        os.mkdir(path, 0o755)
+    except OSError:
+        return None
+    return path
+
+
+def enter(path: str) -> int:
+    """Make the group of a job in that of its session; a descriptor through which a process joins it, or -1."""
+    try:
+        os.makedirs(path, 0o755)
+        return os.open(os.path.join(path, "cgroup.procs"), os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+
+
+def join(fd: int) -> None:
+    """Move this process into a group."""
+    try:
+        os.write(fd, b"0")
+    except OSError:
+        pass  # not delegated: the job goes without
+
+
+def _folders(path: str) -> list[str]:
+    """A job's group and those that the job has made in it, the innermost first."""
+    return [folder for folder, _, _ in os.walk(path, topdown=False)]
+
+
+def kill(path: str) -> int:
+    """End what is in the group of a job; how many there were."""
+    left = 0
+    for folder in _folders(path):
+        try:
+            with open(os.path.join(folder, "cgroup.procs")) as file:
+                pids = [int(line) for line in file]
+        except (OSError, ValueError):
+            continue  # it is just being removed
+        left += len(pids)
+        for pid in pids:
+            if pid > 0:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except OSError:
+                    continue  # it has ended meanwhile
+    return left
+
+
+def remove(path: str) -> None:
+    """Remove the group of a job or of a session, unless somebody is in it."""
+    for folder in _folders(path):
+        try:
+            os.rmdir(folder)
+        except OSError:
+            return
