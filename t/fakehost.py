@@ -65,9 +65,19 @@ class FakeHost(Host):
             self.soon.append(lambda: callback(self.kvs.get(key), None))
 
     def commit(self, puts, callback):
+        puts = dict(self._keys(puts))
         self.commits.append(puts)
         self.written.append((self.time, puts))
         self.held.append((puts, callback))
+
+    @staticmethod
+    def _keys(puts):
+        """The puts of a commit, those of a record by field."""
+        for key, value in puts.items():
+            if key.startswith("lwj:") and value is not None:
+                yield from ((f"lwj.{key[4:]}.{name}", each) for name, each in value.items())
+            else:
+                yield key.replace("lwj:", "lwj."), value
 
     def call_soon(self, callback):
         self.soon.append(callback)

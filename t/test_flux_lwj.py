@@ -11,6 +11,8 @@ from fluxinstance import Instance, config_text, flux_command
 
 pytestmark = pytest.mark.flux
 
+BLOCK = 20
+
 
 def kept(instance, number, field):
     """A field of a record, None if there is none."""
@@ -22,9 +24,10 @@ def kept(instance, number, field):
 
 def layout():
     flux_command()
-    from fluxsched.flux.lwj_layout import Layout
+    from fluxsched.flux import lwj_layout
 
-    return Layout()
+    assert lwj_layout.BLOCK == BLOCK
+    return lwj_layout.Layout()
 
 
 def decoded(steps):
@@ -41,35 +44,80 @@ def decoded(steps):
             for key, value in steps}
 
 
-def test_a_new_record_is_one_directory_and_a_change_is_by_field():
+RESERVED = {"state": "reserved"}
+
+
+def test_a_record_is_one_directory_each_time_until_its_job_is_over():
     made = layout()
-    steps = decoded(made.operations({"lwj.first": 1, "lwj.next": 2, "lwj.1.id": 77, "lwj.1.rank.0.cores": 4}))
+    steps = decoded(made.operations({"lwj.first": 1, "lwj.next": 2, "lwj:1": {"id": 77, "rank.0.cores": 4}}))
     assert steps["lwj-data.0.0.1"] == {"id": 77, "rank": {"0": {"cores": 4}}}
     assert steps["lwj-data.next"] == 2 and steps["lwj.next"] == "-> lwj-data.next"
-    assert {key for key in steps if key.startswith("lwj.")} == {f"lwj.{n}" for n in [*range(1, 100), "first", "next"]}
-    assert steps["lwj.37"] == "-> lwj-data.0.3.37"
-    assert decoded(made.operations({"lwj.1.state": "running"})) == {"lwj-data.0.0.1.state": "running"}
-
-
-def test_links_go_with_the_last_record_of_their_hundred():
-    made = layout()
-    made.operations({"lwj.150.id": 1})
-    assert decoded(made.operations({"lwj.150": None})) == {"lwj-data.1.5.150": None}
-    steps = decoded(made.operations({"lwj.199": None}))
-    assert steps == {"lwj-data.1": None, **{f"lwj.{number}": None for number in range(100, 200)}}
-
-
-def test_a_record_that_is_removed_before_it_is_written():
-    assert decoded(layout().operations({"lwj.5.id": 3, "lwj.5": None, "R:1": {"a": 1}, "other": 2})) == {
-        "lwj-data.0.0.5": None, "job.0000.0000.0000.0001.R": {"a": 1}, "other": 2,
+    assert decoded(made.operations({"lwj:1": {"state": "running"}})) == {
+        "lwj-data.0.0.1": {"id": 77, "rank": {"0": {"cores": 4}}, "state": "running"},
     }
+    made.operations({"lwj:1": {"state": "complete"}})
+    # nothing is known of it any more, as of one from before the module was loaded
+    assert decoded(made.operations({"lwj:1": {"state": "null"}})) == {"lwj-data.0.0.1.state": "null"}
 
 
-def test_links_of_a_failed_commit_are_made_again():
+def test_every_link_leads_somewhere():
     made = layout()
-    first = made.operations({"lwj.next": 2, "lwj.1.id": 77})
+    steps = decoded(made.operations({"lwj:1": {"id": 77}, "lwj:3": {"id": 79}}))
+    assert {key for key in steps if key.startswith("lwj.")} == {f"lwj.{number}" for number in range(1, BLOCK)}
+    for number in range(1, BLOCK):
+        assert steps[steps[f"lwj.{number}"].removeprefix("-> ")] == {1: {"id": 77}, 3: {"id": 79}}.get(number, RESERVED)
+    # the next one takes its place, and has its link
+    assert decoded(made.operations({"lwj:4": {"id": 80}})) == {"lwj-data.0.0.4": {"id": 80}}
+    assert f"lwj.{BLOCK}" in decoded(made.operations({f"lwj:{BLOCK}": {"id": 99}}))
+
+
+def test_a_record_that_comes_after_later_ones_is_linked_and_takes_nothing_from_them():
+    made = layout()
+    made.operations({"lwj:22": {"id": 3}})
+    steps = decoded(made.operations({"lwj:21": {"id": 2}}))
+    assert steps == {"lwj-data.0.2.21": {"id": 2}, "lwj.21": "-> lwj-data.0.2.21"}
+
+
+def test_ten_records_that_change_together_are_one_directory():
+    made = layout()
+    records = {f"lwj:{number}": {"id": number} for number in range(10, 20)}
+    steps = decoded(made.operations(records))
+    assert steps["lwj-data.0.1"] == {str(number): {"id": number} for number in range(10, 20)}
+    assert len(steps) == 11 and all(steps[f"lwj.{number}"] == f"-> lwj-data.0.1.{number}" for number in range(10, 20))
+
+
+def test_records_that_are_not_kept_go_with_their_block_and_the_next_links():
+    made = layout()
+    made.operations({f"lwj:{number}": {"id": number} for number in range(60, 100)})
+    assert made.operations({f"lwj:{number}": None for number in range(60, 80)}) == []
+    steps = decoded(made.operations({"lwj:100": {"id": 100}}))
+    gone = {key for key, value in steps.items() if value is None}
+    assert gone == {"lwj-data.0.6", "lwj-data.0.7", *(f"lwj.{number}" for number in range(60, 80))}
+    # several blocks do not wait, and the last of a hundred takes their directory along
+    steps = decoded(made.operations({f"lwj:{number}": None for number in range(80, 120)}))
+    assert {key for key in steps if key.startswith("lwj-data.")} == {
+        "lwj-data.0.8", "lwj-data.0.9", "lwj-data.0", "lwj-data.1.0", "lwj-data.1.1",
+    }
+    assert {key for key in steps if key.startswith("lwj.")} == {f"lwj.{number}" for number in range(80, 120)}
+    # the number 100 was known, and is not any more
+    assert decoded(made.operations({"lwj:100": {"state": "running"}})) == {"lwj-data.1.0.100.state": "running"}
+
+
+def test_other_keys_go_where_they_belong():
+    assert decoded(layout().operations({"R:1": {"a": 1}})) == {"job.0000.0000.0000.0001.R": {"a": 1}}
+
+
+def test_links_of_a_failed_commit_are_made_again_and_overwrite_nothing():
+    made = layout()
+    first = made.operations({"lwj.next": 2, "lwj:1": {"id": 77}})
     made.forget()
-    assert made.operations({"lwj.next": 2, "lwj.1.id": 77}) == first
+    again = made.operations({"lwj.next": 2, "lwj:1": {"id": 77}})
+    assert {key for key, _ in again} <= {key for key, _ in first} and ("lwj-data.0.0.1" in dict(again))
+    made.forget()
+    steps = decoded(made.operations({"lwj:5": {"id": 78}}))
+    made.forget()
+    steps = decoded(made.operations({"lwj:4": {"id": 79}}))
+    assert "lwj-data.0.0.5" not in steps and steps["lwj.5"] == "-> lwj-data.0.0.5"
 
 
 def test_the_newest_are_kept_and_the_rest_is_gone(tmp_path):
@@ -79,11 +127,14 @@ def test_the_newest_are_kept_and_the_rest_is_gone(tmp_path):
         instance.flux("queue", "drain")
         instance.wait(lambda: kept(instance, 130, "state") == "complete", "the record")
         assert instance.ask("kvs", key="lwj.first") == 111
-        assert instance.run("kvs", "dir", "lwj.110").returncode != 0
+        assert instance.run("kvs", "dir", "lwj.99").returncode != 0
         assert "lwj.111.state" in instance.flux("kvs", "dir", "lwj.111")
-        names = instance.flux("kvs", "ls", "-1", "lwj").split()
-        assert min(int(name) for name in names if name.isdigit()) >= 100
-        assert instance.flux("kvs", "ls", "lwj-data.1").split() == ["1", "2", "3"]
+        numbers = sorted(int(name) for name in instance.flux("kvs", "ls", "-1", "lwj").split() if name.isdigit())
+        # those that were removed before they were written had no link
+        assert 100 <= numbers[0] <= 111 and numbers == list(range(numbers[0], 140))
+        # each link leads to a record, and those of no job say so
+        states = [kept(instance, number, "state") for number in numbers]
+        assert states == ["complete"] * (131 - numbers[0]) + ["reserved"] * 9
         # loaded again it goes on where it stopped
         instance.reload("lwj-keep=20")
         jobid = instance.submit()

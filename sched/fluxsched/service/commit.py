@@ -13,7 +13,6 @@ import functools
 from typing import Any, Callable, Iterable, Optional
 
 from fluxsched.core import Engine
-from fluxsched.formats import jobspec as _jobspec
 from fluxsched.formats import r as _r
 from fluxsched.service import rdl_match
 from fluxsched.service.ends import Ends
@@ -145,14 +144,12 @@ class Committer:
         assert job.request is not None
         held = _r.folded(R)
         nodes = sum(rdl_match.count(ranks) for ranks, _, _ in held)
-        cores = sum(rdl_match.count(ranks) * rdl_match.count(ids) for ranks, ids, _ in held)
         slots = job.request.nslots * (nodes if job.request.nnodes else 1)
-        ntasks = _jobspec.task_count(job.jobspec, slots, nodes, cores)
         if self._resources.described and nodes <= RANKS_MAX:
             tree = nested(engine.tree_part(job.id))
         else:
             tree = flat(held, R["execution"]["nodelist"], self._resources.host_of)
-        self._recorder.record.allocated(job.id, job.starttime, nodes, held, ntasks, tree)
+        self._recorder.record.allocated(job.id, job.starttime, job.jobspec, slots, nodes, held, tree)
         job.jobspec = None
 
     def _committed(self, batch: list[tuple[Job, dict, str]], error: Optional[Exception]) -> None:

@@ -25,10 +25,11 @@ class Host:
     """The broker, as the service sees it.  Subclasses override every method
     that raises NotImplementedError."""
 
-    #: Seconds from the first change of the record of jobs to its write, if the record was at rest, and between two
-    #: writes. Both together are how long a change may take to be seen, so they follow from what a transaction costs.
+    #: Seconds for which a change of the record of jobs rests before it is written, unless its job is over, and from one
+    #: write to the next. Both together are how long a change may take to be seen, so they follow from what a
+    #: transaction costs.
     record_delay = 0.4
-    record_interval = 0.8
+    record_interval = 0.5
 
     def now(self):
         """Seconds since the epoch, as a float."""
@@ -74,7 +75,9 @@ class Host:
 
         `puts` maps a key to a JSON value, None removes the key (and all below
         it, if it is a directory).  The key ``R:<jobid>`` stands for the job's
-        own R.  Order is kept: keys are written in the order of the dict."""
+        own R, ``lwj:<N>`` for the record of number N: its value is a dict of
+        the fields that change, whose names may lead through directories.
+        Order is kept: keys are written in the order of the dict."""
         raise NotImplementedError
 
     def call_soon(self, callback):

@@ -8,7 +8,9 @@ the numbers in use, so that a scheduler that is loaded again goes on counting,
 and knows the jobs that it has seen.  The newest `keep` records stay.
 
 Nothing is written here: fields are staged, and :meth:`Record.take` hands them
-to the service, which puts them into its next transaction.
+to the service, which puts them into its next transaction.  A record whose job
+is over is ready at once; another one when its first change has some age, so
+that a job's start and its end soon after are one write.
 
 States are those of the C scheduler.  The scheduler sets ``submitted``,
 ``allocated`` and, when it has answered, ``runrequest``; the rest follows the
@@ -24,6 +26,7 @@ the signal that ended it.
 from __future__ import annotations
 
 import functools
+import math
 import os
 from typing import Any, Callable, Iterable, Optional
 
@@ -73,26 +76,30 @@ def cmdline(jobspec: dict) -> list[str]:
 class _Entry:
     """A job that is not over, as the record knows it."""
 
-    __slots__ = ("number", "state", "cancelled", "allocated_at")
+    __slots__ = ("number", "state", "cancelled", "allocated_at", "held")
 
     def __init__(self, number: int, state: Optional[str] = None) -> None:
         self.number = number
         self.state = state
         self.cancelled = False
         self.allocated_at = 0.0
+        self.held: Optional[tuple[int, int, int]] = None    # slots, nodes and cores that its tasks were counted for
 
 
 class Record:
-    """Numbers, staged fields and states of the newest `keep` jobs."""
+    """Numbers, staged fields and states of the newest `keep` jobs. `now()` answers seconds since the epoch."""
 
-    def __init__(self, keep: int) -> None:
+    def __init__(self, keep: int, now: Callable[[], float]) -> None:
         self.keep = keep
+        self._now = now
         self.first = 1
         self.next = 1
         self._loaded = False                            # numbers in use are known
         self._entries: dict[int, _Entry] = {}           # by job id, jobs that are not final
         self._ids: dict[int, int] = {}                  # number -> job id, the same jobs
         self._staged: dict[int, dict[str, Any]] = {}    # number -> {field: value}
+        self._since: dict[int, float] = {}              # number -> when the first of them was staged, in that order
+        self._over: set[int] = set()                    # numbers of those that will not change any more
         self._removed: list[int] = []                   # numbers to remove
         self._counted = False                           # first or next changed
 
@@ -179,21 +186,25 @@ class Record:
             return
         nodes = max(request.nnodes, 1)
         slots = request.nslots * nodes
+        entry.held = (slots, nodes, slots * request.cores)
         self._stage(entry, "nnodes", request.nnodes)
-        self._stage(entry, "ntasks", task_count(jobspec, slots, nodes, slots * request.cores))
+        self._stage(entry, "ntasks", task_count(jobspec, *entry.held))
         self._stage(entry, "walltime", request.duration)
         self._stage(entry, "cmdline", cmdline(jobspec))
 
-    def allocated(self, jobid: int, when: float, nnodes: int, held: list, ntasks: int, tree: list) -> None:
-        """The job gets resources on `nnodes` nodes: `held` is a list of (ranks,
-        core ids, gpu ids), `tree` the allocated part of the tree (see flat and
-        nested)."""
+    def allocated(
+        self, jobid: int, when: float, jobspec: Optional[dict], slots: int, nnodes: int, held: list, tree: list
+    ) -> None:
+        """The job gets `slots` slots on `nnodes` nodes: `held` is a list of (ranks, core ids, gpu ids), `tree` the
+        allocated part of the tree (see flat and nested)."""
         entry = self._entries.get(jobid)
         if entry is None:
             return
-        self._stage(entry, "nnodes", nnodes)
-        self._stage(entry, "ntasks", ntasks)
         counts = [(ranks, idset.count(idset.ranges(cores))) for ranks, cores, _ in held]
+        total = (slots, nnodes, sum(idset.count(idset.ranges(ranks)) * count for ranks, count in counts))
+        self._stage(entry, "nnodes", nnodes)
+        if total != entry.held:
+            self._stage(entry, "ntasks", task_count(jobspec, *total))
         if nnodes <= RANKS_MAX:
             for ranks, count in counts:
                 for rank in idset.ids(ranks):
@@ -263,6 +274,7 @@ class Record:
 
     def _final(self, jobid: int, entry: _Entry, state: str) -> None:
         self._state(entry, state)
+        self._over.add(entry.number)
         del self._entries[jobid]
         del self._ids[entry.number]
 
@@ -273,22 +285,48 @@ class Record:
         """Whether something is staged."""
         return bool(self._staged or self._removed or self._counted)
 
-    def take(self) -> dict[str, Any]:
-        """All that is staged, as KVS puts in order (see Host.commit)."""
-        puts: dict[str, Any] = {f"lwj.{number}": None for number in self._removed}
+    def oldest(self) -> float:
+        """When the first of the changes came that are staged; -inf if none is of a record that stays."""
+        return next(iter(self._since.values()), -math.inf)
+
+    def take(self, before: float = math.inf) -> dict[str, Any]:
+        """What is staged of jobs that are over, or whose first change came by `before` (or later than now, as the clock
+        was set back), as KVS puts in order (see Host.commit)."""
+        puts: dict[str, Any] = {f"lwj:{number}": None for number in self._removed}
         if self._counted:
             puts["lwj.first"] = self.first
             puts["lwj.next"] = self.next
-        for number, fields in self._staged.items():
-            for field, value in fields.items():
-                puts[f"lwj.{number}.{field}"] = value
-        self._removed.clear()
-        self._staged.clear()
+        self._removed = []
         self._counted = False
+        now = self._now()
+        since, self._since = self._since, {}
+        for number, when in since.items():
+            if number not in self._over and before < when <= now:
+                self._since[number] = when
+            else:
+                puts[f"lwj:{number}"] = self._staged.pop(number)
+        self._over.clear()
         return puts
 
+    def give_back(self, puts: dict[str, Any]) -> None:
+        """What was taken could not be written: stage it again, under what has come since."""
+        since = {}
+        self._counted = True
+        for key, value in puts.items():
+            name = key[4:]
+            if value is None:
+                self._removed.append(int(name))
+            elif isinstance(value, dict) and int(name) >= self.first:
+                self._staged[int(name)] = {**value, **self._staged.get(int(name), {})}
+                since[int(name)] = -math.inf
+        self._since = {**since, **{number: when for number, when in self._since.items() if number not in since}}
+
     def _stage(self, entry: _Entry, field: str, value: Any) -> None:
-        self._staged.setdefault(entry.number, {})[field] = value
+        fields = self._staged.get(entry.number)
+        if fields is None:
+            fields = self._staged[entry.number] = {}
+            self._since[entry.number] = self._now()
+        fields[field] = value
 
     def _state(self, entry: _Entry, state: str) -> None:
         entry.state = state
@@ -301,6 +339,8 @@ class Record:
             self._counted = True
             self._removed.append(number)
             self._staged.pop(number, None)
+            self._since.pop(number, None)
+            self._over.discard(number)
             jobid = self._ids.pop(number, None)
             if jobid is not None:
                 del self._entries[jobid]

@@ -3,14 +3,15 @@
 """Keeps the record of jobs (``lwj.N``, see :mod:`fluxsched.service.lwj`) written.
 
 Nothing is written with the R of a job. What happens to jobs is collected and written in one transaction, a while after
-the first of it if the record was at rest, else a while after the last transaction began (see Host.record_delay). A
-change is to be seen within a second, and what a job went through in that time is one write.
+the last one began, and only what has rested for a while or is of jobs that are over (see Host.record_delay): what a job
+goes through within a while is one write. A change is to be seen within a second.
 """
 
 from __future__ import annotations
 
 import errno
 import functools
+import math
 from typing import Any, Callable, Iterable, Optional
 
 from fluxsched.formats import eventlog
@@ -25,6 +26,8 @@ __all__ = ["Recorder"]
 JOBID_ANY = (-1, 2**64 - 1)
 # Seconds after which the end of a job that gave all back is looked up, if the journal did not tell of it.
 GRACE = 2.0
+# Seconds by which a change may be younger than it should, and be written.
+ROUNDING = 0.01
 TOPIC = "job-manager.events-journal"
 
 
@@ -39,14 +42,13 @@ class Recorder:
         self, host: Host, keep: int, guarded: Callable[..., Callable[..., None]], allocated: Callable[[Job], None]
     ) -> None:
         self.host = host
-        self.record = Record(keep)
+        self.record = Record(keep, host.now)
         self.commits = 0
         self._guarded = guarded
         self._allocated = allocated
         self._timer: Optional[Any] = None
         self._writing = False                       # a transaction is under way
         self._written_at = float("-inf")            # when the last one began
-        self._unwritten: dict[str, Any] = {}        # what the last one held, if it failed
         self._following = False
         self._backlog: set[int] = set()             # ids in the journal's backlog
         self._released: set[int] = set()            # ids of jobs that gave all back, and may not have finished
@@ -103,7 +105,7 @@ class Recorder:
         for timer in (self._timer, self._check_timer):
             if timer is not None:
                 timer.cancel()
-        puts = self._take()
+        puts = self.record.take(math.inf)
         if puts:
             self.host.commit(puts, lambda error: None)
 
@@ -111,30 +113,28 @@ class Recorder:
 
     def later(self) -> None:
         """Write what is staged before long."""
-        if self._timer is None and not self._writing and (self._unwritten or self.record.dirty):
+        if self._timer is None and not self._writing and self.record.dirty:
             host = self.host
-            rest = self._written_at + host.record_interval - host.now()
-            seconds = min(max(host.record_delay, rest), host.record_interval)
+            due = max(self.record.oldest() + host.record_delay, self._written_at + host.record_interval)
+            seconds = min(max(due - host.now(), 0.0), host.record_delay + host.record_interval)
             self._timer = host.call_later(seconds, self._guarded(self._write))
-
-    def _take(self) -> dict[str, Any]:
-        puts, self._unwritten = {**self._unwritten, **self.record.take()}, {}
-        return puts
 
     def _write(self) -> None:
         self._timer = None
-        puts = self._take()
+        self._written_at = self.host.now()
+        # A timer may be early by the rounding of its seconds.
+        puts = self.record.take(self._written_at - self.host.record_delay + ROUNDING)
         if not puts:
+            self.later()
             return
         self._writing = True
-        self._written_at = self.host.now()
         self.commits += 1
 
         def written(error: Optional[OSError]) -> None:
             self._writing = False
             if error is not None:
                 self.host.log(LOG_ERR, f"record of jobs (lwj): {error}; it is written again later")
-                self._unwritten = puts
+                self.record.give_back(puts)
             self.later()
 
         self.host.commit(puts, self._guarded(written))

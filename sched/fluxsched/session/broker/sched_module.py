@@ -98,8 +98,11 @@ class ModuleHost(Host):
         for key, value in puts.items():
             if key.startswith("R:"):
                 operations.append(store.op_r(int(key[2:]), value))
+            elif key.startswith("lwj:") and value is not None:
+                for name, each in value.items():
+                    operations += store.ops_kvs(normalize(f"lwj.{key[4:]}.{name}"), each)
             else:
-                operations += store.ops_kvs(normalize(key), value)
+                operations += store.ops_kvs(normalize(key.replace("lwj:", "lwj.")), value)
         store.change(operations, lambda: self.call_soon(lambda: callback(None)))
 
     def call_soon(self, callback: Callable[[], Any]) -> None:
