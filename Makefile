@@ -43,6 +43,10 @@ lint: build
 debug asan: build
 	@$(PY) tools/checked.py $@ $(TESTS)
 
+# FUZZ_SECONDS=60 for each reader, or for some: READERS="swf sacct".
+fuzz: build
+	@$(PY) tools/fuzz.py $(READERS)
+
 man: build
 	@$(PY) tools/man.py
 
@@ -58,4 +62,4 @@ distclean: clean
 	rm -rf build .hypothesis
 
 .NOTPARALLEL:
-.PHONY: all build check demo bench lint debug asan man install clean distclean
+.PHONY: all build check demo bench lint debug asan fuzz man install clean distclean

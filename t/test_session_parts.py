@@ -184,9 +184,33 @@ def test_configured_resources():
     assert layout.held(R) == [(0, "a1", [0, 1, 2, 3], []), (1, "a2", [0, 1, 2, 3], []), (2, "b", [0], [])]
     assert R["execution"]["properties"] == {"p": "0-1"}
     assert resources.configured({}) is None
-    for bad in ([5], [{}], [{"hosts": "a["}], [{"hosts": "a", "cores": "x"}], 7):
-        with pytest.raises(SessionError, match=r"resource\.config"):
-            resources.configured({"config": bad})
+    both = [{"hosts": "a,b,a", "cores": 0}, {"hosts": "b", "cores": "2-3", "gpus": "1"}]
+    assert layout.held(resources.configured({"config": both})) == [(0, "a", [0], []), (1, "b", [0, 2, 3], [1])]
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        (7, "resource.config: expected a list of tables"),
+        ([5], "resource.config[0]: expected a table, got 5"),
+        ([{}], "resource.config[0]: expected a host list string, got null"),
+        ([{"hosts": "a["}], "resource.config[0]: 'a[' is not a host list"),
+        ([{"hosts": "a[0-16384]", "cores": "0"}], "resource.config[0]: 'a[0-16384]' stands for too many hosts"),
+        ([{"hosts": f"{c}[1-9000]", "cores": "0"} for c in "ab"], "resource.config: 18000 hosts, the most allowed is"),
+        ([{"hosts": "a", "cores": "x"}], "resource.config[0]: cores: "),
+        ([{"hosts": "a", "cores": True}], "resource.config[0]: cores: "),
+        ([{"hosts": "a", "cores": "0", "gpus": "65536"}], "resource.config[0]: gpus: "),
+        ([{"hosts": "a", "cores": "0", "core": "0"}], "resource.config[0]: 'core': unknown key, expected hosts"),
+        ([{"hosts": "a", "cores": "0", "properties": "p"}], "resource.config[0]: properties: expected a list of names"),
+        ([{"hosts": "a", "cores": "0", "properties": ["p q|"]}], "resource.config: execution.properties: illegal"),
+        ([{"hosts": "a,b"}], "resource.config: execution.R_lite[0].children.core: expected at least one core"),
+    ],
+)  # fmt: skip
+def test_resources_that_cannot_be_configured(config, text):
+    """Refused before a session starts with them."""
+    with pytest.raises(SessionError) as caught:
+        resources.configured({"config": config})
+    assert str(caught.value).startswith(f"configuration: {text}")
 
 
 # the log

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from fluxsched.formats import jsontext
+
 OPERATORS = {
     "host": "hostlist",
     "hosts": "hostlist",
@@ -116,7 +118,11 @@ class _Parser:
 def parse(text: str) -> dict[str, Any]:
     """The constraint object.  Raises ValueError."""
     parser = _Parser(text)
-    constraint = parser.either()
+    try:
+        constraint = parser.either()
+    except RecursionError:
+        raise ValueError(jsontext.TOO_DEEP) from None
     if parser.peek():
         raise ValueError(f"syntax error before {parser.peek()!r}")
+    jsontext.check_depth(constraint)
     return constraint
