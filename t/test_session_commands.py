@@ -37,7 +37,7 @@ def cluster(tmp_path_factory):
                 {"hosts": "n[7-8]", "cores": "0-7", "gpus": "0-1", "properties": ["debug", "big"]},
             ]
         },
-        "queues": {"batch": {"requires": ["batch"]}, "debug": {"requires": ["debug"]}},
+        "queues": {"batch": {"requires": ["batch"]}, "debug": {"requires": ["debug"]}, "quick": {"parent": "batch"}},
         "policy": {"jobspec": {"defaults": {"system": {"queue": "batch"}}}},
     }
     path = tmp_path_factory.mktemp("cluster") / "flux.json"
@@ -297,7 +297,9 @@ def test_resource_list_counts_parts_of_nodes(session):
 
 
 def test_queues_and_constraints(cluster):
-    assert cluster("queue", "list").splitlines()[1:] == ["batch        batch", "debug        debug"]
+    assert [line.split() for line in cluster("queue", "list").splitlines()] == [
+        ["QUEUE", "PARENT", "REQUIRES"], ["batch", "batch"], ["debug", "debug"], ["quick", "batch", "batch"],
+    ]
     quick = ["--setattr=exec.test.run_duration=0.01s"]
 
     def place(*words):
@@ -307,6 +309,7 @@ def test_queues_and_constraints(cluster):
 
     assert place("-N6") == "n[1-6]"
     assert place("-qdebug", "-N2") == "n[7-8]"
+    assert place("-qquick", "-N6") == "n[1-6]"
     assert place("-qdebug", "-g2") == "n7"
     assert place("--requires=host:n3") == "n3"
     assert place("--requires=rank:2-3 and not host:n3") == "n4"
@@ -314,6 +317,9 @@ def test_queues_and_constraints(cluster):
     assert cluster.fail("submit", "-N7", "x")
     assert cluster.fail("submit", "--requires=big", "x")
     assert "'odd' is not a valid queue" in cluster.fail("submit", "-qodd", "x")
+    # a virtual queue's jobs keep its name, and are its parent's too
+    listed = {queue: cluster("jobs", "-a", "-no", "{queue}", f"-q{queue}").split() for queue in ("batch", "quick")}
+    assert listed["quick"] == ["quick"] and set(listed["batch"]) == {"batch", "quick"}
     gpus = cluster("run", "-qdebug", "-n2", "-g1", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES")
     assert gpus.split() == ["0,1", "0,1"]
 

@@ -356,6 +356,7 @@ def test_requests_from_anybody(session, topic, payload):
         (["--config-path={tmp}/list.json"], "expected a table"),
         (["--config-path={tmp}/queues.json"], "queues: expected a table"),
         (["--config-path={tmp}/queue.json"], "queues.a: expected a table"),
+        (["--config-path={tmp}/virtual.json"], "queues.a.parent: expected a queue that is configured, got 'b'"),
         (["--config-path={tmp}/resource.json"], "resource.config"),
         (["--config-path={tmp}/timeout.json"], "kill-timeout"),
         (["--statedir={tmp}/bad.json/x"], "cannot use this state directory"),
@@ -366,6 +367,7 @@ def test_requests_from_anybody(session, topic, payload):
 def test_start_refuses(tmp_path, words, text):
     files = {
         "bad": "{", "list": "[]", "queues": '{"queues": 5}', "queue": '{"queues": {"a": {"requires": 5}}}',
+        "virtual": '{"queues": {"a": {"parent": "b"}}}',
         "resource": '{"resource": {"config": [{}]}}', "timeout": '{"exec": {"kill-timeout": "x"}}',
     }  # fmt: skip
     for name, content in files.items():

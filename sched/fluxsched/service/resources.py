@@ -15,8 +15,10 @@ import math
 from typing import Optional
 
 from fluxsched.core import Engine, PluginError
+from fluxsched.formats import queues as _queues
 from fluxsched.formats import r as _r
 from fluxsched.formats import rdl as _rdl
+from fluxsched.formats.jobspec import Request
 from fluxsched.formats.quote import quote
 from fluxsched.policy.loader import load_plugin
 from fluxsched.service import rdl_match
@@ -27,10 +29,8 @@ from fluxsched.service.protocol import ProtocolError, ServiceError, field
 __all__ = ["Resources"]
 
 # Settings whose change needs another engine.
-REBUILT = frozenset(("rdl_conf", "rdl_resource", "sched_once", "in_sim"))
+REBUILT = frozenset(("rdl_conf", "rdl_resource", "sched_once", "in_sim", "queues"))
 
-# Keys of a table of [queues] (RFC 33).
-QUEUE_KEYS = frozenset(("parent", "policy", "requires"))
 # Tables of the configuration that say what is scheduled, and how; others are not ours to know.
 TABLES = ("policy", "queues", "resource", "sched")
 # How like one of TABLES a name must be to be taken for a slip of it.
@@ -51,10 +51,10 @@ def unknown_keys(config: dict) -> list[str]:
     queues = config.get("queues")
     for name, queue in queues.items() if isinstance(queues, dict) else ():
         for key in queue if isinstance(queue, dict) else ():
-            if key not in QUEUE_KEYS:
+            if key not in _queues.KEYS:
                 lines.append(
                     f"configuration: queues.{name}.{quote(key)[1:-1]}: unknown key, expected one of"
-                    f" {', '.join(sorted(QUEUE_KEYS))}"
+                    f" {', '.join(sorted(_queues.KEYS))}"
                 )
     return lines
 
@@ -73,7 +73,7 @@ class Resources:
         self.host = host
         self.ends = ends
         self._arguments = list(arguments)
-        self.settings = self._read()
+        self.settings, self._parents = self._read()
         self._hierarchy = self._load(self.settings)
         self._R = None                  # as acquired
         self._marks = rdl_match.Marks()     # what happened to it since
@@ -90,9 +90,17 @@ class Resources:
             settings = _args.parse(self._arguments, config.get("sched"))
         except _args.ArgumentError as error:
             raise ServiceError(str(error)) from None
+        try:
+            parents = _queues.parents(config.get("queues"))
+        except _queues.QueuesError as error:
+            raise ServiceError(f"configuration: {error}") from None
         if settings.queue_depth is not None and config.get("queues"):
             self.host.log(LOG_WARNING, DEPTH_AND_QUEUES.format(settings.queue_depth))
-        return settings
+        return settings, parents
+
+    def placed(self, request: Request) -> Request:
+        """The request as the engine is to have it: a virtual queue's jobs are in the domain of its parent."""
+        return request._replace(queue=_queues.domain(request.queue, self._parents))
 
     @staticmethod
     def _load(settings):
@@ -164,18 +172,20 @@ class Resources:
         could be made by them, ``set_policy(plugin, options)`` changes only the
         plugin.  Returns the names of what changed.  ServiceError, and then the
         settings are as they were."""
-        settings = self._read()
-        if settings == self.settings:
+        settings, parents = self._read()
+        if (settings, parents) == (self.settings, self._parents):
             return []
-        old = self.settings, self._hierarchy, self.described, self.host_of
+        old = self.settings, self._parents, self._hierarchy, self.described, self.host_of
         self._hierarchy = self._load(settings)
-        self.settings = settings
+        self.settings, self._parents = settings, parents
         changed = [name for name in settings._fields if getattr(old[0], name) != getattr(settings, name)]
+        if parents != old[1]:
+            changed.append("queues")
         if self._R is None:
             return changed
         if not REBUILT.isdisjoint(changed):
             if not rebuild():
-                self.settings, self._hierarchy, self.described, self.host_of = old
+                self.settings, self._parents, self._hierarchy, self.described, self.host_of = old
                 raise ServiceError(f"{', '.join(changed)}: the new values cannot be taken over; see the log")
         elif "plugin" in changed or "plugin_opts" in changed:
             set_policy(settings.plugin, settings.plugin_opts)

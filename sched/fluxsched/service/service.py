@@ -141,7 +141,8 @@ class Service(Answers):
                     engine.update_expiration(job.id, self.ends.planned(job.expiration))
                     continue
                 try:
-                    engine.add(job.id, job.request, job.priority, job.t_submit, job.user, sequence=job.id)
+                    request = self.resources.placed(job.request)
+                    engine.add(job.id, request, job.priority, job.t_submit, job.user, sequence=job.id)
                 except (Infeasible, ConstraintError) as error:
                     refused.append((job, unsatisfiable(error)))
         except Exception as error:
@@ -343,7 +344,7 @@ class Service(Answers):
         try:
             job.request = _jobspec.parse(jobspec)
             self.record.describe(jobid, jobspec, job.request)
-            self.engine.add(jobid, job.request, priority, t_submit, userid, sequence=jobid)
+            self.engine.add(jobid, self.resources.placed(job.request), priority, t_submit, userid, sequence=jobid)
         except (_jobspec.JobspecError, ConstraintError) as error:
             self.deny(job, str(error))
             return

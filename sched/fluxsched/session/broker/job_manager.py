@@ -21,6 +21,7 @@ from syslog import LOG_ERR, LOG_INFO
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Optional
 
 from fluxsched.formats.jobspec import Request as ResourceRequest
+from fluxsched.formats.queues import requires as queue_requires
 from fluxsched.session.broker import job as jobs
 from fluxsched.session.broker.job import CANCELLING, CLEANUP, HELD, INACTIVE, NONE, REQUESTED, RUN, SCHED, Job
 from fluxsched.session.broker.log import Log
@@ -130,9 +131,9 @@ class Manager:
         if not isinstance(name, str) or name not in queues:
             raise RequestError(errno.EINVAL, f"{name!r} is not a valid queue")
         system["queue"] = name
-        requires = queues[name].get("requires", [])
+        requires = queue_requires(name, queues)
         if requires:
-            constraint: dict[str, Any] = {"properties": list(requires)}
+            constraint: dict[str, Any] = {"properties": requires}
             if system.get("constraints"):
                 constraint = {"and": [constraint, system["constraints"]]}
             system["constraints"] = constraint

@@ -9,6 +9,7 @@ import time
 from syslog import LOG_ERR
 from typing import TYPE_CHECKING, Any, Callable
 
+from fluxsched.formats import queues as _queues
 from fluxsched.session.broker.job import RUN, username
 from fluxsched.session.broker.rpc import Bool, Int, ListOf, Text, rpc
 from fluxsched.session.broker.server import Request
@@ -160,7 +161,8 @@ class Modules:
 
     @rpc("queue.list")
     def queues(self, request: Request) -> None:
-        """Answers {"queues": [[name, properties required]], "scheduling": bool}."""
+        """Answers {"queues": [[name, properties required, parent or ""]], "scheduling": bool}."""
         queues = self.broker.config.get("queues", {})
-        rows = [[name, list(table.get("requires", []))] for name, table in queues.items()]
+        parents = _queues.parents(queues)
+        rows = [[name, _queues.requires(name, queues), parents.get(name, "")] for name in queues]
         request.respond({"queues": rows, "scheduling": self.scheduler.ready})

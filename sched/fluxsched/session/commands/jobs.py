@@ -117,6 +117,9 @@ def _fetch(client: Client, o: argparse.Namespace) -> list[Any]:
         found = [job for job in found if job["name"] == o.name]
     if o.queue:
         queues = set(o.queue.split(","))
+        # A queue's jobs are those of its virtual queues, too (RFC 33).
+        rows = call(client.rpc, "queue.list", {})["queues"]
+        queues |= {name for name, _, parent in rows if parent in queues}
         found = [job for job in found if job.get("queue") in queues]
     if o.include:
         try:

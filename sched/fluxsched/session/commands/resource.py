@@ -196,9 +196,11 @@ def queue_list(words: list[str]) -> int:
     """flux queue list"""
     Parser("queue list", description="List the configured queues.").parse_args(words)
     queues = call(Client().rpc, "queue.list")["queues"]
-    print("QUEUE        REQUIRES")
-    for name, requires in queues:
-        print(printable(f"{name:<12} {','.join(requires)}".rstrip()))
+    virtual = any(parent for _, _, parent in queues)
+    print(f"{'QUEUE':<12} {'PARENT':<12} REQUIRES" if virtual else f"{'QUEUE':<12} REQUIRES")
+    for name, requires, parent in queues:
+        words = [f"{name:<12}", *([f"{parent:<12}"] if virtual else []), ",".join(requires)]
+        print(printable(" ".join(words).rstrip()))
     return 0
 
 

@@ -7,6 +7,7 @@ import argparse
 from typing import Any
 
 from fluxsched.formats import duration, jsontext
+from fluxsched.formats import queues as _queues
 from fluxsched.session.commands.common import Parser, absolute
 from fluxsched.session.errors import SessionError
 from fluxsched.session.opening import GRACE, MAX_SIZE, Options, open_session
@@ -60,6 +61,10 @@ def read_config(path: str | None) -> dict[str, Any]:
         requires = table.get("requires", []) if isinstance(table, dict) else None
         if not isinstance(requires, list) or not all(isinstance(word, str) for word in requires):
             raise SessionError(f"{path}: queues.{name}: expected a table with requires, a list of properties")
+    try:
+        _queues.parents(config.get("queues"))
+    except _queues.QueuesError as error:
+        raise SessionError(f"{path}: {error}") from None
     return config
 
 
