@@ -18,6 +18,7 @@ from pathlib import Path
 
 from fluxsched.core import Engine, Inventory
 from fluxsched.formats.jobspec import Request
+from fluxsched.policy.loader import load_plugin
 
 CORES, GPUS, WAITING = 64, 4, 1000
 TOP = Path(__file__).resolve().parent.parent
@@ -54,7 +55,7 @@ def load(nnodes):
     code = (
         "import sys, json, time, resource; sys.path.insert(0, sys.argv[1]); import bench_engine as b\n"
         "R = b.r_object(int(sys.argv[2])); rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "t = time.perf_counter(); e = b.Engine(b.Inventory.from_r(R), 'backfill.plugin1')\n"
+        "t = time.perf_counter(); e = b.Engine(b.Inventory.from_r(R), b.load_plugin('backfill.plugin1'))\n"
         "print(json.dumps([time.perf_counter() - t, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,"
         " rss / 1024]))"
     )
@@ -73,7 +74,7 @@ def checksum(engine):
 def match(nnodes):
     """Seconds for one job of one core on one node: queue, match, bookkeeping; a pass each and in one pass."""
     count = 2000
-    engine = Engine(Inventory.from_counts(nnodes, CORES, GPUS), "sched.plugin1")
+    engine = Engine(Inventory.from_counts(nnodes, CORES, GPUS), load_plugin("sched.plugin1"))
     one = request(1)
 
     def singles():
@@ -93,7 +94,7 @@ def match(nnodes):
 
 def busy(nnodes, plugin, options, exclusive):
     """An engine whose nodes are all but a few in use, and WAITING jobs."""
-    engine = Engine(Inventory.from_counts(nnodes, CORES, GPUS), plugin, options)
+    engine = Engine(Inventory.from_counts(nnodes, CORES, GPUS), load_plugin(plugin, options))
     held = max(1, nnodes // 256)
     # Two nodes stay idle and no job is that small, so a pass has to look at all.
     for job in range((nnodes - nnodes // 50) // held):

@@ -10,6 +10,7 @@ from collections import namedtuple
 from fluxsched.core import Engine, Infeasible, Inventory
 from fluxsched.formats import idset
 from fluxsched.formats.jobspec import Request, Vertex
+from fluxsched.policy.loader import load_plugin
 
 RESOURCES = "waiting for resources"
 BEHIND = "waiting for jobs ahead in the queue"
@@ -21,6 +22,11 @@ OVERLAP = "waiting for a job of another queue on the same nodes"
 EASY = "backfill.plugin1"
 
 Hierarchy = namedtuple("Hierarchy", "uri type basename name id size parent tags properties")
+
+
+def scheduler(inventory, plugin="sched.plugin1", options="", **more):
+    """An Engine under a plugin with these options."""
+    return Engine(inventory, load_plugin(plugin, options), **more)
 
 
 def request(
@@ -129,7 +135,7 @@ def estimates(engine):
 
 def machine(nnodes, ncores=4, ngpus=0, plugin="sched.plugin1", options="", **more):
     """An engine on equal nodes."""
-    return Engine(Inventory.from_counts(nnodes, ncores, ngpus), plugin, options, **more)
+    return scheduler(Inventory.from_counts(nnodes, ncores, ngpus), plugin, options, **more)
 
 
 def run(engine, *requests, now=0.0, first=1):

@@ -7,8 +7,8 @@ Only shapes for which "does it fit" has a short exact answer, so that the matche
 
 from collections import Counter, namedtuple
 
-from fluxsched.core import Engine, Infeasible, Inventory
-from naive import estimates, hype, nodes, request, tree_request, vertex
+from fluxsched.core import Infeasible, Inventory
+from naive import estimates, hype, nodes, request, scheduler, tree_request, vertex
 
 CORES = 2                           # a socket
 MEMORY = 1000
@@ -43,7 +43,7 @@ class TreeModel:
     ("width", node): amount, ("width",): amount}."""
 
     def __init__(self, nnodes, width, node_width, plugin):
-        self.engine = Engine(Inventory.from_rdl(hype(nnodes, width, node_width)), plugin)
+        self.engine = scheduler(Inventory.from_rdl(hype(nnodes, width, node_width)), plugin)
         self.easy = plugin != "sched.plugin1"
         self.nnodes = nnodes
         self.all = Counter({("width",): width})

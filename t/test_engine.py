@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from fluxsched.core import Engine, Infeasible, Inventory
+from fluxsched.core import Infeasible, Inventory
 from fluxsched.formats.constraint import ConstraintError
 from naive import (
     BEHIND,
@@ -25,6 +25,7 @@ from naive import (
     reasons,
     request,
     run,
+    scheduler,
     tree_request,
     vertex,
     waits,
@@ -71,7 +72,7 @@ def test_exclusive_slots_anywhere_take_whole_nodes():
     e = machine(4, 4)
     run(e, request(nslots=5, cores=2, exclusive=True))
     assert e.resource_summary(1) == "rank[0-2]/core[0-3]"
-    e = Engine(mixed((4, 0), (2, 0), (4, 0)))
+    e = scheduler(mixed((4, 0), (2, 0), (4, 0)))
     run(e, request(nslots=4, cores=2, exclusive=True))
     assert e.resource_summary(1) == "rank[0,2]/core[0-3] rank1/core[0-1]"
 
@@ -92,7 +93,7 @@ def test_gpu_without_core():
 
 
 def test_core_ids_beyond_a_word():
-    e = Engine(mixed(("0,63-65,130", "70"), ("1", "")))
+    e = scheduler(mixed(("0,63-65,130", "70"), ("1", "")))
     run(e, request(nslots=2, cores=2), request(gpus=1))
     assert e.cores_by_rank(1) == [(0, "0,63-65", "")]
     assert e.cores_by_rank(2) == [(0, "130", "70")]
@@ -206,7 +207,7 @@ def test_durations_that_never_end():
 
 
 def test_constraints_choose_nodes():
-    e = Engine(
+    e = scheduler(
         Inventory([0, 1, 2, 3], ["a", "b", "c", "d"], ["0-3"] * 4, [""] * 4, {"big": [1, 2], "fast": [2, 3]})
     )
     for jobid, wanted, ranks in (

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fluxsched.core import Engine, Infeasible, Inventory
+from fluxsched.core import Infeasible, Inventory
 from fluxsched.formats import idset
-from naive import held, machine, nodes
+from naive import held, machine, nodes, scheduler
 from naive_kinds import FAR, NEVER, Job, one_pass
 
 PLAYS = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -136,8 +136,8 @@ def test_disjoint_queues_are_problems_of_their_own(rng, depth):
     base = {"a": 0, "b": sizes["a"]}
     text = {q: idset.encode(range(base[q], base[q] + sizes[q])) for q in sizes}
     options = f"reserve-depth={depth}"
-    both = Engine(Inventory.from_counts(sum(sizes.values()), 2, 0), "backfill.plugin1", options)
-    apart = {q: Engine(Inventory.from_counts(sizes[q], 2, 0), "backfill.plugin1", options) for q in sizes}
+    both = scheduler(Inventory.from_counts(sum(sizes.values()), 2, 0), "backfill.plugin1", options)
+    apart = {q: scheduler(Inventory.from_counts(sizes[q], 2, 0), "backfill.plugin1", options) for q in sizes}
     queue_of, ends, now = {}, {}, 0
     for jobid in range(1, rng.randint(2, 50)):
         q = rng.choice("ab")

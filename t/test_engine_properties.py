@@ -6,9 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from fluxsched.core import Engine
 from fluxsched.formats import idset
-from naive import Model, cores, machine, mixed, nodes, request, units
+from naive import Model, cores, machine, mixed, nodes, request, scheduler, units
 from naive_tree import Shape, TreeModel
 from oracle import Job, conservative, easy, fcfs, hybrid, replay
 
@@ -96,7 +95,7 @@ def some_events(rng, rows, disturb):
 
 
 def play(rows, plugin, options, depth, script):
-    model = Model(lambda: Engine(mixed(*rows), plugin, options), depth)
+    model = Model(lambda: scheduler(mixed(*rows), plugin, options), depth)
     now = 0
     script = [*script, ("pass", 0), ("pass", 3), ("pass", 30)]
     note(f"{rows}\n{script}")

@@ -5,7 +5,7 @@
 
 import pytest
 
-from fluxsched.core import Engine, Infeasible, Inventory
+from fluxsched.core import Infeasible, Inventory
 from fluxsched.formats import r as rset
 from naive import (
     DOWN,
@@ -20,6 +20,7 @@ from naive import (
     nodes,
     request,
     run,
+    scheduler,
     waits,
 )
 
@@ -350,7 +351,7 @@ def test_adopt_with_times_out_of_range():
 
 
 def test_r_of_a_job():
-    e = Engine(Inventory([3, 5, 8], ["a", "b", "c"], ["0-3"] * 3, ["0"] * 3, {"fast": [5, 8], "old": [3]}))
+    e = scheduler(Inventory([3, 5, 8], ["a", "b", "c"], ["0-3"] * 3, ["0"] * 3, {"fast": [5, 8], "old": [3]}))
     run(e, request(nnodes=2, nslots=2, gpus=0, constraint={"properties": ["fast"]}))
     R = e.R(1, 100.0, 200.0)
     assert R == {
@@ -456,7 +457,7 @@ def test_many_jobs_on_70_nodes_all_run():
 
 
 def test_removal_denies_at_once_behind_a_blocked_head():
-    e = Engine(Inventory.from_counts(3, 1), "sched.plugin1")
+    e = scheduler(Inventory.from_counts(3, 1), "sched.plugin1")
     run(e, request(nnodes=2))
     run(e, request(nnodes=2), request(nnodes=3), request(nnodes=1), first=2, now=1.0)
     e.remove("2")
@@ -468,7 +469,7 @@ def test_removal_denies_at_once_behind_a_blocked_head():
 def test_a_lost_property_is_waited_for():
     R = Inventory.from_counts(2, 1).to_r()
     R["execution"]["properties"] = {"big": "1"}
-    e = Engine(Inventory.from_r(R), "sched.plugin1")
+    e = scheduler(Inventory.from_r(R), "sched.plugin1")
     e.property_remove("big", "1")
     e.property_add("big", "1")
     e.mark_down("1")

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxsched.core import Engine, Inventory
+from fluxsched.core import Inventory
 from fluxsched.formats.jobspec import Request
+from fluxsched.policy.loader import load_plugin
+from naive import scheduler
 
 PLUGINS = ["sched.plugin1", "backfill.plugin1", "backfill.plugin1:reserve-depth=-1", "backfill.plugin1:order=sjf"]
 
@@ -26,7 +28,7 @@ def machine(nodes=4, cores=4, properties=None):
 
 def engine(plugin="backfill.plugin1", **kwargs):
     name, _, options = plugin.partition(":")
-    return Engine(machine(**kwargs), name, options)
+    return scheduler(machine(**kwargs), name, options)
 
 
 def nodes(count, duration=10.0, queue="", constraint=None):
@@ -159,7 +161,7 @@ def test_new_policy_starts_the_pass_over():
     one.add(1, nodes(1))
     one.add(2, nodes(1))
     one.schedule(1.0, 1)
-    one.set_policy("backfill.plugin1", "queue-depth=0")
+    one.set_policy(load_plugin("backfill.plugin1", "queue-depth=0"))
     assert finish(one, 1.0) == ([], 1)
 
 

@@ -4,8 +4,8 @@
 
 import threading
 
-from fluxsched.core import Engine, Inventory
-from naive import EASY, held, hype, tree_request, vertex
+from fluxsched.core import Inventory
+from naive import EASY, held, hype, scheduler, tree_request, vertex
 
 NODES = 24
 
@@ -18,7 +18,7 @@ def bandwidth(slots, cores, width, duration):
 
 def play(inventory, seed):
     """Jobs come, start and end on an engine of its own; what each of them got, in order."""
-    engine = Engine(inventory, EASY, "reserve-depth=3")
+    engine = scheduler(inventory, EASY, "reserve-depth=3")
     log = []
     for turn in range(60):
         for k in range(4):
@@ -75,7 +75,7 @@ def test_two_engines_make_the_tree():
     summaries = [None, None]
 
     def work(place):
-        engine = Engine(inventory)
+        engine = scheduler(inventory)
         barrier.wait()
         for i in range(20):
             engine.add(i, wanted(i))

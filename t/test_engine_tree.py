@@ -5,7 +5,7 @@
 
 import pytest
 
-from fluxsched.core import Engine, Infeasible, Inventory
+from fluxsched.core import Infeasible, Inventory
 from naive import (
     DOWN,
     EASY,
@@ -18,6 +18,7 @@ from naive import (
     reasons,
     request,
     run,
+    scheduler,
     tree_request,
     vertex,
 )
@@ -26,7 +27,7 @@ from naive import (
 
 
 def test_sockets():
-    e = Engine(Inventory.from_rdl(hype(2)))
+    e = scheduler(Inventory.from_rdl(hype(2)))
     run(
         e,
         tree_request(vertex("socket", 1)),
@@ -50,7 +51,7 @@ def test_sockets():
 
 
 def test_sparse_request():
-    e = Engine(Inventory.from_rdl(hype(2)))
+    e = scheduler(Inventory.from_rdl(hype(2)))
     run(e, tree_request(vertex("node", 1, vertex("core", 3), vertex("memory", 1500))))
     assert e.cores_by_rank(1) == [(0, "0-2", "")]
     amounts = [row[2] for row in e.tree_part(1) if row[1] == "memory"]
@@ -63,7 +64,7 @@ def test_sparse_request():
 
 
 def test_memory_comes_back():
-    e = Engine(Inventory.from_rdl(hype(1)), EASY)
+    e = scheduler(Inventory.from_rdl(hype(1)), EASY)
     big = tree_request(vertex("slot", 1, vertex("core", 1), vertex("memory", 1500)), duration=10)
     outcome = run(e, big, big, tree_request(vertex("slot", 1, vertex("core", 1), vertex("memory", 500)), duration=20))
     # At 10 job 1 gives back what job 2 waits for, and 500 are to spare all the while: job 3 delays nobody.
@@ -74,7 +75,7 @@ def test_memory_comes_back():
 
 
 def test_slots_in_the_tree():
-    e = Engine(Inventory.from_rdl(hype(2)))
+    e = scheduler(Inventory.from_rdl(hype(2)))
     wanted = tree_request(vertex("node", 2, vertex("slot", 2, vertex("socket", 1, vertex("core", 1), exclusive=True))))
     assert run(e, wanted).started == [1]
     assert e.resource_summary(1) == "rank[0-1]/core[0-3]"
@@ -86,7 +87,7 @@ def test_slots_in_the_tree():
 
 
 def test_exclusive_vertex_takes_all_of_it():
-    e = Engine(Inventory.from_rdl(hype(2)))
+    e = scheduler(Inventory.from_rdl(hype(2)))
     run(e, tree_request(vertex("socket", 1, vertex("core", 1), exclusive=True)))
     assert e.cores_by_rank(1) == [(0, "0-1", "")]
     run(e, tree_request(vertex("node", 1, vertex("core", 1), exclusive=True)), first=2)
@@ -94,7 +95,7 @@ def test_exclusive_vertex_takes_all_of_it():
 
 
 def test_tree_request_keeps_to_constraint_and_up_nodes():
-    e = Engine(Inventory.from_rdl(hype(4)))
+    e = scheduler(Inventory.from_rdl(hype(4)))
     e.mark_down("1")
     run(e, tree_request(vertex("socket", 1), constraint={"ranks": ["1-2"]}))
     assert e.allocated_ranks(1) == "2"
@@ -113,7 +114,7 @@ def test_bandwidth_is_drawn_up_to_the_root():
             vertex("slot", 1, vertex("node", 1, vertex("core", 1), vertex("bandwidth", amount))), duration=duration
         )
 
-    e = Engine(Inventory.from_rdl(hype(4, width=100, node_width=60)), EASY)
+    e = scheduler(Inventory.from_rdl(hype(4, width=100, node_width=60)), EASY)
     outcome = run(e, wants(60), wants(40), wants(1, 5))
     assert outcome.started == [1, 2]
     assert e.allocated_ranks(2) == "1"
@@ -125,25 +126,25 @@ def test_bandwidth_is_drawn_up_to_the_root():
 
 
 def test_bandwidth_needs_a_pool():
-    e = Engine(Inventory.from_rdl(hype(2)))
+    e = scheduler(Inventory.from_rdl(hype(2)))
     with pytest.raises(Infeasible, match="no resource of type 'bandwidth'"):
         e.feasible(tree_request(vertex("node", 1, vertex("core", 1), vertex("bandwidth", 1))))
 
 
 def test_tree_request_needs_a_core():
-    e = Engine(Inventory.from_rdl(hype(2)))
+    e = scheduler(Inventory.from_rdl(hype(2)))
     with pytest.raises(Infeasible, match="takes no core"):
         e.feasible(tree_request(vertex("memory", 100)))
     with pytest.raises(Infeasible, match="takes no core"):
         e.feasible(tree_request(vertex("node", 1, vertex("memory", 100))))
     bank = ("bank", "bank", 0, 1, {}, (("memory", "memory", None, 10),))
-    e = Engine(Inventory.from_rdl(hierarchy(("node", "n", 0, 1, {}, (core(0), bank)))))
+    e = scheduler(Inventory.from_rdl(hierarchy(("node", "n", 0, 1, {}, (core(0), bank)))))
     with pytest.raises(Infeasible, match="takes no core"):
         e.feasible(tree_request(vertex("bank", 1)))
 
 
 def test_tree_and_flat_requests_share():
-    e = Engine(Inventory.from_rdl(hype(2)), EASY)
+    e = scheduler(Inventory.from_rdl(hype(2)), EASY)
     outcome = run(
         e,
         request(nnodes=1, cores=3, duration=10),
@@ -158,11 +159,11 @@ def test_tree_and_flat_requests_share():
 
 
 def test_exclusive_node_has_its_memory():
-    e = Engine(Inventory.from_rdl(hype(2)), EASY)
+    e = scheduler(Inventory.from_rdl(hype(2)), EASY)
     run(e, nodes(1, 10))
     assert [row[2] for row in e.tree_part(1) if row[1] == "memory"] == [1000, 1000]
     # Memory of node 0, cores of node 1: a node whose memory is in use is not whole.
-    e = Engine(Inventory.from_rdl(hype(2)), EASY)
+    e = scheduler(Inventory.from_rdl(hype(2)), EASY)
     apart = tree_request(vertex("core", 1), vertex("memory", 500), duration=99)
     run(e, request(nnodes=1, nslots=4, duration=10), apart)
     assert e.allocated_ranks(2) == "1"
@@ -178,7 +179,7 @@ def test_exclusive_node_has_its_memory():
 
 
 def test_partial_free_returns_memory():
-    e = Engine(Inventory.from_rdl(hype(2)))
+    e = scheduler(Inventory.from_rdl(hype(2)))
     wanted = tree_request(vertex("node", 2, vertex("core", 1), vertex("memory", 2000)))
     run(e, wanted)
     e.free(1, "0", final=False)
@@ -193,7 +194,7 @@ def test_partial_free_returns_memory():
 def test_gpus_come_with_a_core_of_their_node():
     first = ("node", "a", None, 1, {}, (core(0),))
     second = ("node", "b", None, 1, {}, (core(0), ("gpu", "gpu", 0, 1)))
-    e = Engine(Inventory.from_rdl(hierarchy(("cluster", "c", None, 1, {}, (first, second)))))
+    e = scheduler(Inventory.from_rdl(hierarchy(("cluster", "c", None, 1, {}, (first, second)))))
     # The greedy match would take the core of a and the gpu of b, and no R could say so.
     with pytest.raises(Infeasible):
         e.feasible(tree_request(vertex("core", 1), vertex("gpu", 1)))
@@ -202,16 +203,16 @@ def test_gpus_come_with_a_core_of_their_node():
 
 def test_r_carries_pools_to_a_restart():
     wanted = tree_request(vertex("node", 1, vertex("core", 1), vertex("memory", 1500)))
-    e = Engine(Inventory.from_rdl(hype(1)))
+    e = scheduler(Inventory.from_rdl(hype(1)))
     run(e, wanted)
     R = e.R(1)
-    again = Engine(Inventory.from_rdl(hype(1)))
+    again = scheduler(Inventory.from_rdl(hype(1)))
     again.adopt(1, R)
     assert run(again, wanted, first=2).started == []
     again.free(1)
     assert run(again, first=3).started == [2]
     # What another scheduler or another tree wrote there is nobody's.
     for odd in ({"pools": [[0, 10**9], [77, 1], [0], "x", [True, 1]]}, {"pools": 3}, [], "x", {}):
-        fresh = Engine(Inventory.from_rdl(hype(1)))
+        fresh = scheduler(Inventory.from_rdl(hype(1)))
         fresh.adopt(1, {**R, "scheduling": odd})
         assert run(fresh, wanted, first=2).started == [2]

@@ -9,10 +9,12 @@ import sys
 import textwrap
 
 import pytest
+from fluxsched.policy.base import Policy
 
-from fluxsched.core import Engine, Inventory, PluginError, Policy
-from fluxsched.policy.loader import load_plugin, parse_options, search_path
-from naive import cores, estimates, machine, nodes, reasons, request, tree_request, vertex
+from fluxsched.core import Inventory, PluginError
+from fluxsched.policy.loader import load_plugin, search_path
+from fluxsched.policy.options import parse_options
+from naive import cores, estimates, machine, nodes, reasons, request, scheduler, tree_request, vertex
 
 EASY = "backfill.plugin1"
 
@@ -161,7 +163,7 @@ def test_lacking_operations_are_all_named(tmp_path):
 def test_python_class_cannot_derive_from_policy(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(
-        "from fluxsched.core import Policy\n"
+        "from fluxsched.policy.base import Policy\n"
         "class Plugin(Policy):\n"
         + "".join(f"    def {name}{body}\n" for name, body in OPERATIONS.items() if name != "reserve_resources")
     )
@@ -173,7 +175,7 @@ def test_engine_keeps_its_policy_when_another_does_not_load():
     e = machine(2, 1)
     for name, options in (("none", ""), (EASY, "x=1")):
         with pytest.raises(PluginError):
-            e.set_policy(name, options)
+            e.set_policy(load_plugin(name, options))
     assert e.plugin == "sched.plugin1"
     with pytest.raises(PluginError):
         machine(2, plugin="none")
@@ -183,10 +185,10 @@ def test_set_policy():
     e = machine(3, 1)
     add(e, nodes(2, 10), nodes(2, 10), nodes(1, 10))
     assert e.schedule(0).started == [1]
-    e.set_policy(EASY, "reserve-depth=-1")
+    e.set_policy(load_plugin(EASY, "reserve-depth=-1"))
     assert e.plugin == EASY
     assert e.schedule(0).started == [3]
-    e.set_policy("sched.plugin1", "queue-depth=0")
+    e.set_policy(load_plugin("sched.plugin1", "queue-depth=0"))
     e.free(1)
     assert e.schedule(1).started == []
 
@@ -328,7 +330,7 @@ def test_reorder_with_a_bad_key(plugin):
         with pytest.raises(error):
             e.schedule(0)
         assert e.waiting() == [1, 2]
-        e.set_policy("sched.plugin1")
+        e.set_policy(load_plugin("sched.plugin1"))
         assert e.schedule(0).started == [1, 2]
 
 
@@ -411,7 +413,7 @@ def test_start_after_a_failed_select_is_refused(plugin, ncores):
             e.schedule(0)
             add(e, nodes(4), first=4)
     assert e.running_jobs() in ([], [1])
-    e.set_policy("sched.plugin1")
+    e.set_policy(load_plugin("sched.plugin1"))
     for jobid in e.running_jobs():
         e.free(jobid)
     for jobid in e.waiting()[1:]:
@@ -456,7 +458,7 @@ def test_plugin_that_fails(plugin, operation):
     started = [1] if operation == "reserve_resources" else []
     assert e.running_jobs() == started
     assert e.waiting() == [1, 2][len(started) :]
-    e.set_policy("sched.plugin1")
+    e.set_policy(load_plugin("sched.plugin1"))
     if started:
         e.free(1)
     assert e.schedule(1).started == [1, 2][len(started) :][:1]
@@ -470,7 +472,7 @@ def test_plugin_that_fails_after_a_denial(plugin):
         e.schedule(0)
     # Nobody has heard that 1 is denied.
     assert e.waiting() == [1, 3]
-    e.set_policy("sched.plugin1")
+    e.set_policy(load_plugin("sched.plugin1"))
     outcome = e.schedule(1)
     assert [jobid for jobid, _ in outcome.denied] == [1]
     assert e.waiting() == [3]
@@ -616,8 +618,8 @@ def test_cython_plugin_lacks_operations(top, tmp_path):
 
 def test_engines_share_an_inventory():
     inventory = Inventory.from_counts(4, 2)
-    first = Engine(inventory, EASY, "reserve-depth=-1")
-    second = Engine(inventory, EASY, "reserve-depth=0")
+    first = scheduler(inventory, EASY, "reserve-depth=-1")
+    second = scheduler(inventory, EASY, "reserve-depth=0")
     for e in (first, second):
         add(e, nodes(3, 10), nodes(4, 10), nodes(1, 20), tree_request(vertex("core", 1), duration=99))
     assert first.schedule(0).started == [1]

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fluxsched.core import Engine, Inventory, nodeview
+from fluxsched.core import Inventory, nodeview
 from fluxsched.formats import hostlist, idset, r
 from fluxsched.formats.jobspec import Request
 from fluxsched.formats.r import RError
+from naive import scheduler
 
 FLUX = shutil.which("flux", path=os.pathsep.join([os.environ.get("PATH", ""), os.path.expanduser("~/local/bin")]))
 
@@ -326,7 +327,7 @@ def test_an_engines_r_is_that_of_its_nodes(rows, data):
     cores = [ids for _, _, ids in rows]
     inventory = Inventory(list(range(len(rows))), hosts, cores, [""] * len(rows), {"p": list(range(0, len(rows), 3))})
     assert inventory.to_r() == r.emit(inventory.ranks, hosts, cores, [""] * len(rows), {"p": range(0, len(rows), 3)})
-    engine = Engine(inventory)
+    engine = scheduler(inventory)
     count = data.draw(st.integers(1, len(rows)))
     engine.add(1, Request(count, 1, 1, 0, data.draw(st.booleans()), 0, "", None, None))
     engine.schedule(1.0)

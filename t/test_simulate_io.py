@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracle
-from fluxsched.core import Engine, Inventory, PluginError
+from fluxsched.core import Inventory, PluginError
 from fluxsched.formats.jobspec import Request, Vertex
 from fluxsched.simulate import api
 from fluxsched.simulate.api import SimulateError
 from fluxsched.traces.load import load
+from naive import scheduler
 
 TOP = os.path.join(os.path.dirname(__file__), "..")
 
@@ -196,7 +197,8 @@ def test_jobspec_bandwidth_follows_the_option(rdl):
     each = (Vertex("core", 1, False, ()), Vertex("bandwidth", 15, False, ()))
     request = Request(0, 1, 0, 0, False, 10.0, "", None, (Vertex("node", 5, False, each),))
     for options, started in (("", [1]), ("io-aware=true", [1]), ("io-aware=false", [1, 2])):
-        engine = Engine(Inventory.from_rdl(rdl_format.load(str(rdl(fs=80, switch=1000)))), "backfill.plugin1", options)
+        machine = Inventory.from_rdl(rdl_format.load(str(rdl(fs=80, switch=1000))))
+        engine = scheduler(machine, "backfill.plugin1", options)
         engine.add(1, request)
         engine.add(2, request._replace(tree=(Vertex("node", 3, False, each),)))
         assert engine.schedule(1.0).started == started
@@ -205,4 +207,4 @@ def test_jobspec_bandwidth_follows_the_option(rdl):
 @pytest.mark.parametrize("plugin", ["sched.plugin1", "backfill.plugin1"])
 def test_a_bad_option(plugin):
     with pytest.raises(PluginError, match="io-aware=maybe: expected true or false"):
-        Engine(Inventory.from_counts(1, 1), plugin, "io-aware=maybe")
+        scheduler(Inventory.from_counts(1, 1), plugin, "io-aware=maybe")

@@ -5,13 +5,14 @@ import math
 
 import numpy as np
 import pytest
-from fluxsched.policy.orders import SCORES, score_multifactor
+from fluxsched.policy.orders import ORDERS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluxsched.core import Engine, Inventory, PluginError
+from fluxsched.core import Inventory, PluginError
 from fluxsched.formats.jobspec import Request
 from fluxsched.simulate import api
+from naive import scheduler
 from oracle import Job, conservative, easy, fcfs, replay
 from simulate_result import trace_of
 
@@ -31,14 +32,19 @@ POLICIES = {"fcfs": fcfs, "easy": easy, "conservative": conservative}
 @pytest.mark.parametrize("name", sorted(PLAIN))
 def test_formulas(name):
     for s, r, n, now in ((0, 1, 1, 0), (5, 10, 2, 100), (1000, 3600, 64, 5000), (0.5, 7, 1000, 90)):
-        assert SCORES[name](s, r, n, now) == pytest.approx(PLAIN[name](s, r, n, now), rel=1e-14)
-    assert set(SCORES) == set(PLAIN) and all(score.__doc__ for score in SCORES.values())
+        score = ORDERS[name](submit=s, request=r, cores=n, now=now)
+        assert score == pytest.approx(PLAIN[name](s, r, n, now), rel=1e-14)
+    assert set(ORDERS) == {*PLAIN, "multifactor"} and all(order.meaning for order in ORDERS.values())
+    with pytest.raises(TypeError, match="'users': expected one of submit, request"):
+        ORDERS[name](users=1)
 
 
 def test_multifactor_formula():
-    assert score_multifactor(0, 1, 100, 0, 0.5) == -(0 + 10 + 1000)
-    assert score_multifactor(302400, 50, 100, 0.5, 0.5) == -(500 + 500 + 500)
-    assert score_multifactor(1e9, 100, 100, 1.0, 0.25, weight_age=2, weight_size=3, weight_fairshare=16) == -(2 + 3 + 1)
+    score = ORDERS["multifactor"]
+    assert score(wait=0, cores=1, machine=100, usage=0, share=0.5) == -(0 + 10 + 1000)
+    assert score(wait=302400, cores=50, machine=100, usage=0.5, share=0.5) == -(500 + 500 + 500)
+    assert score(wait=1e9, cores=100, machine=100, usage=1.0, share=0.25, weight_age=2, weight_size=3,
+                 weight_fairshare=16) == -(2 + 3 + 1)
 
 
 def key(name, origin, aging=604800):
@@ -126,7 +132,7 @@ def test_fair_share_prefers_who_used_less():
     ((2**32 - 2, None, 2**32 - 2), [1, 2, 3]),
 ])
 def test_hosts_name_the_user(plugin, users, expected):
-    engine = Engine(Inventory.from_counts(1, 4), plugin=plugin, options="order=multifactor")
+    engine = scheduler(Inventory.from_counts(1, 4), plugin=plugin, options="order=multifactor")
     request = Request(0, 4, 1, 0, False, 100.0, "", None, None)
     order = []
     engine.add(1, request, t_submit=1.0, user=users[0])
@@ -140,7 +146,7 @@ def test_hosts_name_the_user(plugin, users, expected):
 
 
 def test_a_user_must_be_hashable():
-    engine = Engine(Inventory.from_counts(1, 4))
+    engine = scheduler(Inventory.from_counts(1, 4))
     with pytest.raises(TypeError, match="hash"):
         engine.add(1, Request(0, 1, 1, 0, False, 1.0, "", None, None), user=[1001])
     assert engine.waiting() == []
@@ -171,7 +177,7 @@ def test_backfilled_is_told_by_the_order_of_the_pass():
 
 @pytest.mark.parametrize("plugin", ["sched.plugin1", "backfill.plugin1"])
 def test_priority_goes_before_the_order(plugin):
-    engine = Engine(Inventory.from_counts(1, 4), plugin=plugin, options="order=sjf")
+    engine = scheduler(Inventory.from_counts(1, 4), plugin=plugin, options="order=sjf")
     for jobid, priority, duration in ((1, 16, 50.0), (2, 16, 20.0), (3, 31, 90.0), (4, 31, 80.0), (5, 16, 10.0)):
         engine.add(jobid, Request(0, 4, 1, 0, False, duration, "", None, None), priority, float(jobid))
     order = []
@@ -197,4 +203,4 @@ def test_priority_goes_before_the_order(plugin):
 ])
 def test_bad_options(plugin, options, what):
     with pytest.raises(PluginError, match=what):
-        Engine(Inventory.from_counts(1, 1), plugin=plugin, options=options)
+        scheduler(Inventory.from_counts(1, 1), plugin=plugin, options=options)

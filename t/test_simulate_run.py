@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from fluxsched.simulate.loop import Loop
 
-from fluxsched.core import Engine, Inventory, PluginError
+from fluxsched.core import Inventory, PluginError
 from fluxsched.simulate import api, metrics, policy
 from fluxsched.simulate.api import SimulateError
 from fluxsched.traces import swf
 from fluxsched.traces.generator import generate
 from fluxsched.traces.trace import TraceError
+from naive import scheduler
 from oracle import Job, easy, hybrid, replay
 from simulate_result import trace_of
 
@@ -243,7 +244,7 @@ def test_arrays_of_different_lengths():
 
 def test_loop_wants_arrays_of_one_length():
     with pytest.raises(ValueError, match="arrays of one length"):
-        Loop(Engine(Inventory.from_counts(1, 1)), [0, 1], [1], [1], [0], [1], [1], [0])
+        Loop(scheduler(Inventory.from_counts(1, 1)), [0, 1], [1], [1], [0], [1], [1], [0])
 
 
 @pytest.mark.parametrize("text, expected", [
@@ -276,7 +277,7 @@ def test_queue_depth_bounds_a_pass():
 def test_the_loop_runs_without_the_gil():
     """While one call advances the whole trace, another thread goes on."""
     trace = generate(3000, 128, 1.6, seed=4, overestimate=4)
-    engine = Engine(Inventory.from_counts(128, 1), plugin="backfill.plugin1", options="reserve-depth=-1")
+    engine = scheduler(Inventory.from_counts(128, 1), plugin="backfill.plugin1", options="reserve-depth=-1")
     none, one = np.zeros(len(trace), dtype=int), np.ones(len(trace), dtype=int)
     loop = Loop(engine, trace.submit * 1e6, trace.run * 1e6, trace.request * 1e6, none, trace.procs, one, none)
     stamps, stop = [], threading.Event()

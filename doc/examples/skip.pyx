@@ -6,11 +6,12 @@ of a queue may be passed over (default 3). None of them has a reservation.
     flux-sched plugin build doc/examples/skip.pyx
     flux module load sched plugin=$PWD/doc/examples/skip.so plugin-opts=skip=5
 """
-from fluxsched.core.engine cimport GO_ON, HOLD, Engine, Policy
+from fluxsched.core.engine cimport GO_ON, HOLD, Engine
 from fluxsched.core.job cimport WHY_RESOURCES
 from fluxsched.core.types cimport i32
+from fluxsched.policy.base cimport Policy
 
-from fluxsched.policy.loader import int_option, no_more_options
+from fluxsched.policy.options import int_option, no_more_options
 
 
 cdef class Plugin(Policy):
@@ -36,4 +37,4 @@ cdef class Plugin(Policy):
 
     cdef int reserve_resources(self, Engine e, i32 job) except -1 nogil:
         e.explain(job, WHY_RESOURCES)
-        return GO_ON if e.domain[e.jobs.item[job].domain].blocked <= self.skip else HOLD
+        return GO_ON if e.blocked(job) <= self.skip else HOLD

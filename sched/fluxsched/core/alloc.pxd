@@ -10,7 +10,7 @@ said otherwise. The owner of an Alloc calls alloc_clear once it is done.
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
-from fluxsched.core.memory cimport no_memory
+from fluxsched.core.memory cimport grow
 from fluxsched.core.types cimport i32, i64, u64
 
 cdef struct Entry:
@@ -66,16 +66,12 @@ cdef inline void alloc_reset(Alloc *a) noexcept nogil:
 cdef inline int alloc_whole(Alloc *a, i32 node, i32 count) except -1 nogil:
     """Add count whole nodes from node on."""
     cdef Entry *last
-    cdef void *room
     if a.nentries:
         last = a.entry + a.nentries - 1
         if last.count > 0 and last.node + last.count == node:
             last.count += count
             return 0
-    room = grown(a.entry, &a.entry_room, a.nentries + 1, sizeof(Entry))
-    if room is NULL:
-        no_memory(b"no memory for an allocation")
-    a.entry = <Entry *> room
+    a.entry = <Entry *> grow(a.entry, &a.entry_room, a.nentries + 1, sizeof(Entry))
     a.entry[a.nentries] = Entry(node, count, -1)
     a.nentries += 1
     return 0
@@ -84,14 +80,8 @@ cdef inline int alloc_whole(Alloc *a, i32 node, i32 count) except -1 nogil:
 cdef inline int alloc_part(Alloc *a, i32 node, const u64 *cores, i32 core_words,
                            const u64 *gpus, i32 gpu_words) except -1 nogil:
     """Add part of a node: these cores and gpus of it."""
-    cdef void *room = grown(a.entry, &a.entry_room, a.nentries + 1, sizeof(Entry))
-    if room is NULL:
-        no_memory(b"no memory for an allocation")
-    a.entry = <Entry *> room
-    room = grown(a.bits, &a.bits_room, a.nbits + core_words + gpu_words, sizeof(u64))
-    if room is NULL:
-        no_memory(b"no memory for an allocation")
-    a.bits = <u64 *> room
+    a.entry = <Entry *> grow(a.entry, &a.entry_room, a.nentries + 1, sizeof(Entry))
+    a.bits = <u64 *> grow(a.bits, &a.bits_room, <i64> a.nbits + core_words + gpu_words, sizeof(u64))
     memcpy(a.bits + a.nbits, cores, core_words * sizeof(u64))
     if gpu_words:
         memcpy(a.bits + a.nbits + core_words, gpus, gpu_words * sizeof(u64))
@@ -103,16 +93,12 @@ cdef inline int alloc_part(Alloc *a, i32 node, const u64 *cores, i32 core_words,
 
 cdef inline int alloc_take(Alloc *a, i32 pool, i64 amount) except -1 nogil:
     """Add an amount of a pool."""
-    cdef void *room
     cdef i32 i
     for i in range(a.ntakes):
         if a.take[i].pool == pool:
             a.take[i].amount += amount
             return 0
-    room = grown(a.take, &a.take_room, a.ntakes + 1, sizeof(Take))
-    if room is NULL:
-        no_memory(b"no memory for an allocation")
-    a.take = <Take *> room
+    a.take = <Take *> grow(a.take, &a.take_room, a.ntakes + 1, sizeof(Take))
     a.take[a.ntakes] = Take(pool, amount)
     a.ntakes += 1
     return 0

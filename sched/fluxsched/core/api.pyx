@@ -10,6 +10,7 @@ from collections import namedtuple
 from libc.string cimport memset
 
 from fluxsched.core cimport engine, held as _held, report, request as _request
+from fluxsched.core.alloc cimport alloc_clear
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport (
     JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_LACKING, WHY_NEVER, WHY_OTHER, WHY_OVERLAP,
@@ -37,37 +38,31 @@ REASONS = {
 }
 
 
-def _load_plugin(plugin, options):
-    # Policies are made of what the engine offers, so their module imports this one.
-    from fluxsched.policy.loader import load_plugin
-
-    return load_plugin(plugin, options)
-
-
 cdef class Engine:
     """One scheduler: an inventory, a policy and the jobs.
 
-    plugin: name or path of a plugin, options: its options (a string
-    "key=value,…" or a dict); raises PluginError. With sched_once, resources
-    are given out once and never come back (a test mode of the C original).
-    All ranks are up at first unless down is set.
+    policy: of this engine alone, as fluxsched.policy.loader.load_plugin makes it. With sched_once, resources are
+    given out once and never come back (a test mode of the C original). All ranks are up at first unless down is set.
     """
 
-    def __init__(self, Inventory inventory not None, plugin="sched.plugin1", options="", sched_once=False,
-                 down=False):
+    def __init__(self, Inventory inventory not None, engine.Operations policy not None, sched_once=False, down=False):
         self.slot_of = {}
         self.user_numbers = {}
         self.core = engine.Engine(inventory)
-        self.core.policy = _load_plugin(plugin, options)
+        self.core.policy = policy
         self.core.once = sched_once
         if not down:
             for node in range(inventory.nnodes):
                 self.core.state.set_up(node, True)
 
-    def set_policy(self, plugin, options=""):
-        """Change the plugin between passes; raises PluginError and keeps the
-        old one."""
-        self.core.policy = _load_plugin(plugin, options)
+    @property
+    def policy(self):
+        """The policy object."""
+        return self.core.policy
+
+    def set_policy(self, engine.Operations policy not None):
+        """Change the policy between passes."""
+        self.core.policy = policy
         self.core.stale = True
 
     @property
@@ -78,7 +73,7 @@ cdef class Engine:
     @property
     def plugin(self):
         """Name of the plugin."""
-        return self.core.policy.name
+        return self.policy.name
 
     @property
     def io_aware(self):
@@ -169,8 +164,12 @@ cdef class Engine:
         j.priority = priority
         j.sequence = submitted if sequence is None else sequence
         j.submitted = submitted
-        j.domain = self.core.need_domain(request.queue)
-        self.slot_of[jobid] = self.core.add(&j)
+        try:
+            j.domain = self.core.need_domain(request.queue)
+            self.slot_of[jobid] = self.core.add(&j)
+        except BaseException:
+            _request.discard(self.core, &j)
+            raise
 
     def adopt(self, jobid, R, freed_ranks="", i64 priority=16, double t_submit=0.0):
         """A job that holds R already (all but freed_ranks, an idset string)
@@ -189,7 +188,11 @@ cdef class Engine:
         start = <usec_t> (min(holding.starttime, 9e12) * USEC)
         end = to_usec(holding.expiration)
         _held.read_R(self.core, jobid, R, holding, freed_ranks, &j.alloc)
-        self.slot_of[jobid] = self.core.adopt(&j, start, end)
+        try:
+            self.slot_of[jobid] = self.core.adopt(&j, start, end)
+        except BaseException:
+            alloc_clear(&j.alloc)
+            raise
 
     def cancel(self, jobid):
         """Forget a waiting job; False if there is none of that id."""
@@ -220,7 +223,7 @@ cdef class Engine:
         if ranks is not None:
             _held.free_part(self.core, slot, ranks)
         if final:
-            self.core.free(slot)
+            self.core.finish(slot)
             del self.slot_of[jobid]
 
     def update_expiration(self, jobid, double t):
@@ -330,4 +333,4 @@ cdef class Engine:
 
     def stats(self):
         """Counters since the engine was made, and what there is now."""
-        return report.stats(self.core)
+        return {"plugin": self.policy.name, "plugin_options": dict(self.policy.options), **report.stats(self.core)}

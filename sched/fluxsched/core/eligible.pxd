@@ -20,13 +20,14 @@ cdef class Eligible:
         i32 *up                 # [nsets * nclasses] nodes of a class, up
         i32 *present            # [nsets * nclasses] nodes of a class, up or not
         i32 nsets
+        i32 set_room
         i32 generation          # changes whenever a node's state does
         dict index              # canonical text of a constraint -> set
         list constraint         # [nsets] the constraint, None for all nodes
         dict properties         # name -> bit set over nodes (int)
 
     cdef void count_waiting(self, i32 set, i32 sign) noexcept nogil
-    cdef int make_room(self, i32 nsets) except -1
+    cdef i32 new_set(self) except -1
     cdef void count(self, i32 set) noexcept nogil
     cdef i64 capacity(self, const Job *j, bint up) noexcept nogil
     cdef int release(self, i32 set) except -1

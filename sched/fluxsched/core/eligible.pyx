@@ -4,12 +4,12 @@
 """Constraints (RFC 31) as sets of nodes, and what such a set could ever hold."""
 import orjson
 
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from fluxsched.core.bits cimport get_bit
 from fluxsched.core.job cimport Job
-from fluxsched.core.memory cimport zeroed
+from fluxsched.core.memory cimport grow, zeroed
 from fluxsched.core.state cimport State
 from fluxsched.core.types cimport i32, i64, u64
 
@@ -24,9 +24,7 @@ cdef class Eligible:
         self.index = {}
         self.constraint = []
         self.properties = dict(state.inv.properties)
-        self.make_room(1)
-        self.constraint.append(None)
-        self.fill(0)
+        self.fill(self.new_set())
 
     def __dealloc__(self):
         cdef i32 i
@@ -39,40 +37,27 @@ cdef class Eligible:
         free(self.up)
         free(self.present)
 
-    cdef int make_room(self, i32 nsets) except -1:
-        cdef i32 i, old = self.nsets, classes = self.state.inv.nclasses
-        cdef void *room
-        room = realloc(self.bits, nsets * sizeof(u64 *))
-        if room is NULL:
-            raise MemoryError("no memory for a constraint")
-        self.bits = <u64 **> room
-        room = realloc(self.users, nsets * sizeof(i32))
-        if room is NULL:
-            raise MemoryError("no memory for a constraint")
-        self.users = <i32 *> room
-        room = realloc(self.waiting, nsets * sizeof(i32))
-        if room is NULL:
-            raise MemoryError("no memory for a constraint")
-        self.waiting = <i32 *> room
-        room = realloc(self.counted_at, nsets * sizeof(i32))
-        if room is NULL:
-            raise MemoryError("no memory for a constraint")
-        self.counted_at = <i32 *> room
-        room = realloc(self.up, (<size_t> nsets * classes + 1) * sizeof(i32))
-        if room is NULL:
-            raise MemoryError("no memory for a constraint")
-        self.up = <i32 *> room
-        room = realloc(self.present, (<size_t> nsets * classes + 1) * sizeof(i32))
-        if room is NULL:
-            raise MemoryError("no memory for a constraint")
-        self.present = <i32 *> room
-        for i in range(old, nsets):
-            self.bits[i] = <u64 *> zeroed(self.state.nwords, sizeof(u64))
-            self.users[i] = 0
-            self.waiting[i] = 0
-            self.counted_at[i] = -1
-            self.nsets = i + 1
-        return 0
+    cdef i32 new_set(self) except -1:
+        """A set that nobody uses yet, beyond those there are."""
+        cdef i32 set = self.nsets
+        cdef size_t classes = max(self.state.inv.nclasses, 1)
+        cdef i32 rooms[6]
+        for i in range(6):
+            rooms[i] = self.set_room
+        self.bits = <u64 **> grow(self.bits, &rooms[0], set + 1, sizeof(u64 *))
+        self.users = <i32 *> grow(self.users, &rooms[1], set + 1, sizeof(i32))
+        self.waiting = <i32 *> grow(self.waiting, &rooms[2], set + 1, sizeof(i32))
+        self.counted_at = <i32 *> grow(self.counted_at, &rooms[3], set + 1, sizeof(i32))
+        self.up = <i32 *> grow(self.up, &rooms[4], set + 1, classes * sizeof(i32))
+        self.present = <i32 *> grow(self.present, &rooms[5], set + 1, classes * sizeof(i32))
+        self.set_room = rooms[0]
+        self.bits[set] = <u64 *> zeroed(self.state.nwords, sizeof(u64))
+        self.users[set] = 0
+        self.waiting[set] = 0
+        self.counted_at[set] = -1
+        self.constraint.append(None)
+        self.nsets += 1
+        return set
 
     def use(self, constraint):
         """The set of a constraint (None: all nodes), used once more.
@@ -96,9 +81,7 @@ cdef class Eligible:
             if self.users[set] == 0:
                 break
         else:
-            set = self.nsets
-            self.make_room(self.nsets + 1)
-            self.constraint.append(None)
+            set = self.new_set()
         self.constraint[set] = (key, constraint)
         self.fill(set)
         self.index[key] = set

@@ -28,11 +28,9 @@ cdef struct Domain:
     i32 held_elig           # with HOLD: eligible set of the blocked head
 
 
-cdef class Policy:
-    """The operations of a plugin; see fluxsched.policy.loader."""
+cdef class Operations:
+    """What a pass asks of a policy; fluxsched.policy.base makes policies of it."""
     cdef:
-        readonly str name
-        readonly dict options
         public int queue_depth      # jobs of a domain considered in a pass; < 0: all
         public bint io_aware        # bandwidth that jobs ask for is a resource
 
@@ -53,7 +51,7 @@ cdef class Engine:
         Jobs jobs
         Queue queue
         Future future
-        Policy policy
+        Operations policy
         # Ordering domains.
         Domain *domain          # [ndomains]
         i32 ndomains
@@ -95,7 +93,7 @@ cdef class Engine:
     cdef int adopt(self, const Job *template, usec_t start, usec_t end) except -1 nogil
     cdef int cancel(self, i32 slot) except -1 nogil
     cdef int reprioritize(self, i32 slot, i64 priority) except -1 nogil
-    cdef int free(self, i32 slot) except -1 nogil
+    cdef int finish(self, i32 slot) except -1 nogil
     cdef int forget(self, i32 slot) except -1 nogil
     cdef int move_end(self, i32 slot, usec_t end) except -1 nogil
     cdef int schedule(self, usec_t now, i32 limit) except -1 nogil
@@ -104,6 +102,9 @@ cdef class Engine:
     cdef usec_t first_planned(self) noexcept nogil
 
     # For plugins: what a policy is made of.
+    cdef const Job *job(self, i32 job) noexcept nogil
+    cdef i32 blocked(self, i32 job) noexcept nogil
+    cdef i32 reserved(self, i32 job) noexcept nogil
     cdef usec_t end_of(self, const Job *j) noexcept nogil
     cdef bint fits_now(self, i32 job) except -1 nogil
     cdef int select(self, i32 job) except -1 nogil

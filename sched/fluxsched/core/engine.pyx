@@ -34,8 +34,8 @@ from fluxsched.errors import FluxSchedError
 
 
 class PluginError(FluxSchedError, ValueError):
-    """A plugin that cannot be found or loaded, lacks an operation, or does
-    not take the options given to it."""
+    """A plugin that cannot be found or loaded, lacks an operation, does not take the options given to it, or breaks a
+    rule in a pass."""
 
 
 cdef int lacks(const char *operation) except -1 nogil:
@@ -43,10 +43,8 @@ cdef int lacks(const char *operation) except -1 nogil:
         raise PluginError(f"the plugin lacks the operation {operation.decode()}")
 
 
-cdef class Policy:
-    """Base of every plugin: one object for each engine it serves.
-
-    Each operation is called without the GIL; job is a slot of the engine.
+cdef class Operations:
+    """What a pass asks of a policy. Each is called without the GIL; job is a slot of the engine.
 
     sched_loop_setup: before a pass.
     find_resources: 1 if the job's resources are free for it now, else 0.
@@ -55,9 +53,7 @@ cdef class Policy:
     reserve_resources: they are not free now. Answers GO_ON, STOP or HOLD.
     """
 
-    def __init__(self, name="", dict options=None):
-        self.name = name
-        self.options = options or {}
+    def __cinit__(self, *args, **kwargs):
         self.queue_depth = -1
         self.io_aware = True
 
@@ -111,11 +107,13 @@ cdef class Engine:
         """Put a job in the queue; the caller fills in id, priority, sequence,
         duration, the request, elig (0, or used once for it), domain and tree.
         Answers its slot."""
-        cdef i32 slot = self.jobs.take()
-        cdef Job *j = self.jobs.item + slot
-        cdef Alloc empty = j.alloc
+        cdef i32 slot
+        cdef Job *j
+        self.queue.need_room()
+        slot = self.jobs.take()
+        j = self.jobs.item + slot
         j[0] = template[0]
-        j.alloc = empty
+        memset(&j.alloc, 0, sizeof(Alloc))
         j.state = JOB_WAITING
         j.why = WHY_NEW
         j.estimate = -1
@@ -132,7 +130,9 @@ cdef class Engine:
     cdef int adopt(self, const Job *template, usec_t start, usec_t end) except -1 nogil:
         """A job that runs already; the caller fills in id, priority, tree (-1) and alloc, which the engine takes
         over. Answers its slot."""
-        cdef i32 slot = self.jobs.take()
+        cdef i32 slot
+        self.jobs.running.need_room()
+        slot = self.jobs.take()
         self.jobs.item[slot] = template[0]
         self.stale = True
         self.run(slot, start, end)
@@ -150,7 +150,7 @@ cdef class Engine:
         self.jobs.item[slot].priority = priority
         return self.queue.insert(slot)
 
-    cdef int free(self, i32 slot) except -1 nogil:
+    cdef int finish(self, i32 slot) except -1 nogil:
         """A running job gives back all it holds; its slot is free."""
         cdef Job *j = self.jobs.item + slot
         self.jobs.running.remove(j.end, slot)
@@ -197,6 +197,18 @@ cdef class Engine:
             return <usec_t> (self.expiration * USEC)
         return end
 
+    cdef const Job *job(self, i32 job) noexcept nogil:
+        """The job's record."""
+        return self.jobs.item + job
+
+    cdef i32 blocked(self, i32 job) noexcept nogil:
+        """How many jobs of its domain could not start in this pass so far."""
+        return self.domain[self.jobs.item[job].domain].blocked
+
+    cdef i32 reserved(self, i32 job) noexcept nogil:
+        """How many reservations were made in its domain in this pass so far."""
+        return self.domain[self.jobs.item[job].domain].reserved
+
     cdef bint fits_now(self, i32 job) except -1 nogil:
         """Whether the job could hold its resources from now on for its
         duration, and no reservation made in this pass be delayed."""
@@ -214,6 +226,7 @@ cdef class Engine:
         if self.future.selected != job or j.state != JOB_WAITING:
             with gil:
                 raise PluginError("allocate_resources without resources selected for the job")
+        self.jobs.running.need_room()
         self.started = <i32 *> grow(self.started, &self.started_room, self.nstarted + 1, sizeof(i32))
         self.started[self.nstarted] = job
         self.nstarted += 1
@@ -306,7 +319,8 @@ cdef class Engine:
         self.suspended = False
         self.scattered = False
         self.current = -1
-        memset(self.domain, 0, self.ndomains * sizeof(Domain))
+        if self.ndomains:
+            memset(self.domain, 0, self.ndomains * sizeof(Domain))
         self.queue.begin()
         self.future.begin(now)
         if self.removal:
@@ -423,9 +437,10 @@ cdef class Engine:
         cdef i32 i, slot, last = self.asked + limit
         for i in range(self.next_place, self.queue.length()):
             if limit > 0 and self.asked >= last:
+                self.queue.freeze()
                 self.next_place = i
                 self.suspended = True
-                return self.queue.freeze()
+                return 0
             self.passed = i + 1
             slot = self.queue.at(i)
             # A plugin may have started it before its turn, or it may have gone while the pass was suspended.

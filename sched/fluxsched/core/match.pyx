@@ -11,10 +11,10 @@ The tree is only read, so engines that share it may match side by side; each has
 from libc.stdlib cimport free, qsort
 from libc.string cimport memcpy
 
-from fluxsched.core.alloc cimport Alloc, alloc_part, alloc_reset, alloc_take, grown
+from fluxsched.core.alloc cimport Alloc, alloc_part, alloc_reset, alloc_take
 from fluxsched.core.bits cimport clear_bit, count_bits, get_bit, set_bit
 from fluxsched.core.inventory cimport Inventory
-from fluxsched.core.memory cimport no_memory, zeroed
+from fluxsched.core.memory cimport grow, zeroed
 from fluxsched.core.tree cimport VERTEX_CORE, VERTEX_GPU, VERTEX_NODE, VERTEX_PATH, VERTEX_POOL, VERTEX_SLOT, Want
 from fluxsched.core.types cimport i32, i64, u64
 
@@ -206,10 +206,7 @@ cdef class Matcher:
         return 1
 
     cdef int _stage(self, i32 vertex, i32 kind, i64 amount) except -1 nogil:
-        cdef void *room = grown(self.log, &self.log_room, self.nlog + 1, sizeof(Staged))
-        if room is NULL:
-            no_memory(b"no memory to match a request")
-        self.log = <Staged *> room
+        self.log = <Staged *> grow(self.log, &self.log_room, self.nlog + 1, sizeof(Staged))
         self.log[self.nlog] = Staged(vertex, kind, amount)
         self.nlog += 1
         if kind == VERTEX_CORE:

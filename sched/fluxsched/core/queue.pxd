@@ -22,6 +22,7 @@ cdef class Queue:
         bint reordered
 
     cdef i32 place(self, const Job *j) noexcept nogil
+    cdef int need_room(self) except -1 nogil
     cdef int insert(self, i32 slot) except -1 nogil
     cdef void remove(self, i32 slot) noexcept nogil
     cdef void begin(self) noexcept nogil

@@ -62,10 +62,15 @@ cdef class Queue:
                 high = middle
         return low
 
+    cdef int need_room(self) except -1 nogil:
+        """Room for one more, so that the next insert does not fail."""
+        self.item = <i32 *> grow(self.item, &self.room, self.count + 1, sizeof(i32))
+        return 0
+
     cdef int insert(self, i32 slot) except -1 nogil:
         """Another job waits."""
         cdef i32 place = self.place(self.jobs.item + slot)
-        self.item = <i32 *> grow(self.item, &self.room, self.count + 1, sizeof(i32))
+        self.need_room()
         memmove(self.item + place + 1, self.item + place, (self.count - place) * sizeof(i32))
         self.item[place] = slot
         self.count += 1

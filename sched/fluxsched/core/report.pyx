@@ -159,8 +159,6 @@ cdef dict resource_status(Engine e):
 cdef dict stats(Engine e):
     """Counters since the engine was made, and what there is now."""
     return {
-        "plugin": e.policy.name,
-        "plugin_options": dict(e.policy.options),
         "passes": e.npasses,
         "considered": e.nconsidered,
         "started": e.nstarted_total,

@@ -31,5 +31,6 @@ cdef class Running:
         i32 room
 
     cdef i32 place(self, usec_t end, i32 job) noexcept nogil
+    cdef int need_room(self) except -1 nogil
     cdef int insert(self, usec_t end, i32 job) except -1 nogil
     cdef void remove(self, usec_t end, i32 job) noexcept nogil

@@ -24,9 +24,15 @@ cdef class Running:
                 high = middle
         return low
 
-    cdef int insert(self, usec_t end, i32 job) except -1 nogil:
-        cdef i32 i
+    cdef int need_room(self) except -1 nogil:
+        """Room for one more, so that the next insert does not fail."""
         self.item = <Ending *> grow(self.item, &self.room, self.count + 1, sizeof(Ending))
+        return 0
+
+    cdef int insert(self, usec_t end, i32 job) except -1 nogil:
+        """Another job runs, and is expected to end then."""
+        cdef i32 i
+        self.need_room()
         i = self.place(end, job)
         memmove(self.item + i + 1, self.item + i, (self.count - i) * sizeof(Ending))
         self.item[i] = Ending(end, job)
@@ -34,6 +40,7 @@ cdef class Running:
         return 0
 
     cdef void remove(self, usec_t end, i32 job) noexcept nogil:
+        """A job that was inserted with this end runs no more."""
         cdef i32 i = self.place(end, job)
         self.count -= 1
         memmove(self.item + i, self.item + i + 1, (self.count - i) * sizeof(Ending))

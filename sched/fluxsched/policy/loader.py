@@ -4,8 +4,8 @@
 
 A plugin NAME is a file NAME.so (a Cython extension) or NAME.py, looked for
 along FLUX_MODULE_PATH, then beside the package. It holds a class Plugin with
-the five operations of fluxsched.core.engine.Policy. In Cython that class
-derives from Policy; in Python it derives from nothing, and is made with the
+the five operations of fluxsched.core.engine.Operations. In Cython that class
+derives from fluxsched.policy.base.Policy; in Python it derives from nothing, and is made with the
 plugin's options as its one argument.
 """
 import importlib.machinery
@@ -13,7 +13,9 @@ import importlib.util
 import os
 from pathlib import Path
 
-from fluxsched.core.engine import PluginError, Policy
+from fluxsched.core.engine import PluginError
+from fluxsched.policy.base import Policy
+from fluxsched.policy.options import parse_options
 from fluxsched.policy.pyplugin import OPERATIONS, PythonPolicy, missing_operations
 
 _HERE = Path(__file__).resolve()
@@ -43,53 +45,6 @@ def find_plugin(name):
                 return path
     places = ":".join(str(folder) for folder in folders)
     raise PluginError(f"plugin {name}: neither {name}.so nor {name}.py in {places}")
-
-
-def parse_options(text):
-    """Options "key=value,key=value" (or a dict) as a dict of strings."""
-    if isinstance(text, dict):
-        return {str(key): str(value) for key, value in text.items()}
-    options = {}
-    for item in (text or "").split(","):
-        if not item.strip():
-            continue
-        key, equals, value = item.partition("=")
-        if not equals or not key.strip():
-            raise PluginError(f"plugin option {item!r}: expected key=value")
-        if key.strip() in options:
-            raise PluginError(f"plugin option {key.strip()!r} is given twice")
-        options[key.strip()] = value.strip()
-    return options
-
-
-def int_option(options, key, default, least, most=2**31 - 1):
-    """Take a whole number out of the options. Raises PluginError."""
-    text = options.pop(key, None)
-    if text is None:
-        return default
-    try:
-        value = int(text)
-    except ValueError:
-        value = None
-    if value is None or not least <= value <= most:
-        raise PluginError(f"plugin option {key}={text}: expected a whole number from {least} to {most}")
-    return value
-
-
-def bool_option(options, key, default):
-    """Take true or false out of the options. Raises PluginError."""
-    text = options.pop(key, None)
-    if text is None:
-        return default
-    if text not in ("true", "false"):
-        raise PluginError(f"plugin option {key}={text}: expected true or false")
-    return text == "true"
-
-
-def no_more_options(options, known):
-    """Refuse what is left of the options. Raises PluginError."""
-    if options:
-        raise PluginError(f"unknown option {sorted(options)[0]!r}; it knows {', '.join(known) or 'none'}")
 
 
 def load_plugin(name, options=""):

@@ -1,20 +1,44 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 from fluxsched.core.engine cimport Engine
+from fluxsched.core.job cimport Job
 from fluxsched.core.types cimport i32, usec_t
+
+# What a score may depend on; times in s.
+cdef struct Facts:
+    double submit               # since the first job's
+    double request              # requested time, more than 0
+    double cores
+    double now                  # since the first job's submit time
+    double wait                 # now - submit, at least 0
+    double machine              # cores that are up
+    double usage                # the user's part of all decayed usage, 0 to 1
+    double share                # 1 / number of users that have run jobs
+    double weight_age
+    double weight_size
+    double weight_fairshare
+    double max_age
+
+ctypedef double (*score_t)(const Facts *f) noexcept nogil
+
+
+cdef class Formula:
+    """The score of a queue order; called with the names of Facts, it answers a job's score."""
+    cdef:
+        score_t score
+        readonly str name
+        readonly bint fixed     # does not depend on now, nor on what has run
+        readonly str meaning
+        readonly str source     # where it comes from; "": nowhere in particular
 
 
 cdef class Order:
     """A queue order as a policy carries it; see fluxsched.policy.orders."""
     cdef:
-        readonly str name
-        int kind
+        readonly Formula formula
         readonly double aging           # s; 0: none
-        readonly double weight_age
-        readonly double weight_size
-        readonly double weight_fairshare
-        readonly double max_age         # s
         readonly double half_life       # s
+        Facts facts                     # with the weights; the rest is filled in for each job
         bint started                    # origin is known
         usec_t origin                   # submit time of the first job seen
         usec_t usage_at                 # when usage was last decayed
@@ -25,6 +49,7 @@ cdef class Order:
         double *score                   # [score_room] scratch of a pass
         i32 score_room
 
+    cdef void look_at(self, Engine e, const Job *j) noexcept nogil
     cdef void decay(self, usec_t now) noexcept nogil
     cdef int apply(self, Engine e) except -1 nogil
     cdef int charge(self, Engine e, i32 job) except -1 nogil

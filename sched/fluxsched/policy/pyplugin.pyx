@@ -5,12 +5,12 @@
 object called from the engine, and the engine as such an object sees it."""
 from collections import namedtuple
 
-from fluxsched.core.engine cimport Engine, Policy
-from fluxsched.core.engine cimport GO_ON as C_GO_ON, HOLD as C_HOLD, STOP as C_STOP
-from fluxsched.core.job cimport JOB_WAITING, WHY_OVERLAP, WHY_RESERVED, WHY_RESOURCES, Job
+from fluxsched.core.engine cimport GO_ON as C_GO_ON, HOLD as C_HOLD, STOP as C_STOP, Engine
+from fluxsched.core.job cimport JOB_WAITING, WHY_RESERVED, WHY_RESOURCES, Job
 from fluxsched.core.memory cimport zeroed
 from fluxsched.core.running cimport far_future
 from fluxsched.core.types cimport USEC, i32, time_never, usec_t
+from fluxsched.policy.base cimport Policy
 from libc.stdlib cimport free
 
 from fluxsched.core.engine import PluginError
@@ -30,8 +30,8 @@ JobInfo = namedtuple("JobInfo", "id priority submit nnodes nslots cores gpus exc
 
 cdef extern from *:
     """
-    /* The operations are the first entries of the method table of Policy and
-       of all that derive from it; an entry that is still the base's is one
+    /* The operations are the first entries of the method table of Operations
+       and of all that derive from it; an entry that is still the base's is one
        that a plugin did not provide. */
     static int fs_same_operation (PyObject *a, PyObject *b, int i)
     {
@@ -132,14 +132,13 @@ cdef class Pass:
 
     def reserved(self, job):
         """Reservations made in the job's ordering domain in this pass."""
-        return self.engine.domain[self.engine.jobs.item[self.check(job)].domain].reserved
+        return self.engine.reserved(self.check(job))
 
     def explain(self, job, why):
         """Say why it waits: RESOURCES or RESERVED."""
-        cdef i32 reason = why
-        if not 0 < reason <= WHY_OVERLAP:
+        if why not in (RESOURCES, RESERVED):
             raise PluginError(f"reason {why!r}: expected RESOURCES or RESERVED")
-        self.engine.explain(self.check(job), reason)
+        self.engine.explain(self.check(job), why)
 
 
 cdef Pass new_pass(Engine engine):

@@ -134,7 +134,8 @@ class Resources:
         inventory, described = rdl_match.inventory(
             self._R, self._hierarchy, settings.in_sim, settings.rdl_conf, self.host.log
         )
-        engine = Engine(inventory, settings.plugin, settings.plugin_opts, settings.sched_once, down=True)
+        policy = load_plugin(settings.plugin, settings.plugin_opts)
+        engine = Engine(inventory, policy, settings.sched_once, down=True)
         execution = self._R["execution"]
         if described:
             # The tree is RDL's; the instance's own properties hold beside its.
@@ -169,8 +170,8 @@ class Resources:
 
     def reconfigure(self, rebuild, set_policy):
         """Take over changed settings: ``rebuild()`` says whether an engine
-        could be made by them, ``set_policy(plugin, options)`` changes only the
-        plugin.  Returns the names of what changed.  ServiceError, and then the
+        could be made by them, ``set_policy(policy)`` changes only the
+        policy.  Returns the names of what changed.  ServiceError, and then the
         settings are as they were."""
         settings, parents = self._read()
         if (settings, parents) == (self.settings, self._parents):
@@ -188,5 +189,5 @@ class Resources:
                 self.settings, self._parents, self._hierarchy, self.described, self.host_of = old
                 raise ServiceError(f"{', '.join(changed)}: the new values cannot be taken over; see the log")
         elif "plugin" in changed or "plugin_opts" in changed:
-            set_policy(settings.plugin, settings.plugin_opts)
+            set_policy(load_plugin(settings.plugin, settings.plugin_opts))
         return changed

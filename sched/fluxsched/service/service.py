@@ -123,8 +123,8 @@ class Service(Answers):
             self.recorder.resize(self.settings.lwj_keep)
         self.host.log(LOG_INFO, f"configuration taken over: plugin={self.settings.plugin}")
 
-    def _set_policy(self, plugin, options):
-        self.engine.set_policy(plugin, options)
+    def _set_policy(self, policy):
+        self.engine.set_policy(policy)
         self.passes.ask()
 
     def _rebuild(self):

@@ -15,6 +15,7 @@ import numpy as np
 from fluxsched.core import Engine, Inventory
 from fluxsched.errors import FluxSchedError
 from fluxsched.formats.jobspec import Vertex
+from fluxsched.policy.loader import load_plugin
 from fluxsched.simulate.loop import Loop, node_cores
 from fluxsched.simulate.metrics import Result
 from fluxsched.simulate.policy import Choice, PolicyError, choose, options_text
@@ -140,7 +141,7 @@ def run(trace: Trace | str | os.PathLike, *, procs: Optional[int] = None, nodes:
     except PolicyError as err:
         raise SimulateError(str(err)) from None
     jobs, left_out, request = _requests(trace, on, exclusive)
-    engine = Engine(on.inventory, plugin=choice.plugin, options=choice.options)
+    engine = Engine(on.inventory, load_plugin(choice.plugin, choice.options))
     length = np.minimum(jobs.run, jobs.request)
     if jobs.submit[-1] + float(length.sum()) > LAST:
         raise SimulateError("the trace is too long: times beyond 285,000 years")

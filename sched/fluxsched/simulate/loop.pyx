@@ -8,15 +8,16 @@ binary heap of what runs.  No event outlives its job, so memory grows with jobs,
 """
 import numpy as np
 
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport free
 from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from fluxsched.core cimport api
-from fluxsched.core.alloc cimport Alloc, grown
+from fluxsched.core.alloc cimport Alloc
 from fluxsched.core.engine cimport Engine
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport Job
+from fluxsched.core.memory cimport grow, zeroed
 from fluxsched.core.request cimport keep_general
 from fluxsched.core.types cimport i32, i64, u64, usec_t
 
@@ -88,7 +89,7 @@ cdef class Loop:
         i64 *core_base              # [nnodes + 1] processor number of a node's first core
         i32 *ranges_                # [2 * nranges] first, last processor
         i64 nranges
-        i64 range_room
+        i32 range_room
 
     def __cinit__(self, api.Engine engine not None, submit, run, request, nnodes, nslots, cores, users, *,
                   bint exclusive=False, bint record=True, tree_of=None):
@@ -121,10 +122,7 @@ cdef class Loop:
         self.start_, self.backfilled_, self.denied_ = self.start, self.backfilled, self.denied
         self.count_, self.ns_ = self.pass_count, self.pass_ns
         self.range_begin_, self.range_count_ = self.range_begin, self.range_count
-        self.core_base = <i64 *> realloc(NULL, (inv.nnodes + 1) * sizeof(i64))
-        if self.core_base is NULL:
-            raise MemoryError("no memory for the node table")
-        self.core_base[0] = 0
+        self.core_base = <i64 *> zeroed(inv.nnodes + 1, sizeof(i64))
         for node in range(inv.nnodes):
             self.core_base[node + 1] = self.core_base[node] + inv.ncores[node]
 
@@ -139,10 +137,7 @@ cdef class Loop:
     cdef int push(self, usec_t end, i32 job, i32 slot) except -1 nogil:
         cdef i32 at, up
         cdef Event event = Event(end, job, slot)
-        cdef void *room = grown(self.heap, &self.heap_room, self.nheap + 1, sizeof(Event))
-        if room is NULL:
-            raise MemoryError("no memory for the completions")
-        self.heap = <Event *> room
+        self.heap = <Event *> grow(self.heap, &self.heap_room, self.nheap + 1, sizeof(Event))
         at = self.nheap
         self.nheap += 1
         while at:
@@ -178,7 +173,6 @@ cdef class Loop:
     cdef int arrive(self, i32 job) except -1 nogil:
         cdef Job template
         cdef i32 slot
-        cdef void *room
         memset(&template, 0, sizeof(Job))
         template.id = job + 1
         template.priority = 16
@@ -198,27 +192,16 @@ cdef class Loop:
                 if vertices is not None:
                     template.tree = keep_general(self.engine, vertices)
         slot = self.engine.add(&template)
-        room = grown(self.job_of, &self.job_of_room, slot + 1, sizeof(i32))
-        if room is NULL:
-            raise MemoryError("no memory for the jobs")
-        self.job_of = <i32 *> room
+        self.job_of = <i32 *> grow(self.job_of, &self.job_of_room, slot + 1, sizeof(i32))
         self.job_of[slot] = job
         return 0
 
     cdef int keep_range(self, i64 first, i64 last, i64 begin) except -1 nogil:
         """Note processors first..last of the job whose ranges begin at `begin`."""
-        cdef void *room
-        cdef i64 wanted
         if self.nranges > begin and self.ranges_[2 * self.nranges - 1] + 1 == first:
             self.ranges_[2 * self.nranges - 1] = <i32> last
             return 0
-        if self.nranges == self.range_room:
-            wanted = self.range_room + (self.range_room >> 1) + 1024
-            room = realloc(self.ranges_, <size_t> wanted * 2 * sizeof(i32))
-            if room is NULL:
-                raise MemoryError("no memory for the processors of the jobs")
-            self.ranges_ = <i32 *> room
-            self.range_room = wanted
+        self.ranges_ = <i32 *> grow(self.ranges_, &self.range_room, self.nranges + 1, 2 * sizeof(i32))
         self.ranges_[2 * self.nranges] = <i32> first
         self.ranges_[2 * self.nranges + 1] = <i32> last
         self.nranges += 1
@@ -294,7 +277,7 @@ cdef class Loop:
             self.clock = now
             while self.nheap and self.heap[0].end == now:
                 event = self.pop()
-                self.engine.free(event.slot)
+                self.engine.finish(event.slot)
                 self.ended += 1
             while self.arrived < self.total and self.submit_[self.arrived] == now:
                 self.arrived += 1

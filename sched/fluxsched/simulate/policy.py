@@ -7,7 +7,7 @@ import re
 from typing import Dict, Iterable, NamedTuple
 
 from fluxsched.errors import FluxSchedError
-from fluxsched.policy.orders import NAMES as ORDERS
+from fluxsched.policy.orders import ORDERS
 
 _NAMES = {
     "fcfs": ("sched.plugin1", {}),

@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What policies are made of.
+
+A plugin in Cython derives from Policy and provides the five operations of fluxsched.core.engine.Operations; or from
+ListPolicy, and provides reserve_resources alone. State belongs in the object: two engines may use a plugin side by
+side, each with a policy of its own.
+"""
+from fluxsched.core.engine cimport Engine, Operations
+from fluxsched.core.types cimport i32
+from fluxsched.policy.orders cimport Order
+
+from fluxsched.policy.options import bool_option, int_option, no_more_options
+from fluxsched.policy.orders import OPTIONS as ORDER_OPTIONS
+
+
+cdef class Policy(Operations):
+    """Base of every plugin: one object for each engine it serves.
+
+    name: of the plugin; options: those it was made with, as a dict of strings.
+    """
+
+    def __init__(self, name="", dict options=None):
+        self.name = name
+        self.options = options or {}
+
+
+cdef class ListPolicy(Policy):
+    """A policy that goes through the waiting jobs in a queue order and starts each that fits now.
+
+    What it does about a job that does not fit is its reserve_resources. It takes the options queue-depth=N, the jobs
+    of a domain that a pass considers (-1, the default: all); io-aware=false, bandwidth that jobs ask for is not looked
+    at (true, the default: it is a resource, from node to root); order=NAME and what goes with it, another order of
+    the queue: see fluxsched.policy.orders.
+    """
+
+    def __init__(self, name, dict options not None, own=()):
+        """own: names of the options that the plugin itself reads. Raises PluginError for any other, and for a value
+        that an option does not take."""
+        super().__init__(name, options)
+        left = {key: value for key, value in options.items() if key not in own}
+        self.queue_depth = int_option(left, "queue-depth", -1, -1)
+        self.io_aware = bool_option(left, "io-aware", True)
+        self.order = Order(left)
+        no_more_options(left, sorted([*own, "io-aware", "queue-depth", *ORDER_OPTIONS]))
+
+    cdef int sched_loop_setup(self, Engine e) except -1 nogil:
+        return self.order.apply(e)
+
+    cdef int find_resources(self, Engine e, i32 job) except -1 nogil:
+        return e.fits_now(job)
+
+    cdef int select_resources(self, Engine e, i32 job) except -1 nogil:
+        return e.select(job)
+
+    cdef int allocate_resources(self, Engine e, i32 job) except -1 nogil:
+        self.order.charge(e, job)
+        return e.start(job)
