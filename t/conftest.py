@@ -25,6 +25,24 @@ settings.register_profile("fluxsched", deadline=None)
 settings.load_profile("fluxsched")
 
 
+# Files that take longest, longest first: begun last, they would leave all cores but one idle at the end.
+LONGEST = ("test_build", "test_flux_slurm", "test_flux_jobs", "test_flux_module")
+
+
+def pytest_xdist_auto_num_workers(config):
+    """What -n auto means: the cores of this process; none beside this one for tests of a single file."""
+    files = {argument.split("::")[0] for argument in config.args}
+    if len(files) == 1 and all(Path(name).is_file() for name in files):
+        return 0
+    return len(os.sched_getaffinity(0))
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
 @pytest.fixture(scope="session")
 def top():
     """The top of the source tree."""
