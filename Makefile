@@ -6,9 +6,11 @@
 PY = build/venv/bin/python
 CONFIG = build/config.json
 VENV = build/venv/.complete
-# Of make install: the prefix if it is not the configured one, and a folder to stage everything in.
+# Of make install: the prefix if it is not the configured one, a folder to stage everything in, and what else to bring:
+# extras=simulate is for flux-sched simulate.
 prefix =
 DESTDIR =
+extras =
 
 all: build
 
@@ -52,7 +54,7 @@ man: build
 	@$(PY) tools/man.py
 
 install: build
-	@$(PY) setup.py -q install_tree --prefix="$(prefix)" --destdir="$(DESTDIR)"
+	@$(PY) setup.py -q install_tree --prefix="$(prefix)" --destdir="$(DESTDIR)" --extras="$(extras)"
 
 clean:
 	rm -rf build/debug build/asan build/coverage build/man build/doctrees

@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -106,7 +107,7 @@ def dotted(version):
 
 
 def project_version():
-    return re.search(r'^version = "(.+)"', (TOP / "pyproject.toml").read_text(), re.M).group(1)
+    return runpy.run_path(str(TOP / "sched/fluxsched/version.py"))["VERSION"]
 
 
 # Python

@@ -1,9 +1,10 @@
-#!/bin/sh
+#!/bin/bash -p
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 #
 # The flux of this tree: the real one with the paths of what was built here, or, where configure found no flux-core
-# (or FLUX_SCHED_EMBEDDED=1 asks for it), the embedded session.
+# (or FLUX_SCHED_EMBEDDED=1 asks for it), the embedded session. bash, as dash drops environment variables whose names
+# it cannot have; -p, so that bash takes its functions and BASH_ENV for plain text and passes them on as they are.
 
 here=$0
 while [ -L "$here" ]; do

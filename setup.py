@@ -30,6 +30,9 @@ from setuptools.command.build_py import build_py as _build_py
 
 TOP = Path(__file__).resolve().parent
 os.chdir(TOP)
+sys.path.insert(0, str(TOP / "tools"))
+import makevenv  # noqa: E402
+
 SOURCE = Path("sched")
 BUILD = Path("build")
 CONFIG = BUILD / "config.json"
@@ -65,6 +68,8 @@ MODES = {
         [],
     ),
 }
+# Nobody debugs a wheel, and without debug information it is a fifth as large.
+WHEEL_FLAGS = ["-g0"]
 
 # The loader opens a plugin under a name without dots, so the module is sched_plugin1 and its file sched.plugin1.so.
 PLUGINS = {"sched_plugin1": "sched.plugin1.so", "backfill_plugin1": "backfill.plugin1.so"}
@@ -92,17 +97,17 @@ def configuration():
     return config
 
 
-def package_extensions(flux=None):
+def package_extensions(flux=None, more=()):
     """One extension for each .pyx of the package; those of fluxsched.flux only with flux-core."""
     found = []
     for path in sorted((SOURCE / "fluxsched").rglob("*.pyx")):
         parts = path.relative_to(SOURCE).with_suffix("").parts
-        extra = {"extra_compile_args": CFLAGS + RELEASE}
+        extra = {"extra_compile_args": [*CFLAGS, *RELEASE, *more]}
         if parts[1] == "flux":
             if flux is None:
                 continue
             extra = {
-                "extra_compile_args": CFLAGS + RELEASE + flux["cflags"],
+                "extra_compile_args": [*CFLAGS, *RELEASE, *more, *flux["cflags"]],
                 "extra_link_args": flux["libs"] + [f"-Wl,-rpath,{flux['libdir']}"],
                 "depends": [str(FLUX_FLAGS)],
             }
@@ -110,9 +115,9 @@ def package_extensions(flux=None):
     return found
 
 
-def plugin_extensions():
+def plugin_extensions(more=()):
     paths = {name: SOURCE / "plugins" / (name + ".pyx") for name in PLUGINS}
-    flags = CFLAGS + RELEASE
+    flags = [*CFLAGS, *RELEASE, *more]
     return [Extension(name, [str(path)], extra_compile_args=flags) for name, path in paths.items() if path.exists()]
 
 
@@ -259,7 +264,6 @@ class build_tree(Command):
         return {path: path.stat().st_mtime_ns for path in (self.folder / "cython").rglob("*.html")}
 
     def warn(self, pages):
-        sys.path.insert(0, str(TOP / "tools"))
         import lint
 
         for page in sorted(pages):
@@ -328,6 +332,12 @@ def broker_module(config, target, python, lib, stamp=None):
         stamp.write_text(text)
 
 
+def strip(path):
+    """Drop the debug information of a library, which is most of it; it stays where no strip is at hand."""
+    if shutil.which("strip"):
+        subprocess.run(["strip", "--strip-debug", "--preserve-dates", str(path)], check=False)
+
+
 def requirement_closure(names):
     """Installed distributions that these requirements need, themselves included."""
     from packaging.requirements import Requirement
@@ -352,6 +362,7 @@ class install_tree(Command):
     user_options = [
         ("prefix=", None, "another prefix than the configured one"),
         ("destdir=", None, "put everything below this folder instead of /"),
+        ("extras=", None, "also what these extras of pyproject.toml need, by commas: simulate"),
         ("no-manual", None, "leave the manual pages out"),
     ]
     boolean_options = ["no-manual"]
@@ -359,6 +370,7 @@ class install_tree(Command):
     def initialize_options(self):
         self.prefix = ""
         self.destdir = ""
+        self.extras = ""
         self.no_manual = False
         self.config = None
 
@@ -367,6 +379,11 @@ class install_tree(Command):
         if self.config is None:
             fail("not configured: run ./configure, or make")
         self.prefix = os.path.abspath(self.prefix or self.config["prefix"])
+        self.extras = self.extras.replace(",", " ").split()
+        known = self.distribution.extras_require
+        for name in self.extras:
+            if name not in known:
+                fail(f"extras={name}: no such extra; there are {', '.join(sorted(known))}")
 
     def staged(self, path):
         return Path(f"{self.destdir}{path}")
@@ -386,6 +403,7 @@ class install_tree(Command):
                 link(self.staged(share / name), self.staged(python / "fluxsched/share" / name))
             for name in PLUGINS.values():
                 self.install_file(SOURCE / name, modules / name)
+                strip(self.staged(modules / name))
             link(self.staged(modules), self.staged(python / "fluxsched/plugins"))
             if not self.no_manual:
                 self.install_manual(prefix / "share/man")
@@ -395,21 +413,29 @@ class install_tree(Command):
                 broker_module(
                     self.config, self.staged(modules / "sched.so"), self.config["python"]["executable"], python
                 )
+                strip(self.staged(modules / "sched.so"))
                 for path in sorted((SOURCE / "cmd").glob("flux-*")):
                     self.install_file(path, commands / path.name)
         except OSError as error:
             fail(f"{error.filename or prefix}: {error.strerror}: choose another --prefix, or install as its owner")
         print(f"Installed below {self.staged(prefix)}")
         if flux is not None and not own:
-            print(f"For flux to find it: FLUX_MODULE_PATH_PREPEND={modules} FLUX_EXEC_PATH_PREPEND={commands}")
+            print("For flux to find it, start brokers and commands with")
+            print(f"    export FLUX_MODULE_PATH_PREPEND={modules}")
+            print(f"    export FLUX_EXEC_PATH_PREPEND={commands}:{prefix}/bin")
 
     def install_python(self, python):
         target = self.staged(python)
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(BUILD / "lib" / "fluxsched", target / "fluxsched", ignore=self.left_out)
-        for distribution in requirement_closure(self.distribution.install_requires):
+        for path in (target / "fluxsched").rglob("*.so"):
+            strip(path)
+        wanted = list(self.distribution.install_requires)
+        for name in self.extras:
+            wanted += self.distribution.extras_require[name]
+        for distribution in requirement_closure(wanted):
             for file in distribution.files or ():
-                if ".." not in file.parts and file.locate().exists():
+                if ".." not in file.parts and "__pycache__" not in file.parts and file.locate().exists():
                     self.install_file(file.locate(), python / file)
         subprocess.run([sys.executable, "-m", "compileall", "-q", str(target)], check=False)
 
@@ -425,7 +451,6 @@ class install_tree(Command):
 
     def install_manual(self, folder):
         """The manual pages, made now; without them if what makes them cannot be had."""
-        sys.path.insert(0, str(TOP / "tools"))
         import man
 
         trouble = man.build()
@@ -445,10 +470,9 @@ class install_tree(Command):
 
     def install_launcher(self, path, python, module):
         """A command that runs the installed package and sees nothing of the caller's Python environment."""
-        code = f'import sys; sys.path.insert(0, "{python}"); from {module} import main; sys.exit(main())'
         staged = self.staged(path)
         staged.parent.mkdir(parents=True, exist_ok=True)
-        staged.write_text(f"#!/bin/sh\nexec {self.config['python']['executable']} -I -c '{code}' \"$@\"\n")
+        staged.write_text(makevenv.command_text(self.config["python"]["executable"], module, python))
         staged.chmod(0o755)
 
 
@@ -456,11 +480,10 @@ class install_tree(Command):
 BUILD.mkdir(exist_ok=True)
 
 setup(
-    package_dir={"": "sched"},
     packages=find_packages("sched", include=["fluxsched", "fluxsched.*"]),
     # Declarations too: a plugin in Cython is written against them.
-    package_data={"": ["*.pxd"]},
-    ext_modules=package_extensions() + plugin_extensions(),
+    package_data={"": ["*.pxd", "py.typed"]},
+    ext_modules=package_extensions(more=WHEEL_FLAGS) + plugin_extensions(more=WHEEL_FLAGS),
     cmdclass={"build_ext": build_ext, "build_py": build_py, "build_tree": build_tree, "install_tree": install_tree},
     # pip builds in the source folder, whose build/lib is the tree's own.
     options={"build": {"build_base": "build/wheel"}, "egg_info": {"egg_base": "build"}},

@@ -26,7 +26,7 @@ settings.load_profile("fluxsched")
 
 
 # Files that take longest, longest first: begun last, they would leave all cores but one idle at the end.
-LONGEST = ("test_build", "test_flux_slurm", "test_flux_jobs", "test_flux_module")
+LONGEST = ("test_install", "test_build", "test_flux_slurm", "test_flux_jobs", "test_flux_module")
 
 
 def pytest_xdist_auto_num_workers(config):

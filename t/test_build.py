@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""configure, what the build leaves behind, make install, and the launcher."""
+"""configure: what it finds, what it says is missing, and the virtual environment."""
 
 import json
 import os
@@ -8,31 +8,25 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
 
-import requirements
+import makevenv
+from builds import TOP, sh, write
 
-TOP = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TOP))
 
 import configure  # noqa: E402
-import makevenv  # noqa: E402
 
-VENV_PYTHON = TOP / "build" / "venv" / "bin" / "python"
-
-
-def write(path, text, mode=0o644):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    path.chmod(mode)
-    return path
-
-
-def sh(path, text):
-    return write(path, "#!/bin/sh\n" + text, 0o755)
+COPIED = (
+    "configure",
+    "configure.py",
+    "pyproject.toml",
+    "tools/packages.sh",
+    "tools/makevenv.py",
+    "sched/fluxsched/version.py",
+)
 
 
 @pytest.fixture
@@ -40,8 +34,8 @@ def tree(tmp_path):
     """A copy of what configure is made of, with a folder of tools that is its whole PATH."""
     tree = tmp_path / "tree"
     tree.mkdir()
-    (tree / "tools").mkdir()
-    for name in ("configure", "configure.py", "pyproject.toml", "flux", "tools/packages.sh", "tools/makevenv.py"):
+    for name in COPIED:
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(TOP / name, tree / name)
     (tmp_path / "bin").mkdir()
     return tree
@@ -554,262 +548,3 @@ def test_venv_that_fits_is_kept(tree, toolchain, monkeypatch):
     assert not makevenv.venv_fits({**config["python"], "version": "3.9.0"})
     monkeypatch.setattr(makevenv, "VENV", tree)
     assert not makevenv.venv_fits(config["python"])
-
-
-# What the build leaves behind
-
-
-def dynamic_section(path):
-    if shutil.which("readelf") is None:
-        pytest.skip("no readelf on this machine")
-    return subprocess.run(["readelf", "-d", str(path)], check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
-def test_every_module_is_built(build_config):
-    suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    for path in (TOP / "sched/fluxsched").rglob("*.pyx"):
-        name = path.relative_to(TOP / "sched")
-        if name.parts[1] == "flux" and build_config["flux"] is None:
-            continue
-        assert (TOP / "build/lib" / name.with_suffix(suffix)).exists(), name
-    for path in (TOP / "sched/fluxsched").rglob("*.py"):
-        assert (TOP / "build/lib" / path.relative_to(TOP / "sched")).samefile(path)
-
-
-def test_share_is_beside_the_package():
-    package = TOP / "build/lib/fluxsched"
-    assert (package / "share/conf/hype.lua").exists()
-    assert (package / "share/rdl/RDL.lua").exists()
-    assert (package / "plugins/sched.plugin1.so").exists()
-
-
-def test_standard_sched_still_imports():
-    """sched/ holds a sched.so and no __init__.py, and is on no path that Python searches."""
-    assert not (TOP / "sched/__init__.py").exists()
-    done = subprocess.run(
-        [str(VENV_PYTHON), "-c", "import sched, fluxsched; print(sched.scheduler, sched.__file__)"],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    assert str(TOP) not in done.stdout
-
-
-@pytest.mark.parametrize("name", ["sched.plugin1.so", "backfill.plugin1.so"])
-def test_plugins_bring_no_python(name):
-    assert "libpython" not in dynamic_section(TOP / "sched" / name)
-    symbols = subprocess.run(["nm", "-D", str(TOP / "sched" / name)], stdout=subprocess.PIPE, text=True).stdout
-    assert re.search(rf" T PyInit_{name.replace('.so', '').replace('.', '_')}\b", symbols)
-
-
-def test_broker_module(build_config):
-    if configure.broker_module(build_config) is not None:
-        pytest.skip(f"not built: {configure.broker_module(build_config)}")
-    section = dynamic_section(TOP / "sched/sched.so")
-    assert "libpython" in section and "libflux-core" in section and "NODELETE" in section
-    symbols = subprocess.run(["nm", "-D", str(TOP / "sched/sched.so")], stdout=subprocess.PIPE, text=True).stdout
-    assert re.search(r" T mod_main\b", symbols)
-
-
-# Installing
-
-
-def test_every_folder_of_modules_is_a_package():
-    """A wheel has no others, though they can be imported in the tree."""
-    folders = {path.parent for suffix in ("py", "pyx") for path in (TOP / "sched/fluxsched").rglob(f"*.{suffix}")}
-    assert [str(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
-
-
-SHOW_INSTALLED = """
-import os, fluxsched
-from fluxsched.policy.loader import load_plugin
-from fluxsched.formats import rdl
-here = os.path.dirname(fluxsched.__file__)
-load_plugin("backfill.plugin1")
-h = rdl.load(os.path.join(here, "share", "conf", "hype.lua"))
-print(here, h.type.count("node"))
-"""
-
-
-def install_tree(*options):
-    # A test installs no Sphinx.
-    manual = ["--no-manual"] if requirements.missing("man") else []
-    command = [str(VENV_PYTHON), "setup.py", "-q", "install_tree", *manual, *options]
-    return subprocess.run(command, cwd=TOP, capture_output=True, text=True)
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    prefix = tmp_path_factory.mktemp("installed")
-    done = install_tree(f"--prefix={prefix}")
-    assert done.returncode == 0, done.stderr
-    return prefix, done.stdout
-
-
-def test_installed_package_stands_alone(installed, python):
-    """It runs with nothing of the source tree or its virtual environment."""
-    prefix, _ = installed
-    lib = prefix / "lib/flux-sched/python"
-    done = subprocess.run(
-        [python, "-I", "-c", f"import sys; sys.path.insert(0, {str(lib)!r})\n" + SHOW_INSTALLED],
-        env={"PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout == f"{lib}/fluxsched 154\n", done.stderr
-    assert not [path for path in lib.rglob("*") if path.is_symlink() and str(TOP) in os.path.realpath(path)]
-
-
-def test_installed_command(installed):
-    prefix, _ = installed
-    done = subprocess.run(
-        [str(prefix / "bin/flux-sched"), "rdl", str(prefix / "share/flux-sched/conf/hype.lua"), "aggregate"],
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": "/nowhere"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "154" in done.stdout
-
-
-INSTALLED_SESSION = (
-    "flux module load sched rdl-conf=hype.lua rdl-resource=default:/hype/hype201 in-sim=true plugin=sched.plugin1 "
-    "&& flux run sh -c 'echo ${PYTHONPATH-none}' && flux getattr size"
-)
-
-
-def check_installed_session(command, folder):
-    done = subprocess.run(
-        [str(command), "start", "--emulate=hype.lua", "sh", "-c", INSTALLED_SESSION],
-        env={"PATH": "/usr/bin:/bin"},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.stdout == "none\n154\n", done.stderr
-
-
-def test_installed_session(installed, tmp_path):
-    check_installed_session(installed[0] / "bin/flux-session", tmp_path)
-
-
-def test_installed_manual(installed):
-    """Below share/man, where help of the installed session finds it."""
-    if requirements.missing("man"):
-        pytest.skip("no Sphinx: make man installs it")
-    prefix, _ = installed
-    assert (prefix / "share/man/man5/flux-sched-traces.5").is_file()
-    command = [str(prefix / "bin/flux-session"), "help", "traces"]
-    done = subprocess.run(command, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}, capture_output=True, text=True)
-    assert "flux-sched-traces - job traces for the simulator" in " ".join(done.stdout.split())
-
-
-def test_installed_broker_module(installed, build_config):
-    if configure.broker_module(build_config) is not None:
-        pytest.skip(f"not built: {configure.broker_module(build_config)}")
-    prefix, told = installed
-    modules = prefix / "lib/flux/modules"
-    assert f"FLUX_MODULE_PATH_PREPEND={modules}" in told
-    script = "flux module remove sched-simple && flux module load sched && flux run -n1 echo it runs"
-    done = subprocess.run(
-        [build_config["flux"]["command"], "start", "sh", "-c", script],
-        env={
-            "PATH": f"{Path(build_config['flux']['command']).parent}:/usr/bin:/bin",
-            "HOME": os.environ.get("HOME", "/"),
-            "FLUX_MODULE_PATH_PREPEND": str(modules),
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.stdout == "it runs\n", done.stderr
-
-
-def test_install_staged(tmp_path):
-    done = install_tree("--prefix=/opt/x", f"--destdir={tmp_path}")
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "opt/x/bin/flux-sched").read_text().count("/opt/x/lib/flux-sched/python") == 1
-    # The links inside are relative, so they hold here and where the files will go.
-    assert (tmp_path / "opt/x/lib/flux-sched/python/fluxsched/plugins/sched.plugin1.so").exists()
-
-
-def test_install_where_nothing_can_be(tmp_path):
-    write(tmp_path / "file", "")
-    done = install_tree(f"--prefix={tmp_path}/file/below")
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith(f"flux-sched: {tmp_path}/file")
-    assert "choose another --prefix" in done.stderr
-
-
-@pytest.mark.skipif(
-    os.environ.get("FLUXSCHED_TEST_PIP") != "1", reason="compiles everything again: set FLUXSCHED_TEST_PIP=1"
-)
-def test_pip_install(tmp_path, python):
-    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    clone = tmp_path / "clone"
-    shutil.copytree(TOP, clone, ignore=shutil.ignore_patterns("build", ".git", "*.so", "__pycache__", ".hypothesis"))
-    subprocess.run([python, "-m", "venv", str(tmp_path / "venv")], check=True)
-    subprocess.run(
-        [str(tmp_path / "venv/bin/pip"), "install", "-q", str(clone)], check=True, cwd=tmp_path, env=environ
-    )
-    done = subprocess.run(
-        [str(tmp_path / "venv/bin/python"), "-I", "-c", SHOW_INSTALLED], capture_output=True, text=True, cwd=tmp_path
-    )
-    assert re.fullmatch(rf"{tmp_path}/venv/lib\S*/fluxsched 154\n", done.stdout), done.stderr
-    done = subprocess.run([str(tmp_path / "venv/bin/flux-sched"), "--help"], capture_output=True, text=True)
-    assert done.returncode == 0 and "rdl" in done.stdout, done.stderr
-    check_installed_session(tmp_path / "venv/bin/flux-session", tmp_path)
-
-
-# The launcher
-
-
-def test_launcher_before_make(tree):
-    done = subprocess.run([str(tree / "flux"), "start"], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr == f"flux: nothing is built in {tree} yet: run make there\n"
-
-
-@pytest.fixture
-def launcher(tree):
-    """A tree where the launcher's two goals only tell how they were run."""
-    sh(tree / "build/venv/bin/python", 'echo "python ${PYTHONPATH-}|$FLUX_MODULE_PATH|$*"\n')
-    write(tree / "sched/sched.plugin1.so", "")
-    real = sh(tree.parent / "real flux", 'echo "real $FLUX_MODULE_PATH_PREPEND|$FLUX_EXEC_PATH_PREPEND|$LUA_PATH|$*"\n')
-
-    def run(flux, program=None, **environ):
-        write(tree / "build/config.sh", f"FLUX='{flux and real}'\n")
-        done = subprocess.run(
-            [str(program or tree / "flux"), "run", "a b"],
-            env={"PATH": "/usr/bin:/bin", **environ},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        return done.stdout.strip()
-
-    return run
-
-
-def test_launcher_embedded(tree, launcher):
-    goal = f"python |{tree}/sched|-I -m fluxsched.session.main run a b"
-    assert launcher("") == goal
-    assert launcher("yes", FLUX_SCHED_EMBEDDED="1") == goal
-    assert launcher("", PYTHONPATH="/elsewhere") == goal.replace("python |", "python /elsewhere|")
-    assert launcher("", FLUX_MODULE_PATH="/mine") == goal.replace("/sched|", "/sched:/mine|")
-
-
-def test_launcher_real(tree, launcher):
-    goal = f"real {tree}/sched|{tree}/sched/cmd|{tree}/rdl/?.lua;;|run a b"
-    assert launcher("yes") == goal
-    assert launcher("yes", FLUX_SCHED_EMBEDDED="0") == goal
-    assert f"{tree}/rdl/?.lua;/m/?.lua|" in launcher("yes", LUA_PATH="/m/?.lua")
-
-
-def test_launcher_through_a_link(tree, launcher):
-    folder = tree.parent / "elsewhere"
-    folder.mkdir()
-    (folder / "flux").symlink_to("../tree/flux")
-    (folder / "again").symlink_to(folder / "flux")
-    assert f"|{tree}/sched/cmd|" in launcher("yes", program=folder / "again")

@@ -34,7 +34,8 @@ with open(sys.argv[1], "rb") as file:
     data = tomllib.load(file)
 project = data["project"]
 extras = project["optional-dependencies"]
-json.dump(data["build-system"]["requires"] + project["dependencies"] + extras["test"] + extras["dev"], sys.stdout)
+wanted = data["build-system"]["requires"] + project["dependencies"]
+json.dump(sum((extras[name] for name in ("simulate", "test", "dev")), wanted), sys.stdout)
 """
 
 

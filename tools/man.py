@@ -16,7 +16,8 @@ PAGES = TOP / "build" / "man"
 
 def up_to_date() -> bool:
     """Whether no page of doc/ has changed since build/man was made."""
-    sources = [*(TOP / "doc").rglob("*.md"), TOP / "doc/man/conf.py", TOP / "CHANGELOG.md", TOP / "pyproject.toml"]
+    others = ("doc/man/conf.py", "CHANGELOG.md", "sched/fluxsched/version.py")
+    sources = [*(TOP / "doc").rglob("*.md"), *(TOP / name for name in others)]
     return PAGES.is_dir() and max(path.stat().st_mtime for path in sources) < PAGES.stat().st_mtime
 
 

@@ -78,6 +78,21 @@ def explain(error: OSError) -> str:
     return f"{error.filename}: {text}" if error.filename is not None else text
 
 
+# What pyproject.toml calls the extra "simulate": an installation for a cluster goes without.
+_SIMULATE = frozenset(("numpy", "matplotlib", "rich"))
+
+
+def extra_needed(error: ModuleNotFoundError) -> str:
+    """A line that says how a module that is not installed is had, if it is of an optional part; empty else."""
+    name = (error.name or "").partition(".")[0]
+    if name not in _SIMULATE:
+        return ""
+    return (
+        f"this needs {name}, which is not installed: pip install 'flux-sched-cython[simulate]', or make install "
+        "extras=simulate"
+    )
+
+
 def run(name: str, function: Callable[[], int]) -> int:
     """Call a program's main function; the exit code, also if output could not be written.
 
@@ -95,6 +110,12 @@ def run(name: str, function: Callable[[], int]) -> int:
     except FluxSchedError as error:
         tell(f"{name}: {error}")
         return error.code
+    except ModuleNotFoundError as error:
+        text = extra_needed(error)
+        if not text:
+            raise
+        tell(f"{name}: {text}")
+        return 1
     except OSError as error:
         tell(f"{name}: {explain(error)}")
         try:

@@ -6,10 +6,7 @@ from __future__ import annotations
 
 import errno
 import importlib
-import re
 import sys
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import click
@@ -17,6 +14,7 @@ import click
 from fluxsched import program
 from fluxsched.errors import FluxSchedError
 from fluxsched.formats.quote import printable
+from fluxsched.version import VERSION
 
 COMMANDS = {
     "generate-trace": ("fluxsched.cli.generate", "generate_trace"),
@@ -69,6 +67,10 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except RecursionError:
             text = "input is nested too deeply"
+        except ModuleNotFoundError as error:
+            text = program.extra_needed(error)
+            if not text:
+                raise
         except Exception as error:
             if not is_known(error):
                 raise
@@ -77,25 +79,10 @@ class Commands(click.Group):
         return ctx.exit(1)
 
 
-def version() -> str:
-    """The version of the installed distribution, or of the source tree."""
-    try:
-        return metadata.version("flux-sched-cython")
-    except metadata.PackageNotFoundError:
-        pass
-    for folder in Path(__file__).resolve().parents:
-        project = folder / "pyproject.toml"
-        if project.is_file():
-            found = re.search(r'^version = "(.+)"$', project.read_text(), re.MULTILINE)
-            if found:
-                return found[1]
-    return "unknown"
-
-
 def show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     """The option --version."""
     if value and not ctx.resilient_parsing:
-        click.echo(f"flux-sched {version()}")
+        click.echo(f"flux-sched {VERSION}")
         ctx.exit()
 
 

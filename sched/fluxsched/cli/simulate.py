@@ -172,6 +172,8 @@ def simulate(
 
     from fluxsched.simulate import results
 
+    if out is not None:
+        from fluxsched.simulate import plots  # noqa: F401  what is not installed is told before a long run
     try:
         if out is not None:
             results.check(out)

@@ -14,8 +14,7 @@ from fluxsched.session import fsd
 from fluxsched.session.commands.client import Client
 from fluxsched.session.commands.common import Parser, call
 from fluxsched.session.errors import CommandError
-
-VERSION = "0.1.0"
+from fluxsched.version import VERSION
 
 
 def main(name: str, words: list[str]) -> int:
