@@ -17,7 +17,7 @@ from builds import TOP, sh, write
 
 sys.path.insert(0, str(TOP))
 
-import configure  # noqa: E402
+import configure
 
 COPIED = (
     "configure",

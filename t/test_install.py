@@ -20,7 +20,7 @@ from fluxsched.version import VERSION
 
 sys.path.insert(0, str(TOP))
 
-import configure  # noqa: E402
+import configure
 
 
 @pytest.fixture(scope="module")
