@@ -140,12 +140,17 @@ def test_commands_refuse(session, words, text):
         (["load", "sched", "rdl-conf=/nonexistent.lua"], "No such file"),
         (["load", "sched", "rdl-conf={tmp}/unparsable.lua"], "unparsable.lua:"),
         (["load", "sched", "rdl-conf={tmp}/loops.lua"], "stopped"),
+        (["load", "sched", "rdl-conf={tmp}/fifo"], "fifo: expected a file, found a FIFO or a device"),
+        (["reload", "sched", "rdl-conf=/dev/zero"], "/dev/zero: expected a file, found a FIFO or a device"),
+        (["load", "sched", "plugin={tmp}/fifo.py"], "there is no such file"),
         (["load", "sched", "plugin=lacking"], "lacks the operation"),
     ],
 )
 def test_module_load_refuses(session, tmp_path, words, text):
     (tmp_path / "unparsable.lua").write_text("Hierarchy {{{\n")
     (tmp_path / "loops.lua").write_text("while true do end\n")
+    os.mkfifo(tmp_path / "fifo")
+    os.mkfifo(tmp_path / "fifo.py")
     words = [word.replace("{tmp}", str(tmp_path)) for word in words]
     if words[-1] == "plugin=lacking":
         # an operation short

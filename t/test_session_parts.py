@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Parts of the embedded session, each on its own."""
 
+import errno
 import json
+import os
+import time
 
 import pytest
 from hypothesis import given
@@ -12,12 +15,14 @@ from fluxsched.session import fsd, jobid
 from fluxsched.session.broker import layout, loop, store
 from fluxsched.session.broker import ranks as resources
 from fluxsched.session.broker.log import Log
+from fluxsched.session.broker.rpc import Router
+from fluxsched.session.broker.server import Server
 from fluxsched.session.commands import buildspec, environ
 from fluxsched.session.commands import requires as constraints
 from fluxsched.session.commands.client import parse_uri
 from fluxsched.session.commands.submit import parser
 from fluxsched.session.errors import CommandError, SessionError
-from fluxsched.session.runner.supervisor import template
+from fluxsched.session.runner.supervisor import Supervisor, template
 
 # job ids
 
@@ -326,3 +331,76 @@ def test_jobspec_of_options():
         spec_of("--tasks-per-node=3")
     with pytest.raises(buildspec.SpecError, match="needs --nodes"):
         spec_of("--gpus-per-node=1")
+
+
+# sockets, when there are no more descriptors
+
+
+class Full:
+    """A listening socket that has somebody waiting, and no descriptor for them; `refuse` is what accepting raises."""
+
+    def __init__(self, refuse):
+        self.refuse = refuse
+
+    def accept(self):
+        if self.refuse:
+            raise OSError(self.refuse, os.strerror(self.refuse))
+        raise BlockingIOError
+
+    def fileno(self):
+        return 7
+
+    def close(self):
+        pass
+
+
+class Waiting:
+    """The loop as a listener sees it: what it watches, and what is due later."""
+
+    def __init__(self):
+        self.watched = {}
+        self.later = []
+
+    def watch(self, fd, mask, callback):
+        self.watched[fd] = mask
+
+    def call_later(self, seconds, callback):
+        self.later.append((seconds, callback))
+
+
+def test_broker_without_descriptors_waits(tmp_path):
+    """It looks again twice a second, and says so once."""
+    waiting, log = Waiting(), Log()
+    server = Server(waiting, log, str(tmp_path / "local-0"), Router())
+    server._listener.close()
+    server._listener = Full(errno.EMFILE)
+    for _ in range(3):
+        server._accept(loop.READ)
+        assert waiting.watched[7] == 0
+        seconds, again = waiting.later.pop()
+        assert seconds >= 0.1 and waiting.later == []
+        again()
+        assert waiting.watched[7] == loop.READ
+    assert [entry["text"] for entry in log.entries()] == ["cannot accept a connection: Too many open files"]
+    server._listener.refuse = 0
+    server._accept(loop.READ)
+    server._listener.refuse = errno.EMFILE
+    server._accept(loop.READ)
+    assert len(log.entries()) == 2
+    server.close()
+
+
+def test_supervisor_without_descriptors_waits(tmp_path):
+    supervisor = Supervisor({"dir": str(tmp_path)}, None, -1, "")
+    supervisor.watch = Waiting().watch
+    watched = supervisor.watch.__self__.watched
+    supervisor.listener = Full(errno.EMFILE)
+    supervisor.accept(loop.READ)
+    assert watched == {7: 0}
+    when, again = supervisor.timers.pop("accept")
+    assert when > time.monotonic() + 0.1
+    again()
+    assert watched == {7: loop.READ}
+    supervisor.listener.refuse = 0
+    supervisor.accept(loop.READ)
+    assert supervisor.timers == {}

@@ -4,6 +4,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -89,6 +90,21 @@ def test_output_of_start_that_is_closed(session, tmp_path):
     """The session opens, and its jobs have no file of the session's in the place of a stream."""
     code, _, _ = flux_in(session, "<&- >&-", "start", "sh", "-c", f"flux run -n1 sh -c 'echo a' > {tmp_path}/out")
     assert (code, (tmp_path / "out").read_text()) == (0, "a\n")
+
+
+def test_job_of_a_session_without_standard_streams(session, tmp_path):
+    """The launcher and the supervisor have /dev/null in their place; the job's streams are its own."""
+    (tmp_path / "in").write_text("line\n")
+    script = (
+        f"flux run -n2 sh -c 'cat; echo err >&2' < {tmp_path}/in > {tmp_path}/out 2> {tmp_path}/err; "
+        f"flux run sh -c 'ls -l /proc/$PPID/fd' > {tmp_path}/fds 2>&1; flux submit --wait-event=clean true; exit 3"
+    )
+    code, _, _ = shell(session, f'"$@" <&- >&- 2>&-; echo $? >{tmp_path}/code', *FLUX, "start", "sh", "-c", script)
+    assert (code, (tmp_path / "code").read_text()) == (0, "3\n")
+    assert (tmp_path / "out").read_text() == "line\n" * 2
+    assert (tmp_path / "err").read_text() == "err\n" * 2
+    links = dict(re.findall(r" (\d+) -> (.*)\n", (tmp_path / "fds").read_text()))
+    assert [links[fd] for fd in "012"] == ["/dev/null"] * 3, links
 
 
 def test_folder_that_has_gone(session, tmp_path):

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """build/venv, the virtual environment of the tree, for configure.py; and the text of commands, for setup.py, too."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -9,6 +11,7 @@ import re
 import shlex
 import subprocess
 from pathlib import Path
+from typing import Any, Optional
 
 TOP = Path(__file__).resolve().parent.parent
 BUILD = TOP / "build"
@@ -39,7 +42,7 @@ json.dump(sum((extras[name] for name in ("simulate", "test", "dev")), wanted), s
 """
 
 
-def requirements():
+def requirements() -> list[str]:
     """What pyproject.toml asks for to build, run, test and lint."""
     return json.loads(
         subprocess.check_output([str(VENV / "bin/python"), "-c", REQUIREMENTS, str(TOP / "pyproject.toml")], text=True)
@@ -53,7 +56,7 @@ NETWORK = re.compile(
 )
 
 
-def pip_trouble(log):
+def pip_trouble(log: str) -> str:
     """One line out of pip's log."""
     errors = [line.split("ERROR:", 1)[1].strip() for line in log.splitlines() if "ERROR:" in line]
     if NETWORK.search(log):
@@ -64,7 +67,7 @@ def pip_trouble(log):
     return f"pip failed: {errors[0] if errors else 'no reason given'} (see build/venv.log)"
 
 
-def venv_fits(python):
+def venv_fits(python: dict[str, Any]) -> bool:
     """Whether build/venv works and comes from the configured Python."""
     script = "import os, pip, platform, sys; print(os.path.realpath(sys.executable), platform.python_version())"
     try:
@@ -75,12 +78,13 @@ def venv_fits(python):
     return done.returncode == 0 and done.stdout.strip() == wanted
 
 
-def logged(command, log):
+def logged(command: list[str], log: Path) -> int:
+    """Run a command whose output goes to the end of a file; its exit code."""
     with open(log, "a") as file:
         return subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode
 
 
-def command_text(python, module, folder=None):
+def command_text(python: str, module: str, folder: Optional[str] = None) -> str:
     """Text of a command that runs main() of the module (found in the folder), whatever the caller's Python settings."""
     head = f"#!{python} -I\n"
     if len(head) > LONGEST_HEAD or len(head.split()) != 2:
@@ -90,7 +94,7 @@ def command_text(python, module, folder=None):
     return f"{head}import sys\n\n{path}from {module} import main\n\nsys.exit(main())\n"
 
 
-def make_venv(config):
+def make_venv(config: dict[str, Any]) -> None:
     """Create build/venv, or bring it up to date; nothing is done when it already is."""
     wanted = {
         "top": config["top"],

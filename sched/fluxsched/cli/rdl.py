@@ -145,7 +145,7 @@ def rdl(file: str, action: str, uri: str | None, full: bool, **criteria: Any) ->
     # Lua does not come back to Python for a Ctrl-C before the file has run.
     handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        store = open_file(file)
+        store = open_file(file, any_file=True)  # Ctrl-C ends this program while it waits
     finally:
         signal.signal(signal.SIGINT, handler)
     if action == "tree":

@@ -206,9 +206,14 @@ def _open(evaluate: str, name: str, *arguments: Any) -> Store:
     return Store(lua, result, name)
 
 
-def open_file(path: StrPath) -> Store:
-    """Read an RDL file (see find) into a Store. RDLError if it cannot be read or does not evaluate."""
+def open_file(path: StrPath, any_file: bool = False) -> Store:
+    """Read an RDL file (see find) into a Store. RDLError if it cannot be read or does not evaluate.
+
+    Only with `any_file` may it be a FIFO or a device: reading one may take for ever.
+    """
     path = find(path)
+    if not any_file and os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise RDLError(f"{path}: expected a file, found a FIFO or a device")
     return _open("evalf", os.fspath(path), os.fsencode(path))
 
 

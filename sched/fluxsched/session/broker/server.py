@@ -22,6 +22,7 @@ from fluxsched.session.broker.rpc import OWNER, Int, Router, Text
 from fluxsched.session.errors import RequestError, SessionError
 from fluxsched.session.wire import Channel
 
+ACCEPT_PAUSE = 0.5  # seconds until a connection is taken for which there was no descriptor
 _ID = Int(0, 2**63 - 1)
 _TOPIC = Text(256)
 _RANK = Int(0, 2**32 - 1)
@@ -130,6 +131,7 @@ class Server:
         self.router = router
         self.connections: set[Connection] = set()
         self.unsent: set[Channel] = set()
+        self._short = False  # of descriptors, when last looked at
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.setblocking(False)
         try:
@@ -150,13 +152,17 @@ class Server:
             try:
                 sock, _ = self._listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
+                self._short = False
                 return
             except OSError as error:
-                # out of file descriptors: those who wait to be let in go on waiting
-                self.log("broker", LOG_ERR, f"cannot accept a connection: {error.strerror}")
+                # Out of descriptors: who wants to connect waits, and we do not turn round and round.
+                if not self._short:
+                    self.log("broker", LOG_ERR, f"cannot accept a connection: {error.strerror}")
+                self._short = True
                 self.loop.watch(self._listener.fileno(), 0, None)
-                self.loop.call_later(0.5, self._listen)
+                self.loop.call_later(ACCEPT_PAUSE, self._listen)
                 return
+            self._short = False
             credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
             uid = struct.unpack("3i", credentials)[1]
             if uid != os.getuid():

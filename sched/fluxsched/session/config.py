@@ -1,0 +1,155 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The configuration of a session: reading the file, and what is in it that nobody knows.
+
+The tables are those of flux-core. As there, an unknown key of ``resource``, ``queues`` and ``policy`` refuses the file,
+and tables of other services are left alone. A key that flux-core takes and a session has no use for is told, and so is
+an unknown key of ``exec`` and a table whose name is a slip of one of these. The keys of ``sched`` are checked by the
+scheduler module.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, Iterator, NamedTuple, Optional, Union
+
+from fluxsched.formats import jsontext, queues
+from fluxsched.formats.quote import quote
+from fluxsched.session.errors import SessionError
+
+MAX_SIZE = 16 << 20  # bytes
+ALIKE = 0.75  # how like a known name another must be to be taken for a slip of it
+
+USED = "used"  # the session goes by it
+UNUSED = "unused"  # flux-core knows it; it changes nothing here
+
+#: What is known of a key: whether it is of use, or the keys of its table, where "*" stands for any name; a list of one
+#: table stands for a list of such tables.
+Known = Union[str, "dict[str, Known]", "list[Known]"]
+
+_SIZE: Known = {"nnodes": UNUSED, "ncores": UNUSED, "ngpus": UNUSED}
+_LIMITS: Known = {"duration": UNUSED, "job-size": {"min": _SIZE, "max": _SIZE}}
+_ACCESS: Known = {"allow-user": UNUSED, "allow-group": UNUSED}
+_QUEUE_POLICY: Known = {
+    "jobspec": {"defaults": {"system": {"duration": UNUSED, "queue": UNUSED}}},
+    "limits": _LIMITS,
+    "access": _ACCESS,
+    "scheduler": UNUSED,
+}
+_EXEC_UNUSED = (
+    "imp", "job-shell", "service", "service-override", "method", "max-start-delay-percent", "term-signal",
+    "kill-signal", "max-kill-count", "max-kill-timeout", "barrier-timeout", "shell-exit-timeout",
+    "sdexec-properties", "sdexec-stop-timer-sec", "sdexec-stop-timer-signal", "sdexec-constrain-resources", "testexec",
+)  # fmt: skip
+_RESOURCE_UNUSED = (
+    "path", "scheduling", "exclude", "verify", "noverify", "norestrict", "no-update-watch", "rediscover",
+    "journal-max", "history",
+)  # fmt: skip
+TABLES: dict[str, Known] = {
+    "resource": {
+        "config": [{"hosts": USED, "cores": USED, "gpus": USED, "properties": USED}],
+        **dict.fromkeys(_RESOURCE_UNUSED, UNUSED),
+    },
+    "queues": {"*": {"requires": USED, "policy": _QUEUE_POLICY, "parent": USED}},
+    "policy": {
+        "jobspec": {"defaults": {"system": {"duration": UNUSED, "queue": USED}}},
+        "limits": _LIMITS,
+        "access": _ACCESS,
+        "scheduler": UNUSED,
+    },
+    "sched": USED,
+    "exec": {"kill-timeout": USED, **dict.fromkeys(_EXEC_UNUSED, UNUSED)},
+}
+LENIENT = ("exec",)  # tables in which flux-core passes over what it does not know
+
+
+class Remark(NamedTuple):
+    """Something in a configuration that has no effect: `text` names the key; `fatal` if the file is refused for it."""
+
+    text: str
+    fatal: bool
+
+
+def read(path: Optional[str]) -> tuple[dict[str, Any], list[str]]:
+    """The configuration in a file (none: an empty one), and remarks for people.  Raises SessionError."""
+    if path is None:
+        return {}, []
+    config = _parse(path)
+    for name in TABLES:
+        if not isinstance(config.get(name, {}), dict):
+            raise SessionError(f"{path}: {name}: expected a table")
+    for name, table in config.get("queues", {}).items():
+        requires = table.get("requires", []) if isinstance(table, dict) else None
+        if not isinstance(requires, list) or not all(isinstance(word, str) for word in requires):
+            raise SessionError(f"{path}: queues.{name}: expected a table with requires, a list of properties")
+    try:
+        queues.parents(config.get("queues"))
+    except queues.QueuesError as error:
+        raise SessionError(f"{path}: {error}") from None
+    remarks = list(check(config))
+    for remark in remarks:
+        if remark.fatal:
+            raise SessionError(f"{path}: {remark.text}")
+    return config, [f"{path}: {remark.text}" for remark in remarks]
+
+
+def _parse(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_SIZE + 1)
+    except OSError as error:
+        raise SessionError(f"{path}: {error.strerror}") from None
+    if len(data) > MAX_SIZE:
+        raise SessionError(f"{path}: expected at most {MAX_SIZE} bytes")
+    try:
+        if path.endswith(".json"):
+            config = jsontext.loads(data)
+        else:
+            config = _toml().loads(data.decode())
+            jsontext.check_depth(config)
+    except RecursionError:
+        raise SessionError(f"{path}: {jsontext.TOO_DEEP}") from None
+    except ValueError as error:
+        raise SessionError(f"{path}: {error}") from None
+    if not isinstance(config, dict):
+        raise SessionError(f"{path}: expected a table at the top")
+    return config
+
+
+def _toml() -> Any:
+    try:
+        import tomllib
+    except ImportError:
+        try:
+            import tomli as tomllib  # type: ignore[no-redef]
+        except ImportError:
+            text = "reading TOML needs Python 3.11 or the package tomli; a .json file is read without them"
+            raise SessionError(text) from None
+    return tomllib
+
+
+def check(config: dict[str, Any]) -> Iterator[Remark]:
+    """What a configuration holds that has no effect."""
+    for name, value in config.items():
+        if name in TABLES:
+            yield from _walk(value, TABLES[name], name, name not in LENIENT)
+        elif isinstance(value, dict):
+            for meant in difflib.get_close_matches(name, TABLES, 1, ALIKE):
+                yield Remark(f"{quote(name)}: unknown table, is {meant} meant?", False)
+
+
+def _walk(value: Any, known: Known, path: str, fatal: bool) -> Iterator[Remark]:
+    if known == UNUSED:
+        yield Remark(f"{path}: has no effect in a session", False)
+    elif isinstance(known, list):
+        for i, item in enumerate(value if isinstance(value, list) else ()):
+            yield from _walk(item, known[0], f"{path}[{i}]", fatal)
+    elif isinstance(known, dict) and isinstance(value, dict):
+        for key, inner in value.items():
+            where = f"{path}.{quote(key)[1:-1]}"
+            if key in known or "*" in known:
+                yield from _walk(inner, known.get(key, known.get("*", USED)), where, fatal)
+            else:
+                close = difflib.get_close_matches(key.replace("_", "-"), known, 1)
+                meant = f"is {close[0]} meant?" if close else f"expected one of {', '.join(sorted(known))}"
+                yield Remark(f"{where}: unknown key, {meant}", fatal)
