@@ -99,6 +99,17 @@ def test_spdx():
     assert lint.missing_spdx("a.py", "") != []
 
 
+def test_length():
+    long = "def f():\n" + "    pass\n" * lint.MAX_FUNCTION
+    assert lint.too_long("a.py", long) == [
+        f"a.py:1: f has {lint.MAX_FUNCTION + 1} lines, at most {lint.MAX_FUNCTION}: split it"
+    ]
+    assert lint.too_long("a.py", long.replace("    pass\n", "", 1)) == []
+    assert lint.too_long("a.pyx", "\n" * lint.MAX_FILE) == []
+    assert lint.too_long("a.pyx", "\n" * (lint.MAX_FILE + 1)) == ["a.pyx:1: 601 lines, at most 600: split it"]
+    assert lint.too_long(lint.LONG_FILES[0], "\n" * (lint.MAX_FILE + 1)) == []
+
+
 SPDX = "".join(f"# {line}\n" for line in lint.SPDX)
 FAULTS = {
     "ruff": ("tools/a.py", SPDX + "import os\n"),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""What ``make lint`` looks at: ruff, cython-lint, mypy, shellcheck, licence lines, and the GIL in nogil code.
+"""What ``make lint`` looks at: ruff, cython-lint, mypy, shellcheck, licence lines, length, and the GIL in nogil code.
 
 The last has two parts. A function that is nogil says ``noexcept nogil`` or ``except … nogil``: without either Cython
 takes the GIL after every call. And no line of nogil code may have Python in its C, which is read from Cython's
@@ -10,6 +10,7 @@ stands under ``with gil``; a ``finally`` takes it where an exception passes thro
 
 from __future__ import annotations
 
+import ast
 import html
 import os
 import re
@@ -23,6 +24,11 @@ TOP = Path(__file__).resolve().parent.parent
 SPDX = ("SPDX-FileCopyrightText: 2026 The flux-sched authors", "SPDX-License-Identifier: LGPL-3.0-or-later")
 COMMENTS = {".lua": "--", ".c": "//", ".h": "//"}
 WITH_SPDX = {".py", ".pyx", ".pxd", ".lua", ".c", ".h", ".sh", ".toml", ".mk"}
+
+MAX_FILE = 600  # lines
+MAX_FUNCTION = 70
+# One subject each, which needs them.
+LONG_FILES = ("t/test_build.py", "t/test_plugins.py")
 
 PAGE_SOURCE = re.compile(r"<title>Cython: (.+)</title>")
 PAGE_LINE = re.compile(r'<pre class="cython line score-(\d+)"[^>]*>.*?<span class="">\s*(\d+)</span>: (.*?)</pre>')
@@ -119,6 +125,23 @@ def bare_nogil(path: str | Path, text: str) -> list[str]:
     return found
 
 
+def too_long(path: str | Path, text: str) -> list[str]:
+    """Complaints about a file of more than MAX_FILE lines, and about functions in Python of more than MAX_FUNCTION."""
+    found = []
+    size = len(text.splitlines())
+    if size > MAX_FILE and str(path) not in LONG_FILES:
+        found.append(f"{path}:1: {size} lines, at most {MAX_FILE}: split it")
+    if Path(path).suffix == ".py":
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and node.end_lineno is not None:
+                size = node.end_lineno - node.lineno + 1
+                if size > MAX_FUNCTION:
+                    found.append(
+                        f"{path}:{node.lineno}: {node.name} has {size} lines, at most {MAX_FUNCTION}: split it"
+                    )
+    return found
+
+
 def missing_spdx(path: str | Path, text: str) -> list[str]:
     """The complaint about a file that does not begin, after a ``#!`` line, with the two SPDX lines."""
     lines = text.splitlines()
@@ -163,6 +186,8 @@ def own_checks() -> tuple[list[str], list[str], list[str]]:
         scripted = text.startswith("#!") or path.name == "Makefile"
         if (path.suffix in WITH_SPDX or scripted) and text.strip():
             problems += missing_spdx(path, text)
+        if path.suffix in (".py", ".pyx", ".pxd", ".lua", ".c"):
+            problems += too_long(path, text)
         if path.suffix in (".pyx", ".pxd"):
             cython.append(str(path))
             problems += bare_nogil(path, text)

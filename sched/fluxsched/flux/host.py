@@ -38,18 +38,23 @@ class BrokerHost(Host):
         self._layout = Layout()
 
     def now(self) -> float:
+        """Seconds since the epoch."""
         return time.time()
 
     def log(self, level: int, text: str) -> None:
+        """Write a line to the broker's log."""
         self._handle.log(level, printable(text))
 
     def respond(self, request: Any, payload: Optional[dict[str, Any]]) -> None:
+        """Answer a request, by its message."""
         self._handle.respond(request, None if payload is None else orjson.dumps(payload))
 
     def respond_error(self, request: Any, errnum: int, text: str) -> None:
+        """Refuse a request, or end a stream of answers."""
         self._handle.respond_error(request, errnum, text)
 
     def request(self, topic: str, payload: Any, callback: Optional[Answered], streaming: bool = False) -> None:
+        """Send an RPC; the answers are decoded from JSON."""
         text = None if payload is None else orjson.dumps(payload)
         if callback is not None:
             callback = functools.partial(_answered, callback)
@@ -76,6 +81,7 @@ class BrokerHost(Host):
         self._handle.kvs_lookup(job_key(jobid, "R"), functools.partial(_answered, got_r))
 
     def read(self, key: str, callback: Answered) -> None:
+        """Read a key of the instance's KVS."""
         def got(text: Optional[bytes], error: Optional[OSError]) -> None:
             if error is not None and error.errno == errno.ENOENT:
                 callback(None, None)
@@ -85,6 +91,7 @@ class BrokerHost(Host):
         self._handle.kvs_lookup(key, got)
 
     def commit(self, puts: dict[str, Any], callback: Callable[[Optional[OSError]], Any]) -> None:
+        """Write keys to the instance's KVS in one transaction."""
         def committed(nothing: Any, error: Optional[OSError]) -> None:
             if error is not None:
                 self._layout.forget()
@@ -93,12 +100,15 @@ class BrokerHost(Host):
         self._handle.kvs_commit(self._layout.operations(puts), committed)
 
     def call_soon(self, callback: Callable[[], Any]) -> None:
+        """Call after the messages that are queued now."""
         self._handle.call_soon(callback)
 
     def call_later(self, seconds: float, callback: Callable[[], Any]) -> Any:
+        """Call after `seconds`, by a timer of the reactor."""
         return self._handle.call_later(seconds, callback)
 
     def config(self) -> dict[str, Any]:
+        """The configuration as it was given last."""
         return self._config
 
     def set_config(self, config: dict[str, Any]) -> None:
@@ -106,12 +116,15 @@ class BrokerHost(Host):
         self._config = config
 
     def fatal(self, error: BaseException) -> None:
+        """End the module with this error."""
         self._handle.fail(error)
 
     def finish(self, error: BaseException) -> None:
+        """End the module in good order."""
         self._handle.stop()
 
     def job_name(self, jobid: int) -> str:
+        """The job's id as Flux writes it."""
         return job_name(jobid)
 
 

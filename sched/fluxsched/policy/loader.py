@@ -8,10 +8,14 @@ the five operations of fluxsched.core.engine.Operations. In Cython that class
 derives from fluxsched.policy.base.Policy; in Python it derives from nothing, and is made with the
 plugin's options as its one argument.
 """
+
+from __future__ import annotations
+
 import importlib.machinery
 import importlib.util
 import os
 from pathlib import Path
+from typing import Any
 
 from fluxsched.core.engine import PluginError
 from fluxsched.policy.base import Policy
@@ -21,14 +25,14 @@ from fluxsched.policy.pyplugin import OPERATIONS, PythonPolicy, missing_operatio
 _HERE = Path(__file__).resolve()
 
 
-def search_path():
+def search_path() -> list[Path]:
     """The folders looked at for a plugin, in order."""
     named = [Path(entry) for entry in os.environ.get("FLUX_MODULE_PATH", "").split(":") if entry]
     # Installed, the loadables are in fluxsched/plugins; in the tree, in sched/.
     return named + [_HERE.parents[1] / "plugins", _HERE.parents[2]]
 
 
-def find_plugin(name):
+def find_plugin(name: str) -> Path:
     """The file of a plugin; name may also be a path. Raises PluginError."""
     if "/" in name:
         path = Path(name)
@@ -47,7 +51,7 @@ def find_plugin(name):
     raise PluginError(f"plugin {name}: neither {name}.so nor {name}.py in {places}")
 
 
-def load_plugin(name, options=""):
+def load_plugin(name: str, options: str | dict[str, Any] = "") -> Any:
     """Load a plugin and make its policy object for one engine.
 
     name: of a loadable, or the path of one; options: "key=value,…" or a dict.
@@ -55,16 +59,18 @@ def load_plugin(name, options=""):
     option that it does not take.
     """
     path = find_plugin(name)
-    options = parse_options(options)
+    chosen = parse_options(options)
     # Under a name without dots: an extension's init function has the name of
     # its module, and Python would look for a parent package.
     module_name = path.name[: -len(path.suffix)].replace(".", "_").replace("-", "_")
+    loader: Any
     if path.suffix == ".so":
         loader = importlib.machinery.ExtensionFileLoader(module_name, str(path))
     else:
         module_name = "fluxsched_plugin_" + module_name
         loader = importlib.machinery.SourceFileLoader(module_name, str(path))
     spec = importlib.util.spec_from_file_location(module_name, str(path), loader=loader)
+    assert spec is not None
     try:
         module = importlib.util.module_from_spec(spec)
         loader.exec_module(module)
@@ -75,11 +81,11 @@ def load_plugin(name, options=""):
         raise PluginError(f"plugin {name}: {path} has no class Plugin")
     try:
         if issubclass(kind, Policy):
-            policy = kind(name, options)
+            policy = kind(name, chosen)
             missing = missing_operations(policy)
         else:
             missing = [op for op in OPERATIONS if not callable(getattr(kind, op, None))]
-            policy = None if missing else PythonPolicy(name, options, kind(dict(options)))
+            policy = None if missing else PythonPolicy(name, chosen, kind(dict(chosen)))
     except PluginError as error:
         raise PluginError(f"plugin {name}: {error}") from None
     except Exception as error:

@@ -111,7 +111,7 @@ class Annotator:
         wanted = {"reason_pending": reason, "t_estimate": estimate}
         changed = {key: value for key, value in wanted.items() if job.sent.get(key) != value}
         told = job.sent.get("t_estimate")
-        if "t_estimate" in changed and None not in (told, estimate):
+        if "t_estimate" in changed and told is not None and estimate is not None:
             if abs(estimate - told) < max(1.0, (told - now) / 100):
                 del changed["t_estimate"]
         if not changed:

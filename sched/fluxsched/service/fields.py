@@ -57,9 +57,11 @@ class Int(Field):
 
     @property
     def expected(self) -> str:
+        """What is expected, in words."""
         return f"an integer from {self.low} to {self.high}"
 
     def check(self, value: Any) -> bool:
+        """Whether `value` is that."""
         return _is_int(value) and self.low <= value <= self.high
 
 
@@ -73,9 +75,11 @@ class Number(Field):
 
     @property
     def expected(self) -> str:
+        """What is expected, in words."""
         return f"a number from {self.low:g} to {self.high:g}"
 
     def check(self, value: Any) -> bool:
+        """Whether `value` is that."""
         number = _is_int(value) or (isinstance(value, float) and math.isfinite(value))
         return number and self.low <= value <= self.high
 
@@ -86,6 +90,7 @@ class Bool(Field):
     expected = "true or false"
 
     def check(self, value: Any) -> bool:
+        """Whether `value` is that."""
         return isinstance(value, bool)
 
 
@@ -105,11 +110,13 @@ class Text(Field):
 
     @property
     def expected(self) -> str:
+        """What is expected, in words."""
         if self.words:
             return "one of " + ", ".join(repr(word) for word in self.words)
         return f"text of at most {self.most} characters, without NUL" + ("" if self.raw else ", in UTF-8")
 
     def check(self, value: Any) -> bool:
+        """Whether `value` is that."""
         if not isinstance(value, str) or len(value) > self.most or "\0" in value:
             return False
         try:
@@ -128,9 +135,11 @@ class Octets(Field):
 
     @property
     def expected(self) -> str:
+        """What is expected, in words."""
         return f"text of at most {self.most} characters up to U+00FF"
 
     def check(self, value: Any) -> bool:
+        """Whether `value` is that."""
         return isinstance(value, str) and len(value) <= self.most and all(char <= "\xff" for char in value)
 
 
@@ -140,6 +149,7 @@ class Object(Field):
     expected = "an object"
 
     def check(self, value: Any) -> bool:
+        """Whether `value` is that."""
         return isinstance(value, dict)
 
 
@@ -153,9 +163,11 @@ class ListOf(Field):
 
     @property
     def expected(self) -> str:
+        """What is expected, in words."""
         return f"a list of at most {self.most} items, each {self.item.expected}"
 
     def check(self, value: Any) -> bool:
+        """Whether `value` is that."""
         return isinstance(value, list) and len(value) <= self.most and all(map(self.item.check, value))
 
 
@@ -168,9 +180,11 @@ class Tuple(Field):
 
     @property
     def expected(self) -> str:
+        """What is expected, in words."""
         return "a list of " + ", ".join(item.expected for item in self.items)
 
     def check(self, value: Any) -> bool:
+        """Whether `value` is that."""
         return (
             isinstance(value, list)
             and len(value) == len(self.items)
@@ -187,9 +201,11 @@ class Nullable(Field):
 
     @property
     def expected(self) -> str:
+        """What is expected, in words."""
         return f"{self.field.expected}, or null"
 
     def check(self, value: Any) -> bool:
+        """Whether `value` is that."""
         return value is None or self.field.check(value)
 
 

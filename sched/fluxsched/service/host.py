@@ -16,9 +16,23 @@ Rules that every implementation keeps:
   the service catches its own.
 """
 
-from syslog import LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_WARNING
+from __future__ import annotations
 
-__all__ = ["Host", "LOG_DEBUG", "LOG_ERR", "LOG_INFO", "LOG_WARNING"]
+from syslog import LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_WARNING
+from typing import Any, Callable, Optional, Protocol
+
+__all__ = ["Answered", "Host", "LOG_DEBUG", "LOG_ERR", "LOG_INFO", "LOG_WARNING", "Timer"]
+
+
+#: Gets an answer and no error, or None and the error.
+Answered = Callable[[Any, Optional[OSError]], Any]
+
+
+class Timer(Protocol):
+    """A call that is due later."""
+
+    def cancel(self) -> object:
+        """Do not make the call; harmless after it."""
 
 
 class Host:
@@ -31,25 +45,27 @@ class Host:
     record_delay = 0.4
     record_interval = 0.5
 
-    def now(self):
+    def now(self) -> float:
         """Seconds since the epoch, as a float."""
         raise NotImplementedError
 
-    def log(self, level, text):
+    def log(self, level: int, text: str) -> None:
         """Write one line at a syslog level to the broker's log."""
         raise NotImplementedError
 
-    def respond(self, request, payload):
+    def respond(self, request: Any, payload: Optional[dict[str, Any]]) -> None:
         """Answer `request` (the opaque handle that came with
         :meth:`fluxsched.service.service.Service.handle`) with a dict, or None for an
         empty answer.  A request may be answered several times (annotations)."""
         raise NotImplementedError
 
-    def respond_error(self, request, errnum, text):
+    def respond_error(self, request: Any, errnum: int, text: str) -> None:
         """Answer `request` with an error number and a sentence for people."""
         raise NotImplementedError
 
-    def request(self, topic, payload, callback, streaming=False):
+    def request(
+        self, topic: str, payload: Optional[dict[str, Any]], callback: Optional[Answered], streaming: bool = False
+    ) -> None:
         """Send a request; `callback(payload, error)` gets the answer.
 
         Exactly one of the two is not None, except that an empty answer gives
@@ -59,17 +75,17 @@ class Host:
         normally.  `callback` None: no answer is wanted."""
         raise NotImplementedError
 
-    def read_r(self, jobid, callback):
+    def read_r(self, jobid: int, callback: Answered) -> None:
         """Read the R of a job that holds resources, as it is now, with the
         updates of the running job; `callback(R, error)`."""
         raise NotImplementedError
 
-    def read(self, key, callback):
+    def read(self, key: str, callback: Answered) -> None:
         """Read one KVS key; `callback(value, error)`, the value decoded from
         JSON.  A key that does not exist gives ``callback(None, None)``."""
         raise NotImplementedError
 
-    def commit(self, puts, callback):
+    def commit(self, puts: dict[str, Any], callback: Callable[[Optional[OSError]], Any]) -> None:
         """Write KVS keys in one transaction; `callback(error)`, None if it is
         durable.
 
@@ -80,30 +96,30 @@ class Host:
         Order is kept: keys are written in the order of the dict."""
         raise NotImplementedError
 
-    def call_soon(self, callback):
+    def call_soon(self, callback: Callable[[], Any]) -> None:
         """Call `callback()` once, after the messages that are queued now have
         been handled, so that a burst of requests is one scheduling pass."""
         raise NotImplementedError
 
-    def call_later(self, seconds, callback):
+    def call_later(self, seconds: float, callback: Callable[[], Any]) -> Timer:
         """Call `callback()` once after `seconds`; returns an object with
         ``cancel()``, harmless after the call."""
         raise NotImplementedError
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         """The instance's configuration as a dict (tables ``queues``,
         ``sched``, ...), as of now."""
         raise NotImplementedError
 
-    def fatal(self, error):
+    def fatal(self, error: BaseException) -> None:
         """The service cannot go on: stop the module with this exception."""
         raise NotImplementedError
 
-    def finish(self, error):
+    def finish(self, error: BaseException) -> None:
         """What the service lives on was taken away in good order (`error` says
         so): end the module, without an error where the host knows how."""
         self.fatal(error)
 
-    def job_name(self, jobid):
+    def job_name(self, jobid: int) -> str:
         """How people write this job id."""
         return str(jobid)

@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Words of the scheduler protocol (RFC 27), and a job as the service sees it."""
 
+from __future__ import annotations
+
 import errno
 import traceback
+from typing import Any, Optional
 
 from fluxsched.errors import FluxSchedError
 
@@ -33,12 +36,12 @@ class ServiceError(FluxSchedError):
 class ProtocolError(FluxSchedError):
     """A message that lacks what the protocol says it holds; `errno` is for the answer."""
 
-    def __init__(self, text, errnum=errno.EPROTO):
+    def __init__(self, text: str, errnum: int = errno.EPROTO) -> None:
         super().__init__(text)
         self.errno = errnum
 
 
-def where(error):
+def where(error: BaseException) -> str:
     """File, line and function in which an exception arose."""
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
@@ -47,7 +50,7 @@ def where(error):
     return f"{frame.filename.rpartition('/')[2]}:{frame.lineno} in {frame.name}"
 
 
-def field(payload, name, kinds, topic):
+def field(payload: Any, name: str, kinds: type | tuple[type, ...], topic: str) -> Any:
     """payload[name], checked; bool is not an int here.  ProtocolError."""
     value = payload.get(name)
     wanted = kinds if isinstance(kinds, tuple) else (kinds,)
@@ -76,21 +79,23 @@ class Job:
         "user",
     )
 
-    def __init__(self, jobid, priority, t_submit, message=None, user=None):
+    def __init__(
+        self, jobid: int, priority: int, t_submit: float, message: Any = None, user: Optional[int] = None
+    ) -> None:
         self.id = jobid
         self.priority = priority
         self.t_submit = t_submit
         self.user = user            # the Flux userid
         self.message = message      # the sched.alloc request to answer
-        self.request = None         # formats.jobspec.Request
-        self.jobspec = None         # until the job starts
+        self.request: Any = None    # formats.jobspec.Request
+        self.jobspec: Optional[dict[str, Any]] = None      # until the job starts
         self.stage = PENDING
-        self.sent = {}              # annotations the job manager has from us
-        self.told_at = None         # when it was annotated last, seconds since the epoch
+        self.sent: dict[str, Any] = {}      # annotations the job manager has from us
+        self.told_at: Optional[float] = None    # when it was annotated last, seconds since the epoch
         self.starttime = 0.0
         self.expiration = 0.0
-        self.freed = []             # (ranks or None, final) that came too early
+        self.freed: list[tuple[Optional[str], bool]] = []   # (ranks or None, final) that came too early
 
-    def order(self):
+    def order(self) -> tuple[int, float, int]:
         """Jobs are considered in this order."""
         return (-self.priority, self.t_submit, self.id)

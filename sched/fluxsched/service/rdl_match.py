@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The resources of an instance: what it discovered, and what RDL says of them.
 
-Each rank of the instance is linked to the RDL node of the same host name whose
+Each rank of the instance is matched to the RDL node of the same host name whose
 cores and gpus agree (the same ids, or as many of them; then the instance's ids
 count).  A rank without such a node is a mismatch, and the discovered resources
 are used.  RDL nodes that have no rank are left out.
@@ -11,7 +11,11 @@ With in-sim the RDL nodes are forced on the ranks there are: the first node on
 the lowest rank, and so on; hosts, cores and gpus are then those of the RDL.
 """
 
-from fluxsched.core import Inventory
+from __future__ import annotations
+
+from typing import Any, Callable, Iterable, Optional
+
+from fluxsched.core import Engine, Inventory
 from fluxsched.formats import idset as _idset
 from fluxsched.formats import r as _r
 from fluxsched.formats.rdl import Hierarchy
@@ -32,17 +36,17 @@ WRITER = "flux-sched:pools"
 NAMED = 3
 
 
-def idset(ids):
+def idset(ids: Iterable[int]) -> str:
     """Whole numbers as an idset string (RFC 22)."""
     return _idset.encode(sorted(ids))
 
 
-def count(ids):
+def count(ids: str) -> int:
     """How many ids an idset string holds."""
     return _idset.count(_idset.ranges(ids))
 
 
-def with_scheduling(R, inherited):
+def with_scheduling(R: dict[str, Any], inherited: Any) -> dict[str, Any]:
     """A job's R with the opaque key ``scheduling`` of its instance's (None: it has none), which rides along (RFC 20).
 
     Our own part of it is ``pools``, what a job holds of RDL's pools; the instance's own pools are another tree's.
@@ -60,7 +64,7 @@ def with_scheduling(R, inherited):
 # -- what happens to resources after they were acquired -----------------------
 
 
-def apply(engine, payload):
+def apply(engine: Engine, payload: dict[str, Any]) -> None:
     """Hand one response of resource.acquire to the engine.  ValueError names
     the field that cannot be used."""
     for name, change in (("up", engine.mark_up), ("down", engine.mark_down), ("shrink", engine.remove)):
@@ -85,12 +89,13 @@ class Marks:
     """All responses of resource.acquire since the first, folded, so that they
     can be given to another engine."""
 
-    def __init__(self):
-        self.up = set()
-        self.gone = set()
-        self.properties = []
+    def __init__(self) -> None:
+        self.up: set[int] = set()  # ranks
+        self.gone: set[int] = set()
+        self.properties: list[dict[str, Any]] = []  # responses with those keys alone
 
-    def add(self, payload):
+    def add(self, payload: dict[str, Any]) -> None:
+        """Take up one response."""
         if isinstance(payload.get("up"), str) and payload["up"]:
             self.up.update(_idset.ids(payload["up"]))
         for name in ("down", "shrink"):
@@ -103,7 +108,8 @@ class Marks:
             if isinstance(payload.get(name), dict) and payload[name]:
                 self.properties.append({name: payload[name]})
 
-    def replay(self, engine):
+    def replay(self, engine: Engine) -> None:
+        """Give another engine all that there was."""
         for change in self.properties:
             apply(engine, change)
         apply(engine, {"up": idset(self.up), "shrink": idset(self.gone)})
@@ -112,36 +118,44 @@ class Marks:
 # -- RDL against the instance -------------------------------------------------
 
 
+#: A line for the log: its level (syslog) and text.
+Log = Callable[[int, str], Any]
+
+
 class _Node:
     """One RDL node: its place in the hierarchy, and what is below it."""
 
     __slots__ = ("at", "name", "cores", "gpus")
 
-    def __init__(self, at, name):
+    def __init__(self, at: int, name: str) -> None:
         self.at = at
         self.name = name
-        self.cores = []     # vertices
-        self.gpus = []
+        self.cores: list[int] = []     # vertices
+        self.gpus: list[int] = []
 
 
-def _nodes(hierarchy):
+#: An RDL node, its rank, and the ids of its cores and gpus.
+_Match = tuple[_Node, int, list[int], list[int]]
+
+
+def _nodes(hierarchy: Hierarchy) -> list[_Node]:
     """The nodes of a hierarchy in its order."""
-    found = []
-    owner = [None] * len(hierarchy.type)
+    found: list[_Node] = []
+    owner: list[Optional[_Node]] = [None] * len(hierarchy.type)
     for at, (kind, parent) in enumerate(zip(hierarchy.type, hierarchy.parent)):
         if kind == "node":
-            owner[at] = _Node(at, hierarchy.name[at])
-            found.append(owner[at])
+            owner[at] = node = _Node(at, hierarchy.name[at])
+            found.append(node)
         elif parent >= 0:
-            owner[at] = owner[parent]
-            if owner[at] is not None and kind == "core":
-                owner[at].cores.append(at)
-            elif owner[at] is not None and kind == "gpu":
-                owner[at].gpus.append(at)
+            owner[at] = inside = owner[parent]
+            if inside is not None and kind == "core":
+                inside.cores.append(at)
+            elif inside is not None and kind == "gpu":
+                inside.gpus.append(at)
     return found
 
 
-def inventory(R, hierarchy, in_sim, path, log):
+def inventory(R: Any, hierarchy: Optional[Hierarchy], in_sim: bool, path: str, log: Log) -> tuple[Inventory, bool]:
     """The inventory to schedule, from the instance's R and an RDL hierarchy
     (None: only what was discovered), and whether it is the RDL's.  RError,
     ValueError.
@@ -152,28 +166,28 @@ def inventory(R, hierarchy, in_sim, path, log):
     nodes = _nodes(hierarchy)
     if in_sim:
         return _forced(found, hierarchy, nodes, path, log), True
-    linked, wrong = _linked(found, hierarchy, nodes)
+    matched, wrong = _matched(found, hierarchy, nodes)
     if wrong:
         more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
         log(LOG_ERR, f"RDL({path}) does not agree with the instance: {'; '.join(wrong[:NAMED])}{more}")
         log(LOG_INFO, "using the resources that the instance discovered")
         return Inventory.from_r(R), False
-    left = len(nodes) - len(linked)
+    left = len(nodes) - len(matched)
     if left:
-        taken = {node.at for node, *_ in linked}
+        taken = {node.at for node, *_ in matched}
         names = ", ".join([node.name for node in nodes if node.at not in taken][:NAMED])
         dots = ", ..." if left > NAMED else ""
         log(LOG_WARNING, f"RDL({path}): {left} nodes have no rank and are left out: {names}{dots}")
-    return _assemble(hierarchy, linked, log), True
+    return _assemble(hierarchy, matched, log), True
 
 
-def _ids(hierarchy, vertices):
+def _ids(hierarchy: Hierarchy, vertices: list[int]) -> Optional[list[int]]:
     """Ids of cores or gpus below a node, if they are told apart by them."""
-    ids = [hierarchy.id[at] for at in vertices]
-    return ids if None not in ids and len(set(ids)) == len(ids) else None
+    ids = [number for number in (hierarchy.id[at] for at in vertices) if number is not None]
+    return ids if len(set(ids)) == len(vertices) else None
 
 
-def _agree(hierarchy, vertices, ids):
+def _agree(hierarchy: Hierarchy, vertices: list[int], ids: str) -> Optional[list[int]]:
     """How vertices are numbered if they are these ids: a list, or None."""
     wanted = _idset.ids(ids)
     own = _ids(hierarchy, vertices)
@@ -182,12 +196,12 @@ def _agree(hierarchy, vertices, ids):
     return wanted if len(wanted) == len(vertices) else None
 
 
-def _linked(found, hierarchy, nodes):
+def _matched(found: _r.RNodes, hierarchy: Hierarchy, nodes: list[_Node]) -> tuple[list[_Match], list[str]]:
     """Ranks to nodes: [(node, rank, core ids, gpu ids)] and the mismatches."""
-    by_name = {}
+    by_name: dict[str, list[_Node]] = {}
     for node in nodes:
         by_name.setdefault(node.name, []).append(node)
-    linked = []
+    matched = []
     wrong = []
     for rank, host, cores, gpus in zip(found.ranks, found.hosts, found.cores, found.gpus):
         candidates = by_name.get(host, [])
@@ -195,7 +209,7 @@ def _linked(found, hierarchy, nodes):
             core_ids = _agree(hierarchy, node.cores, cores)
             gpu_ids = _agree(hierarchy, node.gpus, gpus)
             if core_ids is not None and gpu_ids is not None:
-                linked.append((node, rank, core_ids, gpu_ids))
+                matched.append((node, rank, core_ids, gpu_ids))
                 del candidates[place]
                 break
         else:
@@ -207,68 +221,69 @@ def _linked(found, hierarchy, nodes):
                     f"rank {rank} ({host}) has {count(cores)} cores and {count(gpus)} gpus,"
                     f" not {len(node.cores)} and {len(node.gpus)}"
                 )
-    return linked, wrong
+    return matched, wrong
 
 
-def _forced(found, hierarchy, nodes, path, log):
-    linked = []
+def _forced(found: _r.RNodes, hierarchy: Hierarchy, nodes: list[_Node], path: str, log: Log) -> Inventory:
+    matched = []
     for node, rank in zip(nodes, sorted(found.ranks)):
         core_ids = _ids(hierarchy, node.cores)
         gpu_ids = _ids(hierarchy, node.gpus)
-        linked.append((
+        matched.append((
             node,
             rank,
             core_ids if core_ids is not None else list(range(len(node.cores))),
             gpu_ids if gpu_ids is not None else list(range(len(node.gpus))),
         ))
-    if not linked:
+    if not matched:
         raise ValueError(f"RDL({path}): no resource of type node")
-    log(LOG_INFO, f"RDL({path}): {len(linked)} of {len(nodes)} nodes forced on {len(found.ranks)} ranks")
-    return _assemble(hierarchy, linked, log)
+    log(LOG_INFO, f"RDL({path}): {len(matched)} of {len(nodes)} nodes forced on {len(found.ranks)} ranks")
+    return _assemble(hierarchy, matched, log)
 
 
-def _assemble(hierarchy, linked, log):
-    """The inventory of the linked nodes."""
-    relinked, ordered = _prune(hierarchy, linked)
+def _assemble(hierarchy: Hierarchy, matched: list[_Match], log: Log) -> Inventory:
+    """The inventory of the matched nodes."""
+    pruned, ordered = _prune(hierarchy, matched)
     ranks = [rank for _, rank, _, _ in ordered]
     if ranks != sorted(ranks):
         log(LOG_WARNING, "ranks run across the branches of the RDL tree: levels above the nodes are left out")
-        relinked, ordered = _prune(hierarchy, linked, flat=True)
+        pruned, ordered = _prune(hierarchy, matched, flat=True)
         ranks = [rank for _, rank, _, _ in ordered]
-    return Inventory.from_rdl(relinked, ranks)
+    return Inventory.from_rdl(pruned, ranks)
 
 
-def _prune(hierarchy, linked, flat=False):
-    """A hierarchy of the linked nodes alone, siblings in order of rank, cores
-    and gpus numbered as linked; and the links in its order of nodes.  `flat`:
+def _prune(hierarchy: Hierarchy, matched: list[_Match], flat: bool = False) -> tuple[Hierarchy, list[_Match]]:
+    """A hierarchy of the matched nodes alone, siblings in order of rank, cores
+    and gpus numbered as matched; and the matches in its order of nodes.  `flat`:
     all nodes right below the root."""
     size = len(hierarchy.type)
-    children = [[] for _ in range(size)]
+    children: list[list[int]] = [[] for _ in range(size)]
     for at, parent in enumerate(hierarchy.parent):
         if parent >= 0:
             children[parent].append(at)
-    chosen = {link[0].at: link for link in linked}
-    holds = [False] * size  # a node, linked or not, here or below
-    least = [None] * size   # lowest rank here or below
+    chosen = {match[0].at: match for match in matched}
+    holds = [False] * size  # a node, matched or not, here or below
+    least: list[Optional[int]] = [None] * size   # lowest rank here or below
     for at in range(size - 1, -1, -1):
         if hierarchy.type[at] == "node":
             holds[at] = True
             least[at] = chosen[at][1] if at in chosen else None
         for child in children[at]:
             holds[at] = holds[at] or holds[child]
-            if least[child] is not None and (least[at] is None or least[child] < least[at]):
-                least[at] = least[child]
-    numbers = {}
-    for node, _, core_ids, gpu_ids in linked:
+            below, here = least[child], least[at]
+            if below is not None and (here is None or below < here):
+                least[at] = below
+    numbers: dict[int, int] = {}
+    for node, _, core_ids, gpu_ids in matched:
         numbers.update(zip(node.cores, core_ids))
         numbers.update(zip(node.gpus, gpu_ids))
 
     names = ("type", "basename", "name", "id", "size", "tags", "properties")
-    columns = {name: [] for name in names}
-    parents = []
-    ordered = []
+    columns: dict[str, list[Any]] = {name: [] for name in names}
+    parents: list[int] = []
+    ordered: list[_Match] = []
 
-    def emit(at, parent):
+    def emit(at: int, parent: int) -> int:
         for name in names:
             columns[name].append(getattr(hierarchy, name)[at])
         parents.append(parent)
@@ -279,14 +294,14 @@ def _prune(hierarchy, linked, flat=False):
             ordered.append(chosen[at])
         return len(parents) - 1
 
-    def order(at):
+    def order(at: int) -> tuple[bool, int, int]:
         return (least[at] is not None, least[at] or 0, at)
 
     root = hierarchy.parent.index(-1)
     stack = [(root, -1)]
     if flat:
         top = emit(root, -1)
-        stack = [(link[0].at, top) for link in sorted(linked, key=lambda link: -link[1])]
+        stack = [(match[0].at, top) for match in sorted(matched, key=lambda match: -match[1])]
     while stack:
         at, parent = stack.pop()
         if holds[at] and least[at] is None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from typing import Optional
+from typing import Any, Callable, Iterable, Optional
 
 from fluxsched.core import Engine, PluginError
 from fluxsched.formats import queues as _queues
@@ -23,7 +23,8 @@ from fluxsched.formats.quote import quote
 from fluxsched.policy.loader import load_plugin
 from fluxsched.service import rdl_match
 from fluxsched.service import settings as _args
-from fluxsched.service.host import LOG_INFO, LOG_WARNING
+from fluxsched.service.ends import Ends
+from fluxsched.service.host import LOG_INFO, LOG_WARNING, Host
 from fluxsched.service.protocol import ProtocolError, ServiceError, field
 
 __all__ = ["Resources"]
@@ -40,7 +41,7 @@ ALIKE = 0.75
 SUMMARY_MAX = 120
 
 
-def unknown_keys(config: dict) -> list[str]:
+def unknown_keys(config: dict[str, Any]) -> list[str]:
     """A line for each key of the configuration that has no effect: keys of queues that there are not, and tables whose
     names look like slips of ours."""
     lines = []
@@ -66,23 +67,26 @@ DEPTH_AND_QUEUES = (
 
 
 class Resources:
-    """Raises ServiceError if arguments, configuration, plugin or RDL cannot be
-    used."""
+    """The settings, and the resources of the instance as they are now.
 
-    def __init__(self, host, arguments, ends):
+    Raises ServiceError if arguments, configuration, plugin or RDL cannot be used. `ends` is told when the instance
+    ends.
+    """
+
+    def __init__(self, host: Host, arguments: Iterable[str], ends: Ends) -> None:
         self.host = host
         self.ends = ends
         self._arguments = list(arguments)
         self.settings, self._parents = self._read()
         self._hierarchy = self._load(self.settings)
-        self._R = None                  # as acquired
+        self._R: Optional[dict[str, Any]] = None    # as acquired
         self._marks = rdl_match.Marks()     # what happened to it since
-        self.scheduling = None          # of R, opaque; rides along in the R of jobs (RFC 20)
+        self.scheduling: Any = None     # of R, opaque; rides along in the R of jobs (RFC 20)
         self.described = False          # the resources are RDL's
-        self.host_of = {}               # rank -> host name
+        self.host_of: dict[int, str] = {}   # rank -> host name
         self.summary = ""               # what there is, in short
 
-    def _read(self):
+    def _read(self) -> tuple[_args.Settings, dict[str, str]]:
         config = self.host.config()
         for line in unknown_keys(config):
             self.host.log(LOG_WARNING, line)
@@ -103,7 +107,7 @@ class Resources:
         return request._replace(queue=_queues.domain(request.queue, self._parents))
 
     @staticmethod
-    def _load(settings):
+    def _load(settings: _args.Settings) -> Optional[_rdl.Hierarchy]:
         """Check the plugin and its options, and read the RDL."""
         try:
             load_plugin(settings.plugin, settings.plugin_opts)
@@ -118,18 +122,19 @@ class Resources:
         except _rdl.RDLError as error:
             raise ServiceError(f"rdl-conf={settings.rdl_conf}: {error}") from None
 
-    def acquire(self, payload):
+    def acquire(self, payload: dict[str, Any]) -> Engine:
         """The engine, from the first response of resource.acquire."""
-        self._R = field(payload, "resources", dict, "resource.acquire")
-        self.scheduling = self._R.get("scheduling")
+        R = self._R = field(payload, "resources", dict, "resource.acquire")
+        self.scheduling = R.get("scheduling")
         engine = self.build()
         expiration = self.update(engine, payload)
         if expiration is not None:
             self.ends.moves(engine, (), expiration)
         return engine
 
-    def build(self):
+    def build(self) -> Engine:
         """An engine in which all is as resource.acquire has said so far."""
+        assert self._R is not None
         settings = self.settings
         inventory, described = rdl_match.inventory(
             self._R, self._hierarchy, settings.in_sim, settings.rdl_conf, self.host.log
@@ -168,7 +173,7 @@ class Resources:
         self.host.log(LOG_INFO, f"resource expiration updated to {expiration:.2f}")
         return float(expiration)
 
-    def reconfigure(self, rebuild, set_policy):
+    def reconfigure(self, rebuild: Callable[[], bool], set_policy: Callable[[Any], Any]) -> list[str]:
         """Take over changed settings: ``rebuild()`` says whether an engine
         could be made by them, ``set_policy(policy)`` changes only the
         policy.  Returns the names of what changed.  ServiceError, and then the

@@ -21,11 +21,14 @@ it: the resources stay its own until the commit is done, so that no two R's in
 the KVS ever cover the same resources of two holders.
 """
 
+from __future__ import annotations
+
 import collections
 import errno
 import time
+from typing import Any, Callable, Iterable, Optional
 
-from fluxsched.core import Infeasible
+from fluxsched.core import Engine, Infeasible
 from fluxsched.formats import jobspec as _jobspec
 from fluxsched.formats import r as _r
 from fluxsched.formats.constraint import ConstraintError
@@ -53,6 +56,7 @@ from fluxsched.service.protocol import (
 )
 from fluxsched.service.resources import Resources
 from fluxsched.service.rpc import GUEST, JOB_MANAGER, declarations, rpc
+from fluxsched.service.settings import Settings
 
 __all__ = ["Host", "Service", "ServiceError"]
 # What the engine can count with.
@@ -62,7 +66,7 @@ TIME_MAX = 9e12 - 1
 JOBS_MAX = 2**31 - 1
 
 
-def unsatisfiable(error):
+def unsatisfiable(error: object) -> str:
     """How users of Flux are used to hear that a request can never be met."""
     return f"unsatisfiable request: {error}"
 
@@ -72,12 +76,12 @@ class Service(Answers):
     arguments.  Raises ServiceError before anything is started if arguments,
     configuration, plugin or RDL cannot be used."""
 
-    def __init__(self, host, arguments):
+    def __init__(self, host: Host, arguments: Iterable[str]) -> None:
         self.host = host
         self.ends = Ends()
         self.resources = Resources(host, arguments, self.ends)
-        self.engine = None
-        self.jobs = {}
+        self.engine: Any = None         # core's Engine; None until resources are acquired
+        self.jobs: dict[int, Job] = {}
         self.recorder = Recorder(
             host, self.settings.lwj_keep, self.guarded, lambda job: self.committer.stage_allocation(job)
         )
@@ -90,24 +94,25 @@ class Service(Answers):
         )
         self.ready = False
         self.stopped = False
-        self._waiting_for_ready = []    # messages that came too early
+        self._waiting_for_ready: list[tuple[str, Any, Any]] = []    # messages that came too early
         self._hello_left = 0            # answers due before sched-ready
-        self._quiescent_asked = []      # requests of sched.quiescent that wait
+        self._quiescent_asked: list[Any] = []      # requests of sched.quiescent that wait
         self.counts = dict.fromkeys(
             ("alloc", "success", "deny", "cancel", "free", "annotate", "errors"), 0
         )
         self._cpu_begin = time.thread_time()
 
-    def _engine_of_now(self):
+    def _engine_of_now(self) -> Engine:
         return self.engine
 
     # -- settings -------------------------------------------------------------
 
     @property
-    def settings(self):
+    def settings(self) -> Settings:
+        """The settings as they are now."""
         return self.resources.settings
 
-    def reconfigure(self):
+    def reconfigure(self) -> None:
         """The instance's configuration changed.  ServiceError: it cannot be
         used, which is in the log, and the settings stay as they were."""
         try:
@@ -123,15 +128,15 @@ class Service(Answers):
             self.recorder.resize(self.settings.lwj_keep)
         self.host.log(LOG_INFO, f"configuration taken over: plugin={self.settings.plugin}")
 
-    def _set_policy(self, policy):
+    def _set_policy(self, policy: Any) -> None:
         self.engine.set_policy(policy)
         self.passes.ask()
 
-    def _rebuild(self):
+    def _rebuild(self) -> bool:
         """A new engine that takes over all jobs.  If one that holds resources
         does not fit into it, the old engine stays: False."""
         old = self.engine
-        refused = []
+        refused: list[tuple[Job, str]] = []
         try:
             engine = self.resources.build()
             for job in self.jobs.values():
@@ -156,11 +161,11 @@ class Service(Answers):
 
     # -- start ----------------------------------------------------------------
 
-    def start(self):
+    def start(self) -> None:
         """Acquire resources, learn of running jobs, and offer the service."""
         self.host.request("resource.acquire", None, self.guarded(self._on_acquire), streaming=True)
 
-    def stop(self):
+    def stop(self) -> None:
         """The module is about to end: write what the record still holds."""
         self.passes.stop()
         self.annotator.stop()
@@ -168,11 +173,11 @@ class Service(Answers):
             self.recorder.stop()
         self.stopped = True
 
-    def guarded(self, callback):
+    def guarded(self, callback: Callable[..., Any]) -> Callable[..., None]:
         """A callback for the host: an exception in it is logged with where it
         came from, and does not leave it."""
 
-        def guarded(*values):
+        def guarded(*values: Any) -> None:
             if self.stopped:
                 return
             try:
@@ -183,15 +188,17 @@ class Service(Answers):
 
         return guarded
 
-    def report(self, what, error):
+    def report(self, what: str, error: BaseException) -> None:
+        """Log an exception that nothing else will tell of, with where it came from."""
         self.counts["errors"] += 1
         self.host.log(LOG_ERR, f"{what}: {type(error).__name__}: {error} ({where(error)})")
 
-    def fatal(self, text, error):
+    def fatal(self, text: str, error: BaseException) -> None:
+        """The service cannot go on: log why, and tell the host."""
         self.host.log(LOG_ERR, f"{text}: {error}")
         self.host.fatal(error)
 
-    def _on_acquire(self, payload, error):
+    def _on_acquire(self, payload: Any, error: Optional[OSError]) -> None:
         if error is not None:
             if error.errno in (errno.ECANCELED, errno.ENODATA) and self.ready:
                 self.host.log(LOG_WARNING, f"exiting, as resource.acquire ended: {error.strerror}")
@@ -219,7 +226,7 @@ class Service(Answers):
         finally:
             self.passes.ask()
 
-    def _on_hello(self, payload, error):
+    def _on_hello(self, payload: Any, error: Optional[OSError]) -> None:
         if error is not None:
             if error.errno != errno.ENODATA:
                 self.fatal("job-manager.sched-hello failed", error)
@@ -229,7 +236,7 @@ class Service(Answers):
         jobid = field(payload, "id", int, "job-manager.sched-hello")
         self._hello_left += 1
 
-        def got_r(R, problem):
+        def got_r(R: Any, problem: Optional[OSError]) -> None:
             try:
                 if problem is not None:
                     raise problem
@@ -240,7 +247,7 @@ class Service(Answers):
 
         self.host.read_r(jobid, self.guarded(got_r))
 
-    def _adopt(self, jobid, payload, R):
+    def _adopt(self, jobid: int, payload: dict[str, Any], R: dict[str, Any]) -> None:
         """Take over a job that holds R (less the ranks it gave back)."""
         priority = payload.get("priority", 16)
         t_submit = payload.get("t_submit", 0.0)
@@ -255,13 +262,13 @@ class Service(Answers):
             f" t_submit={t_submit:.1f}",
         )
 
-    def _lose(self, jobid, error):
+    def _lose(self, jobid: int, error: BaseException) -> None:
         """A job whose resources cannot be taken over must end."""
         name = self.host.job_name(jobid)
         self.host.log(LOG_ERR, f"hello: job {name}: {error}; raising a fatal exception on it")
         note = "failed to reallocate R for running job"
 
-        def raised(payload, problem):
+        def raised(payload: Any, problem: Optional[OSError]) -> None:
             if problem is not None:
                 self.host.log(LOG_ERR, f"error raising an exception on job {name}: {problem}")
 
@@ -271,17 +278,17 @@ class Service(Answers):
             self.guarded(raised),
         )
 
-    def _hello_step(self):
+    def _hello_step(self) -> None:
         self._hello_left -= 1
         if self._hello_left > 0:
             return
         self.recorder.adopt(self.jobs.values())
-        payload = {"mode": "unlimited"}
+        payload: dict[str, Any] = {"mode": "unlimited"}
         if self.settings.queue_depth is not None:
             payload = {"mode": "limited", "limit": self.settings.queue_depth}
         self.host.request("job-manager.sched-ready", payload, self.guarded(self._on_ready))
 
-    def _on_ready(self, payload, error):
+    def _on_ready(self, payload: Any, error: Optional[OSError]) -> None:
         if error is not None:
             self.fatal("job-manager.sched-ready failed", error)
             return
@@ -300,7 +307,7 @@ class Service(Answers):
 
     # -- messages -------------------------------------------------------------
 
-    def handle(self, topic, request, payload):
+    def handle(self, topic: str, request: Any, payload: Optional[dict[str, Any]]) -> None:
         """A message arrived.  `request` is the host's handle to answer it by,
         `payload` a dict, or None if it was empty."""
         if self.stopped:
@@ -328,7 +335,9 @@ class Service(Answers):
 
     @rpc("sched.alloc", sender=JOB_MANAGER, id=JOBID, priority=PRIORITY, jobspec=Object(), t_submit=Number(0, TIME_MAX),
          userid=Int(0, 2**32 - 1, default=None))
-    def _alloc(self, message, id, priority, jobspec, t_submit, userid):
+    def _alloc(
+        self, message: Any, id: int, priority: int, jobspec: dict[str, Any], t_submit: float, userid: Optional[int]
+    ) -> None:
         """A job asks for resources."""
         jobid = id
         self.counts["alloc"] += 1
@@ -362,17 +371,19 @@ class Service(Answers):
             self.host.log(LOG_DEBUG, f"job {self.host.job_name(jobid)}: waits, priority {priority}")
         self.passes.ask()
 
-    def answer(self, job, kind, **more):
+    def answer(self, job: Job, kind: int, **more: Any) -> None:
+        """Answer the request of a job."""
         self.host.respond(job.message, {"id": job.id, "type": kind, **more})
 
-    def deny(self, job, reason):
+    def deny(self, job: Job, reason: str) -> None:
+        """The job can never have what it asks for, or no longer."""
         self.jobs.pop(job.id, None)
         self.counts["deny"] += 1
         self.host.log(LOG_DEBUG, f"job {self.host.job_name(job.id)}: denied: {reason}")
         self.answer(job, DENY, note=reason)
 
     @rpc("sched.cancel", sender=JOB_MANAGER, answered=False, id=JOBID)
-    def _cancel(self, message, id):
+    def _cancel(self, message: Any, id: int) -> None:
         """A job's request is taken back; a job that waits no longer is not known here."""
         job = self.jobs.get(id)
         if job is None or job.stage > STARTED:
@@ -384,44 +395,47 @@ class Service(Answers):
         self.withdraw(job)
         self.passes.ask()
 
-    def ask(self):
+    def ask(self) -> None:
+        """Ask for a pass."""
         self.passes.ask()
 
     # -- what a pass decided --------------------------------------------------
 
-    def _denied(self, jobid, reason):
+    def _denied(self, jobid: int, reason: str) -> None:
         self.deny(self.jobs[jobid], reason)
 
-    def _started(self, jobids, now):
+    def _started(self, jobids: Iterable[int], now: float) -> None:
         self.committer.start([self.jobs[jobid] for jobid in jobids], now)
 
-    def _pass_over(self):
+    def _pass_over(self) -> None:
         self.annotator.after_pass()
         self._check_quiescent()
 
-    def _pass_failed(self, error, now):
+    def _pass_failed(self, error: BaseException, now: float) -> None:
         """After a pass that failed half way: what it had started is started."""
         self.report("scheduling pass", error)
         held = set(self.engine.running_jobs())
         self.committer.start([job for job in self.jobs.values() if job.stage == PENDING and job.id in held], now)
         self._check_quiescent()
 
-    def _annotate(self, job, changed):
+    def _annotate(self, job: Job, changed: dict[str, Any]) -> None:
         self.counts["annotate"] += 1
         self.answer(job, ANNOTATE, annotations={"sched": changed})
 
-    def succeed(self, job, R, annotations):
+    def succeed(self, job: Job, R: dict[str, Any], annotations: dict[str, Any]) -> None:
+        """The job's R is durable: it may start."""
         self.counts["success"] += 1
         self.answer(job, SUCCESS, R=R, annotations={"sched": annotations})
         self._check_quiescent()
 
-    def withdraw(self, job):
+    def withdraw(self, job: Job) -> None:
+        """The job's request was taken back in time."""
         del self.jobs[job.id]
         self.counts["cancel"] += 1
         self.answer(job, CANCEL)
 
     @rpc("sched.prioritize", sender=JOB_MANAGER, answered=False, jobs=ListOf(Tuple(JOBID, PRIORITY), JOBS_MAX))
-    def _prioritize(self, message, jobs):
+    def _prioritize(self, message: Any, jobs: list[list[int]]) -> None:
         """Jobs have new priorities; those that are not known here are passed over."""
         for jobid, priority in jobs:
             job = self.jobs.get(jobid)
@@ -433,7 +447,7 @@ class Service(Answers):
         self.passes.ask()
 
     @rpc("sched.free", sender=JOB_MANAGER, answered=False, id=JOBID, R=Object(), final=Bool(False))
-    def _free(self, message, id, R, final):
+    def _free(self, message: Any, id: int, R: dict[str, Any], final: bool) -> None:
         """A job gives back the ranks of R, and with `final` all that it still holds."""
         jobid = id
         # The last one gives back all that is left, whatever it names.
@@ -449,7 +463,8 @@ class Service(Answers):
             job.freed.append((ranks, final))
         self.host.log(LOG_DEBUG, f"free: job {name}: {_r.summary(R)}{' (final)' if final else ''}")
 
-    def release(self, job, ranks, final):
+    def release(self, job: Job, ranks: Optional[str], final: bool) -> None:
+        """Give ranks of a job back, an idset string or None for all; with `final` it holds no more."""
         self.counts["free"] += 1
         if final:
             del self.jobs[job.id]
@@ -462,7 +477,7 @@ class Service(Answers):
 
     @rpc("sched.expiration", sender=JOB_MANAGER, id=JOBID,
          expiration=Number(0, TIME_MAX, refusal="expiration: expected a time, 0 or more"))
-    def _update_expiration(self, message, id, expiration):
+    def _update_expiration(self, message: Any, id: int, expiration: float) -> None:
         """A running job ends at another time; 0: it has no end."""
         job = self.jobs.get(id)
         if job is None or job.stage == PENDING or not self.ends.changes(self.engine, job, float(expiration)):
@@ -473,17 +488,17 @@ class Service(Answers):
         self.passes.ask()
 
     @rpc("sched.resource-status")
-    def _resource_status(self, message):
+    def _resource_status(self, message: Any) -> None:
         """What there is, what is allocated and what is down."""
         self.host.respond(message, self.engine.resource_status())
 
     @rpc("sched.quiescent")
-    def _quiescent(self, message):
+    def _quiescent(self, message: Any) -> None:
         """Asked by emulators, which let time go on when all that was asked has been decided."""
         self._quiescent_asked.append(message)
         self._check_quiescent()
 
-    def _check_quiescent(self):
+    def _check_quiescent(self) -> None:
         if self._quiescent_asked and self.passes.idle and self.committer.idle:
             asked, self._quiescent_asked = self._quiescent_asked, []
             held = sum(job.stage != PENDING for job in self.jobs.values())
@@ -491,7 +506,7 @@ class Service(Answers):
                 self.host.respond(message, {"status": 0, "alloc_current": held})
 
     @rpc("feasibility.check", sender=GUEST, jobspec=Object())
-    def _feasibility(self, message, jobspec):
+    def _feasibility(self, message: Any, jobspec: dict[str, Any]) -> None:
         """Whether a job could ever run."""
         try:
             self.engine.feasible(_jobspec.parse(jobspec))
@@ -503,7 +518,7 @@ class Service(Answers):
             self.host.respond(message, None)
 
     @rpc("sched.stats-clear", early=True)
-    def _stats_clear(self, message):
+    def _stats_clear(self, message: Any) -> None:
         """Count from 0 again."""
         self.counts = dict.fromkeys(self.counts, 0)
         self.passes.clear()
@@ -513,7 +528,7 @@ class Service(Answers):
         self.host.respond(message, None)
 
     @rpc("sched.stats-get", early=True)
-    def _stats_get(self, message):
+    def _stats_get(self, message: Any) -> None:
         """Counters, and what there is now."""
         stages = collections.Counter(job.stage for job in self.jobs.values())
         passes = self.passes.count

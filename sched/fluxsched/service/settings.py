@@ -8,7 +8,9 @@ Errors are :class:`ArgumentError`, whose text names the argument or the key of
 the table, what it held, and what was expected.
 """
 
-from typing import NamedTuple, Optional
+from __future__ import annotations
+
+from typing import Any, Callable, Iterable, NamedTuple, Optional
 
 from fluxsched.errors import FluxSchedError
 
@@ -38,19 +40,19 @@ class Settings(NamedTuple):
     lwj_keep: int = DEFAULT_KEEP
 
 
-def _text(where, value):
+def _text(where: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ArgumentError(f"{where}: expected a string, got {value!r}")
     return value
 
 
-def _name(where, value):
+def _name(where: str, value: Any) -> str:
     if not _text(where, value):
         raise ArgumentError(f"{where}: expected a name, got nothing")
     return value
 
 
-def _options(where, value):
+def _options(where: str, value: Any) -> str:
     # plugin-opts is "k=v,k=v"; a table may also hold it as a table
     if isinstance(value, dict):
         for key, item in value.items():
@@ -63,7 +65,7 @@ def _options(where, value):
     return _text(where, value)
 
 
-def _boolean(where, value):
+def _boolean(where: str, value: Any) -> bool:
     if isinstance(value, bool):
         return value
     if value in ("true", "false"):
@@ -71,7 +73,7 @@ def _boolean(where, value):
     raise ArgumentError(f"{where}: expected true or false, got {value!r}")
 
 
-def _count(where, value, least, most=LIMIT_MAX):
+def _count(where: str, value: Any, least: int, most: int = LIMIT_MAX) -> int:
     number = value
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 10:
         number = int(value)
@@ -80,11 +82,11 @@ def _count(where, value, least, most=LIMIT_MAX):
     return number
 
 
-def _verbosity(where, value):
+def _verbosity(where: str, value: Any) -> int:
     return _count(where, value, 0)
 
 
-def _depth(where, value):
+def _depth(where: str, value: Any) -> Optional[int]:
     if value == "unlimited":
         return None
     try:
@@ -95,11 +97,11 @@ def _depth(where, value):
         ) from None
 
 
-def _keep(where, value):
+def _keep(where: str, value: Any) -> int:
     return _count(where, value, 0)
 
 
-_PARSERS = {
+_PARSERS: dict[str, Callable[[str, Any], Any]] = {
     "rdl-conf": _name,
     "rdl-resource": _name,
     "plugin": _name,
@@ -112,10 +114,10 @@ _PARSERS = {
 }
 
 
-def parse(arguments, table=None):
+def parse(arguments: Iterable[str], table: Any = None) -> Settings:
     """Settings from the load's arguments (a list of ``NAME=VALUE``) over a
     ``[sched]`` table (a dict, or None).  Raises ArgumentError."""
-    found = {}
+    found: dict[str, Any] = {}
     if table is None:
         table = {}
     if not isinstance(table, dict):

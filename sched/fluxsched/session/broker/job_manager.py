@@ -250,7 +250,7 @@ class Manager:
             self.executor.terminate(job)
         self._cleanup(job)
 
-    # the scheduler's answers (through the link)
+    # the scheduler's answers
 
     def on_alloc(self, job: Job, R: dict[str, Any], annotations: Optional[dict[str, Any]]) -> None:
         """The job has its resources; they are in the store already."""

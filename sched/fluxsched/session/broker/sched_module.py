@@ -58,18 +58,23 @@ class ModuleHost(Host):
         self.alive = True
 
     def now(self) -> float:
+        """Seconds since the epoch."""
         return time.time()
 
     def log(self, level: int, text: str) -> None:
+        """Write a line to the session's log."""
         self.scheduler.log("sched", level, text)
 
     def respond(self, request: Asker, payload: Optional[dict[str, Any]]) -> None:
+        """Answer a request of the job manager or a command."""
         self.call_soon(lambda: self.scheduler.answered(request, payload, None))
 
     def respond_error(self, request: Asker, errnum: int, text: str) -> None:
+        """Refuse a request."""
         self.call_soon(lambda: self.scheduler.answered(request, None, RequestError(errnum, text)))
 
     def request(self, topic: str, payload: Any, callback: Optional[Answered], streaming: bool = False) -> None:
+        """Ask the session what a broker would be asked, by topic."""
         handler = self.scheduler.topics.get(topic)
         later = self._later(callback)
         if handler is None:
@@ -83,16 +88,19 @@ class ModuleHost(Host):
         return lambda payload, error: self.call_soon(lambda: callback(payload, error))
 
     def read_r(self, jobid: int, callback: Answered) -> None:
+        """The R that the job manager has, with its updates."""
         job = self.scheduler.manager.active.get(jobid)
         R = None if job is None else job.R
         error = OSError(errno.ENOENT, f"job {f58(jobid)} holds no resources") if R is None else None
         self.call_soon(lambda: callback(R, error))
 
     def read(self, key: str, callback: Answered) -> None:
+        """Read a key of the session's KVS."""
         value = self.scheduler.store.kvs_read(normalize(key))
         self.call_soon(lambda: callback(value, None))
 
     def commit(self, puts: dict[str, Any], callback: Callable[[Optional[OSError]], Any]) -> None:
+        """Write keys in the store's next transaction."""
         store = self.scheduler.store
         operations = []
         for key, value in puts.items():
@@ -106,18 +114,23 @@ class ModuleHost(Host):
         store.change(operations, lambda: self.call_soon(lambda: callback(None)))
 
     def call_soon(self, callback: Callable[[], Any]) -> None:
+        """Call in this turn of the loop, if the module is still loaded."""
         self.scheduler.loop.call_soon(lambda: callback() if self.alive else None)
 
     def call_later(self, seconds: float, callback: Callable[[], Any]) -> Timer:
+        """Call after `seconds`, if the module is still loaded."""
         return self.scheduler.loop.call_later(seconds, lambda: callback() if self.alive else None)
 
     def config(self) -> dict[str, Any]:
+        """The session's configuration."""
         return self.scheduler.manager.config
 
     def fatal(self, error: BaseException) -> None:
+        """Remove the module."""
         self.call_soon(lambda: self.scheduler.failed(self, error))
 
     def job_name(self, jobid: int) -> str:
+        """The job's id as people write it."""
         return f58(jobid)
 
 

@@ -27,6 +27,7 @@ class Human:
         self.last = 0.0
 
     def __call__(self, entry: dict[str, Any]) -> str:
+        """The text of a line of the log, whose predecessor was the last one asked for."""
         t = entry["t"]
         minute = time.strftime("%b%d %H:%M", time.localtime(t))
         if minute != self.minute:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import selectors
 
-from fluxsched.session.runner.streams import Link
+from fluxsched.session.runner.streams import Follower
 from fluxsched.session.wire import WRITE
 
 LOW = 1 << 16  # more is asked for when a task has less than this to read, in bytes
@@ -28,17 +28,17 @@ class Inputs:
         self._selector = selector
         self._open: list[_Input] = []
         self._eof = False
-        self._acks: list[tuple[Link, int]] = []
+        self._acks: list[tuple[Follower, int]] = []
 
     def add(self, fd: int) -> None:
         """Take our end of a task's pipe, which this owns from now on."""
         os.set_blocking(fd, False)
         self._open.append(_Input(fd))
 
-    def put(self, link: Link, number: int, data: bytes, eof: bool) -> None:
-        """Pass `data` to the tasks, with `eof` for the last time; `link` gets the answer `number`."""
+    def put(self, follower: Follower, number: int, data: bytes, eof: bool) -> None:
+        """Pass `data` to the tasks, with `eof` for the last time; `follower` gets the answer `number`."""
         self._eof = self._eof or eof
-        self._acks.append((link, number))
+        self._acks.append((follower, number))
         for entry in list(self._open):
             entry.data += data
             self._feed(entry)
@@ -80,5 +80,5 @@ class Inputs:
     def _acknowledge(self) -> None:
         if all(len(entry.data) < LOW for entry in self._open):
             acks, self._acks = self._acks, []
-            for link, number in acks:
-                link.send({"ack": number, "open": bool(self._open)})
+            for follower, number in acks:
+                follower.send({"ack": number, "open": bool(self._open)})

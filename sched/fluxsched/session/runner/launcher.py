@@ -27,12 +27,12 @@ SWEEP = 0.02  # seconds between two looks at what dead supervisors have left
 IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGTSTP, signal.SIGQUIT, signal.SIGTERM, signal.SIGXFSZ, signal.SIGPIPE)
 
 
-def report(link: socket.socket, error: BaseException) -> None:
+def report(sock: socket.socket, error: BaseException) -> None:
     """Tell the broker that there is no supervisor, or no longer."""
     try:
-        link.setblocking(True)
-        link.settimeout(10)
-        link.sendall(encode({"failed": f"{type(error).__name__}: {error}"}))
+        sock.setblocking(True)
+        sock.settimeout(10)
+        sock.sendall(encode({"failed": f"{type(error).__name__}: {error}"}))
     except OSError:
         return
 
@@ -45,7 +45,7 @@ class Launcher:
         self._control.set_inheritable(False)
         self._control.setblocking(False)
         self._lines = Lines()
-        self._links: deque[socket.socket] = deque()
+        self._socks: deque[socket.socket] = deque()
         self._supervisors: dict[int, int] = {}  # process id -> descriptor of the locked claim
         self._dead: list[int] = []  # claims of those that left something
         for number in IGNORED:
@@ -73,7 +73,7 @@ class Launcher:
         except OSError:
             data, ancillary = b"", []
         for _, _, content in ancillary:
-            self._links.append(socket.socket(fileno=struct.unpack("i", content[:4])[0]))
+            self._socks.append(socket.socket(fileno=struct.unpack("i", content[:4])[0]))
         try:
             lines = self._lines.feed(data) if data else None
             messages = [decode(line) for line in lines or ()]
@@ -81,15 +81,15 @@ class Launcher:
             lines = None
             messages = []
         for message in messages:
-            if self._links:
-                self._launch(message, self._links.popleft())
+            if self._socks:
+                self._launch(message, self._socks.popleft())
         if lines is None:
             self._control.close()
             self._control = None
 
-    def _launch(self, spec: dict, link: socket.socket) -> None:
+    def _launch(self, spec: dict, sock: socket.socket) -> None:
         if not os.path.isdir(os.path.dirname(spec["claim"])):
-            link.close()  # the broker that asked for it is no longer in charge
+            sock.close()  # the broker that asked for it is no longer in charge
             return
         claim = -1
         path = os.path.join(spec["dir"], f"claim.{os.getpid()}")
@@ -99,33 +99,33 @@ class Launcher:
             fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
             pid = os.fork()
         except OSError as error:
-            report(link, error)
+            report(sock, error)
             if claim >= 0:
                 os.unlink(path)
                 os.close(claim)
-            link.close()
+            sock.close()
             return
         if pid:
             self._supervisors[pid] = claim
-            link.close()
+            sock.close()
             return
-        self._become(spec, link, claim, path)
+        self._become(spec, sock, claim, path)
 
-    def _become(self, spec: dict, link: socket.socket, claim: int, path: str) -> None:
+    def _become(self, spec: dict, sock: socket.socket, claim: int, path: str) -> None:
         """In the child: the supervisor of a job.  Does not return."""
         try:
             if self._control is not None:
                 self._control.close()
             for other in [*self._supervisors.values(), *self._dead]:
                 os.close(other)
-            for waiting in self._links:
+            for waiting in self._socks:
                 waiting.close()
             self._signals.close()
             for number in (signal.SIGCHLD, signal.SIGTSTP, signal.SIGQUIT):
                 signal.signal(number, signal.SIG_DFL)
-            Supervisor(spec, link, claim, path).run()
+            Supervisor(spec, sock, claim, path).run()
         except BaseException as error:
-            report(link, error)
+            report(sock, error)
             os._exit(1)
         os._exit(0)
 

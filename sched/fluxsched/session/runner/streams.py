@@ -82,12 +82,12 @@ class Stream:
         self.supervisor.streams.discard(self)
 
 
-class Link:
+class Follower:
     """A broker that follows the job: it is sent all events, and sends commands."""
 
     def __init__(self, supervisor: Supervisor, sock: socket.socket) -> None:
         self.supervisor = supervisor
-        supervisor.links.append(self)
+        supervisor.followers.append(self)
         self.channel = Channel(sock, supervisor.watch, self._command, self._gone)
         for entry in supervisor.events:
             self.send(entry)
@@ -100,8 +100,8 @@ class Link:
         self.supervisor.command(self, message)
 
     def _gone(self, reason: Optional[str]) -> None:
-        if self in self.supervisor.links:
-            self.supervisor.links.remove(self)
+        if self in self.supervisor.followers:
+            self.supervisor.followers.remove(self)
 
     def finish(self) -> None:
         """Send what is left, waiting for the broker if it is slow; what it misses it reads in the files."""

@@ -36,7 +36,7 @@ from fluxsched.session.runner import cgroups
 from fluxsched.session.runner.inputs import Inputs
 from fluxsched.session.runner.processes import become_subreaper, descendants, start_time
 from fluxsched.session.runner.sinks import Sink, in_thread
-from fluxsched.session.runner.streams import Link, Stream
+from fluxsched.session.runner.streams import Follower, Stream
 from fluxsched.session.wire import READ, watch_with
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -80,7 +80,7 @@ class Supervisor:
         self.first = sock
         self.lock = claim
         self.claim_path = claim_path
-        self.links: list[Link] = []
+        self.followers: list[Follower] = []
         self.events: list[dict[str, Any]] = []
         self.unwritten = b""  # of the events, for want of room on the disk
         self.streams: set[Stream] = set()
@@ -122,8 +122,8 @@ class Supervisor:
         """One more event, to the file and to whoever follows."""
         entry = {"event": name, "t": time.time(), "n": len(self.events), **context}
         self.events.append(entry)
-        for link in list(self.links):
-            link.send(entry)
+        for follower in list(self.followers):
+            follower.send(entry)
         self.unwritten += json.dumps(entry).encode() + b"\n"
         self.write_events()
 
@@ -159,9 +159,9 @@ class Supervisor:
         except UnicodeDecodeError:
             entry["b"] = base64.b64encode(data).decode()
         self.write_record(json.dumps(entry).encode() + b"\n")
-        for link in list(self.links):
-            if not link.channel.unsent:
-                link.send({"out": 1})
+        for follower in list(self.followers):
+            if not follower.channel.unsent:
+                follower.send({"out": 1})
 
     def write_record(self, data: bytes) -> None:
         """Add a line to the record of output.  What is cut off by a full disk is a damaged line, and readers go on."""
@@ -194,7 +194,7 @@ class Supervisor:
             self.cgroup = cgroups.enter(self.spec["cgroup"])
         self.listen()
         self.catch_signals()
-        Link(self, self.first)
+        Follower(self, self.first)
         self.record("claimed", pid=os.getpid())
         self.starting = self.start()
         self.expire_at(self.spec["expiration"])
@@ -204,8 +204,8 @@ class Supervisor:
             cgroups.remove(self.spec["cgroup"])
         code = self.failure or max(self.statuses.values())
         self.record("finish", status=(code or int(self.output_lost)) << 8)
-        for link in list(self.links):
-            link.finish()
+        for follower in list(self.followers):
+            follower.finish()
         while self.unwritten:  # a later broker is to find how the job has ended
             self.turn()
 
@@ -273,7 +273,7 @@ class Supervisor:
             return
         uid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
         if uid == os.getuid():
-            Link(self, sock)
+            Follower(self, sock)
         else:
             sock.close()
 
@@ -583,7 +583,7 @@ class Supervisor:
 
     # commands
 
-    def command(self, link: Link, message: dict[str, Any]) -> None:
+    def command(self, follower: Follower, message: dict[str, Any]) -> None:
         """What a broker asks for: {"op": "signal", "signal"}, "terminate", "expire" with "t", "stdin"."""
         op = message.get("op")
         if op == "signal":
@@ -593,4 +593,4 @@ class Supervisor:
         elif op == "expire":
             self.expire_at(message["t"])
         elif op == "stdin":
-            self.inputs.put(link, message["n"], base64.b64decode(message["data"]), message["eof"])
+            self.inputs.put(follower, message["n"], base64.b64decode(message["data"]), message["eof"])
