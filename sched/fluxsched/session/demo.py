@@ -45,7 +45,7 @@ MIX = (
 
 
 def main() -> int:
-    """Show both parts, or the one that a session of ours was started for; the exit code."""
+    """Show both parts, or inside a session that this program has started its one part; returns the exit code."""
     program.secure_streams()
     return program.run("demo", _main)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The one exception that becomes an error answer, and the command's error."""
+"""The errors of a session: of requests, of commands, and of the session itself."""
 from __future__ import annotations
 
 import os

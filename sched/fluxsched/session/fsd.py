@@ -10,7 +10,7 @@ from fluxsched.formats.quote import quote
 
 
 def parse(text: str, unit: float = 1.0) -> float:
-    """Seconds; `unit` is what a number without unit counts.  ValueError if it is no duration."""
+    """A duration in seconds; `unit` is that of a bare number, in seconds.  ValueError if it is no duration."""
     seconds = duration.parse(text.strip())
     if text.strip()[-1:] not in tuple("0123456789.") or math.isinf(seconds):
         return seconds

@@ -102,7 +102,7 @@ def _parse(text: str) -> int:
 
 
 class Generator:
-    """New ids, rising, also past `last`, the greatest id given out before."""
+    """Makes new ids. Each is greater than the one before, and than `last`, the greatest id given out earlier."""
 
     def __init__(self, epoch: float, last: int = 0):
         self.epoch = epoch

@@ -60,7 +60,7 @@ def _complain(name: str, text: str) -> None:
 
 
 def _flush() -> None:
-    """Output goes before the error that ended it."""
+    """Write pending output before the error is shown."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Opening a session: what `flux start` asks for, and the door from the command to the broker."""
+"""Opening a session: what `flux start` asks for, and the call that runs the broker."""
 from __future__ import annotations
 
 import signal
@@ -18,7 +18,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 @dataclass
 class Options:
-    """What a session is to be."""
+    """The options of a session."""
 
     size: int = 1  # ranks
     statedir: str | None = None  # None: a temporary one

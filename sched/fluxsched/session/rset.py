@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""What both ends of the session read of an R object: which cores and gpus of which ranks."""
+"""Reading an R object by rank, for the broker and the commands."""
 from __future__ import annotations
 
 from typing import Any
@@ -12,7 +12,7 @@ Row = tuple[int, str, list[int], list[int]]
 
 
 def held(R: dict[str, Any]) -> list[Row]:
-    """The ranks of an R object of the session's own, by their order."""
+    """The rows of an R object that this session has made, in its order."""
     execution = R["execution"]
     rows: list[tuple[int, list[int], list[int]]] = []
     for entry in execution["R_lite"]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 
 class SignalPipe:
-    """The signals `numbers`, while it is open; the main thread's only."""
+    """Notes the signals `numbers` for as long as it is open. Only for the main thread."""
 
     def __init__(self, numbers: Iterable[int]):
         self._read, self._write = os.pipe()
@@ -34,7 +34,7 @@ class SignalPipe:
             return []
 
     def close(self) -> None:
-        """Give the signals back to what they did before."""
+        """Restore the handlers that the signals had before."""
         for number, before in self._before.items():
             signal.signal(number, before)
         signal.set_wakeup_fd(self._wakeup)

@@ -34,7 +34,7 @@ Watch = Callable[[int, int, Optional[Callable[[int], Any]]], None]
 
 
 def watch_with(selector: selectors.BaseSelector) -> Watch:
-    """The Watch of a program that waits with `selector` and calls the data of what is ready with the mask."""
+    """The Watch of a program that waits with `selector`, whose keys hold functions of the mask."""
 
     def watch(fd: int, mask: int, callback: Optional[Callable[[int], Any]]) -> None:
         known = fd in selector.get_map()

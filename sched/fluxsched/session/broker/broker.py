@@ -55,7 +55,7 @@ class Broker:
     """The session's broker: `code` is the exit code of the session's command."""
 
     def __init__(self, options: Options) -> None:
-        """Make what the session consists of.  Raises SessionError."""
+        """Create the parts of the session.  Raises SessionError."""
         self.uid = os.getuid()
         self.log = Log()
         if options.verbose:
@@ -158,7 +158,7 @@ class Broker:
         return busy
 
     def _failed(self, error: BaseException) -> None:
-        """An exception left a handler: a fault of ours, which ends nothing."""
+        """Log an exception that a handler did not catch. It is a bug of ours; the session goes on."""
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{os.path.basename(where.filename)}:{where.lineno}"
         self.log("broker", LOG_ERR, f"{type(error).__name__}: {error} ({place})")
@@ -166,7 +166,7 @@ class Broker:
     # running
 
     def run(self, words: list[str], early: SignalPipe) -> int:
-        """Run the command in the session; the exit code.  `early` has the signals that came before."""
+        """Run the command in the session; the exit code.  `early` holds the signals that have come since the start."""
         self.loop.on_signal(signal.SIGCHLD, self._child)
         self.loop.on_signal(signal.SIGINT, lambda: None)  # the terminal sends it to the command as well
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
@@ -254,7 +254,7 @@ class Broker:
         self.loop.call_soon(self.loop.stop)
 
     def close(self) -> None:
-        """Leave: the socket goes, and a state directory that nobody asked for."""
+        """End the session: remove its socket, and its state directory if that is temporary."""
         deadline = time.monotonic() + 10
         while not self.store.flush(again=True):
             if self.store.lost or time.monotonic() > deadline:

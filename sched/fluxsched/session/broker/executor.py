@@ -56,13 +56,14 @@ LEFTOVER_PAUSE = 0.02  # seconds between two looks at what a dead supervisor has
 
 
 def boot_id() -> str:
-    """What names this run of the machine."""
+    """The id of this boot of the machine; it changes with each reboot."""
     with open("/proc/sys/kernel/random/boot_id") as file:
         return file.read().strip()
 
 
 def raise_limit() -> tuple[int, int]:
-    """Raise the limit of open files as far as it goes; (soft, hard) as they were, for jobs and the command."""
+    """Raise the limit of open files as far as it goes; returns (soft, hard) as they were, which jobs and the
+    session's command get."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
     return limits
@@ -264,7 +265,7 @@ class Executor:
     # pretended runs
 
     def pretend(self, job: Job, left: float, timeout: bool) -> None:
-        """End the job in `left` seconds, by its time limit if `timeout`; in the place of what was set before."""
+        """End the job in `left` seconds, by its time limit if `timeout`. Replaces what was set before."""
         earlier = self.pretended.pop(job.id, None)
         if earlier is not None:
             earlier[0].cancel()
@@ -359,7 +360,7 @@ class Executor:
         return sock
 
     def disconnected(self, running: Running) -> None:
-        """The connection ended without the job's end."""
+        """The connection was lost before the end of the job was known."""
         if running.failed is not None or self._claim(running) is None:
             del self.running[running.job.id]
             why = running.failed or "the process that was to run it ended at once"
@@ -369,7 +370,7 @@ class Executor:
         self._follow(running)
 
     def _collect(self, running: Running) -> None:
-        """The supervisor is gone: its events tell the rest."""
+        """The supervisor is gone: read from its events file what happened since."""
         entries = []
         try:
             with open(os.path.join(running.dir, "events"), "rb") as file:
@@ -389,7 +390,9 @@ class Executor:
                 self._lost(running, "the machine was restarted")
 
     def _end_leftover(self, running: Running, group: int, claim: dict[str, Any]) -> None:
-        """The job is over when nothing of it is left: a process takes a moment to die, and may have forked before."""
+        """Kill what is left of a job until nothing is found; then the job is over.
+
+        A killed process takes a moment to die, and may have forked before."""
         if self.running.get(running.job.id) is not running:
             return
         cgroup = claim.get("cgroup")
@@ -419,7 +422,7 @@ class Executor:
     # commanding
 
     def terminate(self, job: Job) -> bool:
-        """SIGTERM, and after the grace SIGKILL.  False if the job is not with us."""
+        """SIGTERM, and after the grace SIGKILL.  False if this executor does not run the job."""
         if job.id in self.pretended:
             self.loop.call_soon(lambda: self._end_pretended(job, 143 << 8))
             return True
@@ -430,7 +433,7 @@ class Executor:
         return True
 
     def signal(self, job: Job, number: int) -> bool:
-        """Signal the job's processes.  False if the job is not with us."""
+        """Signal the job's processes.  False if this executor does not run the job."""
         if job.id in self.pretended:
             self.loop.call_soon(lambda: self._end_pretended(job, (128 + number) << 8))
             return True
@@ -471,7 +474,7 @@ class Executor:
                 self.log("job-exec", LOG_WARNING, f"{directory}: {error.strerror}")
 
     def close(self) -> None:
-        """Let go of the jobs, which go on without us."""
+        """Disconnect from the jobs, which keep running."""
         for running in list(self.running.values()):
             running.disconnect()
         try:

@@ -47,7 +47,7 @@ def username(uid: int) -> str:
 
 
 class Job:
-    """A job that is not over, or of whose end the store does not know yet."""
+    """A job that is not over, or whose end is not in the store yet."""
     __slots__ = ("id", "state", "jobspec", "R", "info", "events", "alloc", "launched", "executing", "watchers")
 
     def __init__(self, jobid: int, state: int, jobspec: dict[str, Any], info: dict[str, Any], R: Any = None) -> None:
@@ -69,7 +69,7 @@ class Job:
 
     @property
     def turn(self) -> float:
-        """When the job was submitted, rising from job to job whatever the clock did; seconds since the epoch."""
+        """Time of submission, in seconds since the epoch. It rises from job to job even if the clock was set back."""
         return self.info.get("t_turn", self.info["t_submit"])
 
     def order(self) -> tuple[int, int]:
@@ -91,7 +91,7 @@ def _refuse(text: str) -> NoReturn:
 
 
 def check(jobspec: Any) -> jobspecs.Request:
-    """Check what the executor will rely on, and the resources; the parsed request.  Raises RequestError."""
+    """Check a jobspec, with all that the executor uses of it. Returns the parsed request.  Raises RequestError."""
     try:
         request = jobspecs.parse(jobspec)
         wanted(jobspec, request)
@@ -175,7 +175,7 @@ def wanted(jobspec: Any, request: jobspecs.Request) -> tuple[int, int]:
 def new_info(
     jobspec: dict[str, Any], request: jobspecs.Request, urgency: int, flags: int, t_submit: float
 ) -> dict[str, Any]:
-    """What is kept of a job beside its jobspec, R and events."""
+    """The record of a new job that is stored beside its jobspec, R and events."""
     system = jobspec["attributes"]["system"]
     command = jobspec["tasks"][0]["command"]
     name = system.get("job", {}).get("name") if isinstance(system.get("job"), dict) else None

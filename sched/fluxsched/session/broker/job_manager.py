@@ -50,7 +50,7 @@ def _is_exception(entry: dict[str, Any], kind: str) -> bool:
 
 
 class Manager:
-    """The jobs that are not over, by id in `active`, and those that are over but not yet written so, in `ended`."""
+    """Keeps the jobs by id: in `active` those that are not over, in `ended` those whose end is not in the store yet."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Manager:
         scheduler: Callable[[Manager], Scheduler],
         executor: Callable[[Manager], Executor],
     ) -> None:
-        """`scheduler(manager)` and `executor(manager)` make the two that it works with."""
+        """`scheduler(manager)` and `executor(manager)` create the scheduler and the executor."""
         self.loop = loop
         self.store = store
         self.log = log
@@ -78,7 +78,7 @@ class Manager:
         self._last_turn = self._turn_of(self.max_id)
 
     def _turn_of(self, jobid: int) -> float:
-        """When a job was submitted, as the order of jobs has it."""
+        """Time of submission of a stored job, as Job.turn; 0 if there is none."""
         row = self.store.job(jobid)
         return 0.0 if row is None else _number(row[5].get("t_turn", row[5].get("t_submit")))
 
@@ -231,7 +231,8 @@ class Manager:
     def exception(
         self, job: Job, kind: str, severity: int, note: str, t: Optional[float] = None, terminate: bool = True
     ) -> None:
-        """Raise an exception; severity 0 ends the job, whose processes are told unless they know (`terminate`)."""
+        """Raise an exception; severity 0 ends the job, and with `terminate` its processes are
+        sent SIGTERM."""
         context = {"type": kind, "severity": severity, "note": note, "userid": os.getuid()}
         if severity == 0 and job.info.get("exception", {}).get("severity") != 0:
             job.info["exception"] = {"type": kind, "severity": severity, "note": note}
@@ -290,7 +291,7 @@ class Manager:
         self.executor.pretend(job, max(0.0, min(seconds - elapsed, limit)), timeout=limit < seconds - elapsed)
 
     def on_deny(self, job: Job, note: str) -> None:
-        """The job can never have what it wants, or no longer."""
+        """The scheduler has denied the request."""
         job.alloc = NONE
         self.log("job-manager", LOG_ERR, f"job {job.name}: {note}")
         if job.state == SCHED:
@@ -299,7 +300,7 @@ class Manager:
             self._cleanup(job)
 
     def on_cancelled(self, job: Job) -> None:
-        """The job's request was taken back."""
+        """The scheduler has confirmed that the request is cancelled."""
         job.alloc = NONE
         if job.state == SCHED:
             self.exception(job, "alloc", 0, "alloc request canceled")
@@ -332,19 +333,19 @@ class Manager:
             self._pretend(job, pretended, since=job.info["t_run"])
 
     def on_start(self, job: Job, t: Optional[float] = None) -> None:
-        """The job's processes run; told again after a restart."""
+        """The job's processes run. May be called again after a restart."""
         if not any(entry["name"] == "start" for entry in job.events):
             self.post(job, "start", t=t)
 
     def on_timeout(self, job: Job, t: Optional[float] = None) -> None:
-        """The job's time limit has passed; told again after a restart."""
+        """The job's time limit has passed. May be called again after a restart."""
         if any(_is_exception(entry, "timeout") for entry in job.events):
             return
         self.log("job-exec", LOG_INFO, f"job-exception: id={job.name}: {EXIT_NOTE}")
         self.exception(job, "timeout", 0, EXIT_NOTE, t=t, terminate=False)
 
     def on_exec_exception(self, job: Job, text: str, t: Optional[float] = None) -> None:
-        """The job cannot be run, or is lost; told again after a restart."""
+        """The job cannot be run, or is lost. May be called again after a restart."""
         if any(_is_exception(entry, "exec") and entry["context"].get("note") == text for entry in job.events):
             return
         self.log("job-exec", LOG_ERR, f"{job.name}: {text}")
@@ -424,7 +425,7 @@ class Manager:
         self.active[jobid] = job
 
     def resume(self) -> None:
-        """Go on with recovered jobs, once the broker is all there."""
+        """Continue recovered jobs; called when all parts of the broker exist."""
         for job in list(self.active.values()):
             if job.executing:
                 row = self.store.job(job.id)

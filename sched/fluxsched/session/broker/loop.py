@@ -34,9 +34,9 @@ class Timer:
 
 
 class Loop:
-    """The event loop, of which a process has one."""
+    """An event loop; one for each process."""
     def __init__(self, on_error: Callable[[Exception], Any]) -> None:
-        """`on_error(exception)` hears of every exception that leaves a callback."""
+        """`on_error(exception)` is called with every exception that a callback does not catch."""
         self.on_error = on_error
         self.turn_end: list[Callable[[], Any]] = []
         self._selector = selectors.DefaultSelector()
@@ -56,7 +56,7 @@ class Loop:
         self._watch(fd, mask, callback)
 
     def call_soon(self, callback: Callable[[], Any]) -> None:
-        """Call `callback()` after the handlers and timers of this turn; asked for by such a call, of the next."""
+        """Call `callback()` once, after the handlers and timers of this turn. From such a call: in the next turn."""
         self._soon.append(callback)
 
     def call_later(self, seconds: float, callback: Callable[[], Any]) -> Timer:
@@ -82,7 +82,7 @@ class Loop:
                 self.call(callback)
 
     def call(self, callback: Callable[..., Any], *args: Any) -> None:
-        """Call; what is raised goes to `on_error`."""
+        """Call `callback(*args)`; an exception goes to `on_error`."""
         try:
             callback(*args)
         except Exception as error:

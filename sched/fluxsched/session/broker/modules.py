@@ -39,7 +39,7 @@ class Modules:
         self.started = time.monotonic()
 
     def _change(self, request: Request, verb: str, name: str, action: Callable[..., Any], *arguments: Any) -> None:
-        """Do something to a module; a refusal is also logged."""
+        """Load, remove or reload a module; a refusal is answered and logged."""
         try:
             if name in BUILTIN:
                 raise RequestError(errno.EPERM, f"module {name} is part of the session")
@@ -106,7 +106,9 @@ class Modules:
 
     @rpc("log.read", follow=Bool(False), new=Bool(False))
     def log_read(self, request: Request, follow: bool, new: bool) -> None:
-        """Read the log, but for `new` from its beginning: a stream of {"entries"}, with `follow` without an end."""
+        """Read the log as a stream of {"entries"}. With `new` only lines that come from now on.
+
+        With `follow` the stream does not end."""
         log = self.broker.log
         if not new:
             request.stream({"entries": log.entries()})

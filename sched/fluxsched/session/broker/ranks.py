@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The session's resources: this machine on every rank, or an emulated cluster; and who is drained."""
+"""The session's resources: this machine on every rank, or an emulated cluster; and which ranks are drained."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _entry(entry: Any) -> tuple[list[str], list[int], list[int], list[str]]:
 
 
 class Resources:
-    """The session's R, who follows its changes, and which ranks are drained."""
+    """The session's R, and which of its ranks are drained; tells the scheduler module what changes."""
     def __init__(self, R: dict[str, Any], store: Store, log: Log, busy: Callable[[], Iterable[int]]) -> None:
         """`busy()` is the set of ranks that jobs hold."""
         self.R = R

@@ -50,7 +50,7 @@ def base() -> str | None:
 
 
 def enter(path: str) -> int:
-    """Make the group of a job in that of its session; a descriptor through which a process joins it, or -1."""
+    """Make the group of a job in that of its session. Returns a descriptor for :func:`join`, or -1 if it failed."""
     try:
         os.makedirs(path, 0o755)
         return os.open(os.path.join(path, "cgroup.procs"), os.O_WRONLY | os.O_CLOEXEC)
@@ -67,12 +67,12 @@ def join(fd: int) -> None:
 
 
 def _folders(path: str) -> list[str]:
-    """A job's group and those that the job has made in it, the innermost first."""
+    """A group's folder and those below it, which the job may have made; the innermost first."""
     return [folder for folder, _, _ in os.walk(path, topdown=False)]
 
 
 def kill(path: str) -> int:
-    """End what is in the group of a job; how many there were."""
+    """Send SIGKILL to all in the group of a job; returns how many there were."""
     left = 0
     for folder in _folders(path):
         try:
@@ -91,7 +91,7 @@ def kill(path: str) -> int:
 
 
 def remove(path: str) -> None:
-    """Remove the group of a job or of a session, unless somebody is in it."""
+    """Remove the group of a job or of a session, unless there are processes in it."""
     for folder in _folders(path):
         try:
             os.rmdir(folder)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The standard input of a job's tasks, as it comes from who follows the job."""
+"""The standard input of a job's tasks, which comes from the broker."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOW = 1 << 16  # more is asked for when a task has less than this to read, in by
 
 
 class _Input:
-    """Our end of one task's standard input, and what it has not taken."""
+    """Our end of one task's standard input, and the data that is not written yet."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
@@ -22,7 +22,7 @@ class _Input:
 
 
 class Inputs:
-    """Passes what comes to every task that still reads, and answers when they have taken it."""
+    """Passes data to every task that still reads, and acknowledges it when the tasks have taken it."""
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
         self._selector = selector
@@ -36,7 +36,7 @@ class Inputs:
         self._open.append(_Input(fd))
 
     def put(self, follower: Follower, number: int, data: bytes, eof: bool) -> None:
-        """Pass `data` to the tasks, with `eof` for the last time; `follower` gets the answer `number`."""
+        """Pass `data` to the tasks; with `eof` it is the last. `follower` is sent the acknowledgement `number`."""
         self._eof = self._eof or eof
         self._acks.append((follower, number))
         for entry in list(self._open):
@@ -45,7 +45,7 @@ class Inputs:
         self._acknowledge()
 
     def close(self) -> None:
-        """No task reads any more."""
+        """Close the tasks' standard input."""
         for entry in list(self._open):
             self._close(entry)
         self._acknowledge()

@@ -28,7 +28,7 @@ IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGTSTP, signal.SIGQUIT, signal.
 
 
 def report(sock: socket.socket, error: BaseException) -> None:
-    """Tell the broker that there is no supervisor, or no longer."""
+    """Tell the broker that the job's supervisor could not be started, or has failed."""
     try:
         sock.setblocking(True)
         sock.settimeout(10)
@@ -54,7 +54,7 @@ class Launcher:
         become_subreaper()
 
     def run(self) -> None:
-        """Until the broker has gone and the last supervisor has ended."""
+        """Take launches until the broker has gone and the last supervisor has ended."""
         while self._control is not None or self._supervisors or self._dead:
             with selectors.DefaultSelector() as selector:
                 if self._control is not None:
@@ -112,7 +112,7 @@ class Launcher:
         self._become(spec, sock, claim, path)
 
     def _become(self, spec: dict, sock: socket.socket, claim: int, path: str) -> None:
-        """In the child: the supervisor of a job.  Does not return."""
+        """In the child: run the supervisor of a job.  Does not return."""
         try:
             if self._control is not None:
                 self._control.close()
@@ -153,6 +153,6 @@ class Launcher:
 
 
 def main(fd: int) -> None:
-    """Be the launcher whose launches come through the socket `fd`."""
+    """Run a launcher that takes launches from the socket `fd`."""
     open_standard_streams()
     Launcher(fd).run()

@@ -23,18 +23,18 @@ class Process(NamedTuple):
 
 
 def become_subreaper() -> None:
-    """Have every process below this one whose parent dies become a child of this one."""
+    """Make this process a child subreaper: it becomes the parent of descendants whose parent dies."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def start_time(pid: int) -> int:
-    """Start of a process in clock ticks since boot, which with its number names it."""
+    """Start of a process in clock ticks since boot. With the process id it identifies the process."""
     with open(f"/proc/{pid}/stat", "rb") as file:
         return int(file.read().rpartition(b")")[2].split()[19])
 
 
 def processes() -> Iterator[Process]:
-    """Every process that can be seen."""
+    """All processes in /proc."""
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
@@ -90,7 +90,7 @@ def kill(left: Iterable[Process]) -> None:
 
 
 def open_standard_streams() -> None:
-    """Have descriptors 0 to 2 open, so that none of ours takes their place."""
+    """Open /dev/null as each of descriptors 0 to 2 that is closed, so that no file of ours gets that number."""
     fd = os.open("/dev/null", os.O_RDWR)
     while fd < 3:
         fd = os.dup(fd)

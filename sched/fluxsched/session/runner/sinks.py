@@ -50,22 +50,22 @@ class Sink:
 
     @property
     def full(self) -> bool:
-        """Whether what there is should be written before more comes."""
+        """Whether writers should wait until there is room."""
         return self.unwritten > FULL and not self._abandoned
 
     def put(self, data: bytes) -> None:
-        """Write `data`, some time."""
+        """Queue `data` to be written."""
         if not self._abandoned:
             self.unwritten += len(data)
             self._queue.put(data)
 
     def close(self) -> None:
-        """No more comes; `closed` is set when all is written."""
+        """Close the file when all is written; then `closed` is set."""
         self.closing = True
         self._queue.put(None)
 
     def abandon(self) -> None:
-        """Wait for it no longer; what is not written is lost."""
+        """Stop waiting for the file; data that is not written is lost."""
         if self.closed or self._abandoned:
             return
         self._abandoned = True

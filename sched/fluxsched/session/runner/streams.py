@@ -51,7 +51,7 @@ class Stream:
         self.supervisor.watch(self.fd, READ, self.ready)
 
     def ready(self, mask: int) -> None:
-        """Read what there is, and pass on what is whole."""
+        """Read what is in the pipe, and pass on whole lines."""
         try:
             data = os.read(self.fd, CHUNK)
         except BlockingIOError:
@@ -75,7 +75,7 @@ class Stream:
             self.supervisor.output(self, data)
 
     def close(self) -> None:
-        """The task's end is closed, and all is passed on."""
+        """Close our end, after all data was passed on."""
         self.supervisor.watch(self.fd, 0, None)
         self.paused = False
         os.close(self.fd)
@@ -104,5 +104,5 @@ class Follower:
             self.supervisor.followers.remove(self)
 
     def finish(self) -> None:
-        """Send what is left, waiting for the broker if it is slow; what it misses it reads in the files."""
+        """Send what is queued, for at most SLOW seconds. A broker that misses events reads them in the job's files."""
         self.channel.drain(SLOW)

@@ -119,7 +119,7 @@ class Supervisor:
         return True
 
     def record(self, name: str, **context: Any) -> None:
-        """One more event, to the file and to whoever follows."""
+        """Add an event to the events file, and send it to all followers."""
         entry = {"event": name, "t": time.time(), "n": len(self.events), **context}
         self.events.append(entry)
         for follower in list(self.followers):
@@ -128,7 +128,7 @@ class Supervisor:
         self.write_events()
 
     def write_events(self) -> None:
-        """Write the events that are not in the file, if need be later."""
+        """Write the events that are not in the file yet; if the disk is full, try again later."""
         try:
             while self.unwritten:
                 self.unwritten = self.unwritten[os.write(self.event_file, self.unwritten) :]
@@ -139,12 +139,12 @@ class Supervisor:
                 self.unwritten = b""  # nobody will read them
 
     def lost(self, text: str) -> None:
-        """Some output could not be written."""
+        """Note that some output could not be written."""
         self.output_lost = True
         self.record("output-lost", text=f"output lost: {text}")
 
     def output(self, stream: Stream, data: bytes) -> None:
-        """Pass on what a task has written."""
+        """Pass a task's output to its file, or to the record of output."""
         if stream.sink is not None:
             if self.spec["label"]:
                 prefix = b"%d: " % stream.rank
@@ -164,7 +164,7 @@ class Supervisor:
                 follower.send({"out": 1})
 
     def write_record(self, data: bytes) -> None:
-        """Add a line to the record of output.  What is cut off by a full disk is a damaged line, and readers go on."""
+        """Add a line to the record of output.  On a full disk it may be cut; readers skip such a line."""
         if self.record_lost:
             data = b"\n" + data
         try:
@@ -210,7 +210,7 @@ class Supervisor:
             self.turn()
 
     def advance(self) -> None:
-        """Go on with the start of the job, as far as it goes now."""
+        """Take the next step of starting the job."""
         assert self.starting is not None
         try:
             next(self.starting)
@@ -239,7 +239,7 @@ class Supervisor:
         self.accept_again()
 
     def catch_signals(self) -> None:
-        """Have signals wake the loop, as do notes of threads."""
+        """Make signals wake the loop; note() uses the same pipe."""
         self.wake_r, self.wake_w = os.pipe()
         os.set_blocking(self.wake_r, False)
         os.set_blocking(self.wake_w, False)
@@ -249,7 +249,7 @@ class Supervisor:
         self.watch(self.wake_r, READ, self.woken)
 
     def note(self, function: Callable[[], None]) -> None:
-        """Have the loop call a function; for threads."""
+        """Make the loop call a function. For use in threads."""
         self.notes.append(function)
         try:
             os.write(self.wake_w, b"\0")
@@ -322,7 +322,7 @@ class Supervisor:
             raise StartError(str(error)) from None
 
     def values(self, task: list[Any]) -> dict[str, Any]:
-        """What stands for the names in templates, for one task."""
+        """The values of the names in templates, for one task."""
         rank, node, local = task[:3]
         own = {"taskid": rank, "task.id": rank, "task.rank": rank, "task.index": local, "node.id": node}
         return {**self.spec["values"], **own}
@@ -474,7 +474,7 @@ class Supervisor:
             self.timers["expire"] = (time.monotonic() + max(0.0, t - time.time()), self.expired)
 
     def expired(self) -> None:
-        """The time limit is there."""
+        """The time limit has been reached."""
         if self.spec["expiration"] - time.time() > 0.001:  # the clock has been set back meanwhile
             self.expire_at(self.spec["expiration"])
             return
@@ -503,7 +503,7 @@ class Supervisor:
         self.timers["kill"] = (time.monotonic() + 0.2, self.kill)
 
     def signal_all(self, number: int) -> None:
-        """Signal the group as one, as long as there is somebody in it, and who has left it."""
+        """Signal the tasks' process group, unless it is empty, and each descendant outside of it."""
         living = descendants(os.getpid())
         pids = [process.pid for process in living if process.group != self.group]
         if len(pids) < len(living):
@@ -515,7 +515,7 @@ class Supervisor:
                 pass
 
     def woken(self, mask: int) -> None:
-        """Signals have come, or notes from threads."""
+        """Handle signals that have come, and notes of threads."""
         try:
             numbers = os.read(self.wake_r, 4096)
         except BlockingIOError:
@@ -543,7 +543,7 @@ class Supervisor:
                 self.statuses[rank] = code
 
     def follow(self) -> None:
-        """Until the tasks have exited, their output has ended and is written, and nothing of the job is left."""
+        """Run the loop until all tasks have exited, their output is written, and no process of the job is left."""
         swept = False
         while True:
             if self.starting is not None:
