@@ -9,8 +9,9 @@ import pytest
 from fakehost import Bench, jobspec, make_r
 from fluxsched.formats import r
 from fluxsched.service import passes
-from fluxsched.service.annotate import RATE
+from fluxsched.service.annotate import LOOKS, RATE
 from fluxsched.service.commit import BATCH
+from fluxsched.service.jobs import PENDING, RUNNING, STARTED, Job, Jobs
 from fluxsched.service.protocol import ANNOTATE, DENY, SUCCESS
 
 
@@ -93,16 +94,53 @@ def test_annotations_keep_to_a_budget():
     for jobid in range(1, 1003):
         bench.alloc(jobid, duration=100.0, run=False)
     bench.host.run()
-    told = bench.service.counts["annotate"]
+    told = bench.service.answers.counts["annotate"]
     assert 0 < told <= RATE
     # The foremost first; in time all.
     assert bench.kinds(3) == [ANNOTATE] and bench.kinds(1002) == []
     for _ in range(10):
-        before = bench.service.counts["annotate"]
+        before = bench.service.answers.counts["annotate"]
         bench.host.run(1.0)
-        assert bench.service.counts["annotate"] <= before + RATE + 1
+        assert bench.service.answers.counts["annotate"] <= before + RATE + 1
     bench.host.run(10.0)
     assert bench.kinds(1002) == [ANNOTATE]
+
+
+def test_a_pass_has_only_so_many_waiting_jobs_looked_at():
+    """What follows a pass does not grow with the queue."""
+    bench = Bench(["plugin=backfill.plugin1"], R=make_r(2, 1))
+    for jobid in range(1, 503):
+        bench.alloc(jobid, duration=100.0, run=False)
+    bench.host.run(30.0)        # all have been told
+    engine, asked = bench.service.engine, []
+
+    def waiting(first, most):
+        asked.append((first, most))
+        return engine.waiting(first, most)
+
+    bench.service.engine = Wrapped(engine, waiting=waiting)
+    bench.alloc(600, duration=100.0)
+    assert asked == [(0, LOOKS - 1)]
+    # in time the whole queue, a piece at a time
+    bench.host.run(5.0)
+    assert asked[:3] == [(0, LOOKS - 1), (LOOKS - 1, LOOKS), (2 * LOOKS - 1, LOOKS)]
+    assert len(asked) == 6 and sum(len(engine.waiting(*each)) for each in asked) == 501
+    bench.alloc(601, duration=100.0)
+    assert asked[6:] == [(0, LOOKS - 1)]
+
+
+def test_jobs_are_counted_by_stage():
+    jobs = Jobs()
+    first, second = Job(1, 16, 0.0), Job(2, 16, 0.0)
+    jobs.add(first)
+    jobs.add(second)
+    assert (len(jobs), jobs.held, jobs.count(PENDING)) == (2, 0, 2)
+    jobs.move(first, STARTED)
+    jobs.move(first, RUNNING)
+    assert (jobs.held, jobs.count(PENDING, RUNNING), jobs.count(STARTED)) == (1, 2, 0)
+    assert jobs[1] is first and jobs.get(3) is None and list(jobs) == [first, second]
+    jobs.remove(first)
+    assert (len(jobs), jobs.held, jobs.count(RUNNING)) == (1, 0, 0)
 
 
 def test_reasons_that_stay_are_told_once():
@@ -110,11 +148,11 @@ def test_reasons_that_stay_are_told_once():
     for jobid in range(1, 40):
         bench.alloc(jobid, nodes=1 + jobid % 2, duration=100.0, run=False)
     bench.host.run(5.0)
-    told = bench.service.counts["annotate"]
+    told = bench.service.answers.counts["annotate"]
     for jobid in range(100, 110):
         bench.alloc(jobid, nodes=2, duration=100.0)
     bench.host.run(30.0)
-    assert bench.service.counts["annotate"] == told + 10
+    assert bench.service.answers.counts["annotate"] == told + 10
 
 
 def test_quiescent_is_answered_when_all_is_decided():

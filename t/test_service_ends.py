@@ -132,7 +132,7 @@ def test_a_bad_r_of_a_running_job_ends_it(R):
     bench = Bench(kvs={"R:7": R}, running=[{"id": 7, "priority": 16, "userid": 1, "t_submit": 900.0}])
     [asked] = bench.host.requests("job-manager.raise")
     assert asked["id"] == 7 and asked["type"] == "scheduler-restart"
-    assert 7 not in bench.service.jobs
+    assert bench.service.jobs.get(7) is None
     if R is not None:
         assert "expected" in bench.host.texts(3)[0] and "TypeError" not in bench.host.texts(3)[0]
     bench.alloc(8, nodes=4)

@@ -7,6 +7,7 @@ Times here are seconds since the epoch as float; inside they are microseconds.
 """
 from collections import namedtuple
 
+from libc.stdint cimport INT32_MAX
 from libc.string cimport memset
 
 from fluxsched.core cimport engine, held as _held, report, request as _request
@@ -264,9 +265,10 @@ cdef class Engine:
 
     # What it tells of jobs.
 
-    def waiting(self):
-        """Ids of the waiting jobs in queue order."""
-        return [self.core.jobs.item[self.core.queue.item[i]].id for i in range(self.core.queue.count)]
+    def waiting(self, i32 first=0, i32 most=INT32_MAX):
+        """Ids of the waiting jobs in queue order, at most `most` from the place `first` on."""
+        cdef i32 i, last = first + min(most, max(self.core.queue.count - first, 0))
+        return [self.core.jobs.item[self.core.queue.item[i]].id for i in range(first, last)]
 
     def running_jobs(self):
         """Ids of jobs that hold resources, by expected end."""

@@ -11,11 +11,11 @@ first. Of an estimate, moves of less than a second or a hundredth of the wait ar
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, Optional
 
 from fluxsched.core import Engine
 from fluxsched.service.host import Host
-from fluxsched.service.protocol import PENDING, Job
+from fluxsched.service.jobs import PENDING, Job, Jobs
 
 __all__ = ["Annotator"]
 
@@ -31,14 +31,14 @@ LOOKS = 100
 class Annotator:
     """Tells waiting jobs what has changed for them.
 
-    `jobs` maps ids to jobs; `engine` answers the engine of now; `tell(job, changed)` sends an annotation; `ended(t)`
-    says whether the instance is over by t, when no job starts any more; `guarded` wraps callbacks.
+    `jobs` are those of the service; `engine` answers the engine of now; `tell(job, changed)` sends an annotation;
+    `ended(t)` says whether the instance is over by t, when no job starts any more; `guarded` wraps callbacks.
     """
 
     def __init__(
         self,
         host: Host,
-        jobs: dict[int, Job],
+        jobs: Jobs,
         engine: Callable[[], Engine],
         tell: Callable[[Job, dict[str, Any]], None],
         ended: Callable[[float], bool],
@@ -51,7 +51,7 @@ class Annotator:
         self._ended = ended
         self._guarded = guarded
         self._new: deque[int] = deque()         # jobs that were told nothing yet, in order
-        self._round: Iterator[int] = iter(())   # the jobs that are still to be looked at in this round
+        self._place: Optional[int] = None       # where this round goes on in the queue, None if it is over
         self._changed = False                   # since the round began
         self._held = False                      # in this round a job was passed over that was told just now
         self._left = RATE                       # what is left of the budget
@@ -77,22 +77,28 @@ class Annotator:
         """Look at the next jobs, and tell what has changed."""
         self._timer = None
         self._fill()
-        looks, rounds = LOOKS, 1
-        while looks and self._left >= 1.0:
-            jobid = self._new.popleft() if self._new else next(self._round, None)
-            if jobid is None:
-                if not rounds or not (self._changed or self._held):
-                    break
-                rounds -= 1
-                self._changed = self._held = False
-                self._round = iter(self._engine().waiting())
-                continue
-            job = self._jobs.get(jobid)
-            if job is not None and job.stage == PENDING:
-                looks -= 1
-                self._see(job)
-        if self._new or self._changed or self._held or not looks or self._left < 1.0:
+        looks = LOOKS
+        while looks and self._left >= 1.0 and self._new:
+            looks -= self._see(self._new.popleft())
+        if self._place is None and (self._changed or self._held):
+            self._changed = self._held = False
+            self._place = 0
+        if looks and self._left >= 1.0 and self._place is not None:
+            self._go_on(looks)
+        if self._new or self._changed or self._held or self._place is not None:
             self._timer = self._host.call_later(INTERVAL, self._guarded(self._look))
+
+    def _go_on(self, looks: int) -> None:
+        """Look at the next jobs of the queue. Those that move up meanwhile are passed over until the next round."""
+        assert self._place is not None
+        ids = self._engine().waiting(self._place, looks)
+        for jobid in ids:
+            if self._left < 1.0:
+                return
+            self._place += 1
+            self._see(jobid)
+        if len(ids) < looks:
+            self._place = None
 
     def _fill(self) -> None:
         now = self._host.now()
@@ -100,7 +106,15 @@ class Annotator:
         self._left = min(RATE, self._left + RATE * min(max(now - self._filled_at, 0.0), 1.0))
         self._filled_at = now
 
-    def _see(self, job: Job) -> None:
+    def _see(self, jobid: int) -> bool:
+        """Look at a job; False if it does not wait any more."""
+        job = self._jobs.get(jobid)
+        if job is None or job.stage != PENDING:
+            return False
+        self._compare(job)
+        return True
+
+    def _compare(self, job: Job) -> None:
         engine, now = self._engine(), self._host.now()
         estimate, reason = engine.estimate(job.id), engine.reason(job.id)
         if estimate is not None and self._ended(estimate):

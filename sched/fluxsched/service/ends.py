@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Iterable
 
 from fluxsched.core import Engine
-from fluxsched.service.protocol import Job
+from fluxsched.service.jobs import Job
 
 __all__ = ["Ends"]
 

@@ -14,11 +14,16 @@ import functools
 import math
 from typing import Any, Callable, Iterable, Optional
 
+from fluxsched.core import Engine
 from fluxsched.formats import eventlog
 from fluxsched.formats import jobspec as _jobspec
+from fluxsched.formats import r as _r
+from fluxsched.service import rdl_match
 from fluxsched.service.host import LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_WARNING, Host
-from fluxsched.service.lwj import EVENTS, Record
-from fluxsched.service.protocol import Job, field
+from fluxsched.service.jobs import Job
+from fluxsched.service.lwj import EVENTS, RANKS_MAX, Record, flat, nested
+from fluxsched.service.protocol import field
+from fluxsched.service.resources import Resources
 
 __all__ = ["Recorder"]
 
@@ -34,18 +39,23 @@ TOPIC = "job-manager.events-journal"
 class Recorder:
     """Reads the record at the start, follows the job manager's journal of events, and writes what changes.
 
-    `guarded` wraps callbacks so that no exception leaves them; `allocated` stages the allocation of a Job that was
-    running before there was a record of it.
+    `guarded` wraps callbacks so that no exception leaves them; `engine()` answers the engine of now, of `resources`.
     """
 
     def __init__(
-        self, host: Host, keep: int, guarded: Callable[..., Callable[..., None]], allocated: Callable[[Job], None]
+        self,
+        host: Host,
+        keep: int,
+        guarded: Callable[..., Callable[..., None]],
+        engine: Callable[[], Engine],
+        resources: Resources,
     ) -> None:
         self.host = host
         self.record = Record(keep, host.now)
         self.commits = 0
         self._guarded = guarded
-        self._allocated = allocated
+        self._engine = engine
+        self._resources = resources
         self._timer: Optional[Any] = None
         self._writing = False                       # a transaction is under way
         self._written_at = float("-inf")            # when the last one began
@@ -82,6 +92,22 @@ class Recorder:
             self._released.add(jobid)
             if self._check_timer is None:
                 self._check_timer = self.host.call_later(GRACE, self._guarded(self._check))
+
+    def allocated(self, job: Job, R: dict) -> None:
+        """A job has resources, those of R."""
+        if not self.record.keep:
+            job.jobspec = None
+            return
+        assert job.request is not None
+        held = _r.folded(R)
+        nodes = sum(rdl_match.count(ranks) for ranks, _, _ in held)
+        slots = job.request.nslots * (nodes if job.request.nnodes else 1)
+        if self._resources.described and nodes <= RANKS_MAX:
+            tree = nested(self._engine().tree_part(job.id))
+        else:
+            tree = flat(held, R["execution"]["nodelist"], self._resources.host_of)
+        self.record.allocated(job.id, job.starttime, job.jobspec, slots, nodes, held, tree)
+        job.jobspec = None
 
     def follow(self) -> None:
         """Follow the job manager's journal, if jobs are recorded."""
@@ -171,7 +197,7 @@ class Recorder:
         job.jobspec = spec
         self.record.describe(jobid, spec, job.request)
         if jobid not in self._released:
-            self._allocated(job)        # else it holds nothing any more
+            self.allocated(job, self._engine().R(jobid))        # else it holds nothing any more
 
     def _catch_up(self) -> None:
         """Complete the records of jobs that ended while no scheduler was loaded."""

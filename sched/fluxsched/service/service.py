@@ -23,37 +23,25 @@ the KVS ever cover the same resources of two holders.
 
 from __future__ import annotations
 
-import collections
 import errno
 import time
-from typing import Any, Callable, Iterable, Optional
+from typing import Any, Iterable, Optional
 
 from fluxsched.core import Engine, Infeasible
 from fluxsched.formats import jobspec as _jobspec
 from fluxsched.formats import r as _r
 from fluxsched.formats.constraint import ConstraintError
 from fluxsched.service.annotate import Annotator
-from fluxsched.service.commit import Answers, Committer
+from fluxsched.service.answers import Answers
+from fluxsched.service.commit import Committer
 from fluxsched.service.ends import Ends
 from fluxsched.service.fields import Bool, Int, ListOf, Number, Object, Tuple
+from fluxsched.service.guard import Guard
 from fluxsched.service.host import LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_WARNING, Host
+from fluxsched.service.jobs import COMMITTING, PENDING, RUNNING, STARTED, Job, Jobs
 from fluxsched.service.lwj_writer import Recorder
 from fluxsched.service.passes import Passes
-from fluxsched.service.protocol import (
-    ANNOTATE,
-    CANCEL,
-    COMMITTING,
-    DENY,
-    PENDING,
-    RUNNING,
-    STARTED,
-    SUCCESS,
-    Job,
-    ProtocolError,
-    ServiceError,
-    field,
-    where,
-)
+from fluxsched.service.protocol import ProtocolError, ServiceError, field
 from fluxsched.service.resources import Resources
 from fluxsched.service.rpc import GUEST, JOB_MANAGER, declarations, rpc
 from fluxsched.service.settings import Settings
@@ -71,35 +59,33 @@ def unsatisfiable(error: object) -> str:
     return f"unsatisfiable request: {error}"
 
 
-class Service(Answers):
+class Service:
     """The scheduler.  `host` is the broker, `arguments` the module's
     arguments.  Raises ServiceError before anything is started if arguments,
     configuration, plugin or RDL cannot be used."""
 
     def __init__(self, host: Host, arguments: Iterable[str]) -> None:
         self.host = host
+        self.guard = Guard(host)
         self.ends = Ends()
         self.resources = Resources(host, arguments, self.ends)
         self.engine: Any = None         # core's Engine; None until resources are acquired
-        self.jobs: dict[int, Job] = {}
-        self.recorder = Recorder(
-            host, self.settings.lwj_keep, self.guarded, lambda job: self.committer.stage_allocation(job)
-        )
-        self.record = self.recorder.record
+        self.jobs = Jobs()
+        self.answers = Answers(host)
         engine = self._engine_of_now
-        self.committer = Committer(host, engine, self.resources, self.ends, self.recorder, self, self.guarded)
-        self.annotator = Annotator(host, self.jobs, engine, self._annotate, self.ends.reached, self.guarded)
-        self.passes = Passes(
-            host, engine, self._denied, self._started, self._pass_over, self._pass_failed, self.guarded
+        self.recorder = Recorder(host, self.settings.lwj_keep, self.guard, engine, self.resources)
+        self.record = self.recorder.record
+        self.annotator = Annotator(host, self.jobs, engine, self.answers.annotate, self.ends.reached, self.guard)
+        self.passes = Passes(host, engine, self._denied, self._started, self._pass_over, self._pass_failed, self.guard)
+        self.committer = Committer(
+            host, self.guard, engine, self.resources, self.jobs, self.answers, self.ends, self.recorder,
+            self.passes.ask, self._check_quiescent,
         )
         self.ready = False
-        self.stopped = False
         self._waiting_for_ready: list[tuple[str, Any, Any]] = []    # messages that came too early
         self._hello_left = 0            # answers due before sched-ready
-        self._quiescent_asked: list[Any] = []      # requests of sched.quiescent that wait
-        self.counts = dict.fromkeys(
-            ("alloc", "success", "deny", "cancel", "free", "annotate", "errors"), 0
-        )
+        self._quiescent_asked: list[Any] = []       # requests of sched.quiescent that wait
+        self._asked = 0                 # requests of sched.alloc
         self._cpu_begin = time.thread_time()
 
     def _engine_of_now(self) -> Engine:
@@ -139,7 +125,7 @@ class Service(Answers):
         refused: list[tuple[Job, str]] = []
         try:
             engine = self.resources.build()
-            for job in self.jobs.values():
+            for job in self.jobs:
                 if job.stage != PENDING:
                     R = old.R(job.id, job.starttime, job.expiration)
                     engine.adopt(job.id, R, "", priority=job.priority, t_submit=job.t_submit)
@@ -151,11 +137,12 @@ class Service(Answers):
                 except (Infeasible, ConstraintError) as error:
                     refused.append((job, unsatisfiable(error)))
         except Exception as error:
-            self.report("new configuration, the engine stays as it was", error)
+            self.guard.report("new configuration, the engine stays as it was", error)
             return False
         self.engine = engine
         for job, reason in refused:
-            self.deny(job, reason)
+            self.jobs.remove(job)
+            self.answers.deny(job, reason)
         self.passes.ask()
         return True
 
@@ -163,7 +150,7 @@ class Service(Answers):
 
     def start(self) -> None:
         """Acquire resources, learn of running jobs, and offer the service."""
-        self.host.request("resource.acquire", None, self.guarded(self._on_acquire), streaming=True)
+        self.host.request("resource.acquire", None, self.guard(self._on_acquire), streaming=True)
 
     def stop(self) -> None:
         """The module is about to end: write what the record still holds."""
@@ -171,32 +158,7 @@ class Service(Answers):
         self.annotator.stop()
         if self.ready:
             self.recorder.stop()
-        self.stopped = True
-
-    def guarded(self, callback: Callable[..., Any]) -> Callable[..., None]:
-        """A callback for the host: an exception in it is logged with where it
-        came from, and does not leave it."""
-
-        def guarded(*values: Any) -> None:
-            if self.stopped:
-                return
-            try:
-                callback(*values)
-            except Exception as error:
-                function = getattr(callback, "func", callback)
-                self.report(function.__name__.lstrip("_"), error)
-
-        return guarded
-
-    def report(self, what: str, error: BaseException) -> None:
-        """Log an exception that nothing else will tell of, with where it came from."""
-        self.counts["errors"] += 1
-        self.host.log(LOG_ERR, f"{what}: {type(error).__name__}: {error} ({where(error)})")
-
-    def fatal(self, text: str, error: BaseException) -> None:
-        """The service cannot go on: log why, and tell the host."""
-        self.host.log(LOG_ERR, f"{text}: {error}")
-        self.host.fatal(error)
+        self.guard.stopped = True
 
     def _on_acquire(self, payload: Any, error: Optional[OSError]) -> None:
         if error is not None:
@@ -204,32 +166,32 @@ class Service(Answers):
                 self.host.log(LOG_WARNING, f"exiting, as resource.acquire ended: {error.strerror}")
                 self.host.finish(error)
             else:
-                self.fatal("resource.acquire failed", error)
+                self.guard.fatal("resource.acquire failed", error)
             return
         if self.engine is None:
             try:
                 self.engine = self.resources.acquire(payload)
             except Exception as problem:
-                self.report("resource.acquire", problem)
+                self.guard.report("resource.acquire", problem)
                 self.host.fatal(problem)
                 return
             self._hello_left = 2
             self.host.request(
-                "job-manager.sched-hello", {"partial-ok": True}, self.guarded(self._on_hello), streaming=True
+                "job-manager.sched-hello", {"partial-ok": True}, self.guard(self._on_hello), streaming=True
             )
             self.recorder.load(self._hello_step)
             return
         try:
             instance = self.resources.update(self.engine, payload)
             if instance is not None:
-                self.ends.moves(self.engine, [job for job in self.jobs.values() if job.stage != PENDING], instance)
+                self.ends.moves(self.engine, [job for job in self.jobs if job.stage != PENDING], instance)
         finally:
             self.passes.ask()
 
     def _on_hello(self, payload: Any, error: Optional[OSError]) -> None:
         if error is not None:
             if error.errno != errno.ENODATA:
-                self.fatal("job-manager.sched-hello failed", error)
+                self.guard.fatal("job-manager.sched-hello failed", error)
                 return
             self._hello_step()
             return
@@ -245,15 +207,16 @@ class Service(Answers):
                 self._lose(jobid, why)
             self._hello_step()
 
-        self.host.read_r(jobid, self.guarded(got_r))
+        self.host.read_r(jobid, self.guard(got_r))
 
     def _adopt(self, jobid: int, payload: dict[str, Any], R: dict[str, Any]) -> None:
         """Take over a job that holds R (less the ranks it gave back)."""
         priority = payload.get("priority", 16)
         t_submit = payload.get("t_submit", 0.0)
         self.engine.adopt(jobid, R, payload.get("free") or "", priority=priority, t_submit=t_submit)
-        job = self.jobs[jobid] = Job(jobid, priority, t_submit)
+        job = Job(jobid, priority, t_submit)
         job.stage = RUNNING
+        self.jobs.add(job)
         held = R["execution"]
         self.ends.found(self.engine, job, held.get("starttime", 0.0), held.get("expiration", 0.0))
         self.host.log(
@@ -275,22 +238,22 @@ class Service(Answers):
         self.host.request(
             "job-manager.raise",
             {"id": jobid, "severity": 0, "type": "scheduler-restart", "note": note},
-            self.guarded(raised),
+            self.guard(raised),
         )
 
     def _hello_step(self) -> None:
         self._hello_left -= 1
         if self._hello_left > 0:
             return
-        self.recorder.adopt(self.jobs.values())
+        self.recorder.adopt(self.jobs)
         payload: dict[str, Any] = {"mode": "unlimited"}
         if self.settings.queue_depth is not None:
             payload = {"mode": "limited", "limit": self.settings.queue_depth}
-        self.host.request("job-manager.sched-ready", payload, self.guarded(self._on_ready))
+        self.host.request("job-manager.sched-ready", payload, self.guard(self._on_ready))
 
     def _on_ready(self, payload: Any, error: Optional[OSError]) -> None:
         if error is not None:
-            self.fatal("job-manager.sched-ready failed", error)
+            self.guard.fatal("job-manager.sched-ready failed", error)
             return
         self.ready = True
         self.passes.open()
@@ -310,7 +273,7 @@ class Service(Answers):
     def handle(self, topic: str, request: Any, payload: Optional[dict[str, Any]]) -> None:
         """A message arrived.  `request` is the host's handle to answer it by,
         `payload` a dict, or None if it was empty."""
-        if self.stopped:
+        if self.guard.stopped:
             return
         declaration = RPCS.get(topic)
         if declaration is None:
@@ -324,12 +287,12 @@ class Service(Answers):
         except ProtocolError as error:
             # What a guest sends is theirs to know, and not a line for the log.
             if not declaration.guests:
-                self.counts["errors"] += 1
+                self.guard.errors += 1
                 self.host.log(LOG_ERR, str(error))
             if declaration.answered:
                 self.host.respond_error(request, error.errno, str(error))
         except Exception as error:
-            self.report(topic, error)
+            self.guard.report(topic, error)
             if declaration.answered:
                 self.host.respond_error(request, errno.EINVAL, f"{type(error).__name__}: {error}")
 
@@ -340,7 +303,7 @@ class Service(Answers):
     ) -> None:
         """A job asks for resources."""
         jobid = id
-        self.counts["alloc"] += 1
+        self._asked += 1
         old = self.jobs.get(jobid)
         if old is not None:
             # One request a job is in flight; the later one is the one to answer.
@@ -355,32 +318,21 @@ class Service(Answers):
             self.record.describe(jobid, jobspec, job.request)
             self.engine.add(jobid, self.resources.placed(job.request), priority, t_submit, userid, sequence=jobid)
         except (_jobspec.JobspecError, ConstraintError) as error:
-            self.deny(job, str(error))
+            self.answers.deny(job, str(error))
             return
         except Infeasible as error:
-            self.deny(job, unsatisfiable(error))
+            self.answers.deny(job, unsatisfiable(error))
             return
         except Exception as error:
-            self.report(f"job {self.host.job_name(jobid)}", error)
-            self.deny(job, f"the scheduler cannot handle this request: {type(error).__name__}: {error}")
+            self.guard.report(f"job {self.host.job_name(jobid)}", error)
+            self.answers.deny(job, f"the scheduler cannot handle this request: {type(error).__name__}: {error}")
             return
         job.jobspec = jobspec
-        self.jobs[jobid] = job
+        self.jobs.add(job)
         self.annotator.added(jobid)
         if self.settings.verbosity > 1:
             self.host.log(LOG_DEBUG, f"job {self.host.job_name(jobid)}: waits, priority {priority}")
         self.passes.ask()
-
-    def answer(self, job: Job, kind: int, **more: Any) -> None:
-        """Answer the request of a job."""
-        self.host.respond(job.message, {"id": job.id, "type": kind, **more})
-
-    def deny(self, job: Job, reason: str) -> None:
-        """The job can never have what it asks for, or no longer."""
-        self.jobs.pop(job.id, None)
-        self.counts["deny"] += 1
-        self.host.log(LOG_DEBUG, f"job {self.host.job_name(job.id)}: denied: {reason}")
-        self.answer(job, DENY, note=reason)
 
     @rpc("sched.cancel", sender=JOB_MANAGER, answered=False, id=JOBID)
     def _cancel(self, message: Any, id: int) -> None:
@@ -392,17 +344,16 @@ class Service(Answers):
             self.engine.cancel(job.id)
         else:
             self.committer.take_back(job)
-        self.withdraw(job)
-        self.passes.ask()
-
-    def ask(self) -> None:
-        """Ask for a pass."""
+        self.jobs.remove(job)
+        self.answers.cancel(job)
         self.passes.ask()
 
     # -- what a pass decided --------------------------------------------------
 
     def _denied(self, jobid: int, reason: str) -> None:
-        self.deny(self.jobs[jobid], reason)
+        job = self.jobs[jobid]
+        self.jobs.remove(job)
+        self.answers.deny(job, reason)
 
     def _started(self, jobids: Iterable[int], now: float) -> None:
         self.committer.start([self.jobs[jobid] for jobid in jobids], now)
@@ -413,26 +364,10 @@ class Service(Answers):
 
     def _pass_failed(self, error: BaseException, now: float) -> None:
         """After a pass that failed half way: what it had started is started."""
-        self.report("scheduling pass", error)
-        held = set(self.engine.running_jobs())
-        self.committer.start([job for job in self.jobs.values() if job.stage == PENDING and job.id in held], now)
+        self.guard.report("scheduling pass", error)
+        held = [self.jobs[jobid] for jobid in sorted(self.engine.running_jobs())]
+        self.committer.start([job for job in held if job.stage == PENDING], now)
         self._check_quiescent()
-
-    def _annotate(self, job: Job, changed: dict[str, Any]) -> None:
-        self.counts["annotate"] += 1
-        self.answer(job, ANNOTATE, annotations={"sched": changed})
-
-    def succeed(self, job: Job, R: dict[str, Any], annotations: dict[str, Any]) -> None:
-        """The job's R is durable: it may start."""
-        self.counts["success"] += 1
-        self.answer(job, SUCCESS, R=R, annotations={"sched": annotations})
-        self._check_quiescent()
-
-    def withdraw(self, job: Job) -> None:
-        """The job's request was taken back in time."""
-        del self.jobs[job.id]
-        self.counts["cancel"] += 1
-        self.answer(job, CANCEL)
 
     @rpc("sched.prioritize", sender=JOB_MANAGER, answered=False, jobs=ListOf(Tuple(JOBID, PRIORITY), JOBS_MAX))
     def _prioritize(self, message: Any, jobs: list[list[int]]) -> None:
@@ -457,23 +392,8 @@ class Service(Answers):
         if job is None or job.stage == PENDING:
             self.host.log(LOG_ERR, f"free: job {name} holds no resources")
             return
-        if job.stage == RUNNING:
-            self.release(job, ranks, final)
-        else:
-            job.freed.append((ranks, final))
+        self.committer.free(job, ranks, final)
         self.host.log(LOG_DEBUG, f"free: job {name}: {_r.summary(R)}{' (final)' if final else ''}")
-
-    def release(self, job: Job, ranks: Optional[str], final: bool) -> None:
-        """Give ranks of a job back, an idset string or None for all; with `final` it holds no more."""
-        self.counts["free"] += 1
-        if final:
-            del self.jobs[job.id]
-            self.recorder.released(job.id)
-            self.ends.forget(job.id)
-        try:
-            self.engine.free(job.id, ranks, final)
-        finally:
-            self.passes.ask()
 
     @rpc("sched.expiration", sender=JOB_MANAGER, id=JOBID,
          expiration=Number(0, TIME_MAX, refusal="expiration: expected a time, 0 or more"))
@@ -501,9 +421,8 @@ class Service(Answers):
     def _check_quiescent(self) -> None:
         if self._quiescent_asked and self.passes.idle and self.committer.idle:
             asked, self._quiescent_asked = self._quiescent_asked, []
-            held = sum(job.stage != PENDING for job in self.jobs.values())
             for message in asked:
-                self.host.respond(message, {"status": 0, "alloc_current": held})
+                self.host.respond(message, {"status": 0, "alloc_current": self.jobs.held})
 
     @rpc("feasibility.check", sender=GUEST, jobspec=Object())
     def _feasibility(self, message: Any, jobspec: dict[str, Any]) -> None:
@@ -520,28 +439,30 @@ class Service(Answers):
     @rpc("sched.stats-clear", early=True)
     def _stats_clear(self, message: Any) -> None:
         """Count from 0 again."""
-        self.counts = dict.fromkeys(self.counts, 0)
+        self._asked = self.guard.errors = self.recorder.commits = 0
+        self.answers.clear()
         self.passes.clear()
-        self.committer.commits = 0
-        self.recorder.commits = 0
+        self.committer.clear()
         self._cpu_begin = time.thread_time()
         self.host.respond(message, None)
 
     @rpc("sched.stats-get", early=True)
     def _stats_get(self, message: Any) -> None:
         """Counters, and what there is now."""
-        stages = collections.Counter(job.stage for job in self.jobs.values())
         passes = self.passes.count
         stats = {
             "plugin": self.settings.plugin,
             "ready": self.ready,
             "jobs": {
-                "pending": stages[PENDING],
-                "committing": stages[STARTED] + stages[COMMITTING],
-                "running": stages[RUNNING],
+                "pending": self.jobs.count(PENDING),
+                "committing": self.jobs.count(STARTED, COMMITTING),
+                "running": self.jobs.count(RUNNING),
             },
             "counts": {
-                **self.counts,
+                "alloc": self._asked,
+                **self.answers.counts,
+                "free": self.committer.freed,
+                "errors": self.guard.errors,
                 "commits": self.committer.commits + self.recorder.commits,
                 "passes": passes,
             },
