@@ -12,6 +12,13 @@ in turn, on one node of 64 cores: seconds until all are over, the broker's proce
 in content.sqlite, and what the broker holds after more of them. The target is 5 % more than without the record, by the
 medians of the turns.
 
+Then what a long queue costs: mixed jobs on 512 fake nodes, 2,000 of them waiting, for a while under EASY, under
+sched.plugin1 and under sched-simple: annotations a job, and the broker's processor time a second and a job that was
+started. EASY is to take no more than 10 % more than sched-simple.
+
+Then how long a pass may hold others up: 8,000 mixed jobs that all have reservations. While the first passes go on,
+feasibility.check is asked all the time, and is to be answered within 100 ms; and what idles of the nodes is looked at.
+
 Prints tables and writes build/bench/flux-drain.json. Where configure found no
 flux-core it says so and does nothing. Run it by `make bench`, or by itself with the number of jobs.
 """
@@ -37,6 +44,10 @@ TARGET_RECORD = 1.05    # times what it costs without the record
 TURNS = 3
 MORE = 1.4              # times as many jobs again, before memory is looked at
 SETTLED = 2.0           # seconds in which the last of the record is written
+TARGET_WAITING = 1.10   # times the processor time of sched-simple
+TARGET_ANSWER = 0.1     # seconds in which a message is answered
+NODES_WAIT = 512
+WINDOW = 20.0           # seconds that are looked at
 
 
 def ready_line(instance):
@@ -163,6 +174,116 @@ def record_rows(njobs):
     return rows
 
 
+def mixed(number):
+    """One of mixed shapes: 1 to 8 nodes, time limits of 1 to 7 minutes."""
+    return jobspec(nodes=1 + number % 8, slots=1, cores=4, duration=60.0 + number * 37 % 360)
+
+
+def waiting_instance(folder):
+    """An instance of 512 fake nodes of 4 cores."""
+    instance = Instance(folder, size=1, config=config_text(hosts=f"fake[0-{NODES_WAIT - 1}]", cores="0-3"))
+    instance.flux("module", "reload", "resource", "noverify", "monitor-force-up", timeout=60)
+    return instance
+
+
+def submit_mixed(instance, njobs, run):
+    """Submit jobs of mixed shapes to a stopped queue."""
+    instance.flux("queue", "stop")
+    for first in range(0, njobs, 50):
+        instance.submit(*[mixed(number) for number in range(first, min(first + 50, njobs))], run=run)
+
+
+def starts(instance):
+    """How many jobs run or have run."""
+    states = instance.ask("rpc", topic="job-list.job-stats", payload={})["job_states"]
+    return states["run"] + states["cleanup"] + states["inactive"]
+
+
+def cost_of_waiting(kind, njobs):
+    """One scheduler with a queue of `njobs`, of which a few hundred run within the window."""
+    with tempfile.TemporaryDirectory(prefix="wait") as folder:
+        instance = waiting_instance(folder)
+        try:
+            if kind == "sched-simple":
+                instance.flux("module", "load", "sched-simple")
+            else:
+                instance.load(f"plugin={kind}", "lwj-keep=0")
+            submit_mixed(instance, njobs, run=5.0)
+            cpu, begin = processor(instance), time.monotonic()
+            instance.flux("queue", "start")
+            time.sleep(WINDOW)
+            cpu, seconds = processor(instance) - cpu, time.monotonic() - begin
+            told = None if kind == "sched-simple" else instance.stats()["counts"]["annotate"]
+            started = starts(instance)
+            instance.flux("cancel", "--all", "--quiet", timeout=120)
+        finally:
+            instance.stop()
+    return {
+        "kind": kind, "jobs": njobs, "started": started, "annotations_a_job": None if told is None else told / njobs,
+        "cpu_share": cpu / seconds, "cpu_ms_a_start": 1000 * cpu / max(started, 1),
+    }
+
+
+def waiting_rows(njobs):
+    """A table of what a queue costs under each scheduler."""
+    print(f"\n{njobs} mixed jobs on {NODES_WAIT} nodes, the first {WINDOW:g} s")
+    print(f"{'':18}{'started':>9}{'annotations a job':>19}{'broker cpu':>12}{'ms a start':>12}")
+    rows = []
+    for kind in ("backfill.plugin1", "sched.plugin1", "sched-simple"):
+        row = cost_of_waiting(kind, njobs)
+        rows.append(row)
+        told = "" if row["annotations_a_job"] is None else f"{row['annotations_a_job']:.2f}"
+        print(f"{kind:18}{row['started']:9}{told:>19}{row['cpu_share']:12.1%}{row['cpu_ms_a_start']:12.1f}")
+    ratio = rows[0]["cpu_share"] / rows[-1]["cpu_share"]
+    print(f"{'EASY / simple':18}{'':28}{ratio:12.2f}   target: at most {TARGET_WAITING}")
+    return rows
+
+
+def answers_in_a_long_pass(njobs):
+    """A conservative queue of `njobs` from its start on: how long answers take, and how many nodes idle."""
+    with tempfile.TemporaryDirectory(prefix="pass") as folder:
+        instance = waiting_instance(folder)
+        try:
+            instance.load("plugin=backfill.plugin1", "plugin-opts=reserve-depth=-1", "lwj-keep=0")
+            submit_mixed(instance, njobs, run=10.0)
+            question = {"jobspec": jobspec()}
+            took, idle = [], []
+            instance.flux("queue", "start")
+            begin = time.monotonic()
+            while time.monotonic() - begin < WINDOW:
+                asked = time.monotonic()
+                instance.ask("rpc", topic="feasibility.check", payload=question)
+                took.append(time.monotonic() - asked)
+                nodes = instance.stats()["engine"]["nodes"]
+                idle.append((time.monotonic() - begin, nodes["idle"] / nodes["up"]))
+            stats = instance.stats()
+            started = starts(instance)
+            instance.flux("cancel", "--all", "--quiet", timeout=300)
+        finally:
+            instance.stop()
+    full = next((when for when, share in idle if share < 0.05), None)
+    later = [share for when, share in idle if full is not None and when > full]
+    took.sort()
+    return {
+        "jobs": njobs, "asked": len(took), "median_ms": 1000 * statistics.median(took), "longest_ms": 1000 * took[-1],
+        "full_after": full, "idle_mean": statistics.mean(later) if later else None, "started": started,
+        "pass_max": stats["pass"]["max"], "longest_slice_ms": 1000 * stats["pass"]["longest_slice"],
+    }
+
+
+def long_pass_row(njobs):
+    """How long answers take in long passes."""
+    row = answers_in_a_long_pass(njobs)
+    full = "never" if row["full_after"] is None else f"{row['full_after']:.1f} s"
+    idle = "" if row["idle_mean"] is None else f"{row['idle_mean']:.1%}"
+    print(f"\n{njobs} mixed jobs on {NODES_WAIT} nodes, reserve-depth=-1, {WINDOW:g} s: {row['started']} started;"
+          f" longest pass {row['pass_max']:.2f} s, longest slice {row['longest_slice_ms']:.0f} ms")
+    print(f"feasibility.check asked {row['asked']} times: median {row['median_ms']:.1f} ms, longest"
+          f" {row['longest_ms']:.0f} ms (target: {1000 * TARGET_ANSWER:g}); 95 % of the nodes busy after {full},"
+          f" idle from then on: {idle}")
+    return [row]
+
+
 def main():
     config = json.loads((TOP / "build" / "config.json").read_text())
     if not config.get("flux"):
@@ -181,6 +302,8 @@ def main():
               f"{row['sched_share']:7.1%}{row['pass_seconds']:10.4f}{row['pass_max'] * 1000:12.2f}")
     print(f"targets: loaded in under {TARGET_LOAD:g} s; at least {TARGET_RATE:g} jobs/s")
     rows += record_rows(njobs)
+    rows += waiting_rows(2 * njobs)
+    rows += long_pass_row(8 * njobs)
     path = TOP / "build" / "bench" / "flux-drain.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rows, indent=1) + "\n")
