@@ -113,11 +113,13 @@ def test_length():
 SPDX = "".join(f"# {line}\n" for line in lint.SPDX)
 FAULTS = {
     "ruff": ("tools/a.py", SPDX + "import os\n"),
-    "mypy": ("tools/a.py", SPDX + "def f(x):\n    return x\n"),
+    "docstring": ("tools/a.py", SPDX + "def f(x: int) -> int:\n    return x\n"),
+    "length": ("tools/a.py", SPDX + "X = 1\n" * 600),
+    "mypy": ("tools/a.py", SPDX + "def _f(x):\n    return x\n"),
     "cython-lint": ("sched/a.pyx", SPDX + "cdef int f(int x) noexcept nogil:\n    cdef int y\n    return x\n"),
     "shellcheck": ("a.sh", "#!/bin/sh\n" + SPDX + "cd $1\n"),
     "licence": ("tools/a.py", "import os\n\nprint(os.name)\n"),
-    None: ("tools/a.py", SPDX + "def f(x: int) -> int:\n    return x\n"),
+    None: ("tools/a.py", SPDX + "def _f(x: int) -> int:\n    return x\n"),
 }
 
 

@@ -207,16 +207,19 @@ def test_kills_at_random(tmp_path):
 
 
 def test_events_are_told_once(tmp_path):
-    statedir = f"--statedir={tmp_path}/state"
-    with Session(statedir) as session:
-        jobid = session("submit", "-t1s", "sh", "-c", "trap '' TERM; sleep 3")
+    config, gate = tmp_path / "flux.json", tmp_path / "gate"
+    config.write_text(json.dumps({"exec": {"kill-timeout": "1h"}}))
+    options = [f"--statedir={tmp_path}/state", f"--config-path={config}"]
+    with Session(*options) as session:
+        jobid = session("submit", "-t1s", "sh", "-c", f"trap '' TERM; until [ -e {gate} ]; do sleep 0.05; done")
         until(lambda: any(event["name"] == "start" for event in session.events(jobid)), "start")
         session.kill()
     for _ in range(2):
-        with Session(statedir) as session:
+        with Session(*options) as session:
             session.wait_state(jobid, "CLEANUP")
             session.kill()
-    with Session(statedir) as session:
+    with Session(*options) as session:
+        gate.touch()
         session.wait_state(jobid, "INACTIVE")
         names = [event["name"] for event in session.events(jobid)]
     assert [names.count(name) for name in ("start", "exception", "finish")] == [1, 1, 1]
