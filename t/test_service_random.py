@@ -7,81 +7,87 @@ import random
 import pytest
 
 from fakehost import Bench, make_r
-from fluxsched.formats import r
+from fluxsched.formats import idset, r
 from fluxsched.service.protocol import ANNOTATE, SUCCESS
+
+
+class JobManager:
+    """What the job manager knows: jobs that wait, and what those hold that were given resources."""
+
+    def __init__(self, bench):
+        self.bench = bench
+        self.waiting = set()
+        self.held = {}  # job -> {rank: set of cores}
+        self.seen = 0  # answers
+
+    def read(self):
+        """Take in new answers; each request is answered once for good."""
+        for _, payload in self.bench.host.answers[self.seen :]:
+            if "type" not in payload or payload["type"] == ANNOTATE:
+                continue
+            self.waiting.remove(payload["id"])
+            if payload["type"] == SUCCESS:
+                nodes = r.parse(payload["R"])
+                self.held[payload["id"]] = dict(zip(nodes.ranks, map(idset.ids, nodes.cores)))
+        self.seen = len(self.bench.host.answers)
+
+    def check(self):
+        """No core is held twice."""
+        taken = [(rank, core) for job in self.held.values() for rank, cores in job.items() for core in cores]
+        assert len(taken) == len(set(taken))
+
+    def free(self, job):
+        self.bench.send("sched.free", {"id": job, "R": self.bench.given(job), "final": True})
+        del self.held[job]
+
+
+def act(rng, bench, manager, jobid):
+    """Do something at random; the id of the last job."""
+    action = rng.random()
+    if action < 0.45:
+        jobid += 1
+        shape = rng.choice([
+            {"slots": rng.randint(1, 6)},
+            {"nodes": rng.randint(1, 3), "slots": 1, "cores": rng.randint(1, 4)},
+            {"nodes": rng.randint(1, 2), "exclusive": True},
+        ])
+        bench.alloc(jobid, duration=rng.choice([0.0, 30.0, 300.0]), run=False, **shape)
+        manager.waiting.add(jobid)
+    elif action < 0.55 and manager.waiting:
+        bench.send("sched.cancel", {"id": rng.choice(sorted(manager.waiting))})
+    elif action < 0.7 and manager.held:
+        manager.free(rng.choice(sorted(manager.held)))
+    elif action < 0.75:
+        bench.acquired({rng.choice(["up", "down"]): str(rng.randrange(6))})
+    elif action < 0.85 and bench.host.held:
+        bench.host.let_commit()
+    else:
+        bench.host.run(rng.choice([0.0, 1.0, 20.0]))
+    return jobid
 
 
 @pytest.mark.parametrize("plugin", ["sched.plugin1", "backfill.plugin1"])
 @pytest.mark.parametrize("seed", range(6))
 def test_no_core_is_ever_held_twice(seed, plugin):
-    """Alloc, cancel, free, ranks up and down in any order, commits that come
-    late: what the job manager was given never overlaps, and each request is
-    answered exactly once for good."""
+    """Alloc, cancel, free, ranks up and down in any order, commits that come late."""
     rng = random.Random(seed)
     bench = Bench([f"plugin={plugin}"], R=make_r(6, 4))
     bench.host.hold_commits = True
+    manager = JobManager(bench)
     jobid = 0
-    held = {}           # job -> {rank: set of cores}, as the job manager knows it
-    waiting = set()
-    seen = 0
     for _ in range(400):
-        action = rng.random()
-        if action < 0.45:
-            jobid += 1
-            shape = rng.choice([
-                {"slots": rng.randint(1, 6)},
-                {"nodes": rng.randint(1, 3), "slots": 1, "cores": rng.randint(1, 4)},
-                {"nodes": rng.randint(1, 2), "exclusive": True},
-            ])
-            bench.alloc(jobid, duration=rng.choice([0.0, 30.0, 300.0]), run=False, **shape)
-            waiting.add(jobid)
-        elif action < 0.55 and waiting:
-            bench.send("sched.cancel", {"id": rng.choice(sorted(waiting))})
-        elif action < 0.7 and held:
-            job = rng.choice(sorted(held))
-            bench.send("sched.free", {"id": job, "R": bench.given(job), "final": True})
-            del held[job]
-        elif action < 0.75:
-            bench.acquired({rng.choice(["up", "down"]): str(rng.randrange(6))})
-        elif action < 0.85 and bench.host.held:
-            bench.host.let_commit()
-        else:
-            bench.host.run(rng.choice([0.0, 1.0, 20.0]))
-        for _, payload in bench.host.answers[seen:]:
-            if "type" not in payload or payload["type"] == ANNOTATE:
-                continue
-            waiting.remove(payload["id"])
-            if payload["type"] == SUCCESS:
-                nodes = r.parse(payload["R"])
-                held[payload["id"]] = dict(zip(nodes.ranks, map(ids, nodes.cores)))
-        seen = len(bench.host.answers)
-        taken = set()
-        for job in held.values():
-            for rank, cores in job.items():
-                for core in cores:
-                    assert (rank, core) not in taken
-                    taken.add((rank, core))
+        jobid = act(rng, bench, manager, jobid)
+        manager.read()
+        manager.check()
     assert bench.host.texts(3) == []
     assert bench.host.failed is None
-    # all come back, all come up: everybody gets their turn
+    # All come back, all come up: everybody gets their turn.
     bench.host.hold_commits = False
     bench.acquired({"up": "0-5"})
     for _ in range(2000):
         bench.host.run(5.0)
-        for _, payload in bench.host.answers[seen:]:
-            if "type" in payload and payload["type"] != ANNOTATE:
-                waiting.remove(payload["id"])
-                if payload["type"] == SUCCESS:
-                    held[payload["id"]] = {}
-        seen = len(bench.host.answers)
-        if not held:
+        manager.read()
+        if not manager.held:
             break
-        job = held.popitem()[0]
-        bench.send("sched.free", {"id": job, "R": bench.given(job), "final": True})
-    assert not waiting
-
-
-def ids(text):
-    from fluxsched.formats import idset
-
-    return idset.ids(text)
+        manager.free(max(manager.held))
+    assert not manager.waiting
