@@ -10,7 +10,6 @@ change.
 
 from __future__ import annotations
 
-import difflib
 import math
 from typing import Any, Callable, Iterable, Optional
 
@@ -18,6 +17,7 @@ from fluxsched.core import Engine, PluginError
 from fluxsched.formats import queues as _queues
 from fluxsched.formats import r as _r
 from fluxsched.formats import rdl as _rdl
+from fluxsched.formats import slips
 from fluxsched.formats.jobspec import Request
 from fluxsched.formats.quote import quote
 from fluxsched.policy.loader import load_plugin
@@ -34,8 +34,6 @@ REBUILT = frozenset(("rdl_conf", "rdl_resource", "sched_once", "in_sim", "queues
 
 # Tables of the configuration that say what is scheduled, and how; others are not ours to know.
 TABLES = ("policy", "queues", "resource", "sched")
-# How like one of TABLES a name must be to be taken for a slip of it.
-ALIKE = 0.75
 
 # The line that says the module is ready names resources in so many characters.
 SUMMARY_MAX = 120
@@ -44,11 +42,7 @@ SUMMARY_MAX = 120
 def unknown_keys(config: dict[str, Any]) -> list[str]:
     """A line for each key of the configuration that has no effect: keys of queues that there are not, and tables whose
     names look like slips of ours."""
-    lines = []
-    for name in config:
-        if isinstance(config[name], dict) and name not in TABLES:
-            for table in difflib.get_close_matches(name, TABLES, 1, ALIKE):
-                lines.append(f"configuration: {quote(name)}: unknown table, is {table} meant?")
+    lines = [f"configuration: {text}" for text in slips.tables(config, TABLES)]
     queues = config.get("queues")
     for name, queue in queues.items() if isinstance(queues, dict) else ():
         for key in queue if isinstance(queue, dict) else ():

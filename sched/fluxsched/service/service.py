@@ -131,6 +131,7 @@ class Service:
                     engine.adopt(job.id, R, "", priority=job.priority, t_submit=job.t_submit)
                     engine.update_expiration(job.id, self.ends.planned(job.expiration))
                     continue
+                assert job.request is not None  # it waits, so it was parsed
                 try:
                     request = self.resources.placed(job.request)
                     engine.add(job.id, request, job.priority, job.t_submit, job.user, sequence=job.id)

@@ -10,15 +10,13 @@ scheduler module.
 
 from __future__ import annotations
 
-import difflib
 from typing import Any, Iterator, NamedTuple, Optional, Union
 
-from fluxsched.formats import jsontext, queues
+from fluxsched.formats import jsontext, queues, slips
 from fluxsched.formats.quote import quote
 from fluxsched.session.errors import SessionError
 
 MAX_SIZE = 16 << 20  # bytes
-ALIKE = 0.75  # how like a known name another must be to be taken for a slip of it
 
 USED = "used"  # the session goes by it
 UNUSED = "unused"  # flux-core knows it; it changes nothing here
@@ -130,12 +128,11 @@ def _toml() -> Any:
 
 def check(config: dict[str, Any]) -> Iterator[Remark]:
     """What a configuration holds that has no effect."""
-    for name, value in config.items():
-        if name in TABLES:
-            yield from _walk(value, TABLES[name], name, name not in LENIENT)
-        elif isinstance(value, dict):
-            for meant in difflib.get_close_matches(name, TABLES, 1, ALIKE):
-                yield Remark(f"{quote(name)}: unknown table, is {meant} meant?", False)
+    for name, known in TABLES.items():
+        if name in config:
+            yield from _walk(config[name], known, name, name not in LENIENT)
+    for text in slips.tables(config, TABLES):
+        yield Remark(text, False)
 
 
 def _walk(value: Any, known: Known, path: str, fatal: bool) -> Iterator[Remark]:
@@ -150,6 +147,6 @@ def _walk(value: Any, known: Known, path: str, fatal: bool) -> Iterator[Remark]:
             if key in known or "*" in known:
                 yield from _walk(inner, known.get(key, known.get("*", USED)), where, fatal)
             else:
-                close = difflib.get_close_matches(key.replace("_", "-"), known, 1)
-                meant = f"is {close[0]} meant?" if close else f"expected one of {', '.join(sorted(known))}"
+                close = slips.nearest(key.replace("_", "-"), known)
+                meant = f"is {close} meant?" if close else f"expected one of {', '.join(sorted(known))}"
                 yield Remark(f"{where}: unknown key, {meant}", fatal)
