@@ -50,6 +50,9 @@ debug asan: build
 fuzz: build
 	@$(PY) tools/fuzz.py $(READERS)
 
+coverage: build
+	@$(PY) tools/cover.py $(TESTS)
+
 man: build
 	@$(PY) tools/man.py
 
@@ -65,4 +68,4 @@ distclean: clean
 	rm -rf build .hypothesis
 
 .NOTPARALLEL:
-.PHONY: all build check demo bench lint debug asan fuzz man install clean distclean
+.PHONY: all build check demo bench lint debug asan coverage fuzz man install clean distclean

@@ -261,3 +261,23 @@ def test_random_trees_compare(one, other):
     assert compare(a, module.eval(a.serialize(a).encode("latin-1")))
     assert compare(a, a.dup(a))
     assert compare(a, b) == (shape(one) == shape(other))
+
+
+def test_a_name_without_the_clusters_that_come_along(monkeypatch, tmp_path):
+    """A plain name is then a path as any other."""
+    def missing(name, file):
+        raise rdl.RDLError(f"{file}: not found beside the package")
+
+    monkeypatch.chdir(tmp_path)
+    assert rdl.find("hype.lua").endswith("conf/hype.lua")
+    monkeypatch.setattr(rdl, "_shared", missing)
+    assert rdl.find("hype.lua") == "hype.lua"
+    with pytest.raises(rdl.RDLError, match=r"RDL\.lua: not found"):
+        rdl.open_text("")
+
+
+def test_memory_that_runs_out_while_the_text_is_compiled(monkeypatch):
+    text = "local t = {" + "'x'," * 400_000 + "}"
+    monkeypatch.setattr(rdl, "MAX_MEMORY", 4 << 20)
+    with pytest.raises(rdl.RDLError, match=r"^big\.lua: .*memory"):
+        rdl.open_text(text, "big.lua")

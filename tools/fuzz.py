@@ -171,13 +171,13 @@ def child(words: list[str]) -> int:
     return 1 if work(reader, name, float(seconds), int(seed), view, Path(folder)) else 0
 
 
-def processor_time(pid: int) -> float:
-    """Seconds that a process has computed."""
+def activity(pid: int) -> tuple[float, bool]:
+    """Seconds that a process has computed, and whether it is asleep."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return 0.0, False
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), fields[0] in "SD"
 
 
 def watch(
@@ -206,11 +206,13 @@ def watch(
                 break
             except subprocess.TimeoutExpired:
                 count = HEAD.unpack(Path(file.name).read_bytes()[: HEAD.size])[0]
-                now, cpu = time.monotonic(), processor_time(process.pid)
-                if count != seen:
+                now, (cpu, asleep) = time.monotonic(), activity(process.pid)
+                # Before the first input it loads its modules. One that is not asleep waits for a busy machine at most.
+                if count != seen or not count:
                     seen, since, used = count, now, cpu
-                # One that computes may only wait for a busy machine, and has a timer of its own.
-                if cpu - used > patience or (now - since > patience and cpu - used < 0.1 * patience):
+                elif not asleep:
+                    since = now
+                if cpu - used > patience or now - since > patience:
                     process.kill()
                     process.wait()
                     code = -signal.SIGKILL

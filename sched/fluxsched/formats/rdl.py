@@ -200,7 +200,7 @@ def _open(evaluate: str, name: str, *arguments: Any) -> Store:
         result = module[evaluate](*arguments)
     except lua51.LuaError as error:
         # Memory that runs out while the text is compiled, outside of the sandbox.
-        raise RDLError(f"{name}: {error}") from None
+        raise RDLError(f"{name}: {str(error) or 'not enough memory'}") from None
     if isinstance(result, tuple):
         raise RDLError(_text(result[1]))
     return Store(lua, result, name)
