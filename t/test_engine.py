@@ -73,7 +73,7 @@ def test_exclusive_slots_anywhere_take_whole_nodes():
     run(e, request(nslots=5, cores=2, exclusive=True))
     assert e.resource_summary(1) == "rank[0-2]/core[0-3]"
     e = scheduler(mixed((4, 0), (2, 0), (4, 0)))
-    run(e, request(nslots=4, cores=2, exclusive=True))
+    run(e, request(nslots=5, cores=2, exclusive=True))
     assert e.resource_summary(1) == "rank[0,2]/core[0-3] rank1/core[0-1]"
 
 

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-from fluxsched.core cimport engine
+from fluxsched.core.engine cimport Engine as EngineCore
 from fluxsched.core.types cimport i32
 
 
 cdef class Engine:
     cdef:
-        engine.Engine core
+        EngineCore core
         dict slot_of            # job id -> slot
         dict user_numbers       # user as the host names it -> Job.user
 

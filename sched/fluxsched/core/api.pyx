@@ -10,7 +10,8 @@ from collections import namedtuple
 from libc.stdint cimport INT32_MAX
 from libc.string cimport memset
 
-from fluxsched.core cimport engine, held as _held, report, request as _request
+from fluxsched.core cimport held as _held, report, request as _request
+from fluxsched.core.engine cimport Engine as EngineCore, Operations
 from fluxsched.core.alloc cimport alloc_clear
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport (
@@ -46,10 +47,10 @@ cdef class Engine:
     given out once and never come back (a test mode of the C original). All ranks are up at first unless down is set.
     """
 
-    def __init__(self, Inventory inventory not None, engine.Operations policy not None, sched_once=False, down=False):
+    def __init__(self, Inventory inventory not None, Operations policy not None, sched_once=False, down=False):
         self.slot_of = {}
         self.user_numbers = {}
-        self.core = engine.Engine(inventory)
+        self.core = EngineCore(inventory)
         self.core.policy = policy
         self.core.once = sched_once
         if not down:
@@ -61,7 +62,7 @@ cdef class Engine:
         """The policy object."""
         return self.core.policy
 
-    def set_policy(self, engine.Operations policy not None):
+    def set_policy(self, Operations policy not None):
         """Change the policy between passes."""
         self.core.policy = policy
         self.core.stale = True

@@ -6,7 +6,7 @@ Where all jobs take whole nodes (or all take single cores), numbers say
 everything: jobs cannot tell nodes of one kind apart (fluxsched.core.kinds),
 and any set of intervals that never exceeds the number of such nodes can be
 given nodes. So this plan is exact, its cost follows the number of kinds, and
-names are only needed at a start. Otherwise fluxsched.core.nodeplan is used.
+names are only needed at a start. Otherwise fluxsched.core.sharedplan is used.
 
 Each component of kinds has a profile of its own:
 
@@ -206,8 +206,6 @@ cdef class CountPlan:
         self.free_now = free_now
         self.nreserved = 0
         self.built = False
-        if nodes:
-            self.kinds.refresh()
         self.plain = not nodes or self.kinds.plain
         count = 1 if self.plain else self.kinds.ncomponents
         if count > old:

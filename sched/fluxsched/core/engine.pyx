@@ -135,6 +135,7 @@ cdef class Engine:
         slot = self.jobs.take()
         self.jobs.item[slot] = template[0]
         self.stale = True
+        self.future.clear()
         self.run(slot, start, end)
         return slot
 
@@ -154,7 +155,7 @@ cdef class Engine:
         """A running job gives back all it holds; its slot is free."""
         cdef Job *j = self.jobs.item + slot
         self.jobs.running.remove(j.end, slot)
-        self.future.holds(j, -1)
+        self.future.gives(j, not self.once)
         if not self.once:
             self.state.give(&j.alloc)
             self.returned = True
@@ -173,6 +174,8 @@ cdef class Engine:
         """A running job is expected to end at another time."""
         cdef Job *j = self.jobs.item + slot
         self.jobs.running.remove(j.end, slot)
+        self.future.moves(j, end)
+        self.stale = True
         self.returned |= end < j.end
         j.end = end
         return self.jobs.running.insert(end, slot)
@@ -185,8 +188,7 @@ cdef class Engine:
         j.state = JOB_RUNNING
         j.start = start
         j.end = end
-        self.future.holds(j, 1)
-        return 0
+        return self.future.holds(j)
 
     # What plugins are made of.
 

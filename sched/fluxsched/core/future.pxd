@@ -6,7 +6,8 @@ from fluxsched.core.countplan cimport CountPlan
 from fluxsched.core.eligible cimport Eligible
 from fluxsched.core.job cimport Job
 from fluxsched.core.jobs cimport Jobs
-from fluxsched.core.nodeplan cimport NodePlan, Request
+from fluxsched.core.kinds cimport Kinds
+from fluxsched.core.sharedplan cimport Request, SharedPlan
 from fluxsched.core.state cimport State
 from fluxsched.core.types cimport i32, i64, usec_t
 
@@ -24,9 +25,9 @@ cdef class Future:
         State state
         Eligible eligible
         Jobs jobs
+        Kinds kinds
         CountPlan count
-        NodePlan nodes
-        NodePlan bare           # without reservations, to see what is free; None at first
+        SharedPlan nodes
         i32 plan                # PLAN_… of this pass
         bint units_are_cores    # what the running jobs' units are, else nodes
         i32 units_generation    # of the nodes' state, for which they hold
@@ -38,7 +39,10 @@ cdef class Future:
 
     # What it hears of, as it happens.
     cdef void waits(self, const Job *j, i32 sign) noexcept nogil
-    cdef void holds(self, Job *j, i32 sign) noexcept nogil
+    cdef int holds(self, Job *j) except -1 nogil
+    cdef int gives(self, Job *j, bint back) except -1 nogil
+    cdef int moves(self, Job *j, usec_t end) except -1 nogil
+    cdef int clear(self) except -1 nogil
     cdef int need_tree(self) except -1
     # In a pass.
     cdef int begin(self, usec_t now) except -1 nogil

@@ -3,8 +3,8 @@
 """The plans of the future behind one face: the engine knows no other.
 
 Where all jobs take whole nodes, or all take single cores, fluxsched.core.countplan says all; otherwise
-fluxsched.core.nodeplan looks at each node, and the count of cores is a bound that says no quickly. Which one holds is
-found out when a pass begins, from counts of the jobs that wait and run.
+fluxsched.core.sharedplan looks at each node. Which one holds is found out when a pass begins, from counts of the jobs
+that wait and run.
 """
 from fluxsched.core.alloc cimport Alloc
 from fluxsched.core.bits cimport count_bits
@@ -14,7 +14,7 @@ from fluxsched.core.job cimport Job
 from fluxsched.core.jobs cimport Jobs
 from fluxsched.core.kinds cimport Kinds
 from fluxsched.core.match cimport Matcher
-from fluxsched.core.nodeplan cimport NodePlan, Request
+from fluxsched.core.sharedplan cimport Request, SharedPlan
 from fluxsched.core.state cimport State
 from fluxsched.core.types cimport i32, i64, time_add, time_never, usec_t
 
@@ -25,8 +25,9 @@ cdef class Future:
         self.state = state
         self.eligible = eligible
         self.jobs = jobs
-        self.count = CountPlan(state, Kinds(state, eligible))
-        self.nodes = NodePlan(state)
+        self.kinds = Kinds(state, eligible)
+        self.count = CountPlan(state, self.kinds)
+        self.nodes = SharedPlan(state, eligible, self.kinds)
         self.units_generation = -1
         self.selected = -1
 
@@ -39,11 +40,27 @@ cdef class Future:
         self.nwaiting_nodes += sign if j.node_units else 0
         self.nwaiting_cores += sign if j.core_units and j.elig == 0 else 0
 
-    cdef void holds(self, Job *j, i32 sign) noexcept nogil:
-        """A job holds what is in its alloc from now on (sign 1), or is about to give it back (-1)."""
-        self.nrunning_whole += sign * self.holds_whole(j)
-        if sign > 0:
-            self.set_units(j)
+    cdef int holds(self, Job *j) except -1 nogil:
+        """A job runs on what is in its alloc until its end."""
+        self.nrunning_whole += self.holds_whole(j)
+        self.set_units(j)
+        return self.nodes.hold(&j.alloc, j.end)
+
+    cdef int gives(self, Job *j, bint back) except -1 nogil:
+        """A job is about to give back what is in its alloc, or (back False) to end with nobody getting it."""
+        self.nrunning_whole -= self.holds_whole(j)
+        self.nodes.give(&j.alloc, j.end)
+        return 0 if back else self.nodes.hold(&j.alloc, time_never())
+
+    cdef int moves(self, Job *j, usec_t end) except -1 nogil:
+        """A job that runs is about to be expected to end at another time."""
+        self.nodes.undo(0)
+        self.nodes.give(&j.alloc, j.end)
+        return self.nodes.hold(&j.alloc, end)
+
+    cdef int clear(self) except -1 nogil:
+        """Nothing is reserved any more."""
+        return self.nodes.undo(0)
 
     cdef int need_tree(self) except -1:
         """There is a general request."""
@@ -77,7 +94,12 @@ cdef class Future:
             self.plan = PLAN_CORES
         else:
             self.plan = PLAN_EACH
-        self.nodes.begin(now)
+        self.nodes.undo(0)
+        self.kinds.refresh()
+        if self.plan == PLAN_EACH:
+            # Nobody asks for units, and those of jobs that start now are not those of the rest.
+            self.units_generation = -1
+            return self.nodes.begin(now, self.jobs.running, self.jobs.item)
         cores = self.plan != PLAN_NODES
         if self.units_are_cores != cores or self.units_generation != self.eligible.generation:
             for i in range(self.jobs.running.count):
@@ -107,12 +129,10 @@ cdef class Future:
         cdef Request request
         if self.plan != PLAN_EACH:
             return self.count.fits_now(j.elig, self.units_of(j), end)
-        # What is free in all says no quickly, if not yes.
         self.selected = -1
-        if self.count.fits_now(0, j.least_cores, end):
-            request = self.request_of(j)
-            if self.nodes.fits_now(j, &request, end, self.jobs.running, self.jobs.item):
-                self.selected = slot
+        request = self.request_of(j)
+        if self.nodes.fits_now(j, &request, end, self.jobs.running, self.jobs.item):
+            self.selected = slot
         return self.selected == slot
 
     cdef bint select(self, i32 slot, usec_t end) except -1 nogil:
@@ -125,7 +145,13 @@ cdef class Future:
         if self.plan == PLAN_NODES and not self.count.plain:
             if not self.count.share_now(j.elig, j.node_units, end):
                 return False
-            if not self.nodes.pick_kinds(j, self.count.kinds.kind_of, self.count.part):
+            if not self.nodes.take_nodes(j, self.count.part):
+                return False
+        elif self.plan == PLAN_NODES:
+            if not self.nodes.take_nodes(j, NULL):
+                return False
+        elif self.plan == PLAN_CORES:
+            if not self.nodes.take_cores(j):
                 return False
         else:
             request = self.request_of(j)
@@ -143,6 +169,8 @@ cdef class Future:
 
     cdef int start(self, i32 slot, usec_t end) except -1 nogil:
         """A job has started in this pass, is in the running list, and ends at end."""
+        if self.plan == PLAN_EACH:
+            return 0
         return self.count.start(&self.jobs.item[slot].alloc, self.jobs.item[slot].units, end)
 
     cdef bint earliest(self, i32 slot, usec_t *out) except -1 nogil:
@@ -150,23 +178,18 @@ cdef class Future:
         is none. far_future() stands for the end of a job without a duration."""
         cdef Job *j = self.jobs.item + slot
         cdef Request request
-        cdef usec_t bound
         if self.plan != PLAN_EACH:
             return self.count.earliest(j.elig, self.units_of(j), j.duration, self.jobs.running, self.jobs.item, out)
         self.selected = -1
-        if not self.count.earliest(0, j.least_cores, j.duration, self.jobs.running, self.jobs.item, &bound):
-            return False
         request = self.request_of(j)
-        return self.nodes.earliest(j, &request, self.jobs.running, self.jobs.item, bound, out)
+        return self.nodes.earliest(j, &request, self.jobs.running, self.jobs.item, out)
 
     cdef int reserve(self, i32 slot, usec_t start) except -1 nogil:
         """Keep a job's resources from the start that earliest has just found for it, for its duration."""
         cdef Job *j = self.jobs.item + slot
         if self.plan != PLAN_EACH:
             return self.count.reserve(j.elig, self.units_of(j), start, j.duration, self.jobs.running, self.jobs.item)
-        self.count.reserve(0, self.state.up_units(&self.nodes.picked, True), start, j.duration, self.jobs.running,
-                           self.jobs.item)
-        return self.nodes.reserve(start, time_add(start, j.duration))
+        return self.nodes.reserve(slot, start, time_add(start, j.duration))
 
     cdef bint nothing_free(self) noexcept nogil:
         """Whether no job at all could start in the rest of this pass."""
@@ -181,12 +204,7 @@ cdef class Future:
         cdef Request request = self.request_of(j)
         if j.least_cores > self.state.free_cores or (j.whole and j.nnodes > self.state.nidle):
             return False
-        with gil:
-            if self.bare is None:
-                self.bare = NodePlan(self.state)
-            self.bare.matcher = self.nodes.matcher
-        self.bare.begin(now)
-        return self.bare.fits_now(j, &request, time_never(), self.jobs.running, self.jobs.item)
+        return self.nodes.fits_idle(j, &request)
 
     cdef bint could_fit(self, const Job *j, bint up) except -1 nogil:
         """Whether a job fits on its nodes that are up (or: on all there are), were all of them free."""

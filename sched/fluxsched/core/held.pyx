@@ -85,14 +85,14 @@ cdef int free_part(Engine e, i32 slot, ranks) except -1:
         alloc_clear(&kept)
         alloc_clear(&gone)
         raise
-    e.future.holds(j, -1)
+    e.future.gives(j, not e.once)
     if not e.once:
         e.state.give(&gone)
         e.returned = True
     alloc_clear(&gone)
     alloc_clear(&j.alloc)
     j.alloc = kept
-    e.future.holds(j, 1)
+    e.future.holds(j)
     return 0
 
 

@@ -3,8 +3,8 @@
 """Kinds of nodes: nodes that the waiting jobs cannot tell apart.
 
 A set is in use while a waiting job is confined to it (set 0, all nodes: while
-one is confined to none). For jobs that take whole nodes, two nodes that are
-up and lie in the same sets in use are of one kind. Kinds that lie in one set
+one is confined to none). Two nodes that are up, have as many cores, gpus and pools,
+and lie in the same sets in use are of one kind. Kinds that lie in one set
 are connected; what is connected, directly or by other kinds, is a component:
 jobs of one component never take a node of another.
 
@@ -14,17 +14,19 @@ jobs of one component never take a node of another.
         kinds               0 0 0 0 2 2 1 1 3 3    (2: in a and b)
         components          0 0 0 0 0 0 0 0 1 1
 
-Kinds are numbered by component, then by the number of sets in use that
-contain them, then by their lowest node. A job takes from the kinds of its set
-in this order: first what fewest others could use.
+Kinds are numbered by component, then by the gpus and pools (memory, bandwidth)
+of a node, then by the number of sets in use that contain them, then by their
+lowest node. A job takes from the kinds of its set that can serve it in this
+order: first what has least that the job did not ask for and fewest others
+could use.
 """
 from libc.stdlib cimport free, qsort
 from libc.string cimport memset
 
-from fluxsched.core.alloc cimport grown
-from fluxsched.core.bits cimport get_bit, lowest
+from fluxsched.core.bits cimport get_bit, lowest, set_bit
 from fluxsched.core.eligible cimport Eligible
-from fluxsched.core.memory cimport no_memory, zeroed
+from fluxsched.core.inventory cimport Inventory
+from fluxsched.core.memory cimport grow, zeroed
 from fluxsched.core.state cimport State
 from fluxsched.core.types cimport i32, u64
 
@@ -34,6 +36,8 @@ cdef int compare_kinds(const void *a, const void *b) noexcept nogil:
     cdef const Kind *y = <const Kind *> b
     if x.component != y.component:
         return (x.component > y.component) - (x.component < y.component)
+    if x.extra != y.extra:
+        return (x.extra > y.extra) - (x.extra < y.extra)
     if x.nsets != y.nsets:
         return (x.nsets > y.nsets) - (x.nsets < y.nsets)
     return (x.node > y.node) - (x.node < y.node)
@@ -57,10 +61,28 @@ cdef class Kinds:
         self.size = <i32 *> zeroed(n + 1, sizeof(i32))
         self.inside = <i32 *> zeroed(n + 1, sizeof(i32))
         self.child = <i32 *> zeroed(n + 1, sizeof(i32))
+        self.class_of = <i32 *> zeroed(n, sizeof(i32))
+        self.extra = <i32 *> zeroed(n, sizeof(i32))
+        self.find_classes()
         self.generation = -1
         self.version = -1
 
+    def find_classes(self):
+        """Number the nodes that are alike alike."""
+        cdef i32 node, npools
+        cdef Inventory inv = self.state.inv
+        cdef dict classes = {}
+        for node in range(inv.nnodes):
+            npools = inv.tree.pools_of(node) if inv.tree is not None else 0
+            self.class_of[node] = classes.setdefault((inv.node_class[node], npools), len(classes))
+            self.extra[self.class_of[node]] = inv.ngpus[node] + npools
+        self.nclasses = len(classes)
+
     def __dealloc__(self):
+        free(self.class_of)
+        free(self.group)
+        free(self.group_words)
+        free(self.extra)
         free(self.kind_of)
         free(self.first)
         free(self.component_of)
@@ -74,22 +96,24 @@ cdef class Kinds:
 
     cdef int refresh(self) except -1 nogil:
         """Find the kinds anew, if nodes or the sets in use have changed: O(nodes) for each set in use."""
-        cdef i32 node, set, nconstrained = 0
+        cdef i32 set, nconstrained = 0
+        cdef bint was_plain = self.plain
         if self.generation == self.eligible.generation and self.version == self.eligible.version:
             return 0
         self.need_sets()
         for set in range(1, self.nsets):
             nconstrained += self.eligible.waiting[set] > 0
-        self.plain = nconstrained == 0
+        self.plain = nconstrained == 0 and self.nclasses <= 1
         if self.plain:
+            if not was_plain or self.generation != self.eligible.generation:
+                self.epoch += 1
+                self.mark_up()
+                self.nkinds = 1
+                self.list_nodes()
             self.set_plain()
         else:
-            # All that are up are one kind, until a set tells them apart.
-            self.nkinds = 1
-            self.kind[0] = Kind(0, 0, 0, 0)
-            self.size[0] = self.state.nup
-            for node in range(self.state.inv.nnodes):
-                self.kind_of[node] = 0 if get_bit(self.state.up, node) else -1
+            self.epoch += 1
+            self.start_from_classes()
             for set in range(self.nsets):
                 if self.eligible.waiting[set]:
                     self.split_by(set)
@@ -100,17 +124,34 @@ cdef class Kinds:
                     self.join_by(set)
             self.arrange()
             self.list_members()
+            self.list_nodes()
         self.generation = self.eligible.generation
         self.version = self.eligible.version
         return 0
 
+    cdef void mark_up(self) noexcept nogil:
+        """All nodes that are up are of kind 0."""
+        cdef i32 node
+        for node in range(self.state.inv.nnodes):
+            self.kind_of[node] = 0 if get_bit(self.state.up, node) else -1
+
+    cdef void start_from_classes(self) noexcept nogil:
+        """All nodes of a class that are up are one kind, until a set tells them apart."""
+        cdef i32 k, node
+        self.nkinds = self.nclasses
+        for k in range(self.nkinds):
+            self.kind[k] = Kind(0, self.extra[k], 0, 0, k)
+            self.size[k] = 0
+        for node in range(self.state.inv.nnodes):
+            self.kind_of[node] = -1
+            if get_bit(self.state.up, node):
+                self.kind_of[node] = self.class_of[node]
+                self.size[self.class_of[node]] += 1
+
     cdef int set_plain(self) except -1 nogil:
         """One kind, which set 0 contains."""
         cdef i32 set
-        cdef void *room = grown(self.member, &self.member_room, 1, sizeof(i32))
-        if room is NULL:
-            no_memory(b"no memory for kinds of nodes")
-        self.member = <i32 *> room
+        self.member = <i32 *> grow(self.member, &self.member_room, 1, sizeof(i32))
         self.member[0] = 0
         self.nkinds = 1
         self.ncomponents = 1
@@ -124,16 +165,8 @@ cdef class Kinds:
         return 0
 
     cdef int need_sets(self) except -1 nogil:
-        cdef i32 old = self.set_room
-        cdef void *room = grown(self.set_component, &self.set_room, self.eligible.nsets + 1, sizeof(i32))
-        if room is NULL:
-            no_memory(b"no memory for kinds of nodes")
-        self.set_component = <i32 *> room
-        if self.set_room != old:
-            room = grown(self.set_first, &old, self.set_room, sizeof(i32))
-            if room is NULL:
-                no_memory(b"no memory for kinds of nodes")
-            self.set_first = <i32 *> room
+        self.set_component = <i32 *> grow(self.set_component, &self.set_room, self.eligible.nsets, sizeof(i32))
+        self.set_first = <i32 *> grow(self.set_first, &self.first_room, self.eligible.nsets + 1, sizeof(i32))
         self.nsets = self.eligible.nsets
         return 0
 
@@ -149,13 +182,13 @@ cdef class Kinds:
                 word &= word - 1
         for k in range(old):
             self.child[k] = k
-            if self.inside[k] == self.size[k]:
+            if self.inside[k] and self.inside[k] == self.size[k]:
                 self.kind[k].nsets += 1
             elif self.inside[k]:
                 self.child[k] = self.nkinds
                 self.size[k] -= self.inside[k]
                 self.size[self.nkinds] = self.inside[k]
-                self.kind[self.nkinds] = Kind(0, self.kind[k].nsets + 1, 0, self.nkinds)
+                self.kind[self.nkinds] = Kind(0, self.kind[k].extra, self.kind[k].nsets + 1, 0, self.nkinds)
                 self.nkinds += 1
         if self.nkinds == old:
             return
@@ -224,7 +257,6 @@ cdef class Kinds:
         """The kinds of each set in use."""
         cdef i32 set, w, k, n = 0
         cdef u64 word
-        cdef void *room
         memset(self.inside, 0xff, (self.nkinds + 1) * sizeof(i32))      # the set that listed it last; -1
         for set in range(self.nsets):
             self.set_first[set] = n
@@ -239,10 +271,7 @@ cdef class Kinds:
                     if self.inside[k] == set:
                         continue
                     self.inside[k] = set
-                    room = grown(self.member, &self.member_room, n + 1, sizeof(i32))
-                    if room is NULL:
-                        no_memory(b"no memory for kinds of nodes")
-                    self.member = <i32 *> room
+                    self.member = <i32 *> grow(self.member, &self.member_room, n + 1, sizeof(i32))
                     self.member[n] = k
                     n += 1
             if n > self.set_first[set]:
@@ -250,3 +279,38 @@ cdef class Kinds:
                 qsort(self.member + self.set_first[set], n - self.set_first[set], sizeof(i32), compare_numbers)
         self.set_first[self.nsets] = n
         return 0
+
+    cdef int list_nodes(self) except -1 nogil:
+        """The nodes of each kind."""
+        cdef i32 k, w, node, total = 0
+        cdef Group *g
+        self.group = <Group *> grow(self.group, &self.group_room, self.nkinds + 1, sizeof(Group))
+        for k in range(self.nkinds):
+            self.group[k] = Group(NULL, self.state.nwords, 0, 0, 0)
+        for node in range(self.state.inv.nnodes):
+            k = self.kind_of[node]
+            if k >= 0:
+                g = self.group + k
+                w = node >> 6
+                if g.first > w:
+                    g.first = w
+                    g.ncores = self.state.inv.ncores[node]
+                    g.ngpus = self.state.inv.ngpus[node]
+                g.last = w + 1
+        for k in range(self.nkinds):
+            total += max(0, self.group[k].last - self.group[k].first)
+        self.group_words = <u64 *> grow(self.group_words, &self.group_words_room, total + 1, sizeof(u64))
+        memset(self.group_words, 0, <size_t> total * sizeof(u64))
+        total = 0
+        for k in range(self.nkinds):
+            self.group[k].nodes = self.group_words + total
+            total += max(0, self.group[k].last - self.group[k].first)
+        for node in range(self.state.inv.nnodes):
+            k = self.kind_of[node]
+            if k >= 0:
+                set_bit(self.group[k].nodes, node - 64 * self.group[k].first)
+        return 0
+
+    cdef bint in_set(self, const Group *g, i32 set) noexcept nogil:
+        """Whether the nodes of a group are in a set in use."""
+        return get_bit(self.eligible.bits[set], g.first * 64 + lowest(g.nodes[0]))

@@ -243,6 +243,13 @@ cdef class Tree:
                 return False
         return True
 
+    cdef i32 pools_of(self, i32 node) noexcept nogil:
+        """Number of pools that are a node's own: inside it, and its bandwidth."""
+        cdef i32 u, count = self.path_pool[self.node_vertex[node]] >= 0
+        for u in range(self.node_vertex[node], self.last[self.node_vertex[node]]):
+            count += self.kind[u] == VERTEX_POOL
+        return count
+
     cdef int whole_pools(self, i32 node, Alloc *out) except -1 nogil:
         """Add all pools inside a node, for a job that has it to itself."""
         cdef i32 u

@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+cimport cython
+
+from fluxsched.core.eligible cimport Eligible
+from fluxsched.core.kinds cimport Group, Kinds
+from fluxsched.core.nodefuture cimport NodeFutures
+from fluxsched.core.shape cimport Shape
+from fluxsched.core.timeline cimport COLUMNS, Place, Timeline
+from fluxsched.core.types cimport i32, i64, u64, usec_t
+
+cdef enum:
+    FOUND = 16
+
+# A search since resources last came back: what asks no less starts no earlier.
+cdef struct Found:
+    i32 need
+    usec_t duration
+    usec_t start
+
+# A column of the timeline: nodes (or slots) that could serve a shape, each instant by itself.
+cdef struct Column:
+    Shape shape
+    i32 nfound
+    Found found[FOUND]
+
+# Nodes that change from one future to another together.
+cdef struct Change:
+    i32 old
+    i32 new
+    i32 group
+    i32 nodes
+
+# From start to end (or at a point: start), so many cores and gpus are free, and so many were before.
+cdef struct Piece:
+    Place start
+    Place end
+    i32 cores_before
+    i32 gpus_before
+    i32 cores
+    i32 gpus
+    i32 nodes
+
+
+@cython.final
+cdef class Bounds:
+    """How much of each shape could be had when, were each instant by itself."""
+    cdef:
+        Eligible eligible
+        Kinds kinds
+        NodeFutures futures
+        const i32 *of           # [nnodes] future of a node
+        i32 cw                  # core words a node
+        i32 gw                  # gpu words a node
+        i32 width               # both
+        usec_t now
+        i32 epoch               # of the kinds for which the columns hold
+        Timeline timeline
+        Column column[COLUMNS]
+        # Scratch.
+        Piece *piece
+        i32 npieces
+        i32 piece_room
+        u64 *word               # [width]
+        i32 *count              # [futures] nodes with it, if
+        i64 *counted            # [futures] they were counted in this query
+        i32 *listed             # [futures]
+        i32 count_room
+        i32 counted_room
+        i32 listed_room
+        i64 query
+
+    cdef int reset(self, NodeFutures futures, const i32 *of) except -1
+    cdef void begin(self, usec_t now) noexcept nogil
+    cdef void forget(self) noexcept nogil
+    cdef i32 known(self, const Shape *shape) noexcept nogil
+    cdef usec_t bound(self, i32 k, i32 need, usec_t duration) noexcept nogil
+    cdef void remember(self, i32 k, i32 need, usec_t duration, usec_t start) noexcept nogil
+    cdef int change(self, const Change *change, usec_t start, usec_t end, const u64 *bits, bint take) except -1 nogil
+    cdef int find_pieces(self, const Change *change, usec_t start, usec_t end, const u64 *bits,
+                         bint take) except -1 nogil
+    cdef int find_rises(self, i32 id, usec_t start, usec_t end, i32 nodes) except -1 nogil
+    cdef Piece *new_piece(self) except NULL nogil
+    cdef i32 column_of(self, const Shape *shape, i32 *factor) except -1 nogil
+    cdef int fill_column(self, i32 k) except -1 nogil
+    cdef int need_counts(self) except -1 nogil
+    cdef i32 fits_words(self, const Shape *shape, const Group *g, const u64 *words) noexcept nogil

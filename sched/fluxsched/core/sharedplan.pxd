@@ -1,0 +1,117 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+cimport cython
+
+from fluxsched.core.alloc cimport Alloc
+from fluxsched.core.bounds cimport Bounds, Change
+from fluxsched.core.eligible cimport Eligible
+from fluxsched.core.inventory cimport Inventory
+from fluxsched.core.job cimport Job
+from fluxsched.core.kinds cimport Group, Kinds
+from fluxsched.core.match cimport Matcher
+from fluxsched.core.nodefuture cimport Future, NodeFutures
+from fluxsched.core.running cimport Running
+from fluxsched.core.shape cimport Shape
+from fluxsched.core.state cimport State
+from fluxsched.core.timeline cimport Timeline
+from fluxsched.core.tree cimport Want
+from fluxsched.core.types cimport i32, i64, u64, usec_t
+
+# A request that found no room now since resources last came back, so that larger ones need not ask.
+cdef struct Failed:
+    Shape shape
+    i32 need
+    usec_t end
+
+cdef struct Reservation:
+    usec_t start
+    usec_t end
+    i32 job
+    Alloc alloc
+
+# What a request may use and, for a general one, what it wants.
+cdef struct Request:
+    const u64 *elig         # [nwords] eligible nodes
+    const Want *want        # [nwant]
+    i32 nwant
+
+cdef enum:
+    CHANGES = 64
+
+
+@cython.final
+cdef class SharedPlan:
+    """The future node by node, core by core."""
+    cdef:
+        State state
+        Inventory inv
+        Eligible eligible
+        Kinds kinds
+        i32 cw                  # core words a node
+        i32 gw                  # gpu words a node
+        i32 width               # both
+        bint built
+        usec_t now
+        NodeFutures futures
+        i32 *of                 # [nnodes] future of a node
+        Timeline timeline
+        Bounds bounds
+        Reservation *reservation    # in the order in which they were made
+        i32 nreserved
+        i32 reservation_room
+        Failed failed[16]
+        i32 nfailed
+        # Scratch.
+        i32 *fit                # [fits] what fits on a node with this future, if
+        i64 *asked_of           # [fits] it was found out in this query
+        i32 fit_room
+        i32 asked_room
+        i64 query
+        Change changes[CHANGES]
+        i32 fitted              # what fits, where gather says that it is too little
+        u64 *bits               # [width] that change
+        u64 *word               # [width]
+        u64 *core               # [nnodes * cw] what a general request may use then
+        u64 *gpu                # [nnodes * gw]
+        i64 *pool               # [npools] once there are any
+        Matcher matcher         # None until there is a general request
+        Alloc picked
+
+    cdef int begin(self, usec_t now, Running running, const Job *jobs) except -1 nogil
+    cdef int build(self, Running running, const Job *jobs) except -1 nogil
+    cdef int hold(self, const Alloc *a, usec_t end) except -1 nogil
+    cdef int give(self, const Alloc *a, usec_t end) except -1 nogil
+    cdef int apply(self, const Alloc *a, usec_t start, usec_t end, bint take) except -1 nogil
+    cdef int set_bits(self, const u64 *core, const u64 *gpu, usec_t start, usec_t end, bint take) except -1 nogil
+    cdef int move_node(self, i32 node, usec_t start, usec_t end, bint take) except -1 nogil
+    cdef int flush_all(self, usec_t start, usec_t end, bint take) except -1 nogil
+    cdef int flush(self, Change *change, usec_t start, usec_t end, bint take) except -1 nogil
+    cdef bint hopeless(self, const Shape *shape, i32 need, usec_t end) noexcept nogil
+    cdef void remember(self, const Shape *shape, i32 need, usec_t end) noexcept nogil
+    cdef int fits_now(self, const Job *j, const Request *request, usec_t end, Running running,
+                      const Job *jobs) except -1 nogil
+    cdef bint fits_idle(self, const Job *j, const Request *request) except -1 nogil
+    cdef int gather(self, const Job *j, const Shape *shape, i32 need, usec_t start, usec_t end,
+                    bint bare) except -1 nogil
+    cdef int need_fits(self) except -1 nogil
+    cdef i32 fits_node(self, const Job *j, const Shape *shape, const Group *g, i32 node, usec_t start, usec_t end,
+                       bint bare) noexcept nogil
+    cdef i32 fits_future(self, const Shape *shape, const Group *g, Future *f, usec_t start, usec_t end) noexcept nogil
+    cdef void show_node(self, i32 node, usec_t start, usec_t end, bint bare) noexcept nogil
+    cdef int pick(self, const Job *j, const Group *g, i32 node, usec_t start, usec_t end, i32 nslots,
+                  bint bare) except -1 nogil
+    cdef int take_cores(self, const Job *j) except -1 nogil
+    cdef int take_nodes(self, const Job *j, const i32 *part) except -1 nogil
+    cdef i32 take_pools(self, i32 node, i32 run) except -1 nogil
+    cdef int earliest(self, const Job *j, const Request *request, Running running, const Job *jobs,
+                      usec_t *out) except -1 nogil
+    cdef int earliest_tree(self, const Job *j, const Request *request, Running running, const Job *jobs,
+                           usec_t *out) except -1 nogil
+    cdef int fits_tree(self, const Request *request, usec_t start, usec_t end, Running running,
+                       const Job *jobs) except -1 nogil
+    cdef int pools_then(self, usec_t start, usec_t end, Running running, const Job *jobs) except -1 nogil
+    cdef i64 reserved_at(self, i32 pool, usec_t t) noexcept nogil
+    cdef i64 least_free(self, i32 pool, i64 amount, usec_t start, usec_t end, Running running,
+                        const Job *jobs) noexcept nogil
+    cdef int reserve(self, i32 job, usec_t start, usec_t end) except -1 nogil
+    cdef int undo(self, i32 count) except -1 nogil

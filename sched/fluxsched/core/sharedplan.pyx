@@ -1,0 +1,570 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The future where jobs share nodes: which cores and gpus of which nodes are free when.
+
+Each node has a future (fluxsched.core.nodefuture), which what runs and what is
+reserved on it has shaped. A job of s slots (or n nodes of s slots each) starts
+at the first time t at which the nodes of its set hold them all along from t to
+t + duration, by cores and gpus that stay free. It takes from the nodes in
+their order: kinds as fluxsched.core.kinds has them, what fewest others could
+use first, then from the lowest node on; of a node, the lowest cores and gpus.
+
+The order is the same at all times and whatever is in use, so that a plan is
+the same whether it is made at once or piece by piece: a job that others leave
+room for takes the very cores that it would take without them.
+
+        futures     0: all free      1: cores 4-7 until t1      2: …
+        nodes       0 0 1 1 2 0 …
+
+        timeline         now    t1     t2   …
+        a slot of 4       7      9      9         (if each instant were by itself)
+        2 nodes of 8      3      5      5
+
+The timeline bounds a search: for each shape that jobs ask for, it counts what
+would fit at each instant by itself. Where that is enough for the whole
+duration, the nodes are looked at, each distinct future once. What running jobs
+hold stays in the plan from pass to pass; an expected end changes nothing.
+"""
+from libc.stdlib cimport free
+from libc.string cimport memcpy, memset
+
+from fluxsched.core.alloc cimport Alloc, Entry, alloc_clear, alloc_part, alloc_reset, alloc_whole
+from fluxsched.core.bits cimport count_bits, low_bits, lowest, popcount, range_mask, same_bits
+from fluxsched.core.bounds cimport Bounds
+from fluxsched.core.eligible cimport Eligible
+from fluxsched.core.job cimport Job
+from fluxsched.core.kinds cimport Group, Kinds
+from fluxsched.core.memory cimport grow, zeroed
+from fluxsched.core.nodefuture cimport Future, NodeFutures, point_of, times_of, words_of
+from fluxsched.core.running cimport Running, release_time
+from fluxsched.core.shape cimport Shape, fits_counts, same_shape, shape_of
+from fluxsched.core.state cimport State
+from fluxsched.core.types cimport i32, i64, time_add, time_never, u64, usec_t
+
+
+cdef class SharedPlan:
+
+    def __cinit__(self, State state not None, Eligible eligible not None, Kinds kinds not None):
+        self.state = state
+        self.inv = state.inv
+        self.eligible = eligible
+        self.kinds = kinds
+        self.cw = state.cw
+        self.gw = state.gw
+        self.width = state.cw + state.gw
+        self.futures = NodeFutures(self.width)
+        self.bounds = Bounds(state, eligible, kinds)
+        self.of = <i32 *> zeroed(state.inv.nnodes, sizeof(i32))
+        self.bits = <u64 *> zeroed(self.width, sizeof(u64))
+        self.word = <u64 *> zeroed(self.width, sizeof(u64))
+
+    def __dealloc__(self):
+        cdef i32 i
+        for i in range(self.reservation_room):
+            alloc_clear(&self.reservation[i].alloc)
+        free(self.reservation)
+        free(self.of)
+        free(self.fit)
+        free(self.asked_of)
+        free(self.bits)
+        free(self.word)
+        free(self.core)
+        free(self.gpu)
+        free(self.pool)
+        alloc_clear(&self.picked)
+
+    # What runs.
+
+    cdef int begin(self, usec_t now, Running running, const Job *jobs) except -1 nogil:
+        """The time is now. Nodes and sets in use may have changed, and jobs may be overdue."""
+        cdef i32 i
+        self.nfailed = 0
+        if self.built and now < self.now:
+            self.undo(0)
+            self.built = False
+        self.now = now
+        if not self.built:
+            self.build(running, jobs)
+        self.bounds.begin(now)
+        for i in range(running.count):
+            if running.item[i].end > now:
+                break
+            self.timeline.mark(now + 1, 1)
+            self.apply(&jobs[running.item[i].job].alloc, 0, now + 1, True)
+        return 0
+
+    cdef int build(self, Running running, const Job *jobs) except -1 nogil:
+        """The futures of all nodes, from the running jobs."""
+        cdef i32 i, node
+        with gil:
+            self.futures = NodeFutures(self.width)
+            self.bounds.reset(self.futures, self.of)
+            self.timeline = self.bounds.timeline
+        for node in range(self.inv.nnodes):
+            memcpy(self.word, self.inv.core_all + <size_t> node * self.cw, self.cw * sizeof(u64))
+            memcpy(self.word + self.cw, self.inv.gpu_all + <size_t> node * self.gw, self.gw * sizeof(u64))
+            self.of[node] = self.futures.constant(self.word)
+        self.built = True
+        for i in range(running.count):
+            self.hold(&jobs[running.item[i].job].alloc, running.item[i].end)
+        return 0
+
+    cdef int hold(self, const Alloc *a, usec_t end) except -1 nogil:
+        """A job runs on a and is expected to end then."""
+        if not self.built:
+            return 0
+        end = release_time(end, self.now)
+        self.timeline.mark(end, 1)
+        return self.apply(a, 0, end, True)
+
+    cdef int give(self, const Alloc *a, usec_t end) except -1 nogil:
+        """A job that was expected to end then gives back a."""
+        if not self.built:
+            return 0
+        end = release_time(end, self.now)
+        self.nfailed = 0
+        self.bounds.forget()
+        # Overdue, it held until one tick from now.
+        self.timeline.mark(end, 0)
+        self.apply(a, 0, end, False)
+        self.timeline.unmark(end)
+        return 0
+
+    # What jobs hold and reservations will.
+
+    cdef int apply(self, const Alloc *a, usec_t start, usec_t end, bint take) except -1 nogil:
+        """What is in a is taken (or given back) from start to end, which are points of the timeline, or not after
+        now, or never."""
+        cdef i32 i, k, node
+        cdef const Entry *e
+        for k in range(CHANGES):
+            self.changes[k].nodes = 0
+        for i in range(a.nentries):
+            e = a.entry + i
+            if e.count == 0:
+                self.set_bits(a.bits + e.bits, a.bits + e.bits + self.cw, start, end, take)
+                self.move_node(e.node, start, end, take)
+                continue
+            for node in range(e.node, e.node + e.count):
+                self.set_bits(self.inv.core_all + <size_t> node * self.cw,
+                              self.inv.gpu_all + <size_t> node * self.gw, start, end, take)
+                self.move_node(node, start, end, take)
+        return self.flush_all(start, end, take)
+
+    cdef int set_bits(self, const u64 *core, const u64 *gpu, usec_t start, usec_t end, bint take) except -1 nogil:
+        """The cores and gpus that the nodes to come lose or gain."""
+        if same_bits(self.bits, core, self.cw) and same_bits(self.bits + self.cw, gpu, self.gw):
+            return 0
+        self.flush_all(start, end, take)
+        memcpy(self.bits, core, self.cw * sizeof(u64))
+        memcpy(self.bits + self.cw, gpu, self.gw * sizeof(u64))
+        return 0
+
+    cdef int move_node(self, i32 node, usec_t start, usec_t end, bint take) except -1 nogil:
+        """A node changes; those that had the same future and are of one kind change together."""
+        cdef i32 old = self.of[node], kind = self.kinds.kind_of[node]
+        cdef Change *change = self.changes + ((old ^ (kind << 3)) & (CHANGES - 1))
+        if change.nodes == 0 or change.old != old or change.group != kind:
+            self.flush(change, start, end, take)
+            # Counted for this node; that of the nodes to come is added by flush.
+            change.new = self.futures.change(old, start, end, self.bits, take, self.now)
+            change.old = old
+            change.group = kind
+        change.nodes += 1
+        self.of[node] = change.new
+        return 0
+
+    cdef int flush_all(self, usec_t start, usec_t end, bint take) except -1 nogil:
+        cdef i32 k
+        for k in range(CHANGES):
+            self.flush(self.changes + k, start, end, take)
+        return 0
+
+    cdef int flush(self, Change *change, usec_t start, usec_t end, bint take) except -1 nogil:
+        """The nodes of a change have another future from now on."""
+        if change.nodes == 0:
+            return 0
+        self.bounds.change(change, start, end, self.bits, take)
+        self.futures.use(change.new, change.nodes - 1)
+        self.futures.drop(change.old, change.nodes)
+        change.nodes = 0
+        return 0
+
+    # Now.
+
+    cdef bint hopeless(self, const Shape *shape, i32 need, usec_t end) noexcept nogil:
+        """Whether a request no larger in any way found no room: until something comes back, its answer stands."""
+        cdef i32 i
+        cdef Failed *f
+        for i in range(self.nfailed):
+            f = self.failed + i
+            if (f.shape.elig == shape.elig and (f.shape.slots > 0) == (shape.slots > 0)
+                    and f.shape.slots <= shape.slots and f.shape.cores <= shape.cores and f.shape.gpus <= shape.gpus
+                    and f.shape.whole <= shape.whole and f.need <= need and f.end <= end):
+                return True
+        return False
+
+    cdef void remember(self, const Shape *shape, i32 need, usec_t end) noexcept nogil:
+        cdef i32 i = self.nfailed if self.nfailed < 16 else 15
+        self.failed[i] = Failed(shape[0], need, end)
+        self.nfailed = i + 1
+
+    cdef int fits_now(self, const Job *j, const Request *request, usec_t end, Running running,
+                      const Job *jobs) except -1 nogil:
+        """1 and the resources in picked, if j can hold them from now to end without touching a reservation; else 0."""
+        cdef Shape shape = shape_of(j)
+        cdef i32 k, need = j.nnodes if j.nnodes else j.nslots
+        if j.tree >= 0:
+            return self.fits_tree(request, self.now, end, running, jobs)
+        if j.whole and j.nnodes > self.state.nidle:
+            return 0
+        if not self.state.room_for(j.nnodes, j.nslots, j.cores) or self.hopeless(&shape, need, end):
+            return 0
+        k = self.bounds.known(&shape)
+        if k >= 0 and self.timeline.at(k, self.now) < need:
+            return 0
+        if self.state.npools and j.exclusive:
+            self.pools_then(self.now, end, running, jobs)
+        if self.gather(j, &shape, need, self.now, end, False):
+            return 1
+        self.remember(&shape, need, end)
+        return 0
+
+    cdef bint fits_idle(self, const Job *j, const Request *request) except -1 nogil:
+        """Whether what is free now would do for j, were nothing reserved. At any time, in a pass or not."""
+        cdef Shape shape = shape_of(j)
+        cdef i32 w, node, need = j.nnodes if j.nnodes else j.nslots
+        cdef u64 word
+        if j.tree >= 0:
+            self.matcher.show(self.state.core_free, self.state.gpu_free, self.state.pool_free, self.state.up,
+                              request.elig)
+            return self.matcher.match(request.want, request.nwant, &self.picked)
+        for w in range(self.state.nwords):
+            word = self.state.up[w] & request.elig[w]
+            if shape.whole:
+                word &= self.state.idle[w]
+            elif shape.cores:
+                word &= self.state.some[w]
+            while word:
+                node = w * 64 + lowest(word)
+                word &= word - 1
+                if j.exclusive and self.state.npools and not self.inv.tree.pools_whole(node, self.state.pool_free):
+                    continue
+                self.show_node(node, 0, 0, True)
+                need -= fits_counts(&shape, self.inv.ncores[node], self.inv.ngpus[node], count_bits(self.word, self.cw),
+                                    count_bits(self.word + self.cw, self.gw))
+                if need <= 0:
+                    return True
+        return False
+
+    cdef int gather(self, const Job *j, const Shape *shape, i32 need, usec_t start, usec_t end,
+                    bint bare) except -1 nogil:
+        """1 and the resources of a job in picked, if it fits from start to end (bare: now, were nothing reserved);
+        else 0."""
+        cdef i32 m, w, node, fit, wanted = need
+        cdef u64 word
+        cdef Group *g
+        cdef bint now = start == self.now or bare
+        alloc_reset(&self.picked)
+        if shape.elig >= self.kinds.nsets or self.kinds.set_component[shape.elig] < 0:
+            return 0
+        if not bare:
+            self.need_fits()
+        for m in range(self.kinds.set_first[shape.elig], self.kinds.set_first[shape.elig + 1]):
+            g = self.kinds.group + self.kinds.member[m]
+            if g.ngpus < shape.gpus * max(1, shape.slots) or g.ncores < shape.cores * max(1, shape.slots):
+                continue
+            self.query += 1
+            for w in range(g.first, g.last):
+                word = g.nodes[w - g.first]
+                if now:
+                    if shape.whole:
+                        word &= self.state.idle[w]
+                    elif shape.cores:
+                        word &= self.state.some[w]
+                while word:
+                    node = w * 64 + lowest(word)
+                    word &= word - 1
+                    fit = self.fits_node(j, shape, g, node, start, end, bare)
+                    if fit == 0:
+                        continue
+                    fit = fit if fit < need else need
+                    self.pick(j, g, node, start, end, j.nslots if j.nnodes else fit, bare)
+                    need -= fit
+                    if need == 0:
+                        return 1
+        self.fitted = wanted - need
+        return 0
+
+    cdef int need_fits(self) except -1 nogil:
+        """Room for an answer for each future."""
+        cdef i32 old = self.asked_room, n = self.futures.nitems
+        self.fit = <i32 *> grow(self.fit, &self.fit_room, n, sizeof(i32))
+        self.asked_of = <i64 *> grow(self.asked_of, &self.asked_room, n, sizeof(i64))
+        if self.asked_room > old:
+            memset(self.asked_of + old, 0, <size_t> (self.asked_room - old) * sizeof(i64))
+        return 0
+
+    cdef i32 fits_node(self, const Job *j, const Shape *shape, const Group *g, i32 node, usec_t start, usec_t end,
+                       bint bare) noexcept nogil:
+        """Slots (or nodes: 0 or 1) of a shape on a node from start to end."""
+        cdef i32 id = self.of[node]
+        # A job that holds memory of a node may have its cores elsewhere.
+        if j.exclusive and self.state.npools and not self.inv.tree.pools_whole(
+                node, self.state.pool_free if bare else self.pool):
+            return 0
+        if bare:
+            self.show_node(node, start, end, bare)
+            return self.bounds.fits_words(shape, g, self.word)
+        if self.asked_of[id] != self.query:
+            self.fit[id] = self.fits_future(shape, g, self.futures.item[id], start, end)
+            self.asked_of[id] = self.query
+        return self.fit[id]
+
+    cdef i32 fits_future(self, const Shape *shape, const Group *g, Future *f, usec_t start,
+                         usec_t end) noexcept nogil:
+        """The same for all nodes of a group with one future. It ends where there is no more enough for one slot."""
+        cdef const usec_t *time = times_of(f)
+        cdef i32 w, fit, i = point_of(f, start)
+        cdef const u64 *words = words_of(f) + <size_t> i * self.width
+        memcpy(self.word, words, self.width * sizeof(u64))
+        fit = self.bounds.fits_words(shape, g, self.word)
+        i += 1
+        while fit and i < f.n and time[i] < end:
+            words += self.width
+            for w in range(self.width):
+                self.word[w] &= words[w]
+            fit = self.bounds.fits_words(shape, g, self.word)
+            i += 1
+        return fit
+
+    cdef void show_node(self, i32 node, usec_t start, usec_t end, bint bare) noexcept nogil:
+        """What is free of a node from start to end (bare: now, were nothing reserved), in word."""
+        if bare:
+            memcpy(self.word, self.state.core_free + <size_t> node * self.cw, self.cw * sizeof(u64))
+            memcpy(self.word + self.cw, self.state.gpu_free + <size_t> node * self.gw, self.gw * sizeof(u64))
+        else:
+            self.futures.least(self.of[node], start, end, self.word)
+
+    cdef int pick(self, const Job *j, const Group *g, i32 node, usec_t start, usec_t end, i32 nslots,
+                  bint bare) except -1 nogil:
+        """Add nslots slots of a node to picked: its lowest cores and gpus, or all of it."""
+        cdef i32 w, k, ncores = nslots * j.cores, ngpus = nslots * j.gpus
+        if not j.whole and (ncores < g.ncores or ngpus < g.ngpus):
+            self.show_node(node, start, end, bare)
+            for w in range(self.width):
+                k = popcount(self.word[w])
+                if w < self.cw:
+                    self.word[w] = low_bits(self.word[w], ncores)
+                    ncores -= k if k < ncores else ncores
+                else:
+                    self.word[w] = low_bits(self.word[w], ngpus)
+                    ngpus -= k if k < ngpus else ngpus
+            return alloc_part(&self.picked, node, self.word, self.cw, self.word + self.cw, self.gw)
+        alloc_whole(&self.picked, node, 1)
+        if j.exclusive and self.state.npools:
+            self.inv.tree.whole_pools(node, &self.picked)
+        return 0
+
+    # Now, where numbers say that there is enough, and only names are wanted.
+
+    cdef int take_cores(self, const Job *j) except -1 nogil:
+        """1 and the resources of a job that takes any cores in picked; 0 if there are not so many."""
+        cdef Shape shape = shape_of(j)
+        return self.gather(j, &shape, j.nslots, 0, 0, True)
+
+    cdef int take_nodes(self, const Job *j, const i32 *part) except -1 nogil:
+        """1 and the idle nodes in picked of a job that takes whole nodes: part[k] of each kind k (NULL: the first that
+        there are), a run at a time. 0 if there are not so many."""
+        cdef i32 k, m, w, low, run, limit, need = j.node_units
+        cdef u64 word, rest
+        cdef Group *g
+        alloc_reset(&self.picked)
+        for m in range(self.kinds.set_first[j.elig], self.kinds.set_first[j.elig + 1]):
+            k = self.kinds.member[m]
+            g = self.kinds.group + k
+            limit = need if part is NULL else part[k]
+            for w in range(g.first, g.last):
+                word = self.state.idle[w] & g.nodes[w - g.first]
+                while word and limit:
+                    low = lowest(word)
+                    rest = ~(word >> low)
+                    run = lowest(rest) if rest else 64
+                    run = run if run < limit else limit
+                    word &= ~range_mask(w, w * 64 + low, w * 64 + low + run)
+                    if j.exclusive and self.state.npools:
+                        run = self.take_pools(w * 64 + low, run)
+                    alloc_whole(&self.picked, w * 64 + low, run)
+                    limit -= run
+                    need -= run
+                if limit == 0:
+                    break
+            if need == 0:
+                return 1
+        return 0
+
+    cdef i32 take_pools(self, i32 node, i32 run) except -1 nogil:
+        """Add to picked the pools of a run of nodes, as far as each has all of its own; how many do."""
+        cdef i32 i
+        for i in range(run):
+            # A job that holds memory of a node may have its cores elsewhere.
+            if not self.inv.tree.pools_whole(node + i, self.state.pool_free):
+                return i
+            self.inv.tree.whole_pools(node + i, &self.picked)
+        return run
+
+    # Later.
+
+    cdef int earliest(self, const Job *j, const Request *request, Running running, const Job *jobs,
+                      usec_t *out) except -1 nogil:
+        """1, the earliest start that no reservation forbids, and the resources in picked; or 0: never."""
+        cdef Shape shape = shape_of(j)
+        cdef i32 k, factor, least, need = j.nnodes if j.nnodes else j.nslots
+        cdef usec_t t, from_ = self.now
+        cdef bint exact
+        if j.tree >= 0:
+            return self.earliest_tree(j, request, running, jobs, out)
+        k = self.bounds.column_of(&shape, &factor)
+        exact = same_shape(&self.bounds.column[k].shape, &shape) and not (self.state.npools and j.exclusive)
+        least = need * factor
+        if exact:
+            from_ = self.bounds.bound(k, need, j.duration)
+        while self.timeline.search(k, least, j.duration, from_, &t):
+            if self.state.npools and j.exclusive:
+                self.pools_then(t, time_add(t, j.duration), running, jobs)
+            if self.gather(j, &shape, need, t, time_add(t, j.duration), False):
+                if exact:
+                    self.bounds.remember(k, need, j.duration, t)
+                out[0] = t
+                return 1
+            if exact:
+                # At the next point no more fits than fits now and what gets free there.
+                from_ = self.timeline.enough(k, t, self.fitted, need)
+            else:
+                from_ = self.timeline.after(t)
+            if from_ == time_never():
+                return 0
+        return 0
+
+    # General requests, and pools.
+
+    cdef int earliest_tree(self, const Job *j, const Request *request, Running running, const Job *jobs,
+                           usec_t *out) except -1 nogil:
+        """The same for a general request: each point is tried."""
+        cdef usec_t t = self.now
+        while not self.fits_tree(request, t, time_add(t, j.duration), running, jobs):
+            t = self.timeline.after(t)
+            if t == time_never():
+                return 0
+        out[0] = t
+        return 1
+
+    cdef int fits_tree(self, const Request *request, usec_t start, usec_t end, Running running,
+                       const Job *jobs) except -1 nogil:
+        """Whether a general request fits from start to end; if so, what it gets is in picked."""
+        cdef i32 node
+        if self.core is NULL:
+            self.core = <u64 *> zeroed(<size_t> self.inv.nnodes * self.cw, sizeof(u64))
+            self.gpu = <u64 *> zeroed(<size_t> self.inv.nnodes * self.gw, sizeof(u64))
+        for node in range(self.inv.nnodes):
+            self.futures.least(self.of[node], start, end, self.word)
+            memcpy(self.core + <size_t> node * self.cw, self.word, self.cw * sizeof(u64))
+            memcpy(self.gpu + <size_t> node * self.gw, self.word + self.cw, self.gw * sizeof(u64))
+        self.pools_then(start, end, running, jobs)
+        self.matcher.show(self.core, self.gpu, self.pool, self.state.up, request.elig)
+        return self.matcher.match(request.want, request.nwant, &self.picked)
+
+    cdef int pools_then(self, usec_t start, usec_t end, Running running, const Job *jobs) except -1 nogil:
+        """The least of each pool that is free at one time from start to end, in pool."""
+        cdef i32 i, k
+        cdef const Alloc *a
+        if self.pool is NULL:
+            self.pool = <i64 *> zeroed(self.state.npools, sizeof(i64))
+        memcpy(self.pool, self.state.pool_free, self.state.npools * sizeof(i64))
+        for i in range(running.count):
+            if release_time(running.item[i].end, self.now) > start:
+                break
+            a = &jobs[running.item[i].job].alloc
+            for k in range(a.ntakes):
+                self.pool[a.take[k].pool] += a.take[k].amount
+        if self.nreserved:
+            for i in range(self.state.npools):
+                self.pool[i] = self.least_free(i, self.pool[i], start, end, running, jobs)
+        return 0
+
+    cdef i64 reserved_at(self, i32 pool, usec_t t) noexcept nogil:
+        """How much of a pool is reserved at t."""
+        cdef i64 held = 0
+        cdef i32 i, n
+        cdef Reservation *r
+        for i in range(self.nreserved):
+            r = self.reservation + i
+            if r.start <= t and t < r.end:
+                for n in range(r.alloc.ntakes):
+                    if r.alloc.take[n].pool == pool:
+                        held += r.alloc.take[n].amount
+        return held
+
+    cdef i64 least_free(self, i32 pool, i64 amount, usec_t start, usec_t end, Running running,
+                        const Job *jobs) noexcept nogil:
+        """The least of a pool that is free at one time from start to end, when
+        amount is free at start but for reservations: running jobs give back
+        meanwhile, and what they give back may be what a reservation waits for."""
+        cdef i64 left, least = amount - self.reserved_at(pool, start)
+        cdef i32 i, k, n
+        cdef usec_t t, back
+        cdef const Alloc *a
+        for i in range(self.nreserved):
+            t = self.reservation[i].start
+            if t <= start or t >= end:
+                continue
+            left = amount - self.reserved_at(pool, t)
+            for k in range(running.count):
+                back = release_time(running.item[k].end, self.now)
+                if back > t:
+                    break
+                if back > start:
+                    a = &jobs[running.item[k].job].alloc
+                    for n in range(a.ntakes):
+                        if a.take[n].pool == pool:
+                            left += a.take[n].amount
+            if left < least:
+                least = left
+        return least
+
+    # Reservations.
+
+    cdef int reserve(self, i32 job, usec_t start, usec_t end) except -1 nogil:
+        """Keep picked for a job from start to end."""
+        cdef i32 old = self.reservation_room
+        cdef Reservation *r
+        cdef Alloc swap
+        self.reservation = <Reservation *> grow(self.reservation, &self.reservation_room, self.nreserved + 1,
+                                                sizeof(Reservation))
+        memset(self.reservation + old, 0, <size_t> (self.reservation_room - old) * sizeof(Reservation))
+        r = self.reservation + self.nreserved
+        swap = r.alloc
+        r.alloc = self.picked
+        self.picked = swap
+        r.start = start
+        r.end = end
+        r.job = job
+        self.nreserved += 1
+        self.timeline.mark(start, 1)
+        self.timeline.mark(end, 1)
+        return self.apply(&r.alloc, start, end, True)
+
+    cdef int undo(self, i32 count) except -1 nogil:
+        """Drop all reservations but the first count."""
+        cdef Reservation *r
+        if self.nreserved == count:
+            return 0
+        self.nfailed = 0
+        self.bounds.forget()
+        while self.nreserved > count:
+            self.nreserved -= 1
+            r = self.reservation + self.nreserved
+            self.apply(&r.alloc, r.start, r.end, False)
+            self.timeline.unmark(r.start)
+            self.timeline.unmark(r.end)
+        return 0

@@ -1,0 +1,314 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Counters over time: one axis of time, and columns of numbers that hold from point to point.
+
+The points lie in chunks, each with the least and the greatest value of each
+column, so that a search passes over a chunk that does not matter, an interval
+changes whole chunks by their ends alone where it can, and a new point moves
+no more than its chunk:
+
+        chunk        0                   1                  2
+        time         now  t1   t2   t3   t4   t5            t6   t7 …
+        column 0     4    6    6    5    2    2             9    12
+        low, high    4, 6                2, 2               9, 12
+
+Beside its value, each point of a column has a rise: how much more at most may
+be had there than before, whatever goes down there.
+
+(An unrolled list; Shao, Reppy and Appel: Unrolling lists, LFP 1994.)
+"""
+from libc.stdlib cimport free
+from libc.string cimport memcpy, memmove, memset
+
+from fluxsched.core.memory cimport grow, zeroed
+from fluxsched.core.types cimport i32, time_add, time_never, usec_t
+
+
+cdef class Timeline:
+
+    def __cinit__(self):
+        self.new_chunk(0)
+        self.chunk[0].n = 1
+
+    def __dealloc__(self):
+        cdef i32 c
+        for c in range(self.nchunks):
+            free(self.chunk[c])
+        free(self.chunk)
+        free(self.begin)
+
+    cdef int new_chunk(self, i32 at) except -1 nogil:
+        """An empty chunk before chunk `at`."""
+        cdef Chunk *made
+        self.chunk = <Chunk **> grow(self.chunk, &self.room, self.nchunks + 1, sizeof(Chunk *))
+        self.begin = <usec_t *> grow(self.begin, &self.begin_room, self.nchunks + 1, sizeof(usec_t))
+        made = <Chunk *> zeroed(1, sizeof(Chunk))
+        memmove(self.chunk + at + 1, self.chunk + at, (self.nchunks - at) * sizeof(Chunk *))
+        memmove(self.begin + at + 1, self.begin + at, (self.nchunks - at) * sizeof(usec_t))
+        self.chunk[at] = made
+        self.begin[at] = 0
+        self.nchunks += 1
+        return 0
+
+    cdef Place locate(self, usec_t t) noexcept nogil:
+        """The last point that is not after t, or the first point of all."""
+        cdef i32 low = 0, high = self.nchunks - 1, middle, c
+        cdef Chunk *chunk
+        while low < high:
+            middle = (low + high + 1) >> 1
+            if self.begin[middle] <= t:
+                low = middle
+            else:
+                high = middle - 1
+        c = low
+        chunk = self.chunk[c]
+        low = 0
+        high = chunk.n - 1
+        while low < high:
+            middle = (low + high + 1) >> 1
+            if chunk.time[middle] <= t:
+                low = middle
+            else:
+                high = middle - 1
+        return Place(c, low)
+
+    cdef Place end_of(self, usec_t t) noexcept nogil:
+        """The place behind the last point of an interval that ends at t, which is a point, or not after the first
+        one, or never."""
+        if t == time_never():
+            return Place(self.nchunks - 1, self.chunk[self.nchunks - 1].n)
+        return self.locate(t)
+
+    cdef int mark(self, usec_t t, i32 uses) except -1 nogil:
+        """So many more intervals begin or end at t: it is a point, unless it is not after the first one, or never."""
+        cdef Place at = self.locate(t)
+        cdef Chunk *chunk = self.chunk[at.c]
+        cdef i32 k, i
+        if t <= chunk.time[at.i] or t == time_never():
+            if t == chunk.time[at.i]:
+                chunk.uses[at.i] += uses
+            return 0
+        if chunk.n == CHUNK:
+            self.divide(at.c)
+            at = self.locate(t)
+            chunk = self.chunk[at.c]
+        i = at.i + 1
+        memmove(chunk.time + i + 1, chunk.time + i, (chunk.n - i) * sizeof(usec_t))
+        memmove(chunk.uses + i + 1, chunk.uses + i, (chunk.n - i) * sizeof(i32))
+        chunk.time[i] = t
+        chunk.uses[i] = uses
+        for k in range(self.ncolumns):
+            memmove(chunk.value[k] + i + 1, chunk.value[k] + i, (chunk.n - i) * sizeof(i32))
+            memmove(chunk.rise[k] + i + 1, chunk.rise[k] + i, (chunk.n - i) * sizeof(i32))
+            chunk.value[k][i] = chunk.value[k][i - 1]
+            chunk.rise[k][i] = 0
+        chunk.n += 1
+        return 0
+
+    cdef int divide(self, i32 c) except -1 nogil:
+        """Make two chunks of a full one."""
+        cdef i32 k, half = CHUNK // 2
+        cdef Chunk *chunk
+        cdef Chunk *other
+        self.new_chunk(c + 1)
+        chunk = self.chunk[c]
+        other = self.chunk[c + 1]
+        other.n = CHUNK - half
+        chunk.n = half
+        memcpy(other.time, chunk.time + half, other.n * sizeof(usec_t))
+        memcpy(other.uses, chunk.uses + half, other.n * sizeof(i32))
+        for k in range(self.ncolumns):
+            memcpy(other.value[k], chunk.value[k] + half, other.n * sizeof(i32))
+            memcpy(other.rise[k], chunk.rise[k] + half, other.n * sizeof(i32))
+        self.begin[c + 1] = other.time[0]
+        self.spoil(c)
+        self.spoil(c + 1)
+        return 0
+
+    cdef void unmark(self, usec_t t) noexcept nogil:
+        """One interval fewer begins or ends at t; the point goes with the last one."""
+        cdef Place at = self.locate(t)
+        cdef Chunk *chunk = self.chunk[at.c]
+        if chunk.time[at.i] != t or (at.c == 0 and at.i == 0):
+            return
+        chunk.uses[at.i] -= 1
+        if chunk.uses[at.i] <= 0:
+            self.remove(at)
+
+    cdef void remove(self, Place at) noexcept nogil:
+        """Drop a point at which nothing changes."""
+        cdef i32 c = at.c, i = at.i, k
+        cdef Chunk *chunk = self.chunk[c]
+        chunk.n -= 1
+        if chunk.n == 0:
+            free(chunk)
+            self.nchunks -= 1
+            memmove(self.chunk + c, self.chunk + c + 1, (self.nchunks - c) * sizeof(Chunk *))
+            memmove(self.begin + c, self.begin + c + 1, (self.nchunks - c) * sizeof(usec_t))
+            return
+        memmove(chunk.time + i, chunk.time + i + 1, (chunk.n - i) * sizeof(usec_t))
+        memmove(chunk.uses + i, chunk.uses + i + 1, (chunk.n - i) * sizeof(i32))
+        for k in range(self.ncolumns):
+            memmove(chunk.value[k] + i, chunk.value[k] + i + 1, (chunk.n - i) * sizeof(i32))
+            memmove(chunk.rise[k] + i, chunk.rise[k] + i + 1, (chunk.n - i) * sizeof(i32))
+        if i == 0:
+            self.begin[c] = chunk.time[0]
+            # The value that has gone may stand nowhere else in the chunk.
+            self.spoil(c)
+
+    cdef void trim(self, usec_t now) noexcept nogil:
+        """Drop the points that end in the past."""
+        cdef Place at = self.locate(now)
+        cdef i32 c, k
+        cdef Chunk *chunk
+        if at.c:
+            for c in range(at.c):
+                free(self.chunk[c])
+            self.nchunks -= at.c
+            memmove(self.chunk, self.chunk + at.c, self.nchunks * sizeof(Chunk *))
+            memmove(self.begin, self.begin + at.c, self.nchunks * sizeof(usec_t))
+        if at.i == 0:
+            return
+        chunk = self.chunk[0]
+        chunk.n -= at.i
+        memmove(chunk.time, chunk.time + at.i, chunk.n * sizeof(usec_t))
+        memmove(chunk.uses, chunk.uses + at.i, chunk.n * sizeof(i32))
+        self.begin[0] = chunk.time[0]
+        for k in range(self.ncolumns):
+            memmove(chunk.value[k], chunk.value[k] + at.i, chunk.n * sizeof(i32))
+            memmove(chunk.rise[k], chunk.rise[k] + at.i, chunk.n * sizeof(i32))
+        self.spoil(0)
+
+    cdef void spoil(self, i32 c) noexcept nogil:
+        """The least and the greatest values of a chunk are not known any more."""
+        cdef i32 k
+        for k in range(self.ncolumns):
+            self.chunk[c].stale[k] = True
+
+    cdef void measure(self, i32 c, i32 column) noexcept nogil:
+        """Find the least and the greatest value of a column in a chunk, unless they are known."""
+        cdef Chunk *chunk = self.chunk[c]
+        cdef const i32 *value = chunk.value[column]
+        cdef i32 k, low = value[0], high = value[0]
+        if not chunk.stale[column]:
+            return
+        for k in range(1, chunk.n):
+            low = value[k] if value[k] < low else low
+            high = value[k] if value[k] > high else high
+        chunk.low[column] = low
+        chunk.high[column] = high
+        chunk.stale[column] = False
+
+    cdef void add(self, i32 column, Place start, Place end, i32 amount) noexcept nogil:
+        """A column is greater by amount from start (of locate) to end (of end_of)."""
+        cdef i32 c, k, first, last
+        cdef Chunk *chunk
+        cdef i32 *value
+        for c in range(start.c, end.c + 1):
+            chunk = self.chunk[c]
+            first = start.i if c == start.c else 0
+            last = end.i if c == end.c else chunk.n
+            value = chunk.value[column]
+            for k in range(first, last):
+                value[k] += amount
+            if first == 0 and last == chunk.n:
+                chunk.low[column] += amount
+                chunk.high[column] += amount
+            elif first < last:
+                chunk.stale[column] = True
+
+    # A column at once: fill, then the change of its value and its rise at each point, then sum_up.
+
+    cdef void fill(self, i32 column) noexcept nogil:
+        cdef i32 c
+        for c in range(self.nchunks):
+            memset(self.chunk[c].value[column], 0, self.chunk[c].n * sizeof(i32))
+            memset(self.chunk[c].rise[column], 0, self.chunk[c].n * sizeof(i32))
+
+    cdef void sum_up(self, i32 column) noexcept nogil:
+        cdef i32 c, k, total = 0
+        cdef i32 *value
+        for c in range(self.nchunks):
+            value = self.chunk[c].value[column]
+            for k in range(self.chunk[c].n):
+                total += value[k]
+                value[k] = total
+            self.chunk[c].stale[column] = True
+
+    cdef usec_t after(self, usec_t t) noexcept nogil:
+        """The first point after t; never if there is none."""
+        cdef Place at = self.locate(t)
+        if self.chunk[at.c].time[at.i] > t:
+            return self.chunk[at.c].time[at.i]
+        if at.i + 1 < self.chunk[at.c].n:
+            return self.chunk[at.c].time[at.i + 1]
+        return self.begin[at.c + 1] if at.c + 1 < self.nchunks else time_never()
+
+    cdef usec_t enough(self, i32 column, usec_t t, i32 total, i32 least) noexcept nogil:
+        """The first point after t to which the rises of a column bring total to least; never if there is none."""
+        cdef Place at = self.locate(t)
+        cdef i32 c, i = at.i + 1
+        cdef Chunk *chunk
+        for c in range(at.c, self.nchunks):
+            chunk = self.chunk[c]
+            while i < chunk.n:
+                total += chunk.rise[column][i]
+                if total >= least:
+                    return chunk.time[i]
+                i += 1
+            i = 0
+        return time_never()
+
+    cdef i32 at(self, i32 column, usec_t t) noexcept nogil:
+        """The value of a column at t."""
+        cdef Place at = self.locate(t)
+        return self.chunk[at.c].value[column][at.i]
+
+    cdef int search(self, i32 column, i32 least, usec_t duration, usec_t start, usec_t *out) noexcept nogil:
+        """1 and the first time from start on that begins an interval of this duration in which a column is nowhere
+        less than least; else 0. Only start and points are looked at."""
+        cdef i32 c, i, k, m
+        cdef usec_t end, t
+        cdef Chunk *chunk
+        cdef Place at = self.locate(start)
+        c = at.c
+        i = at.i
+        while True:
+            # The next point at which there is enough,
+            while True:
+                chunk = self.chunk[c]
+                self.measure(c, column)
+                if i == 0 and chunk.high[column] < least:
+                    i = chunk.n
+                while i < chunk.n and chunk.value[column][i] < least:
+                    i += 1
+                if i < chunk.n:
+                    break
+                c += 1
+                i = 0
+                if c == self.nchunks:
+                    return 0
+            t = chunk.time[i] if chunk.time[i] > start else start
+            end = time_add(t, duration)
+            # and whether it lasts.
+            k = c
+            m = i + 1
+            while True:
+                chunk = self.chunk[k]
+                self.measure(k, column)
+                if m == 0 and chunk.low[column] >= least:
+                    m = chunk.n
+                while m < chunk.n and chunk.time[m] < end and chunk.value[column][m] >= least:
+                    m += 1
+                if m < chunk.n:
+                    if chunk.time[m] >= end:
+                        out[0] = t
+                        return 1
+                    c = k
+                    i = m
+                    break
+                k += 1
+                m = 0
+                if k == self.nchunks or self.begin[k] >= end:
+                    out[0] = t
+                    return 1

@@ -1,0 +1,114 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The rule of one pass of backfill where jobs share nodes, in plain Python.
+
+Slow and obvious: time is walked instant by instant, cores and gpus are sets, and nothing of the engine is used.
+Where all jobs of a component take whole nodes, the rule is that of naive_kinds.
+"""
+from collections import namedtuple
+
+NEVER = float("inf")
+FAR = 10**18                        # when a job without a duration gives back: after every finite end
+
+# ranks: that the job is confined to; nnodes: 0 for slots on any nodes; duration: in microseconds, NEVER without one.
+Job = namedtuple("Job", "id queue ranks nnodes nslots cores gpus exclusive duration")
+
+
+class Machine:
+    """What there is: cores and gpus as {rank: set of ids}, the ranks that are up, and the sets in use ([ranks])."""
+
+    def __init__(self, cores, gpus, up, sets):
+        self.cores, self.gpus, self.up, self.sets = cores, gpus, up, sets
+        kinds = {}
+        for rank in sorted(up):
+            kinds.setdefault(self.kind(rank), rank)
+        self.first_of = kinds
+
+    def kind(self, rank):
+        """Nodes that the jobs cannot tell apart."""
+        return len(self.gpus[rank]), tuple(rank in ranks for ranks in self.sets), len(self.cores[rank])
+
+    def place(self, rank):
+        """Where a rank stands in the order in which jobs take nodes: first what has fewest gpus, then what fewest sets
+        in use contain, then by the lowest rank of the kind."""
+        ngpus, member, _ = self.kind(rank)
+        return ngpus, sum(member), self.first_of[self.kind(rank)], rank
+
+
+class Future:
+    """Who holds what when: taken is [(start, end, {rank: (cores, gpus)})]."""
+
+    def __init__(self, machine, running, now):
+        """running: [(end, {rank: (cores, gpus)})]."""
+        self.machine, self.now = machine, now
+        self.taken = [(now, now + 1 if end <= now else min(end, FAR), held) for end, held in running]
+
+    def instants(self):
+        """When anything changes."""
+        return sorted({self.now, *(t for took in self.taken for t in took[:2] if t >= self.now)} - {NEVER})
+
+    def free(self, rank, start, end):
+        """Cores and gpus of a rank that nobody holds from start to end."""
+        cores, gpus = set(self.machine.cores[rank]), set(self.machine.gpus[rank])
+        for first, last, held in self.taken:
+            if first < end and start < last and rank in held:
+                cores -= held[rank][0]
+                gpus -= held[rank][1]
+        return cores, gpus
+
+    def slots(self, job, rank, start, end):
+        """Slots of a job that fit on a rank all along."""
+        cores, gpus = self.free(rank, start, end)
+        if job.exclusive and (cores != self.machine.cores[rank] or gpus != self.machine.gpus[rank]):
+            return 0
+        return min(len(free) // count for free, count in ((cores, job.cores), (gpus, job.gpus)) if count)
+
+    def fit(self, job, start):
+        """What a job that starts then holds, {rank: (cores, gpus)}; None: it does not fit."""
+        end = start + job.duration
+        need, held = job.nnodes or job.nslots, {}
+        for rank in sorted(self.machine.up & job.ranks, key=self.machine.place):
+            slots = self.slots(job, rank, start, end)
+            if job.nnodes:
+                slots = job.nslots if slots >= job.nslots else 0
+            else:
+                slots = min(slots, need)
+            if slots and need:
+                cores, gpus = self.free(rank, start, end)
+                if not job.exclusive:
+                    cores = set(sorted(cores)[: slots * job.cores])
+                    gpus = set(sorted(gpus)[: slots * job.gpus])
+                held[rank] = cores, gpus
+                need -= 1 if job.nnodes else slots
+        return None if need else held
+
+    def take(self, job, start, held):
+        self.taken.append((start, start + job.duration if start < FAR else NEVER, held))
+
+    def earliest(self, job):
+        return next((t for t in self.instants() if self.fit(job, t) is not None), None)
+
+
+def one_pass(machine, running, jobs, now, depth):
+    """A pass over jobs in order: ({id: {rank: (cores, gpus)}} of those that start, {id: planned start}).
+
+    depth: of the jobs of a queue that cannot start, so many get a reservation; < 0: all.
+    """
+    future = Future(machine, running, now)
+    empty = Future(machine, [], now)
+    started, planned, reserved = {}, {}, {}
+    for job in jobs:
+        if empty.fit(job, now) is None:
+            continue                # waits for nodes that are down
+        held = future.fit(job, now)
+        if held is not None:
+            # What runs gives back at FAR at the latest.
+            future.taken.append((now, min(max(now + job.duration, now + 1), FAR), held))
+            started[job.id] = held
+        elif depth < 0 or reserved.get(job.queue, 0) < depth:
+            time = future.earliest(job)
+            if time is not None:
+                future.take(job, time, future.fit(job, time))
+                reserved[job.queue] = reserved.get(job.queue, 0) + 1
+                planned[job.id] = time
+    return started, planned
