@@ -7,6 +7,7 @@ import errno
 import gc
 import json
 import subprocess
+import time
 
 import orjson
 import pytest
@@ -197,11 +198,40 @@ def test_soon_is_after_the_messages_that_are_queued(handle):
     assert order == ["message"] * count + ["soon"]
 
 
+def test_requests_in_order_hold_up_no_others(handle):
+    order = []
+
+    def slow(message, text):
+        end = time.monotonic() + 0.02
+        while time.monotonic() < end:
+            pass
+        order.append(orjson.loads(text))
+
+    handle.service_register("handle-order")
+    handle.on_request("handle-order.slow", slow, ordered=True)
+    handle.on_request("handle-order.other", lambda message, text: order.append("other"))
+    handle.on_request("handle-order.last", lambda message, text: handle.stop(), ordered=True)
+    for number in range(10):
+        handle.rpc("handle-order.slow", str(number).encode(), None)
+    for topic in ("other", "last"):
+        handle.rpc(f"handle-order.{topic}", b"{}", None)
+    handle.rpc_wait("attr.get", b'{"name":"size"}')     # by now all have come back to us, and wait
+    handle.call_soon(lambda: order.append("soon"))
+    handle.run()
+    assert [each for each in order if isinstance(each, int)] == list(range(10))
+    # what waits is done a piece at a time
+    assert order.index("other") < 5 and order.index("soon") < order.index(9)
+
+
 def test_what_is_still_awaited_is_dropped_at_close(handle):
     handle.rpc("job-manager.events-journal", b'{"full":false}', lambda *values: None, True)
     handle.call_later(100.0, lambda: None)
     handle.call_soon(lambda: None)
     handle.on_request("never.asked", lambda *values: None)
+    handle.service_register("handle-left")
+    handle.on_request("handle-left.over", lambda *values: None, ordered=True)
+    handle.rpc("handle-left.over", b"{}", None)
+    handle.rpc_wait("attr.get", b'{"name":"size"}')
 
 
 def test_job_ids(handle):

@@ -9,6 +9,9 @@ The reactor runs without the GIL.  A callback takes it, and if an exception
 leaves the Python function it calls, the exception is kept, the reactor is
 stopped, and :meth:`Handle.run` raises it.
 
+Requests of some topics are kept in order: they are put aside as they come, and handled for a while in each turn of the
+reactor, so that thousands of them hold up no other message.
+
 Ownership: the flux_t is the broker's, borrowed until :meth:`Handle.close`.
 The handle keeps each object that C holds a pointer to (a future, a timer, a
 message handler) in ``_held``, until C lets go of it.
@@ -80,11 +83,14 @@ from fluxsched.flux.includes.flux cimport (
     pthread_setcancelstate,
 )
 
+import collections
 import os
 import time
 
-# A burst of messages holds a pass back for so long at most, in seconds.
+# While messages come, what may wait (passes, requests that are kept in order) waits for so long at most, in seconds.
 cdef double BURST = 0.02
+# Requests that are kept in order are handled for so long at a time, in seconds.
+cdef double SLICE = 0.01
 
 cdef dict _live = {"future": 0, "handler": 0, "message": 0, "timer": 0, "watcher": 0}
 
@@ -275,16 +281,18 @@ cdef class Handler:
         flux_msg_handler_t *mh
         Handle handle
         object callback
+        bint ordered
 
     def __init__(self):
         raise TypeError("a Handler comes from a handle")
 
     @staticmethod
-    cdef Handler start(Handle handle, bytes topic, object callback, bint guests):
+    cdef Handler start(Handle handle, bytes topic, object callback, bint guests, bint ordered):
         cdef Handler self = Handler.__new__(Handler)
         cdef flux_match match = FLUX_MATCH_REQUEST
         self.handle = handle
         self.callback = callback
+        self.ordered = ordered
         match.topic_glob = topic    # copied by the call
         self.mh = <flux_msg_handler_t *>CHKPTR(
             flux_msg_handler_create(handle.h, match, on_message, <void *>self), "flux_msg_handler_create")
@@ -294,6 +302,15 @@ cdef class Handler:
         handle._held.add(self)
         flux_msg_handler_start(self.mh)
         return self
+
+    cdef take(self, Message message):
+        """Hand a request to the callback."""
+        cdef const char *text = NULL
+        if flux_request_decode(message.msg, NULL, &text) < 0:
+            # Not a string: nothing that we could answer but with an error.
+            flux_respond_error(self.handle.h, message.msg, errno, NULL)
+        elif self.callback is not None:
+            self.callback(message, <bytes>text if text != NULL else None)
 
     cpdef cancel(self):
         if self.mh != NULL:
@@ -312,15 +329,13 @@ cdef class Handler:
 cdef void on_message(flux_t *h, flux_msg_handler_t *mh, const flux_msg_t *msg, void *arg) noexcept with gil:
     cdef Handler self = <Handler>arg
     cdef Handle handle = self.handle
-    cdef const char *text = NULL
     cdef int old
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old)
     try:
-        if flux_request_decode(msg, NULL, &text) < 0:
-            # Not a string: nothing that we could answer but with an error.
-            flux_respond_error(h, msg, errno, NULL)
+        if self.ordered:
+            handle.put_aside(self, Message.keep(msg))
         else:
-            self.callback(Message.keep(msg), <bytes>text if text != NULL else None)
+            self.take(Message.keep(msg))
     except BaseException as error:
         handle.fail(error)
     finally:
@@ -350,7 +365,9 @@ cdef class Handle:
         object __weakref__
         set _held
         list _soon
-        double _soon_since
+        double _since           # when the first of what may wait came, or when something of it was done last
+        double _soon_since      # when the first of _soon came
+        object _aside           # deque of (handler, message), requests that are kept in order
         object _error
 
     def __init__(self, capsule):
@@ -358,6 +375,7 @@ cdef class Handle:
         self.r = <flux_reactor_t *>CHKPTR(flux_get_reactor(self.h), "flux_get_reactor")
         self._held = set()
         self._soon = []
+        self._aside = collections.deque()
         self.check = <flux_watcher_t *>CHKPTR(
             flux_check_watcher_create(self.r, on_check, <void *>self), "flux_check_watcher_create")
         _live["watcher"] += 1
@@ -373,6 +391,7 @@ cdef class Handle:
             else:
                 held.cancel()
         self._soon.clear()
+        self._aside.clear()
         if self.check != NULL:
             flux_watcher_destroy(self.check)
             self.check = NULL
@@ -435,20 +454,40 @@ cdef class Handle:
 
     def call_soon(self, callback):
         """Call once the messages that are queued have been handled."""
+        self.wake()
         if not self._soon:
             self._soon_since = time.monotonic()
-            flux_watcher_start(self.check)
-            flux_watcher_start(self.idle)
         self._soon.append(callback)
 
+    cdef put_aside(self, Handler handler, Message message):
+        self.wake()
+        self._aside.append((handler, message))
+
+    cdef wake(self):
+        if not self._soon and not self._aside:
+            self._since = time.monotonic()
+            flux_watcher_start(self.check)
+            flux_watcher_start(self.idle)
+
     cdef turn(self):
-        if flux_pollevents(self.h) & FLUX_POLLIN and time.monotonic() - self._soon_since < BURST:
+        # The reactor hands over one message a turn.
+        cdef double begin = time.monotonic()
+        cdef Handler handler
+        if flux_pollevents(self.h) & FLUX_POLLIN and begin - self._since < BURST:
             return
-        flux_watcher_stop(self.check)
-        flux_watcher_stop(self.idle)
-        callbacks, self._soon = self._soon, []
-        for callback in callbacks:
-            callback()
+        while self._aside:
+            handler, message = self._aside.popleft()
+            handler.take(message)
+            if time.monotonic() - begin > SLICE:
+                break
+        if not self._aside or time.monotonic() - self._soon_since >= BURST:
+            callbacks, self._soon = self._soon, []
+            for callback in callbacks:
+                callback()
+        self._since = time.monotonic()
+        if not self._soon and not self._aside:
+            flux_watcher_stop(self.check)
+            flux_watcher_stop(self.idle)
 
     def call_later(self, double seconds, callback):
         """Call after so many seconds; the result has cancel()."""
@@ -467,9 +506,10 @@ cdef class Handle:
         finally:
             flux_future_destroy(f)
 
-    def on_request(self, str topic, callback, guests=False):
-        """Hand requests of a topic to ``callback(message, payload or None)``."""
-        Handler.start(self, topic.encode(), callback, guests)
+    def on_request(self, str topic, callback, guests=False, ordered=False):
+        """Hand requests of a topic to ``callback(message, payload or None)``; with `guests` those of other users too.
+        Those that are `ordered` keep their order among themselves, and hold up no others."""
+        Handler.start(self, topic.encode(), callback, guests, ordered)
 
     def respond(self, Message message, bytes payload):
         """Answer with JSON text; None: with nothing."""

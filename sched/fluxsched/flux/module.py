@@ -80,7 +80,8 @@ def _register(handle: Handle, host: BrokerHost, service: Service) -> None:
                 ) from None
             raise
     for topic, declaration in RPCS.items():
-        handle.on_request(topic, functools.partial(_handle, host, service, topic), guests=declaration.guests)
+        take = functools.partial(_handle, host, service, topic)
+        handle.on_request(topic, take, declaration.guests, declaration.ordered)
     if name != "sched":
         for method in ("stats-get", "stats-clear"):
             handle.on_request(f"{name}.{method}", functools.partial(_handle, host, service, f"sched.{method}"))

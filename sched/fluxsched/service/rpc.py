@@ -41,12 +41,18 @@ class Declaration:
     sender: str
     answered: bool
     early: bool
+    after: bool
     fields: dict[str, Field]
 
     @property
     def guests(self) -> bool:
         """Whether other users than the instance's owner may send it."""
         return self.sender == GUEST
+
+    @property
+    def ordered(self) -> bool:
+        """Whether it must not overtake what the job manager has sent before."""
+        return self.sender == JOB_MANAGER or self.after
 
     def arguments(self, payload: Optional[dict]) -> dict[str, Any]:
         """The declared fields of a payload, checked, with defaults for what it leaves out.  Raises ProtocolError."""
@@ -77,15 +83,16 @@ def _shown(value: Any) -> str:
 
 
 def rpc(
-    topic: str, sender: str = OWNER, answered: bool = True, early: bool = False, **fields: Field
+    topic: str, sender: str = OWNER, answered: bool = True, early: bool = False, after: bool = False, **fields: Field
 ) -> Callable[[_Handler], _Handler]:
     """Declare a method to handle `topic`: it is called with the message to answer, and with `fields` by their names.
 
     With `answered`, its sender waits for an answer, which may be an error. With `early`, it is handled before the
-    scheduler is ready, while others wait until then."""
+    scheduler is ready, while others wait until then. One from another sender than the job manager may be handled before
+    what the job manager has sent, unless it says `after`."""
 
     def declare(handler: _Handler) -> _Handler:
-        declaration = Declaration(topic, handler.__name__, sender, answered, early, fields)
+        declaration = Declaration(topic, handler.__name__, sender, answered, early, after, fields)
         handler.declaration = declaration  # type: ignore[attr-defined]
         return handler
 

@@ -347,6 +347,8 @@ class Service:
             self.committer.take_back(job)
         self.jobs.remove(job)
         self.answers.cancel(job)
+        # The journal may have told of its end before we knew of the job.
+        self.recorder.released(job.id)
         self.passes.ask()
 
     # -- what a pass decided --------------------------------------------------
@@ -413,7 +415,7 @@ class Service:
         """What there is, what is allocated and what is down."""
         self.host.respond(message, self.engine.resource_status())
 
-    @rpc("sched.quiescent")
+    @rpc("sched.quiescent", after=True)
     def _quiescent(self, message: Any) -> None:
         """Asked by emulators, which let time go on when all that was asked has been decided."""
         self._quiescent_asked.append(message)
