@@ -38,8 +38,8 @@ def test_load_run_remove(instance):
     assert re.search(r"^sched .*\bfeasibility\b", instance.flux("module", "list"), re.M)
     jobid = instance.submit(nodes=2)
     instance.event(jobid, "clean")
-    instance.remove()    # which writes what is left of the record
-    assert instance.ask("kvs", key="lwj.1.id") == jobid
+    instance.remove()    # which sends what is left of the record, and does not wait until it is written
+    instance.wait(lambda: instance.run("kvs", "get", "lwj.1.id").stdout.strip() == str(jobid), "the record")
     with pytest.raises(OSError) as caught:
         instance.stats()
     assert caught.value.errno == errno.ENOSYS
