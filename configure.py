@@ -489,6 +489,8 @@ def load():
 
 
 def absolute(folder):
+    if not folder:
+        raise argparse.ArgumentTypeError("a folder expected")
     return os.path.abspath(os.path.expanduser(folder))
 
 
@@ -550,6 +552,9 @@ def main(arguments, environ):
         record(config)
     except (ConfigureError, makevenv.VenvError) as error:
         print(f"configure: {complaint(error)}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"configure: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
     print(summary(config))
     return 0

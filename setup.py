@@ -93,7 +93,10 @@ def configuration():
     """What configure found, or None where it never ran (pip)."""
     if not CONFIG.exists():
         return None
-    config = json.loads(CONFIG.read_text())
+    try:
+        config = json.loads(CONFIG.read_text())
+    except ValueError:
+        fail(f"{CONFIG} is damaged: run ./configure")
     if config["top"] != str(TOP):
         fail(f"build/ was made for {config['top']}: run make distclean, then make")
     return config
@@ -381,7 +384,7 @@ class install_tree(Command):
         self.config = configuration()
         if self.config is None:
             fail("not configured: run ./configure, or make")
-        self.prefix = os.path.abspath(self.prefix or self.config["prefix"])
+        self.prefix = os.path.abspath(os.path.expanduser(self.prefix or self.config["prefix"]))
         self.extras = self.extras.replace(",", " ").split()
         known = self.distribution.extras_require
         for name in self.extras:

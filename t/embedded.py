@@ -136,14 +136,16 @@ def alive(pid):
 
 
 def job_processes(jobid):
-    """Process ids with this job's FLUX_JOB_ID."""
-    mark = f"FLUX_JOB_ID={jobid}".encode()
+    """Process ids with this job's FLUX_JOB_ID, in sessions of this test process: others' jobs may have that id, too."""
+    marks = {f"FLUX_JOB_ID={jobid}".encode()}
+    own = ("PYTEST_XDIST_TESTRUNUID", "PYTEST_XDIST_WORKER")
+    marks |= {f"{name}={os.environ[name]}".encode() for name in own if name in os.environ}
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit() and alive(entry):
             try:
                 with open(f"/proc/{entry}/environ", "rb") as file:
-                    if mark in file.read().split(b"\0"):
+                    if marks <= set(file.read().split(b"\0")):
                         found.append(int(entry))
             except OSError:
                 continue

@@ -492,6 +492,13 @@ def test_recheck_keeps_the_environment(tree, toolchain, python):
 def test_unknown_option(tree, toolchain):
     done = run_configure(tree, "--with-fluxx")
     assert done.returncode == 2 and "--with-fluxx" in done.stderr
+    done = run_configure(tree, "--prefix=")
+    assert done.returncode == 2 and "--prefix: a folder expected" in done.stderr
+
+
+def test_results_that_cannot_be_written(tree, toolchain):
+    write(tree / "build", "")
+    assert complaint(run_configure(tree, "--without-flux-core")) == f"configure: {tree}/build: File exists"
 
 
 # The virtual environment
@@ -538,6 +545,14 @@ def test_command_wherever_the_tree_is(tmp_path, folder):
     environ = {"PYTHONPATH": str(tmp_path / "elsewhere"), "a.b": "dots", "BASH_FUNC_f%%": "() { :; }"}
     done = subprocess.run([str(command), "a b"], env=environ, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (3, "['a b'] dots () { :; }\n", "")
+
+
+@pytest.mark.parametrize("text", [None, "", "[1"])
+def test_venv_that_is_not_complete(tree, monkeypatch, text):
+    monkeypatch.setattr(makevenv, "STAMP", tree / "stamp")
+    if text is not None:
+        write(tree / "stamp", text)
+    assert makevenv.stamp() is None
 
 
 def test_venv_that_fits_is_kept(tree, toolchain, monkeypatch):

@@ -84,6 +84,27 @@ def test_broker_module(build_config):
     assert re.search(r" T mod_main\b", symbols)
 
 
+@pytest.mark.parametrize(
+    ("config", "line"),
+    [
+        (None, "not configured: run ./configure, or make"),
+        ("{", "build/config.json is damaged: run ./configure"),
+        ('{"top": "/elsewhere"}', "build/ was made for /elsewhere: run make distclean, then make"),
+    ],
+)
+@pytest.mark.parametrize("command", ["build_tree", "install_tree"])
+def test_build_that_is_not_configured(tmp_path, command, config, line):
+    names = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "tools/makevenv.py", "sched/fluxsched/version.py")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(TOP / name, tmp_path / name)
+    if config is not None:
+        write(tmp_path / "build/config.json", config)
+    done = subprocess.run([str(VENV_PYTHON), str(tmp_path / "setup.py"), "-q", command], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"flux-sched: {line}"
+
+
 # Installing
 
 

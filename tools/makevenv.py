@@ -78,6 +78,14 @@ def venv_fits(python: dict[str, Any]) -> bool:
     return done.returncode == 0 and done.stdout.strip() == wanted
 
 
+def stamp() -> Any:
+    """What build/venv was completed for, or None where it is not complete."""
+    try:
+        return json.loads(STAMP.read_text())
+    except (OSError, ValueError):
+        return None
+
+
 def logged(command: list[str], log: Path) -> int:
     """Run a command whose output goes to the end of a file; its exit code."""
     with open(log, "a") as file:
@@ -101,7 +109,7 @@ def make_venv(config: dict[str, Any]) -> None:
         "python": [config["python"]["executable"], config["python"]["version"]],
         "pyproject": hashlib.sha256((TOP / "pyproject.toml").read_bytes()).hexdigest(),
     }
-    if STAMP.exists() and json.loads(STAMP.read_text()) == wanted and venv_fits(config["python"]):
+    if stamp() == wanted and venv_fits(config["python"]):
         os.utime(STAMP)
         return
     log = BUILD / "venv.log"
