@@ -70,8 +70,12 @@ MODES = {
         [],
     ),
 }
-# Nobody debugs a wheel, and without debug information it is a fifth as large.
+# Functions and lines for a debugger or a profiler, but not every variable, which would be a third of a compiler's time.
+# Nobody debugs a wheel, and without debug information it is a fifth as large. The code is the same.
+TREE_FLAGS = ["-g1"]
 WHEEL_FLAGS = ["-g0"]
+
+CORES = len(os.sched_getaffinity(0))
 
 # The loader opens a plugin under a name without dots, so the module is sched_plugin1 and its file sched.plugin1.so.
 PLUGINS = {"sched_plugin1": "sched.plugin1.so", "backfill_plugin1": "backfill.plugin1.so"}
@@ -102,7 +106,7 @@ def configuration():
     return config
 
 
-def package_extensions(flux=None, more=()):
+def package_extensions(flux=None, more=TREE_FLAGS):
     """One extension for each .pyx of the package; those of fluxsched.flux only with flux-core."""
     found = []
     for path in sorted((SOURCE / "fluxsched").rglob("*.pyx")):
@@ -120,7 +124,7 @@ def package_extensions(flux=None, more=()):
     return found
 
 
-def plugin_extensions(more=()):
+def plugin_extensions(more=TREE_FLAGS):
     paths = {name: SOURCE / "plugins" / (name + ".pyx") for name in PLUGINS}
     flags = [*CFLAGS, *RELEASE, *more]
     return [Extension(name, [str(path)], extra_compile_args=flags) for name, path in paths.items() if path.exists()]
@@ -160,9 +164,11 @@ class build_ext(_build_ext):
                 annotate=self.annotate,
                 force=self.force_translation,
                 exclude_failures=True,
+                nthreads=CORES,
             )
             self.failed = sorted({e.name for e in extensions} - {e.name for e in translated})
             self.distribution.ext_modules = translated
+        self.parallel = self.parallel or CORES
         super().finalize_options()
 
     def run(self):
@@ -252,7 +258,6 @@ class build_tree(Command):
         command.directives = {**DIRECTIVES, **directives}
         # What these pages show is looked at below: the GIL in code without it.
         command.annotate = not self.mode
-        command.parallel = len(os.sched_getaffinity(0))
         command.force = command.force_translation = changed or None
         before = self.annotations()
         self.distribution.ext_modules = extensions
@@ -485,12 +490,14 @@ class install_tree(Command):
 # pip in a fresh clone comes before configure, and setuptools makes no egg_base.
 BUILD.mkdir(exist_ok=True)
 
-setup(
-    packages=find_packages("sched", include=["fluxsched", "fluxsched.*"]),
-    # Declarations too: a plugin in Cython is written against them.
-    package_data={"": ["*.pxd", "py.typed"]},
-    ext_modules=package_extensions(more=WHEEL_FLAGS) + plugin_extensions(more=WHEEL_FLAGS),
-    cmdclass={"build_ext": build_ext, "build_py": build_py, "build_tree": build_tree, "install_tree": install_tree},
-    # pip builds in the source folder, whose build/lib is the tree's own.
-    options={"build": {"build_base": "build/wheel"}, "egg_info": {"egg_base": "build"}},
-)
+# Cython's processes import this file again, where Python starts them anew.
+if __name__ == "__main__":
+    setup(
+        packages=find_packages("sched", include=["fluxsched", "fluxsched.*"]),
+        # Declarations too: a plugin in Cython is written against them.
+        package_data={"": ["*.pxd", "py.typed"]},
+        ext_modules=package_extensions(more=WHEEL_FLAGS) + plugin_extensions(more=WHEEL_FLAGS),
+        cmdclass={"build_ext": build_ext, "build_py": build_py, "build_tree": build_tree, "install_tree": install_tree},
+        # pip builds in the source folder, whose build/lib is the tree's own.
+        options={"build": {"build_base": "build/wheel"}, "egg_info": {"egg_base": "build"}},
+    )
