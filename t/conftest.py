@@ -25,8 +25,8 @@ settings.register_profile("fluxsched", deadline=None)
 settings.load_profile("fluxsched")
 
 
-# Files that take longest, longest first: begun last, they would leave all cores but one idle at the end.
-LONGEST = ("test_install", "test_build", "test_flux_slurm", "test_flux_jobs", "test_flux_module")
+# How names of the files that take longest begin: begun last, they would leave all cores but one idle at the end.
+LONGEST = ("test_install", "test_flux_", "test_session_", "test_build", "test_lint", "test_engine_prop", "test_plugins")
 
 
 def pytest_xdist_auto_num_workers(config):
@@ -39,8 +39,7 @@ def pytest_xdist_auto_num_workers(config):
 
 def pytest_collection_modifyitems(items):
     """The longest files first."""
-    places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+    items.sort(key=lambda item: [not item.path.stem.startswith(begin) for begin in LONGEST])
 
 
 @pytest.fixture(scope="session")
