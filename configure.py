@@ -117,7 +117,10 @@ def probe_python(command):
     done = run([command, "-I", "-c", PROBE])
     if done is None or done.returncode:
         return None
-    return json.loads(done.stdout)
+    try:
+        return json.loads(done.stdout)
+    except ValueError:
+        return None  # whatever it is, it is no Python
 
 
 def python_trouble(python):

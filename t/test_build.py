@@ -136,7 +136,7 @@ def test_all_that_is_missing_without_python(tree, apt, tool):
 
 def test_python_too_old(tree):
     # The front asks twice: is it new enough (no), and which version is it.
-    sh(tree.parent / "bin/python3", 'case $2 in *exit*) exit 1 ;; *) printf 3.8 ;; esac\n')
+    sh(tree.parent / "bin/python3", 'case $2 in *str*) printf False ;; *) printf 3.8 ;; esac\n')
     assert complaint(run_configure(tree)) == (
         "configure: Python 3.9 or later is needed, but python3 is 3.8: install a newer one or name it with PYTHON="
     )
@@ -152,6 +152,12 @@ def test_no_compiler(tree, interpreter, apt):
     assert (text, command) == ("a C compiler (cc, gcc or clang)", "apt-get install gcc libc6-dev")
     apt.unlink()
     assert complaint(run_configure(tree)) == "configure: missing: a C compiler (cc, gcc or clang): install them"
+
+
+def test_named_python_that_does_nothing(tree, toolchain):
+    program = sh(tree.parent / "quiet", "exit 0\n")
+    text = complaint(run_configure(tree, PYTHON=str(program)))
+    assert text == f"configure: PYTHON={program} cannot be run: name a Python 3 interpreter"
 
 
 def test_named_compiler_that_is_none(tree, toolchain):

@@ -179,7 +179,7 @@ def check_installed_session(command, folder):
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.stdout == "none\n154\n", done.stderr
 
@@ -220,7 +220,7 @@ def test_installed_broker_module(installed, build_config):
         },
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.stdout == f"it runs\nflux-sched {VERSION}\n", done.stderr
 

@@ -435,6 +435,23 @@ def test_demo():
     assert "\r" not in out and "\x1b" not in out  # no progress bar in a pipe
 
 
+@pytest.mark.parametrize(
+    ("results", "code", "told"),
+    [
+        (["COMPLETED", "COMPLETED"], 0, ""),
+        (["TIMEOUT", "COMPLETED"], 0, "A (a\\x1bb) TIMEOUT"),
+        (["FAILED", "TIMEOUT"], 1, "A (a\\x1bb) FAILED, B (a\\x1bb) TIMEOUT"),
+    ],
+)
+def test_demo_tells_of_jobs_that_did_not_complete(capsys, results, code, told):
+    from rich.console import Console
+
+    jobs = [{"letter": letter, "name": "a\x1bb", "result": result} for letter, result in zip("AB", results)]
+    assert demo._outcome(Console(width=200), jobs) == code
+    line = f"not completed: {told}; TIMEOUT is a slow or busy machine\n"
+    assert capsys.readouterr().out == (line if told else "")
+
+
 def test_demo_interrupted(tmp_path):
     env = clean_environment(TMPDIR=str(tmp_path))
     command = [sys.executable, "-m", "fluxsched.session.demo"]
