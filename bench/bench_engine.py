@@ -8,6 +8,7 @@ change of behaviour is seen. Run it by `make bench`, or by itself with node
 counts as arguments.
 """
 import json
+import random
 import resource
 import statistics
 import subprocess
@@ -21,11 +22,12 @@ from fluxsched.formats.jobspec import Request
 from fluxsched.policy.loader import load_plugin
 
 CORES, GPUS, WAITING = 64, 4, 1000
+FIRST = 1_000_000            # id of the first job that waits
 TOP = Path(__file__).resolve().parent.parent
 
 
-def request(nnodes=0, nslots=1, cores=1, gpus=0, exclusive=False, duration=3600.0):
-    return Request(nnodes, nslots, cores, gpus, exclusive, duration, "", None, None)
+def request(nnodes=0, nslots=1, cores=1, gpus=0, exclusive=False, duration=3600.0, queue="", constraint=None):
+    return Request(nnodes, nslots, cores, gpus, exclusive, duration, queue, constraint, None)
 
 
 def r_object(nnodes):
@@ -127,6 +129,88 @@ def passes(nnodes, plugin, options, exclusive):
     return statistics.median(first), again, considered, checksum(engine)
 
 
+# The real mix: queues, constraints, shared nodes with gpus, long queues, all under conservative backfill.
+
+
+def split(nnodes, parts):
+    """Constraints on ranks: fractions (first, last) of the machine."""
+    return [{"ranks": [f"{int(first * nnodes)}-{int(last * nnodes) - 1}"]} for first, last in parts]
+
+
+QUEUES = {
+    "no queues": None,
+    "two disjoint queues": [(0, 0.9), (0.9, 1)],
+    "four queues, two overlap": [(0, 0.5), (0.4, 0.7), (0.7, 0.9), (0.9, 1)],
+}
+
+
+def queued(nnodes, waiting, parts):
+    """An engine with whole-node jobs on nearly all nodes, and jobs that wait in queues of their own nodes."""
+    engine = Engine(Inventory.from_counts(nnodes, CORES, GPUS), load_plugin("backfill.plugin1", "reserve-depth=-1"))
+    constraints = split(nnodes, parts) if parts else [None]
+    sizes = [int((last - first) * nnodes) for first, last in parts] if parts else [nnodes]
+    for job in range(4 * len(constraints) * 64):
+        q = job % len(constraints)
+        size = max(1, sizes[q] // 64)
+        engine.add(job, request(size, 1, 1, 0, True, 600.0 + 7 * (job % 997), f"q{q}", constraints[q]), t_submit=job)
+    engine.schedule(0.0)
+    for job in engine.waiting():
+        engine.cancel(job)
+    for job in range(waiting):
+        q = (job * 7) % len(constraints) if job % 10 == 0 else 0
+        size = 1 + (job * 7919) % max(1, sizes[q] // 4)
+        wanted = request(size, 1, 1, 0, True, 300.0 + job % 5000, f"q{q}", constraints[q])
+        engine.add(FIRST + job, wanted, t_submit=1e6 + job)
+    return engine
+
+
+def shared(nnodes, waiting):
+    """An engine whose nodes jobs share: slots of 1 to 16 cores, a quarter of them with a gpu, none larger than a
+    hundredth of the machine."""
+    engine = Engine(Inventory.from_counts(nnodes, CORES, GPUS), load_plugin("backfill.plugin1", "reserve-depth=-1"))
+    rng = random.Random(1)
+
+    def wanted():
+        cores, gpus = rng.choice([1, 2, 4, 8, 16]), int(rng.random() < 0.25)
+        most = nnodes * (GPUS if gpus else CORES) // (GPUS if gpus else cores) // 100
+        return request(0, rng.randint(1, max(1, most)), cores, gpus, False, float(rng.randint(60, 36000)))
+
+    for job in range(10**5):
+        engine.add(job, wanted(), t_submit=job)
+        if job % 20 == 19:
+            engine.schedule(0.0)
+            if len(engine.waiting()) > 20:
+                break
+    for job in range(waiting):
+        engine.add(FIRST + job, wanted(), t_submit=1e6 + job)
+    return engine
+
+
+def plan_rows(make, row, nnodes, name):
+    """A pass from scratch, and passes after nothing, after one arrival and after one expected end."""
+    engine = make()
+    waiting = len(engine.waiting())
+    seconds, _ = median_of(1, lambda: engine.schedule(1.0))
+    check = f"{zlib.crc32(repr([engine.estimate(job) for job in engine.waiting()]).encode()):08x}"
+    row(nnodes, f"conservative, {name}, {waiting} waiting: from scratch", seconds * 1e3, "ms", check)
+    seconds, _ = median_of(5, lambda: engine.schedule(1.0))
+    row(nnodes, f"conservative, {name}, {waiting} waiting: after nothing", seconds * 1e3, "ms")
+    times = []
+    for job in range(5):
+        engine.add(2 * FIRST + job, request(0, 1, 1, 0, False, 500.0) if "shared" in name
+                   else request(1, 1, 1, 0, True, 500.0), t_submit=1e7 + job)
+        times.append(median_of(1, lambda: engine.schedule(1.0))[0])
+    row(nnodes, f"conservative, {name}, {waiting} waiting: after one arrival", statistics.median(times) * 1e3, "ms")
+
+
+def mixes(row):
+    for name, parts in QUEUES.items():
+        plan_rows(lambda parts=parts: queued(11136, 1000, parts), row, 11136, f"whole nodes, {name}")
+    plan_rows(lambda: queued(16384, 10000, QUEUES["two disjoint queues"]), row, 16384, "whole nodes, two disjoint queues")
+    for nnodes in (1024, 16384):
+        plan_rows(lambda nnodes=nnodes: shared(nnodes, 1000), row, nnodes, "shared nodes with gpus")
+
+
 def main(counts):
     rows = []
 
@@ -155,6 +239,7 @@ def main(counts):
                 first, again, considered, check = passes(nnodes, plugin, options, exclusive)
                 row(nnodes, f"{name}, {kind}: pass that starts jobs", first * 1e3, "ms", check)
                 row(nnodes, f"{name}, {kind}: pass that starts none ({considered} seen)", again * 1e3, "ms", check)
+    mixes(row)
     out = TOP / "build" / "bench"
     out.mkdir(parents=True, exist_ok=True)
     (out / "engine.json").write_text(json.dumps(rows, indent=1) + "\n")

@@ -71,6 +71,9 @@ cdef class SharedPlan:
         i32 fitted              # what fits, where gather says that it is too little
         u64 *bits               # [width] that change
         u64 *word               # [width]
+        u64 *chosen             # [width] the lowest cores and gpus for
+        i32 chosen_slots        # so many slots on a node of
+        i32 chosen_of           # this future; -1: none
         u64 *core               # [nnodes * cw] what a general request may use then
         u64 *gpu                # [nnodes * gw]
         i64 *pool               # [npools] once there are any
@@ -94,9 +97,7 @@ cdef class SharedPlan:
     cdef int gather(self, const Job *j, const Shape *shape, i32 need, usec_t start, usec_t end,
                     bint bare) except -1 nogil
     cdef int need_fits(self) except -1 nogil
-    cdef i32 fits_node(self, const Job *j, const Shape *shape, const Group *g, i32 node, usec_t start, usec_t end,
-                       bint bare) noexcept nogil
-    cdef i32 fits_future(self, const Shape *shape, const Group *g, Future *f, usec_t start, usec_t end) noexcept nogil
+    cdef i32 fits_future(self, const Shape *shape, const Group *g, i32 id, usec_t start, usec_t end) noexcept nogil
     cdef void show_node(self, i32 node, usec_t start, usec_t end, bint bare) noexcept nogil
     cdef int pick(self, const Job *j, const Group *g, i32 node, usec_t start, usec_t end, i32 nslots,
                   bint bare) except -1 nogil

@@ -57,6 +57,7 @@ cdef class SharedPlan:
         self.of = <i32 *> zeroed(state.inv.nnodes, sizeof(i32))
         self.bits = <u64 *> zeroed(self.width, sizeof(u64))
         self.word = <u64 *> zeroed(self.width, sizeof(u64))
+        self.chosen = <u64 *> zeroed(self.width, sizeof(u64))
 
     def __dealloc__(self):
         cdef i32 i
@@ -68,6 +69,7 @@ cdef class SharedPlan:
         free(self.asked_of)
         free(self.bits)
         free(self.word)
+        free(self.chosen)
         free(self.core)
         free(self.gpu)
         free(self.pool)
@@ -261,11 +263,13 @@ cdef class SharedPlan:
                     bint bare) except -1 nogil:
         """1 and the resources of a job in picked, if it fits from start to end (bare: now, were nothing reserved);
         else 0."""
-        cdef i32 m, w, node, fit, wanted = need
+        cdef i32 m, w, node, fit, id, last = -1, last_fit = 0, wanted = need
         cdef u64 word
         cdef Group *g
         cdef bint now = start == self.now or bare
+        cdef bint pools = j.exclusive and self.state.npools
         alloc_reset(&self.picked)
+        self.chosen_of = -1
         if shape.elig >= self.kinds.nsets or self.kinds.set_component[shape.elig] < 0:
             return 0
         if not bare:
@@ -275,6 +279,7 @@ cdef class SharedPlan:
             if g.ngpus < shape.gpus * max(1, shape.slots) or g.ncores < shape.cores * max(1, shape.slots):
                 continue
             self.query += 1
+            last = -1
             for w in range(g.first, g.last):
                 word = g.nodes[w - g.first]
                 if now:
@@ -285,8 +290,18 @@ cdef class SharedPlan:
                 while word:
                     node = w * 64 + lowest(word)
                     word &= word - 1
-                    fit = self.fits_node(j, shape, g, node, start, end, bare)
-                    if fit == 0:
+                    id = self.of[node]
+                    if bare:
+                        self.show_node(node, start, end, bare)
+                        fit = self.bounds.fits_words(shape, g, self.word)
+                    else:
+                        if id != last:
+                            last_fit = self.fits_future(shape, g, id, start, end)
+                            last = id
+                        fit = last_fit
+                    # A job that holds memory of a node may have its cores elsewhere.
+                    if fit == 0 or (pools and not self.inv.tree.pools_whole(
+                            node, self.state.pool_free if bare else self.pool)):
                         continue
                     fit = fit if fit < need else need
                     self.pick(j, g, node, start, end, j.nslots if j.nnodes else fit, bare)
@@ -305,38 +320,41 @@ cdef class SharedPlan:
             memset(self.asked_of + old, 0, <size_t> (self.asked_room - old) * sizeof(i64))
         return 0
 
-    cdef i32 fits_node(self, const Job *j, const Shape *shape, const Group *g, i32 node, usec_t start, usec_t end,
-                       bint bare) noexcept nogil:
-        """Slots (or nodes: 0 or 1) of a shape on a node from start to end."""
-        cdef i32 id = self.of[node]
-        # A job that holds memory of a node may have its cores elsewhere.
-        if j.exclusive and self.state.npools and not self.inv.tree.pools_whole(
-                node, self.state.pool_free if bare else self.pool):
-            return 0
-        if bare:
-            self.show_node(node, start, end, bare)
-            return self.bounds.fits_words(shape, g, self.word)
-        if self.asked_of[id] != self.query:
-            self.fit[id] = self.fits_future(shape, g, self.futures.item[id], start, end)
-            self.asked_of[id] = self.query
-        return self.fit[id]
-
-    cdef i32 fits_future(self, const Shape *shape, const Group *g, Future *f, usec_t start,
-                         usec_t end) noexcept nogil:
-        """The same for all nodes of a group with one future. It ends where there is no more enough for one slot."""
-        cdef const usec_t *time = times_of(f)
-        cdef i32 w, fit, i = point_of(f, start)
-        cdef const u64 *words = words_of(f) + <size_t> i * self.width
-        memcpy(self.word, words, self.width * sizeof(u64))
-        fit = self.bounds.fits_words(shape, g, self.word)
-        i += 1
-        while fit and i < f.n and time[i] < end:
+    cdef i32 fits_future(self, const Shape *shape, const Group *g, i32 id, usec_t start, usec_t end) noexcept nogil:
+        """Slots (or nodes: 0 or 1) of a shape on a node of a kind that has this future. It looks no further than there
+        is enough for one."""
+        cdef Future *f
+        cdef const usec_t *time
+        cdef const u64 *words
+        cdef i32 w, i, ncores, ngpus = 0
+        cdef i32 least_cores = g.ncores if shape.whole else shape.cores * max(1, shape.slots)
+        cdef i32 least_gpus = g.ngpus if shape.whole else shape.gpus * max(1, shape.slots)
+        if self.asked_of[id] == self.query:
+            return self.fit[id]
+        self.asked_of[id] = self.query
+        self.fit[id] = 0
+        f = self.futures.item[id]
+        time = times_of(f)
+        i = point_of(f, start)
+        words = words_of(f) + <size_t> i * self.width
+        for w in range(self.width):
+            self.word[w] = words[w]
+        while True:
+            ncores = count_bits(self.word, self.cw)
+            if ncores < least_cores:
+                return 0
+            if least_gpus:
+                ngpus = count_bits(self.word + self.cw, self.gw)
+                if ngpus < least_gpus:
+                    return 0
+            i += 1
+            if i == f.n or time[i] >= end:
+                break
             words += self.width
             for w in range(self.width):
                 self.word[w] &= words[w]
-            fit = self.bounds.fits_words(shape, g, self.word)
-            i += 1
-        return fit
+        self.fit[id] = fits_counts(shape, g.ncores, g.ngpus, ncores, ngpus)
+        return self.fit[id]
 
     cdef void show_node(self, i32 node, usec_t start, usec_t end, bint bare) noexcept nogil:
         """What is free of a node from start to end (bare: now, were nothing reserved), in word."""
@@ -351,16 +369,20 @@ cdef class SharedPlan:
         """Add nslots slots of a node to picked: its lowest cores and gpus, or all of it."""
         cdef i32 w, k, ncores = nslots * j.cores, ngpus = nslots * j.gpus
         if not j.whole and (ncores < g.ncores or ngpus < g.ngpus):
-            self.show_node(node, start, end, bare)
-            for w in range(self.width):
-                k = popcount(self.word[w])
-                if w < self.cw:
-                    self.word[w] = low_bits(self.word[w], ncores)
-                    ncores -= k if k < ncores else ncores
-                else:
-                    self.word[w] = low_bits(self.word[w], ngpus)
-                    ngpus -= k if k < ngpus else ngpus
-            return alloc_part(&self.picked, node, self.word, self.cw, self.word + self.cw, self.gw)
+            # Nodes with one future give the same.
+            if bare or self.chosen_of != self.of[node] or self.chosen_slots != nslots:
+                self.show_node(node, start, end, bare)
+                for w in range(self.width):
+                    k = popcount(self.word[w])
+                    if w < self.cw:
+                        self.chosen[w] = low_bits(self.word[w], ncores)
+                        ncores -= k if k < ncores else ncores
+                    else:
+                        self.chosen[w] = low_bits(self.word[w], ngpus)
+                        ngpus -= k if k < ngpus else ngpus
+                self.chosen_of = self.of[node]
+                self.chosen_slots = nslots
+            return alloc_part(&self.picked, node, self.chosen, self.cw, self.chosen + self.cw, self.gw)
         alloc_whole(&self.picked, node, 1)
         if j.exclusive and self.state.npools:
             self.inv.tree.whole_pools(node, &self.picked)
