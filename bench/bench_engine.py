@@ -206,7 +206,8 @@ def plan_rows(make, row, nnodes, name):
 def mixes(row):
     for name, parts in QUEUES.items():
         plan_rows(lambda parts=parts: queued(11136, 1000, parts), row, 11136, f"whole nodes, {name}")
-    plan_rows(lambda: queued(16384, 10000, QUEUES["two disjoint queues"]), row, 16384, "whole nodes, two disjoint queues")
+    plan_rows(lambda: queued(16384, 10000, QUEUES["two disjoint queues"]), row, 16384,
+              "whole nodes, two disjoint queues")
     for nnodes in (1024, 16384):
         plan_rows(lambda nnodes=nnodes: shared(nnodes, 1000), row, nnodes, "shared nodes with gpus")
 

@@ -130,6 +130,7 @@ def play(rows, plugin, options, depth, script):
                 ranks = sorted({rank for taken in model.running[jobid][:2] for rank, _ in taken})
                 part = set(ranks[: 1 + arguments[1] % max(len(ranks), 1)])
                 model.end_part(jobid, part | ({998} if arguments[1] % 7 == 0 else set()))
+        model.engine.sanity_check()
     return model
 
 
@@ -194,6 +195,7 @@ def test_tree(rng, plugin):
                 gone = rng.choice(sorted(model.running))
                 script.append(f"end {gone}")
                 model.end(gone)
+            model.engine.sanity_check()
 
 
 # Against the oracles, which count processors.

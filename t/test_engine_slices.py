@@ -111,7 +111,7 @@ def test_cancelled_slot_that_is_used_again():
 
 
 def test_resources_that_come_back_start_the_pass_over():
-    one = engine()
+    one = engine("backfill.plugin1:reserve-depth=-1")
     one.add(1, nodes(3, 100.0))
     assert one.schedule(1.0).started == [1]
     for jobid in range(2, 8):
@@ -123,7 +123,7 @@ def test_resources_that_come_back_start_the_pass_over():
 
 
 def test_steady_ends_do_not_keep_a_pass_from_its_end():
-    one = engine(nodes=64)
+    one = engine("backfill.plugin1:reserve-depth=-1", nodes=64)
     one.add(1000, nodes(1, 0.0))
     for jobid in range(1, 40):
         one.add(2000 + jobid, nodes(1, 0.0))
@@ -222,7 +222,7 @@ def test_reason_of_nodes_that_are_down():
 
 
 def test_removal_starts_a_pass_over_once():
-    one = engine(nodes=4)
+    one = engine("backfill.plugin1:reserve-depth=-1", nodes=4)
     one.add(1, nodes(3, 100.0))
     assert one.schedule(1.0).started == [1]
     for jobid in range(2, 10):

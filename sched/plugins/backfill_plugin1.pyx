@@ -29,6 +29,7 @@ cdef class Plugin(ListPolicy):
     def __init__(self, name, dict options not None):
         super().__init__(name, options, ["reserve-depth"])
         self.reserve_depth = int_option(dict(options), "reserve-depth", 1, -1)
+        self.quiet_after = self.reserve_depth
 
     cdef int reserve_resources(self, Engine e, i32 job) except -1 nogil:
         cdef i32 reserved = e.reserved(job)

@@ -12,3 +12,4 @@ cdef class Engine:
 
     cdef i32 slot(self, jobid, i32 state) except -1
     cdef i32 user_number(self, user) except -1
+    cdef int checked(self) except -1

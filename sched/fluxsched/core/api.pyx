@@ -10,16 +10,16 @@ from collections import namedtuple
 from libc.stdint cimport INT32_MAX
 from libc.string cimport memset
 
-from fluxsched.core cimport held as _held, report, request as _request
+from fluxsched.core cimport held as _held, report, request as _request, sanity
 from fluxsched.core.engine cimport Engine as EngineCore, Operations
 from fluxsched.core.alloc cimport alloc_clear
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport (
-    JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_LACKING, WHY_NEVER, WHY_OTHER, WHY_OVERLAP,
+    JOB_FREE, JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_LACKING, WHY_NEVER, WHY_OTHER, WHY_OVERLAP,
     WHY_POLICY, WHY_RESERVED, WHY_RESOURCES, Job,
 )
 from fluxsched.core.seconds cimport to_instant, to_usec
-from fluxsched.core.types cimport USEC, i32, i64, time_never, usec_t
+from fluxsched.core.types cimport DEBUG, USEC, i32, i64, time_never, usec_t
 
 from fluxsched.core.nodeview import mask_of_runs, runs_of_mask
 from fluxsched.formats import r as _r
@@ -66,6 +66,7 @@ cdef class Engine:
         """Change the policy between passes."""
         self.core.policy = policy
         self.core.stale = True
+        self.core.rescore()
 
     @property
     def inventory(self):
@@ -172,6 +173,7 @@ cdef class Engine:
         except BaseException:
             _request.discard(self.core, &j)
             raise
+        self.checked()
 
     def adopt(self, jobid, R, freed_ranks="", i64 priority=16, double t_submit=0.0):
         """A job that holds R already (all but freed_ranks, an idset string)
@@ -195,6 +197,7 @@ cdef class Engine:
         except BaseException:
             alloc_clear(&j.alloc)
             raise
+        self.checked()
 
     def cancel(self, jobid):
         """Forget a waiting job; False if there is none of that id."""
@@ -205,6 +208,7 @@ cdef class Engine:
             return False
         self.core.cancel(slot)
         del self.slot_of[jobid]
+        self.checked()
         return True
 
     def reprioritize(self, jobid, i64 priority):
@@ -214,7 +218,8 @@ cdef class Engine:
             slot = self.slot(jobid, JOB_WAITING)
         except ValueError:
             return False
-        self.core.reprioritize(slot, priority)
+        self.core.move(slot, priority, self.core.jobs.item[slot].score)
+        self.checked()
         return True
 
     def free(self, jobid, ranks=None, final=True):
@@ -227,6 +232,7 @@ cdef class Engine:
         if final:
             self.core.finish(slot)
             del self.slot_of[jobid]
+        self.checked()
 
     def update_expiration(self, jobid, double t):
         """A running job is expected to end at t (0: never); False if there is
@@ -238,6 +244,7 @@ cdef class Engine:
         except ValueError:
             return False
         self.core.move_end(slot, end)
+        self.checked()
         return True
 
     # A pass.
@@ -262,14 +269,17 @@ cdef class Engine:
             denied.append((jobid, REASONS[WHY_NEVER]))
             self.core.forget(slot)
             del self.slot_of[jobid]
+        self.checked()
         return Pass(started, denied, bool(self.core.suspended))
 
     # What it tells of jobs.
 
     def waiting(self, i32 first=0, i32 most=INT32_MAX):
-        """Ids of the waiting jobs in queue order, at most `most` from the place `first` on."""
+        """Ids of the waiting jobs in queue order, at most `most` from the place `first` on: priority, then the policy's
+        order if that does not depend on the time of a pass, then submission."""
         cdef i32 i, last = first + min(most, max(self.core.queue.count - first, 0))
-        return [self.core.jobs.item[self.core.queue.item[i]].id for i in range(first, last)]
+        cdef const i32 *slots = self.core.queue.flat()
+        return [self.core.jobs.item[slots[i]].id for i in range(first, last)]
 
     def running_jobs(self):
         """Ids of jobs that hold resources, by expected end."""
@@ -337,3 +347,18 @@ cdef class Engine:
     def stats(self):
         """Counters since the engine was made, and what there is now."""
         return {"plugin": self.policy.name, "plugin_options": dict(self.policy.options), **report.stats(self.core)}
+
+    cdef int checked(self) except -1:
+        """In a debug build, each step ends with a sanity check."""
+        if DEBUG:
+            self.sanity_check()
+        return 0
+
+    def sanity_check(self):
+        """AssertionError unless all invariants of the engine's structures hold. For tests; not in a pass."""
+        sanity.sanity_check(self.core)
+        for slot in self.slot_of.values():
+            if self.core.jobs.item[<i32> slot].state == JOB_FREE:
+                raise AssertionError("api: a job that is over is still known")
+        if len(self.slot_of) != self.core.jobs.count - self.core.jobs.nunused:
+            raise AssertionError("api: a job in a slot is not known")

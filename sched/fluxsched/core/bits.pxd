@@ -21,9 +21,11 @@ cdef extern from *:
     }
     #endif
     #define fs_ctz(x) __builtin_ctzll(x)
+    #define fs_log2(x) (63 - __builtin_clzll(x))
     """
     int popcount "fs_popcount"(u64 word) noexcept nogil
     int lowest "fs_ctz"(u64 word) noexcept nogil
+    int highest "fs_log2"(u64 word) noexcept nogil
 
 
 cdef inline i32 words_for(i32 nbits) noexcept nogil:

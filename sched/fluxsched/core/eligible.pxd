@@ -32,3 +32,4 @@ cdef class Eligible:
     cdef i64 capacity(self, const Job *j, bint up) noexcept nogil
     cdef int release(self, i32 set) except -1
     cdef int fill(self, i32 set) except -1
+    cdef int sanity_check(self) except -1

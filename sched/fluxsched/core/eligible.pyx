@@ -8,6 +8,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from fluxsched.core.bits cimport get_bit
+from fluxsched.core.check cimport must
 from fluxsched.core.job cimport Job
 from fluxsched.core.memory cimport grow, zeroed
 from fluxsched.core.state cimport State
@@ -160,3 +161,28 @@ cdef class Eligible:
             else:
                 total += <i64> slots * counts[c]
         return total
+
+    cdef int sanity_check(self) except -1:
+        """AssertionError unless each set in use is found by its constraint and is what that leaves."""
+        cdef i32 set, c
+        view = NodeView(self.state.inv.ranks, self.state.inv.hosts, self.state.inv.mask_of_ranks, self.properties)
+        must(0 < self.nsets <= self.set_room and len(self.constraint) == self.nsets, "eligible: sets")
+        must(sorted(self.index.values()) == [set for set in range(1, self.nsets) if self.users[set]],
+             "eligible: a set in use is not in the index, or the index knows another")
+        for set in range(self.nsets):
+            must(set == 0 or 0 <= self.waiting[set] <= self.users[set], "eligible: more jobs wait than use a set")
+            if set and not self.users[set]:
+                continue
+            mask = view.all
+            if set:
+                must(self.index[self.constraint[set][0]] == set, "eligible: a constraint has another set")
+                mask = _constraint.evaluate(self.constraint[set][1], view)
+            must(mask.to_bytes(self.state.nwords * 8, "little")
+                 == (<const char *> self.bits[set])[:self.state.nwords * 8], "eligible: bits of a set")
+            if self.counted_at[set] == self.generation:
+                counts = [self.present[set * self.state.inv.nclasses + c] for c in range(self.state.inv.nclasses)]
+                self.counted_at[set] = -1
+                self.count(set)
+                must(counts == [self.present[set * self.state.inv.nclasses + c]
+                                for c in range(self.state.inv.nclasses)], "eligible: counts of a set")
+        return 0

@@ -7,7 +7,7 @@ from fluxsched.core.future cimport Future
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport Job
 from fluxsched.core.jobs cimport Jobs
-from fluxsched.core.queue cimport Queue
+from fluxsched.core.queue cimport Limits, Queue
 from fluxsched.core.state cimport State
 from fluxsched.core.types cimport i32, i64, usec_t
 
@@ -20,12 +20,14 @@ cdef enum:
 
 # An ordering domain in the current pass.
 cdef struct Domain:
+    i32 waiting             # jobs that wait; the rest is of the pass
     i32 stopped             # GO_ON, STOP or HOLD
     i32 considered          # jobs considered
     i32 blocked             # of these, jobs that could not start
     i32 reserved            # reservations made
     i32 why_behind          # once stopped: why the jobs behind wait
     i32 held_elig           # with HOLD: eligible set of the blocked head
+    i32 jumped              # jobs that could not start were passed over without a question
 
 
 cdef class Operations:
@@ -33,12 +35,16 @@ cdef class Operations:
     cdef:
         public int queue_depth      # jobs of a domain considered in a pass; < 0: all
         public bint io_aware        # bandwidth that jobs ask for is a resource
+        public int quiet_after      # reservations of a domain behind which a job that cannot start changes nothing: to
+                                    # the question what to do about it the answer is GO_ON, or STOP if nothing is free,
+                                    # so that the pass need not ask; < 0: there is no such number
 
     cdef int sched_loop_setup(self, Engine e) except -1 nogil
     cdef int find_resources(self, Engine e, i32 job) except -1 nogil
     cdef int select_resources(self, Engine e, i32 job) except -1 nogil
     cdef int allocate_resources(self, Engine e, i32 job) except -1 nogil
     cdef int reserve_resources(self, Engine e, i32 job) except -1 nogil
+    cdef int score(self, Engine e, i32 job, double *out) except -1 nogil
 
 
 @cython.final
@@ -65,11 +71,7 @@ cdef class Engine:
         bint suspended          # more slices are to come
         bint stale              # what it began with does not hold any more
         bint returned           # resources have come back since it began
-        bint scattered          # a plugin started other jobs than it was asked about
         bint removal            # nodes were removed since the last pass
-        i32 current             # job that the plugin is asked about; -1
-        i32 next_place          # place in the order that the next slice begins at
-        i32 passed              # queue places the last pass looked at
         i32 asked               # jobs the plugin was asked about
         i32 least_asked         # it is not started over before so many
         i32 nheld               # domains on HOLD
@@ -92,7 +94,8 @@ cdef class Engine:
     cdef i32 add(self, const Job *template) except -1 nogil
     cdef int adopt(self, const Job *template, usec_t start, usec_t end) except -1 nogil
     cdef int cancel(self, i32 slot) except -1 nogil
-    cdef int reprioritize(self, i32 slot, i64 priority) except -1 nogil
+    cdef int move(self, i32 slot, i64 priority, double score) except -1 nogil
+    cdef int rescore(self) except -1 nogil
     cdef int finish(self, i32 slot) except -1 nogil
     cdef int forget(self, i32 slot) except -1 nogil
     cdef int move_end(self, i32 slot, usec_t end) except -1 nogil
@@ -115,6 +118,7 @@ cdef class Engine:
     cdef void explain(self, i32 job, i32 why) noexcept nogil
     cdef bint nothing_free(self) noexcept nogil
 
+    cdef void waits(self, i32 slot, i32 sign) noexcept nogil
     cdef int run(self, i32 slot, usec_t start, usec_t end) except -1 nogil
     cdef int deny(self, i32 slot) except -1 nogil
     cdef int check_parked(self, i32 slot) except -1 nogil
@@ -124,6 +128,9 @@ cdef class Engine:
     cdef bint starts_over(self) noexcept nogil
     cdef int walk(self, i32 limit) except -1 nogil
     cdef bint all_stopped(self) noexcept nogil
+    cdef bint quiet(self, i32 domain) noexcept nogil
+    cdef bint may_jump(self) noexcept nogil
+    cdef Limits limits(self) noexcept nogil
     cdef int consider(self, i32 slot) except -1 nogil
     cdef void stop(self, const Job *j, i32 how, i32 why) noexcept nogil
     cdef void close_queue(self) noexcept nogil

@@ -24,8 +24,8 @@ from fluxsched.core.job cimport (
     WHY_OVERLAP, WHY_POLICY, WHY_RESERVED, WHY_RESOURCES, Job,
 )
 from fluxsched.core.jobs cimport Jobs
-from fluxsched.core.memory cimport grow
-from fluxsched.core.queue cimport Queue
+from fluxsched.core.memory cimport grow, zeroed
+from fluxsched.core.queue cimport Limits, Queue
 from fluxsched.core.running cimport far_future
 from fluxsched.core.state cimport State
 from fluxsched.core.types cimport USEC, i32, i64, time_add, time_never, usec_t
@@ -56,6 +56,7 @@ cdef class Operations:
     def __cinit__(self, *args, **kwargs):
         self.queue_depth = -1
         self.io_aware = True
+        self.quiet_after = -1
 
     cdef int sched_loop_setup(self, Engine e) except -1 nogil:
         lacks(b"sched_loop_setup")
@@ -71,6 +72,12 @@ cdef class Operations:
 
     cdef int reserve_resources(self, Engine e, i32 job) except -1 nogil:
         lacks(b"reserve_resources")
+
+    cdef int score(self, Engine e, i32 job, double *out) except -1 nogil:
+        """Where a job that begins to wait stands among those of its priority: the lowest score first, equal ones in
+        submit order. It holds until the policy asks for another (Engine.move, Engine.rescore)."""
+        out[0] = 0.0
+        return 0
 
 
 cdef class Engine:
@@ -109,6 +116,7 @@ cdef class Engine:
         Answers its slot."""
         cdef i32 slot
         cdef Job *j
+        cdef bint done = False
         self.queue.need_room()
         slot = self.jobs.take()
         j = self.jobs.item + slot
@@ -121,10 +129,17 @@ cdef class Engine:
         j.parked_at = -1
         j.asked_in = -1
         j.was_reserved = False
-        j.added_in = <i32> self.npasses if self.suspended else -1
+        j.added_in = <i32> self.npasses
         self.jobs.measure(j)
+        try:
+            self.policy.score(self, slot, &j.score)
+            done = True
+        finally:
+            if not done:
+                j.tree = -1         # the caller's, still
+                self.jobs.drop(slot)
         self.queue.insert(slot)
-        self.future.waits(j, 1)
+        self.waits(slot, 1)
         return slot
 
     cdef int adopt(self, const Job *template, usec_t start, usec_t end) except -1 nogil:
@@ -142,14 +157,38 @@ cdef class Engine:
     cdef int cancel(self, i32 slot) except -1 nogil:
         """Forget a waiting job."""
         self.queue.remove(slot)
-        self.future.waits(self.jobs.item + slot, -1)
+        self.waits(slot, -1)
         return self.forget(slot)
 
-    cdef int reprioritize(self, i32 slot, i64 priority) except -1 nogil:
-        """Change the priority of a waiting job."""
+    cdef int move(self, i32 slot, i64 priority, double score) except -1 nogil:
+        """Give a waiting job another place in the queue."""
+        self.queue.need_room()
         self.queue.remove(slot)
         self.jobs.item[slot].priority = priority
+        self.jobs.item[slot].score = score
         return self.queue.insert(slot)
+
+    cdef int rescore(self) except -1 nogil:
+        """Ask the policy for the score of each waiting job, and put the queue in order."""
+        cdef i32 i
+        cdef const i32 *slots
+        cdef double *score
+        if self.queue.count == 0:
+            return 0
+        slots = self.queue.flat()
+        score = <double *> zeroed(self.queue.count, sizeof(double))
+        try:
+            for i in range(self.queue.count):
+                self.policy.score(self, slots[i], score + i)
+            self.queue.sort(score)
+        finally:
+            free(score)
+        return 0
+
+    cdef void waits(self, i32 slot, i32 sign) noexcept nogil:
+        """One job more (sign 1) or fewer (-1) waits."""
+        self.domain[self.jobs.item[slot].domain].waiting += sign
+        self.future.waits(self.jobs.item + slot, sign)
 
     cdef int finish(self, i32 slot) except -1 nogil:
         """A running job gives back all it holds; its slot is free."""
@@ -232,9 +271,8 @@ cdef class Engine:
         self.started = <i32 *> grow(self.started, &self.started_room, self.nstarted + 1, sizeof(i32))
         self.started[self.nstarted] = job
         self.nstarted += 1
-        self.scattered |= job != self.current
         self.future.assign(job)
-        self.future.waits(j, -1)
+        self.waits(job, -1)
         self.run(job, self.clock, end)
         self.future.start(job, end)
         self.nstarted_total += 1
@@ -309,22 +347,23 @@ cdef class Engine:
         return False
 
     cdef int begin_pass(self, usec_t now) except -1 nogil:
+        cdef i32 d, waiting
         self.now = now
         self.clock = now
         self.npasses += 1
         self.nheld = 0
-        self.passed = 0
         self.asked = 0
-        self.next_place = 0
         self.stale = False
         self.returned = False
         self.suspended = False
-        self.scattered = False
-        self.current = -1
-        if self.ndomains:
-            memset(self.domain, 0, self.ndomains * sizeof(Domain))
+        for d in range(self.ndomains):
+            waiting = self.domain[d].waiting
+            memset(self.domain + d, 0, sizeof(Domain))
+            self.domain[d].waiting = waiting
         self.queue.begin()
         self.future.begin(now)
+        if self.policy.quiet_after >= 0:
+            self.queue.measure(self.future.counts_nodes())
         if self.removal:
             self.deny_hopeless()
         return 0
@@ -332,12 +371,13 @@ cdef class Engine:
     cdef int deny_hopeless(self) except -1 nogil:
         """Nodes were removed: deny at once, wherever they stand in the queue,
         the jobs that cannot do without them."""
-        cdef i32 i
-        for i in range(self.queue.count):
-            if self.check_parked(self.queue.item[i]) == WHY_NEVER:
-                self.deny(self.queue.item[i])
-                self.jobs.item[self.queue.item[i]].state = JOB_FREE
-                self.scattered = True
+        cdef i32 c, i, slot
+        for c in range(self.queue.nchunks):
+            for i in range(self.queue.chunk[c].count):
+                slot = self.queue.chunk[c].slot[i]
+                if self.check_parked(slot) == WHY_NEVER:
+                    self.deny(slot)
+                    self.jobs.item[slot].state = JOB_FREE
         return 0
 
     cdef void stop(self, const Job *j, i32 how, i32 why) noexcept nogil:
@@ -435,27 +475,66 @@ cdef class Engine:
         return 0
 
     cdef int walk(self, i32 limit) except -1 nogil:
-        """Consider the jobs of the order from next_place on, until the pass or the slice ends."""
-        cdef i32 i, slot, last = self.asked + limit
-        for i in range(self.next_place, self.queue.length()):
+        """Consider the jobs of the order one after another, until the pass or the slice ends."""
+        cdef i32 slot, d, last = self.asked + limit
+        cdef Limits limits
+        cdef bint jumps = self.policy.quiet_after >= 0 and self.policy.queue_depth < 0
+        while self.queue.more():
             if limit > 0 and self.asked >= last:
                 self.queue.freeze()
-                self.next_place = i
                 self.suspended = True
                 return 0
-            self.passed = i + 1
-            slot = self.queue.at(i)
+            if jumps and self.may_jump():
+                limits = self.limits()
+                slot = self.queue.next_within(&limits)
+                if slot < 0:
+                    break
+            else:
+                slot = self.queue.next()
             # A plugin may have started it before its turn, or it may have gone while the pass was suspended.
             if self.jobs.item[slot].state != JOB_WAITING or self.jobs.item[slot].added_in == self.npasses:
                 continue
-            self.current = slot
+            d = self.jobs.item[slot].domain
+            if jumps and self.quiet(d) and not self.nheld:
+                limits = self.limits()
+                self.domain[d].jumped = True
+                if not self.queue.within(self.jobs.item + slot, &limits):
+                    continue
             self.consider(slot)
-            if self.domain[self.jobs.item[slot].domain].stopped and self.all_stopped():
+            if self.domain[d].stopped and self.all_stopped():
                 break
         self.removal = False
         self.suspended = False
         self.least_asked = 0
         return 0
+
+    cdef bint quiet(self, i32 domain) noexcept nogil:
+        """Whether a job of a domain that cannot start changes nothing in the rest of the pass; see quiet_after."""
+        return self.domain[domain].reserved >= self.policy.quiet_after and self.domain[domain].blocked > 0
+
+    cdef bint may_jump(self) noexcept nogil:
+        """Whether no job that cannot start changes anything in the rest of the pass."""
+        cdef i32 d
+        if self.nheld:
+            return False
+        for d in range(self.ndomains):
+            if self.domain[d].stopped == GO_ON and self.domain[d].waiting and not self.quiet(d):
+                return False
+        for d in range(self.ndomains):
+            self.domain[d].jumped |= self.domain[d].stopped == GO_ON
+        return True
+
+    cdef Limits limits(self) noexcept nogil:
+        """What a job may need, and how long it may run, at the most if it starts now: no job beyond it fits_now."""
+        cdef Limits limits
+        cdef usec_t shadow
+        cdef double end = self.expiration * USEC
+        self.future.limits(&limits.free, &limits.extra, &shadow)
+        limits.window = shadow
+        # All jobs end with the instance.
+        if shadow != time_never():
+            limits.window = time_never() if self.clock < end <= shadow else shadow - self.clock
+        return limits
 
     cdef bint all_stopped(self) noexcept nogil:
         """Whether no domain considers any more jobs in this pass."""
@@ -472,21 +551,23 @@ cdef class Engine:
         cdef Job *j = self.jobs.item + slot
         cdef Domain *d = self.domain + j.domain
         cdef i32 other, why = self.check_parked(slot)
+        cdef bint asked = j.asked_in == self.npasses
+        cdef bint jumped = not asked and d.jumped and j.added_in != self.npasses and not self.suspended
         if why:
             return why
         # A job ahead of it, or of another queue, holds it up whatever is free.
-        if j.asked_in != self.npasses and d.stopped == HOLD:
+        if not asked and d.stopped == HOLD:
             return WHY_BEHIND
-        if j.asked_in == self.npasses and j.why == WHY_OVERLAP:
+        if asked and j.why == WHY_OVERLAP:
             return WHY_OVERLAP
         if not self.future.fits_free(j, self.clock):
             return WHY_RESOURCES
-        if j.asked_in != self.npasses:
+        if not asked and not jumped:
             return WHY_DEPTH if d.stopped and d.why_behind == WHY_DEPTH else WHY_NEW
-        if j.why != WHY_RESOURCES and j.why != WHY_RESERVED:
+        if asked and j.why != WHY_RESOURCES and j.why != WHY_RESERVED:
             return j.why
         # It fits, so a reservation keeps it from what is free; its own does not count.
-        if d.reserved > (j.estimate >= 0):
+        if d.reserved > (asked and j.estimate >= 0):
             return WHY_RESERVED
         for other in range(self.ndomains):
             if other != j.domain and self.domain[other].reserved:
@@ -501,22 +582,21 @@ cdef class Engine:
 
     cdef usec_t first_planned(self) noexcept nogil:
         """The earliest start that is planned for a waiting job; never: there is none."""
-        cdef i32 i
+        cdef i32 c, i
         cdef usec_t t, first = time_never()
-        for i in range(self.queue.count):
-            t = self.planned(self.jobs.item + self.queue.item[i])
-            if 0 <= t < first:
-                first = t
+        for c in range(self.queue.nchunks):
+            for i in range(self.queue.chunk[c].count):
+                t = self.planned(self.jobs.item + self.queue.chunk[c].slot[i])
+                if 0 <= t < first:
+                    first = t
         return first
 
     cdef void close_queue(self) noexcept nogil:
         """Drop from the queue what no longer waits."""
         cdef i32 i
+        for i in range(self.nstarted):
+            self.queue.remove(self.started[i])
         for i in range(self.ndenied):
-            self.future.waits(self.jobs.item + self.denied[i], -1)
+            self.queue.remove(self.denied[i])
+            self.waits(self.denied[i], -1)
             self.jobs.item[self.denied[i]].state = JOB_FREE
-        if self.nstarted + self.ndenied == 0:
-            return
-        if self.queue.reordered or self.scattered:
-            self.passed = self.queue.count
-        self.queue.close(self.passed)

@@ -54,6 +54,8 @@ cdef class Future:
     cdef bint earliest(self, i32 slot, usec_t *out) except -1 nogil
     cdef int reserve(self, i32 slot, usec_t start) except -1 nogil
     cdef bint nothing_free(self) noexcept nogil
+    cdef bint counts_nodes(self) noexcept nogil
+    cdef void limits(self, i64 *free, i64 *extra, usec_t *shadow) noexcept nogil
     # At any time.
     cdef bint fits_free(self, const Job *j, usec_t now) except -1 nogil
     cdef bint could_fit(self, const Job *j, bint up) except -1 nogil

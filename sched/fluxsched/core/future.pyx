@@ -197,6 +197,21 @@ cdef class Future:
             return self.count.free_now == 0
         return self.state.free_cores == 0 and self.state.gw == 0
 
+    cdef bint counts_nodes(self) noexcept nogil:
+        """Whether limits count nodes (Job.node_units) in this pass, and not cores (Job.least_cores)."""
+        return self.plan == PLAN_NODES
+
+    cdef void limits(self, i64 *free, i64 *extra, usec_t *shadow) noexcept nogil:
+        """What a job may need at the most that fits now: no more than free; and no more than extra, or it ends by the
+        shadow time. Not all that do fit, but no others."""
+        free[0] = self.count.free_now if self.plan != PLAN_EACH else self.state.free_cores
+        extra[0] = free[0]
+        shadow[0] = time_never()
+        if self.plan != PLAN_EACH and self.count.plain and not self.count.built and self.count.nreserved:
+            shadow[0] = self.count.shadow
+            if self.count.extra < free[0]:
+                extra[0] = self.count.extra
+
     # At any time.
 
     cdef bint fits_free(self, const Job *j, usec_t now) except -1 nogil:

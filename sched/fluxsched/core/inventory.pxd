@@ -33,6 +33,7 @@ cdef class Inventory:
     cdef void _allocate(self, i32 nnodes, i32 core_words, i32 gpu_words) except *
     cdef void _finish(self) except *
     cpdef Tree need_tree(self)
+    cdef int sanity_check(self) except -1
 
 
 cdef str idset_text(const u64 *words, i32 nwords)

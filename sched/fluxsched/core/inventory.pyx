@@ -9,6 +9,7 @@ resource module may add or remove. What is free is kept by the engine.
 from libc.stdlib cimport free
 
 from fluxsched.core.bits cimport count_bits, set_bit, words_for
+from fluxsched.core.check cimport must
 from fluxsched.core.memory cimport zeroed
 from fluxsched.core.tree cimport Tree
 from fluxsched.core.types cimport i32, u64
@@ -184,6 +185,26 @@ cdef class Inventory:
                               [node.gpus for node in nodes], properties)
         (<Inventory> inventory).tree = tree
         return inventory
+
+    cdef int sanity_check(self) except -1:
+        """AssertionError unless counts, classes and runs follow from the sets of cores and gpus."""
+        cdef i32 i
+        must(self.ranks == sorted(set(self.ranks)) and len(self.ranks) == len(self.hosts) == self.nnodes,
+             "inventory: ranks")
+        must(self.rank_index == {rank: i for i, rank in enumerate(self.ranks)}, "inventory: rank_index")
+        must(self.dense == (self.ranks == list(range(self.nnodes))), "inventory: dense")
+        for i in range(self.nnodes):
+            must(self.ncores[i] == count_bits(self.core_all + i * self.core_words, self.core_words)
+                 and self.ngpus[i] == count_bits(self.gpu_all + i * self.gpu_words, self.gpu_words),
+                 "inventory: counts of a node")
+            must(0 <= self.node_class[i] < self.nclasses and self.class_cores[self.node_class[i]] == self.ncores[i]
+                 and self.class_gpus[self.node_class[i]] == self.ngpus[i], "inventory: class of a node")
+            must(i <= self.run_last[i] < self.nnodes, "inventory: a run")
+            if self.run_last[i] > i:
+                must(self.run_last[i] == self.run_last[i + 1] and self.ranks[i] + 1 == self.ranks[i + 1]
+                     and self.core_text[i] == self.core_text[i + 1] and self.gpu_text[i] == self.gpu_text[i + 1],
+                     "inventory: a run of unlike nodes")
+        return 0 if self.tree is None else self.tree.sanity_check()
 
     cpdef Tree need_tree(self):
         """The tree of resources; one of nodes, cores and gpus if none was given."""

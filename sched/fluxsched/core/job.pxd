@@ -26,6 +26,7 @@ cdef enum:
 cdef struct Job:
     i64 id
     i64 priority            # higher first
+    double score            # of its policy, lower first; among equal priorities
     i64 sequence            # place in submit order, lower first
     usec_t submitted        # when it was submitted, by the clock of then
     usec_t duration         # time_never() if it has none
@@ -53,5 +54,5 @@ cdef struct Job:
     i32 parked              # 0, or WHY_DOWN or WHY_LACKING
     i32 parked_at           # resource generation in which parked was found
     i32 asked_in            # number of the pass that last asked the plugin about it
-    i32 added_in            # number of the pass that was suspended when it came; -1
+    i32 added_in            # number of the last pass that had begun when it came
     Alloc alloc

@@ -35,3 +35,4 @@ cdef class Jobs:
     cdef void measure(self, Job *j) noexcept nogil
     cdef i32 keep_general(self, list rows) except -1
     cdef void drop_general(self, i32 place) noexcept nogil
+    cdef int sanity_check(self) except -1

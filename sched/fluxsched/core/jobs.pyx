@@ -9,8 +9,9 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 
 from fluxsched.core.alloc cimport alloc_clear
+from fluxsched.core.check cimport must
 from fluxsched.core.inventory cimport Inventory
-from fluxsched.core.job cimport JOB_FREE, Job
+from fluxsched.core.job cimport JOB_FREE, JOB_RUNNING, Job
 from fluxsched.core.memory cimport grow, zeroed
 from fluxsched.core.running cimport Running
 from fluxsched.core.tree cimport Want
@@ -106,3 +107,28 @@ cdef class Jobs:
         if place >= 0:
             free(self.general[place].want)
             self.general[place].want = NULL
+
+    cdef int sanity_check(self) except -1:
+        """AssertionError unless slots are in use or unused, general requests have one owner, and the jobs that run are
+        in the list."""
+        cdef i32 i, running = 0
+        unused = {self.unused[i] for i in range(self.nunused)}
+        must(len(unused) == self.nunused, "jobs: a slot is unused twice")
+        must(self.nunused <= self.count <= self.room and self.count <= self.unused_room, "jobs: no room for all slots")
+        owned = set()
+        for i in range(self.count):
+            must((self.item[i].state == JOB_FREE) == (i in unused), "jobs: a free slot is not in unused")
+            if i in unused:
+                must(self.item[i].alloc.entry is NULL, "jobs: a free slot has an allocation")
+            elif self.item[i].tree >= 0:
+                must(self.item[i].tree not in owned, "jobs: a general request has two owners")
+                owned.add(self.item[i].tree)
+            if self.item[i].state == JOB_RUNNING:
+                running += 1
+                must(self.running.place(self.item[i].end, i) < self.running.count
+                     and self.running.item[self.running.place(self.item[i].end, i)].job == i,
+                     "jobs: a job that runs is not in the list")
+        must(running == self.running.count, "jobs: in the list is a job that does not run")
+        for i in range(self.ngeneral):
+            must((self.general[i].want is not NULL) == (i in owned), "jobs: a general request has no owner, or is lost")
+        return self.running.sanity_check()

@@ -34,3 +34,4 @@ cdef class Running:
     cdef int need_room(self) except -1 nogil
     cdef int insert(self, usec_t end, i32 job) except -1 nogil
     cdef void remove(self, usec_t end, i32 job) noexcept nogil
+    cdef int sanity_check(self) except -1

@@ -4,6 +4,7 @@
 from libc.stdlib cimport free
 from libc.string cimport memmove
 
+from fluxsched.core.check cimport must
 from fluxsched.core.memory cimport grow
 from fluxsched.core.types cimport i32, usec_t
 
@@ -44,3 +45,12 @@ cdef class Running:
         cdef i32 i = self.place(end, job)
         self.count -= 1
         memmove(self.item + i, self.item + i + 1, (self.count - i) * sizeof(Ending))
+
+    cdef int sanity_check(self) except -1:
+        """AssertionError unless the list is sorted."""
+        cdef i32 i
+        must(0 <= self.count <= self.room, "running: more items than room")
+        for i in range(1, self.count):
+            must((self.item[i - 1].end, self.item[i - 1].job) < (self.item[i].end, self.item[i].job),
+                 "running: not in order")
+        return 0

@@ -42,3 +42,4 @@ cdef class State:
     cdef i64 up_units(self, const Alloc *a, bint cores) noexcept nogil
     cdef bint room_for(self, i32 nnodes, i32 nslots, i32 cores) noexcept nogil
     cdef void need_pools(self) except *
+    cdef int sanity_check(self) except -1

@@ -10,6 +10,7 @@ from libc.string cimport memcpy, memset
 
 from fluxsched.core.alloc cimport Alloc, Entry
 from fluxsched.core.bits cimport clear_bit, count_bits, get_bit, popcount, range_mask, same_bits, set_bit
+from fluxsched.core.check cimport must
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.memory cimport zeroed
 from fluxsched.core.tree cimport Tree
@@ -252,3 +253,36 @@ cdef class State:
                 if get_bit(self.up, node):
                     total += self.inv.ncores[node] if cores else 1
         return total
+
+    cdef int sanity_check(self) except -1:
+        """AssertionError unless the derived sets and counts follow from what is free and up, and nothing is free that
+        there is not."""
+        cdef i32 i, w, nfree, nup = 0, nidle = 0
+        cdef i64 free_cores = 0, up_cores = 0
+        cdef bint up, idle
+        cdef list by_free = [0] * (self.most_cores + 1)
+        for i in range(self.inv.nnodes):
+            for w in range(self.cw):
+                must(not self.core_free[i * self.cw + w] & ~self.inv.core_all[i * self.cw + w], "state: a core more")
+            for w in range(self.gw):
+                must(not self.gpu_free[i * self.gw + w] & ~self.inv.gpu_all[i * self.gw + w], "state: a gpu more")
+            nfree = count_bits(self.core_free + i * self.cw, self.cw)
+            up = get_bit(self.up, i)
+            idle = (up and nfree == self.inv.ncores[i]
+                    and same_bits(self.gpu_free + i * self.gw, self.inv.gpu_all + i * self.gw, self.gw))
+            must(self.nfree[i] == nfree, "state: nfree")
+            must(not up or get_bit(self.present, i), "state: up, and not present")
+            must(get_bit(self.idle, i) == idle, "state: idle")
+            must(get_bit(self.some, i) == (up and nfree > 0), "state: some")
+            nup += up
+            nidle += idle
+            if up:
+                free_cores += nfree
+                up_cores += self.inv.ncores[i]
+                by_free[nfree] += 1
+        must((nup, nidle, free_cores, up_cores) == (self.nup, self.nidle, self.free_cores, self.up_cores),
+             "state: a count of nodes or cores")
+        must(by_free == [self.by_free[i] for i in range(self.most_cores + 1)], "state: by_free")
+        for i in range(self.npools):
+            must(0 <= self.pool_free[i] <= self.inv.tree.pool_size[i], "state: a pool")
+        return 0

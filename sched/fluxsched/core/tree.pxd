@@ -50,3 +50,4 @@ cdef class Tree:
     cdef bint pools_whole(self, i32 node, const i64 *left) noexcept nogil
     cdef int whole_pools(self, i32 node, Alloc *out) except -1 nogil
     cdef i32 pools_of(self, i32 node) noexcept nogil
+    cdef int sanity_check(self) except -1

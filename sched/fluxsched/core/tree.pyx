@@ -13,6 +13,7 @@ from libc.stdlib cimport free
 
 from fluxsched.core.alloc cimport Alloc, alloc_take
 from fluxsched.core.bits cimport clear_bit, get_bit, set_bit, words_for
+from fluxsched.core.check cimport must
 from fluxsched.core.memory cimport zeroed
 from fluxsched.core.types cimport i32, i64, u64
 
@@ -256,4 +257,23 @@ cdef class Tree:
         for u in range(self.node_vertex[node], self.last[self.node_vertex[node]]):
             if self.kind[u] == VERTEX_POOL:
                 alloc_take(out, self.unit[u], self.pool_size[self.unit[u]])
+        return 0
+
+    cdef int sanity_check(self) except -1:
+        """AssertionError unless vertices are in preorder, and nodes and pools are where they say."""
+        cdef i32 v, p, node = 0
+        for v in range(self.nvertices):
+            p = self.parent[v]
+            must(-1 <= p < v < self.last[v] <= self.nvertices, "tree: not in preorder")
+            must(p < 0 or self.last[v] <= self.last[p], "tree: a subtree reaches out of its parent's")
+            if self.kind[v] == VERTEX_NODE:
+                must(self.node[v] == node and self.node_vertex[node] == v, "tree: a node")
+                node += 1
+            else:
+                must(self.node[v] == (self.node[p] if p >= 0 else -1), "tree: a vertex is not in its parent's node")
+            if self.kind[v] == VERTEX_POOL:
+                must(self.pool_vertex[self.unit[v]] == v, "tree: a pool")
+            if self.path_pool[v] >= 0:
+                must(self.pool_vertex[self.path_pool[v]] == v, "tree: a pool of bandwidth")
+        must(node == self.nnodes, "tree: number of nodes")
         return 0

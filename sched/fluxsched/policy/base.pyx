@@ -47,6 +47,9 @@ cdef class ListPolicy(Policy):
     cdef int sched_loop_setup(self, Engine e) except -1 nogil:
         return self.order.apply(e)
 
+    cdef int score(self, Engine e, i32 job, double *out) except -1 nogil:
+        return self.order.score_of(e, job, out)
+
     cdef int find_resources(self, Engine e, i32 job) except -1 nogil:
         return e.fits_now(job)
 

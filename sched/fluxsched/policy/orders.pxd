@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 from fluxsched.core.engine cimport Engine
 from fluxsched.core.job cimport Job
-from fluxsched.core.types cimport i32, usec_t
+from fluxsched.core.types cimport i32, i64, usec_t
 
 # What a score may depend on; times in s.
 cdef struct Facts:
@@ -32,6 +32,13 @@ cdef class Formula:
         readonly str source     # where it comes from; "": nowhere in particular
 
 
+# A waiting job until it is old enough to go to the front.
+cdef struct Aging:
+    usec_t submitted
+    i64 id
+    i32 slot
+
+
 cdef class Order:
     """A queue order as a policy carries it; see fluxsched.policy.orders."""
     cdef:
@@ -46,10 +53,26 @@ cdef class Order:
         double total                    # their sum
         i32 nusers
         i32 user_room
+        # An order by fixed scores is kept in the queue.
+        bint scored                     # the scores in the queue are those of this order
+        usec_t kept_at                  # time of the last pass
+        Aging *young                    # [nyoung] heap, oldest at the top; some may wait no more
+        i32 nyoung
+        i32 young_room
+        # For any other, one is made when the time or the queue has changed.
+        usec_t made_at
+        i32 made_for                    # version of the queue
+        i64 made_machine                # cores that were up
+        bint charged                    # since then
         double *score                   # [score_room] scratch of a pass
         i32 score_room
 
     cdef void look_at(self, Engine e, const Job *j) noexcept nogil
     cdef void decay(self, usec_t now) noexcept nogil
     cdef int apply(self, Engine e) except -1 nogil
+    cdef int score_of(self, Engine e, i32 job, double *out) except -1 nogil
+    cdef int keep(self, Engine e) except -1 nogil
+    cdef int make(self, Engine e) except -1 nogil
+    cdef int watch(self, Engine e, i32 job) except -1 nogil
+    cdef bint watched(self, Engine e, const Aging *young) noexcept nogil
     cdef int charge(self, Engine e, i32 job) except -1 nogil

@@ -15,7 +15,7 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 
 from fluxsched.core.engine cimport Engine
-from fluxsched.core.job cimport Job
+from fluxsched.core.job cimport JOB_WAITING, Job
 from fluxsched.core.memory cimport grow
 from fluxsched.core.types cimport USEC, i32, i64, time_never, usec_t
 
@@ -67,6 +67,23 @@ cdef double f1(const Facts *f) noexcept nogil:
 cdef double multifactor(const Facts *f) noexcept nogil:
     return -(f.weight_age * (f.wait / f.max_age if f.wait < f.max_age else 1.0)
              + f.weight_size * (f.cores / f.machine) + f.weight_fairshare * exp2(-f.usage / f.share))
+
+
+cdef void sift(Aging *heap, i32 count, i32 at) noexcept nogil:
+    """Let the item at a place of the heap sink to where it belongs."""
+    cdef Aging item = heap[at]
+    cdef i32 down
+    while True:
+        down = 2 * at + 1
+        if down >= count:
+            break
+        if down + 1 < count and heap[down + 1].submitted < heap[down].submitted:
+            down += 1
+        if heap[down].submitted >= item.submitted:
+            break
+        heap[at] = heap[down]
+        at = down
+    heap[at] = item
 
 
 cdef class Formula:
@@ -150,6 +167,7 @@ cdef class Order:
                 if key in options:
                     raise PluginError(f"plugin option {key}: only with order=multifactor")
         self.aging = number(options, "aging", 604800.0, 0.0, 1e10)
+        self.made_at = -1
         self.facts = BARE
         self.facts.weight_age = number(options, "weight-age", 1000.0, 0.0, 1e9)
         self.facts.weight_size = number(options, "weight-size", 1000.0, -1e9, 1e9)
@@ -159,17 +177,91 @@ cdef class Order:
 
     def __dealloc__(self):
         free(self.usage)
+        free(self.young)
         free(self.score)
 
     cdef int apply(self, Engine e) except -1 nogil:
         """Put the engine's queue in order for the pass that begins; for sched_loop_setup."""
-        cdef i32 i, active = 0
         if self.formula.score == fcfs or e.queue.count == 0:
             return 0
         if not self.started:
-            self.origin = e.jobs.item[e.queue.item[0]].submitted
+            self.origin = e.jobs.item[e.queue.chunk[0].slot[0]].submitted
             self.started = True
+        return self.keep(e) if self.formula.fixed else self.make(e)
+
+    cdef int score_of(self, Engine e, i32 job, double *out) except -1 nogil:
+        """The fixed score of a job, by which the queue keeps it; 0 for an order that is made for each pass."""
+        out[0] = 0.0
+        if self.formula.score == fcfs or not self.formula.fixed or not self.started:
+            return 0
+        self.watch(e, job)
+        self.look_at(e, e.job(job))
+        out[0] = self.formula.score(&self.facts)
+        return 0
+
+    # Fixed scores.
+
+    cdef int keep(self, Engine e) except -1 nogil:
+        """Let the queue be in order, and jobs that are old enough at its front."""
+        cdef Aging young
+        if not self.scored or e.now < self.kept_at:
+            self.scored = False
+            self.nyoung = 0
+            e.rescore()
+            self.scored = True
+        self.kept_at = e.now
+        while self.nyoung and e.now - self.young[0].submitted >= self.aging * USEC:
+            young = self.young[0]
+            if self.watched(e, &young):
+                e.move(young.slot, e.job(young.slot).priority, FRONT)
+            self.nyoung -= 1
+            self.young[0] = self.young[self.nyoung]
+            sift(self.young, self.nyoung, 0)
+        return 0
+
+    cdef bint watched(self, Engine e, const Aging *young) noexcept nogil:
+        """Whether the job still waits."""
+        cdef const Job *j = e.job(young.slot)
+        return j.state == JOB_WAITING and j.id == young.id and j.submitted == young.submitted
+
+    cdef int watch(self, Engine e, i32 job) except -1 nogil:
+        """Note when a job will be old enough for the front of the queue."""
+        cdef i32 i, up, kept = 0
+        cdef Aging young = Aging(e.job(job).submitted, e.job(job).id, job)
+        if self.aging <= 0:
+            return 0
+        if self.nyoung == self.young_room and self.nyoung > 2 * e.queue.count + 64:
+            for i in range(self.nyoung):
+                if self.watched(e, self.young + i):
+                    self.young[kept] = self.young[i]
+                    kept += 1
+            self.nyoung = kept
+            for i in range(kept / 2 - 1, -1, -1):
+                sift(self.young, kept, i)
+        self.young = <Aging *> grow(self.young, &self.young_room, self.nyoung + 1, sizeof(Aging))
+        i = self.nyoung
+        self.nyoung += 1
+        while i:
+            up = (i - 1) >> 1
+            if self.young[up].submitted <= young.submitted:
+                break
+            self.young[i] = self.young[up]
+            i = up
+        self.young[i] = young
+        return 0
+
+    # Scores of the time.
+
+    cdef int make(self, Engine e) except -1 nogil:
+        """Let the pass that begins have an order of its own: the last one, if nothing that it depends on has changed."""
+        cdef i32 i, active = 0
+        cdef const i32 *slots
+        if (e.now == self.made_at and e.queue.version == self.made_for and e.state.up_cores == self.made_machine
+                and not self.charged):
+            e.queue.again()
+            return 0
         self.score = <double *> grow(self.score, &self.score_room, e.queue.count, sizeof(double))
+        slots = e.queue.flat()
         self.decay(e.now)
         for i in range(self.nusers):
             active += self.usage[i] > 0
@@ -177,12 +269,17 @@ cdef class Order:
         self.facts.machine = <double> e.state.up_cores if e.state.up_cores > 0 else 1.0
         self.facts.now = <double> (e.now - self.origin) / USEC
         for i in range(e.queue.count):
-            self.look_at(e, e.jobs.item + e.queue.item[i])
+            self.look_at(e, e.job(slots[i]))
             if self.aging > 0 and self.facts.wait >= self.aging:
                 self.score[i] = FRONT
             else:
                 self.score[i] = self.formula.score(&self.facts)
-        return e.reorder(self.score, True)
+        e.reorder(self.score, True)
+        self.made_at = e.now
+        self.made_for = e.queue.version
+        self.made_machine = e.state.up_cores
+        self.charged = False
+        return 0
 
     cdef void look_at(self, Engine e, const Job *j) noexcept nogil:
         """Let facts be those of a job."""
@@ -218,6 +315,7 @@ cdef class Order:
             self.usage = <double *> grow(self.usage, &self.user_room, j.user + 1, sizeof(double))
             memset(self.usage + old, 0, (j.user + 1 - old) * sizeof(double))
             self.nusers = j.user + 1
+        self.charged = True
         self.decay(e.now)
         amount = cores_of(e, j) * (UNLIMITED if j.duration == time_never() else <double> j.duration / USEC)
         self.usage[j.user] += amount

@@ -80,8 +80,13 @@ cdef class Pass:
     def waiting(self):
         """The waiting jobs in queue order."""
         self.check_open()
-        return [self.engine.queue.item[i] for i in range(self.engine.queue.count)
-                if self.engine.jobs.item[self.engine.queue.item[i]].state == JOB_WAITING]
+        return [slot for slot in self.all() if self.engine.jobs.item[<i32> slot].state == JOB_WAITING]
+
+    cdef list all(self):
+        """All jobs that are in the queue, those that this pass has started too."""
+        cdef i32 i
+        cdef const i32 *slots = self.engine.queue.flat()
+        return [slots[i] for i in range(self.engine.queue.count)]
 
     def info(self, job):
         """What is known of a waiting job, as a JobInfo; duration is None if
@@ -99,8 +104,8 @@ cdef class Pass:
         self.check_open()
         score = <double *> zeroed(self.engine.queue.count, sizeof(double))
         try:
-            for i in range(self.engine.queue.count):
-                score[i] = key(self.info(self.engine.queue.item[i]))
+            for i, slot in enumerate(self.all()):
+                score[i] = key(self.info(slot))
                 if score[i] != score[i]:
                     raise PluginError("a key of reorder is not a number")
             self.engine.reorder(score, False)

@@ -1,0 +1,85 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Each allocation of a play of whole nodes fails in turn: MemoryError, and the engine goes on, sane."""
+
+import pytest
+
+from fluxsched.core import Inventory, memory
+from naive import nodes, scheduler
+
+PLUGINS = [
+    ("sched.plugin1", ""), ("backfill.plugin1", "order=sjf,aging=5"), ("backfill.plugin1", "reserve-depth=-1"),
+    ("backfill.plugin1", "order=multifactor,reserve-depth=2"),
+]
+
+
+def whole(engine):
+    """Whole nodes, constraints, queues: (what is done, by which function)."""
+    for jobid in range(1, 300):
+        more = {"queue": "ab"[jobid % 2]}
+        if jobid % 7 == 0:
+            more["constraint"] = {"ranks": [f"{jobid % 3}-5"]}
+        yield engine.add, jobid, nodes(1 + jobid % 3, 5 + jobid % 9, **more), 16, float(jobid), jobid % 4
+    yield engine.schedule, 300.0
+    yield engine.schedule, 301.0, 1
+    yield engine.schedule, 302.0, 1
+    yield engine.schedule, 303.0
+
+
+def play(make):
+    """The engine, and how many calls raised MemoryError; each of these is made again."""
+    failed = 0
+    while True:
+        try:
+            engine = make()
+            break
+        except MemoryError:
+            failed += 1
+    for call, *arguments in whole(engine):
+        while True:
+            try:
+                call(*arguments)
+                break
+            except MemoryError:
+                failed += 1
+                engine.sanity_check()
+    return engine, failed
+
+
+@pytest.mark.parametrize("plugin, options", PLUGINS)
+def test_each_allocation_fails_in_turn(plugin, options):
+    def make():
+        return scheduler(Inventory.from_counts(6, 4), plugin, options)
+
+    expected, failed = play(make)
+    assert failed == 0
+    n = 0
+    while True:
+        n += 1
+        memory.fail_allocation(n)
+        try:
+            engine, failed = play(make)
+        finally:
+            left = memory.fail_allocation(0)
+        if left:
+            assert failed == 0 and left <= n
+            break
+        assert failed == 1
+        engine.sanity_check()
+        assert sorted(engine.waiting() + engine.running_jobs()) == sorted(expected.waiting() + expected.running_jobs())
+        for jobid in engine.running_jobs():
+            engine.free(jobid)
+        engine.schedule(1000.0)
+        engine.sanity_check()
+    assert n > 20
+
+
+def test_fail_allocation_counts():
+    with pytest.raises(ValueError, match="0 or more"):
+        memory.fail_allocation(-1)
+    memory.fail_allocation(5)
+    assert memory.fail_allocation(0) == 5
+    memory.fail_allocation(1)
+    with pytest.raises(MemoryError):
+        Inventory.from_counts(1, 1)
+    assert memory.fail_allocation(0) == 0
