@@ -55,7 +55,7 @@ def test_a_pass_that_jumps_is_the_pass_that_asks(rng, depth):
     order = rng.choice(["fcfs", "sjf", "wfp3"])
     fast, slow = pair(Inventory.from_counts(8, 4), {"reserve-depth": depth, "order": order})
     now, jobid, running = 1000.0, 0, []
-    expiration = rng.choice([0.0, 0.0, 1100.0])
+    expiration = rng.choice([0.0, 0.0, 1100.0, 1100.1234567])      # the last is no whole microsecond
     for e in (fast, slow):
         e.set_expiration(expiration)
     for _ in range(rng.choice([5, 20, 40])):

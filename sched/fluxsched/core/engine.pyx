@@ -528,12 +528,14 @@ cdef class Engine:
         """What a job may need, and how long it may run, at the most if it starts now: no job beyond it fits_now."""
         cdef Limits limits
         cdef usec_t shadow
-        cdef double end = self.expiration * USEC
         self.future.limits(&limits.free, &limits.extra, &shadow)
         limits.window = shadow
         # All jobs end with the instance.
         if shadow != time_never():
-            limits.window = time_never() if self.clock < end <= shadow else shadow - self.clock
+            if self.expiration * USEC > self.clock and <usec_t> (self.expiration * USEC) <= shadow:
+                limits.window = time_never()
+            else:
+                limits.window = shadow - self.clock
         return limits
 
     cdef bint all_stopped(self) noexcept nogil:
