@@ -2,14 +2,12 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The engine: the pass that a plugin decides.
 
-No I/O, no clock, no policy: time comes in as an argument, decisions go out as
-values. A pass walks the waiting jobs in order and asks the plugin about each,
-by the five operations of the C original; the plugin answers with what the
-engine offers: fits_now, select, start, earliest, reserve, explain.
+No I/O, no clock, no policy: time comes in as an argument, decisions go out as values. A pass walks the waiting jobs in
+order and asks the plugin about each, by the five operations of the C original; the plugin answers with what the engine
+offers: fits_now, select, start, earliest, reserve, explain.
 
-It is put together from the jobs (fluxsched.core.jobs), their order
-(fluxsched.core.queue), what is free now (fluxsched.core.state) and later
-(fluxsched.core.future).
+It is put together from the jobs (fluxsched.core.jobs), their order (fluxsched.core.queue), what is free now
+(fluxsched.core.state) and later (fluxsched.core.future).
 """
 from libc.stdlib cimport free
 from libc.string cimport memset
@@ -111,9 +109,8 @@ cdef class Engine:
         return self.domain_index[queue]
 
     cdef i32 add(self, const Job *template) except -1 nogil:
-        """Put a job in the queue; the caller fills in id, priority, sequence,
-        duration, the request, elig (0, or used once for it), domain and tree.
-        Answers its slot."""
+        """Put a job in the queue; the caller fills in id, priority, sequence, duration, the request, elig (0, or used
+        once for it), domain and tree. Answers its slot."""
         cdef i32 slot
         cdef Job *j
         cdef bint done = False
