@@ -366,8 +366,7 @@ cdef class Engine:
         return 0
 
     cdef int deny_hopeless(self) except -1 nogil:
-        """Nodes were removed: deny at once, wherever they stand in the queue,
-        the jobs that cannot do without them."""
+        """Nodes were removed: deny at once, wherever they stand, the jobs that cannot do without them."""
         cdef i32 c, i, slot
         for c in range(self.queue.nchunks):
             for i in range(self.queue.chunk[c].count):
