@@ -9,9 +9,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import conftest
 import makevenv
 from builds import TOP, sh, write
 
@@ -569,3 +571,24 @@ def test_venv_that_fits_is_kept(tree, toolchain, monkeypatch):
     assert not makevenv.venv_fits({**config["python"], "version": "3.9.0"})
     monkeypatch.setattr(makevenv, "VENV", tree)
     assert not makevenv.venv_fits(config["python"])
+
+
+# make check
+
+
+def test_tests_of_one_file_need_no_workers():
+    def workers(*names):
+        return conftest.pytest_xdist_auto_num_workers(SimpleNamespace(args=[str(TOP / name) for name in names]))
+
+    assert workers("t/test_build.py") == workers("t/test_build.py::test_one", "t/test_build.py::test_two") == 0
+    all_cores = len(os.sched_getaffinity(0))
+    assert workers("t") == workers("t/test_build.py", "t/test_r.py") == workers("t/none.py") == all_cores
+
+
+def test_longest_files_begin_first():
+    names = ["test_r", "test_session_run", "test_flux_jobs", "test_idset", "test_install", "test_session_store"]
+    items = [SimpleNamespace(path=Path(f"{name}.py")) for name in names]
+    conftest.pytest_collection_modifyitems(items)
+    assert [item.path.stem for item in items] == [
+        "test_install", "test_flux_jobs", "test_session_run", "test_session_store", "test_r", "test_idset",
+    ]
