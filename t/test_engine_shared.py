@@ -184,6 +184,45 @@ def test_shared_nodes(rng, depth):
     play.schedule()
 
 
+@given(RANDOM, DEPTHS)
+@PLAYS
+def test_pass_after_pass(rng, depth):
+    """Passes with little or nothing between them decide what one from scratch does."""
+    rows = some_machine(rng)
+    play = Play(rows, depth, some_sets(rng, len(rows)))
+    for _ in range(rng.randint(1, 40)):
+        if rng.random() < 0.2:
+            play.step(rng)
+        for _ in range(rng.randint(0, 2)):
+            play.add(rng.choice(play.texts), play.some_request(rng))
+        ends = [end for end, _ in play.running.values() if end > play.now * 10**6]
+        if ends and rng.random() < 0.3:
+            play.now = min(min(ends) // 10**6, play.now + 1) if min(ends) < NEVER else play.now
+        play.schedule()
+
+
+def test_pass_goes_on_with_the_last_one():
+    """After nothing, the plugin is asked about no job; after an arrival, about that one."""
+    engine = scheduler(mixed(*[(4, 0)] * 3), "backfill.plugin1", "reserve-depth=-1")
+    for jobid in range(1, 20):
+        engine.add(jobid, request(nslots=3, cores=2, duration=10), t_submit=float(jobid))
+    assert engine.schedule(0.0).started == [1, 2]
+    considered = engine.stats()["considered"]
+    assert engine.schedule(3.0).started == []
+    assert engine.stats()["considered"] == considered
+    engine.add(20, request(cores=1, duration=5), t_submit=20.0)
+    engine.add(21, request(nslots=3, cores=2, duration=10), t_submit=21.0)
+    assert engine.schedule(4.0).started == []
+    assert engine.stats()["considered"] == considered + 2
+    assert engine.estimate(20) == 90.0 and engine.estimate(21) == 90.0
+    # Whoever goes ahead of others, or leaves, changes what was decided.
+    engine.cancel(3)
+    assert engine.schedule(4.0).started == []
+    assert engine.stats()["considered"] == considered + 2 + 18
+    engine.free(1)
+    assert engine.schedule(4.0).started == [4]
+
+
 @pytest.mark.parametrize("depth", [-1, 1])
 def test_leaves_gpus_to_those_that_ask(depth):
     """Single-core jobs take the nodes without gpus first, and a job that wants a gpu starts."""

@@ -52,6 +52,7 @@ cdef class CountPlan:
         i32 *part               # [nkinds] units that a job takes of each kind; see share
 
     cdef int begin(self, usec_t now, i64 free_now, bint nodes) except -1 nogil
+    cdef void advance(self, usec_t now) noexcept nogil
     cdef bint fits_now(self, i32 set, i64 units, usec_t end) noexcept nogil
     cdef bint share_now(self, i32 set, i64 units, usec_t end) noexcept nogil
     cdef int start(self, const Alloc *a, i64 units, usec_t end) except -1 nogil

@@ -226,6 +226,14 @@ cdef class CountPlan:
                     self.idle[count] += 1
         return 0
 
+    cdef void advance(self, usec_t now) noexcept nogil:
+        """The time is later than when the plan began, and before its next point."""
+        cdef i32 i
+        self.now = now
+        if self.built:
+            for i in range(1 if self.plain else self.kinds.ncomponents):
+                self.profile[i].time[0] = now
+
     cdef bint fits_now(self, i32 set, i64 units, usec_t end) noexcept nogil:
         """Whether so many units of a set are free from now to end, reservations kept."""
         cdef i32 i

@@ -35,6 +35,7 @@ cdef class Operations:
     cdef:
         public int queue_depth      # jobs of a domain considered in a pass; < 0: all
         public bint io_aware        # bandwidth that jobs ask for is a resource
+        public bint steady          # see fluxsched.policy.base
         public int quiet_after      # reservations of a domain behind which a job that cannot start changes nothing: to
                                     # the question what to do about it the answer is GO_ON, or STOP if nothing is free,
                                     # so that the pass need not ask; < 0: there is no such number
@@ -69,6 +70,11 @@ cdef class Engine:
         usec_t clock            # when the slice of it began that runs
         bint in_pass
         bint suspended          # more slices are to come
+        bint settled            # it came to its end, and what it decided holds but for the jobs that came since
+        bint missed             # jobs came while it was suspended
+        i32 *arrived            # [narrived] waiting jobs that came since, at the end of the queue
+        i32 narrived
+        i32 arrived_room
         bint stale              # what it began with does not hold any more
         bint returned           # resources have come back since it began
         bint removal            # nodes were removed since the last pass
@@ -85,6 +91,7 @@ cdef class Engine:
         double expiration       # of the instance; 0: none
         # Statistics.
         i64 npasses
+        i64 nextended           # times that a pass was gone on with
         i64 nstarted_total
         i64 nbackfilled
         i64 nconsidered
@@ -127,6 +134,8 @@ cdef class Engine:
     cdef int begin_pass(self, usec_t now) except -1 nogil
     cdef bint starts_over(self) noexcept nogil
     cdef int walk(self, i32 limit) except -1 nogil
+    cdef bint extends(self, usec_t now, i32 limit) noexcept nogil
+    cdef int extend(self, usec_t now) except -1 nogil
     cdef bint all_stopped(self) noexcept nogil
     cdef bint quiet(self, i32 domain) noexcept nogil
     cdef bint may_jump(self) noexcept nogil

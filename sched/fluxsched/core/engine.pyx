@@ -55,6 +55,7 @@ cdef class Operations:
         self.queue_depth = -1
         self.io_aware = True
         self.quiet_after = -1
+        self.steady = False
 
     cdef int sched_loop_setup(self, Engine e) except -1 nogil:
         lacks(b"sched_loop_setup")
@@ -95,6 +96,7 @@ cdef class Engine:
         free(self.domain)
         free(self.started)
         free(self.denied)
+        free(self.arrived)
 
     # Jobs come and go.
 
@@ -115,6 +117,7 @@ cdef class Engine:
         cdef Job *j
         cdef bint done = False
         self.queue.need_room()
+        self.arrived = <i32 *> grow(self.arrived, &self.arrived_room, self.narrived + 1, sizeof(i32))
         slot = self.jobs.take()
         j = self.jobs.item + slot
         j[0] = template[0]
@@ -137,6 +140,11 @@ cdef class Engine:
                 self.jobs.drop(slot)
         self.queue.insert(slot)
         self.waits(slot, 1)
+        self.missed |= self.suspended
+        self.settled &= self.queue.is_last(slot)
+        if self.settled:
+            self.arrived[self.narrived] = slot
+            self.narrived += 1
         return slot
 
     cdef int adopt(self, const Job *template, usec_t start, usec_t end) except -1 nogil:
@@ -153,12 +161,14 @@ cdef class Engine:
 
     cdef int cancel(self, i32 slot) except -1 nogil:
         """Forget a waiting job."""
+        self.settled = False
         self.queue.remove(slot)
         self.waits(slot, -1)
         return self.forget(slot)
 
     cdef int move(self, i32 slot, i64 priority, double score) except -1 nogil:
         """Give a waiting job another place in the queue."""
+        self.settled = False
         self.queue.need_room()
         self.queue.remove(slot)
         self.jobs.item[slot].priority = priority
@@ -189,6 +199,7 @@ cdef class Engine:
 
     cdef int finish(self, i32 slot) except -1 nogil:
         """A running job gives back all it holds; its slot is free."""
+        self.settled = False
         cdef Job *j = self.jobs.item + slot
         self.jobs.running.remove(j.end, slot)
         self.future.gives(j, not self.once)
@@ -353,6 +364,8 @@ cdef class Engine:
         self.stale = False
         self.returned = False
         self.suspended = False
+        self.missed = False
+        self.narrived = 0
         for d in range(self.ndomains):
             waiting = self.domain[d].waiting
             memset(self.domain + d, 0, sizeof(Domain))
@@ -443,6 +456,9 @@ cdef class Engine:
         made so far stand. Only where resources have come back does the pass start over, so that they do not idle; it
         does so again when it has asked about twice as many jobs as the one that it replaced, so that it gets to its
         end under any stream of events. Times of jobs that start count from their slice.
+
+        Where nothing has happened since a pass but that jobs came at the end of the queue, it is gone on with them; what
+        it decided about the others would be decided again.
         """
         cdef bint done = False
         cdef i32 i
@@ -450,12 +466,17 @@ cdef class Engine:
         self.ndenied = 0
         self.in_pass = True
         try:
-            if not self.suspended or self.starts_over():
-                self.begin_pass(now)
-                self.policy.sched_loop_setup(self)
-            self.clock = now if now > self.clock else self.clock
-            self.future.unselect()
-            self.walk(limit if limit != 0 else 1)
+            if self.extends(now, limit):
+                self.extend(now)
+            else:
+                self.settled = False
+                if not self.suspended or self.starts_over():
+                    self.begin_pass(now)
+                    self.policy.sched_loop_setup(self)
+                self.clock = now if now > self.clock else self.clock
+                self.future.unselect()
+                self.walk(limit if limit != 0 else 1)
+                self.settled = self.policy.steady and not self.suspended and not self.missed
             done = True
         finally:
             # A plugin may have failed half way: what it started is started,
@@ -466,8 +487,31 @@ cdef class Engine:
                     self.jobs.item[self.denied[i]].parked_at = -1
                 self.ndenied = 0
                 self.suspended = False
+                self.settled = False
             self.in_pass = False
             self.close_queue()
+        return 0
+
+    cdef bint extends(self, usec_t now, i32 limit) noexcept nogil:
+        """Whether the last pass can be gone on with: what is free has not changed since, and will not have by now."""
+        if not self.settled or self.stale or self.returned or self.removal or not self.future.same():
+            return False
+        if limit >= 0 and self.narrived > limit:
+            return False
+        # The reservations begin when something ends; an overdue job is taken to end a tick later.
+        return now == self.clock or (now > self.clock and (
+            self.jobs.running.count == 0 or self.jobs.running.item[0].end > now))
+
+    cdef int extend(self, usec_t now) except -1 nogil:
+        """Go on with the last pass: ask about the jobs that came since."""
+        cdef i32 i
+        self.nextended += 1
+        self.clock = now
+        self.future.advance(now)
+        self.future.unselect()
+        for i in range(self.narrived):
+            self.consider(self.arrived[i])
+        self.narrived = 0
         return 0
 
     cdef int walk(self, i32 limit) except -1 nogil:

@@ -46,6 +46,9 @@ cdef class Future:
     cdef int need_tree(self) except -1
     # In a pass.
     cdef int begin(self, usec_t now) except -1 nogil
+    cdef bint same(self) noexcept nogil
+    cdef int advance(self, usec_t now) except -1 nogil
+    cdef i32 mode(self) noexcept nogil
     cdef void unselect(self) noexcept nogil
     cdef bint fits_now(self, i32 slot, usec_t end) except -1 nogil
     cdef bint select(self, i32 slot, usec_t end) except -1 nogil

@@ -88,12 +88,7 @@ cdef class Future:
         cdef i32 i
         cdef bint cores
         self.selected = -1
-        if self.nwaiting_nodes == self.nwaiting and self.nrunning_whole == self.jobs.running.count:
-            self.plan = PLAN_NODES
-        elif self.nwaiting_cores == self.nwaiting:
-            self.plan = PLAN_CORES
-        else:
-            self.plan = PLAN_EACH
+        self.plan = self.mode()
         self.nodes.undo(0)
         self.kinds.refresh()
         if self.plan == PLAN_EACH:
@@ -107,6 +102,26 @@ cdef class Future:
             self.units_are_cores = cores
             self.units_generation = self.eligible.generation
         return self.count.begin(now, self.state.free_cores if cores else self.state.nidle, not cores)
+
+    cdef i32 mode(self) noexcept nogil:
+        """The plan that holds for the jobs that there are."""
+        if self.nwaiting_nodes == self.nwaiting and self.nrunning_whole == self.jobs.running.count:
+            return PLAN_NODES
+        return PLAN_CORES if self.nwaiting_cores == self.nwaiting else PLAN_EACH
+
+    cdef bint same(self) noexcept nogil:
+        """Whether a pass that began now would plan for the same kinds of nodes in the same way."""
+        return (self.mode() == self.plan and self.kinds.generation == self.eligible.generation
+                and self.kinds.version == self.eligible.version)
+
+    cdef int advance(self, usec_t now) except -1 nogil:
+        """The pass is gone on with at a later time, before anything that is planned has happened."""
+        if self.plan == PLAN_EACH:
+            self.nodes.now = now
+            self.nodes.bounds.now = now
+        else:
+            self.count.advance(now)
+        return 0
 
     cdef void unselect(self) noexcept nogil:
         """Forget what is selected."""

@@ -65,6 +65,7 @@ cdef class Queue:
     cdef bint find(self, const Job *j, i32 *chunk, i32 *index) noexcept nogil
     cdef int need_room(self) except -1 nogil
     cdef int insert(self, i32 slot) except -1 nogil
+    cdef bint is_last(self, i32 slot) noexcept nogil
     cdef void remove(self, i32 slot) noexcept nogil
     cdef int sort(self, const double *score) except -1 nogil
     cdef const i32 *flat(self) except NULL nogil

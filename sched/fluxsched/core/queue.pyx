@@ -279,6 +279,11 @@ cdef class Queue:
         self.version += 1
         return 0
 
+    cdef bint is_last(self, i32 slot) noexcept nogil:
+        """Whether a job stands at the end."""
+        cdef Chunk *k = self.chunk[self.nchunks - 1]
+        return k.slot[k.count - 1] == slot
+
     cdef void remove(self, i32 slot) noexcept nogil:
         """A job waits no more, or is about to change its place."""
         cdef i32 c, i

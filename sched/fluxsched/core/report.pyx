@@ -159,7 +159,7 @@ cdef dict resource_status(Engine e):
 cdef dict stats(Engine e):
     """Counters since the engine was made, and what there is now."""
     return {
-        "passes": e.npasses,
+        "passes": e.npasses + e.nextended,
         "considered": e.nconsidered,
         "started": e.nstarted_total,
         "backfilled": e.nbackfilled,

@@ -17,7 +17,9 @@ from fluxsched.policy.orders import OPTIONS as ORDER_OPTIONS
 cdef class Policy(Operations):
     """Base of every plugin: one object for each engine it serves.
 
-    name: of the plugin; options: those it was made with, as a dict of strings.
+    name: of the plugin; options: those it was made with, as a dict of strings. A policy may set steady: its order is
+    that of the queue, and what it decides about a job follows from the engine's answers alone. Then a pass that would
+    find all as it was goes on with the last one, and is asked about the jobs that came since.
     """
 
     def __init__(self, name="", dict options=None):
@@ -43,6 +45,7 @@ cdef class ListPolicy(Policy):
         self.io_aware = bool_option(left, "io-aware", True)
         self.order = Order(left)
         no_more_options(left, sorted([*own, "io-aware", "queue-depth", *ORDER_OPTIONS]))
+        self.steady = self.order.formula.name == "fcfs"
 
     cdef int sched_loop_setup(self, Engine e) except -1 nogil:
         return self.order.apply(e)
