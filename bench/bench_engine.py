@@ -186,8 +186,8 @@ def shared(nnodes, waiting):
     return engine
 
 
-def plan_rows(make, row, nnodes, name):
-    """A pass from scratch, and passes after nothing, after one arrival and after one expected end."""
+def plan_rows(make, row, nnodes, name, one):
+    """A pass from scratch, and passes after nothing and after one arrival at the end of the queue (one: a Request)."""
     engine = make()
     waiting = len(engine.waiting())
     seconds, _ = median_of(1, lambda: engine.schedule(1.0))
@@ -197,8 +197,7 @@ def plan_rows(make, row, nnodes, name):
     row(nnodes, f"conservative, {name}, {waiting} waiting: after nothing", seconds * 1e3, "ms")
     times = []
     for job in range(5):
-        engine.add(2 * FIRST + job, request(0, 1, 1, 0, False, 500.0) if "shared" in name
-                   else request(1, 1, 1, 0, True, 500.0), t_submit=1e7 + job)
+        engine.add(2 * FIRST + job, one, t_submit=1e7 + job)
         times.append(median_of(1, lambda: engine.schedule(1.0))[0])
     row(nnodes, f"conservative, {name}, {waiting} waiting: after one arrival", statistics.median(times) * 1e3, "ms")
 
