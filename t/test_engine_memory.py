@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Each allocation of a play of whole nodes fails in turn: MemoryError, and the engine goes on, sane."""
+"""Each allocation of a play fails in turn: MemoryError, and the engine goes on, sane."""
 
 import pytest
 
 from fluxsched.core import Inventory, memory
-from naive import nodes, scheduler
+from naive import nodes, request, scheduler
 
 PLUGINS = [
     ("sched.plugin1", ""), ("backfill.plugin1", "order=sjf,aging=5"), ("backfill.plugin1", "reserve-depth=-1"),
@@ -26,7 +26,18 @@ def whole(engine):
     yield engine.schedule, 303.0
 
 
-def play(make):
+def shared(engine):
+    """The same where jobs share nodes."""
+    for jobid in range(1, 40):
+        more = {"constraint": {"ranks": [f"{jobid % 3}-5"]}} if jobid % 7 == 0 else {}
+        wanted = request(nslots=1 + jobid % 4, cores=1 + jobid % 3, duration=5.0 + jobid % 9, **more)
+        yield engine.add, jobid, wanted, 16, float(jobid), jobid % 4
+    yield engine.schedule, 40.0
+    yield engine.schedule, 41.0, 1
+    yield engine.schedule, 60.0
+
+
+def play(make, script=whole):
     """The engine, and how many calls raised MemoryError; each of these is made again."""
     failed = 0
     while True:
@@ -35,7 +46,7 @@ def play(make):
             break
         except MemoryError:
             failed += 1
-    for call, *arguments in whole(engine):
+    for call, *arguments in script(engine):
         while True:
             try:
                 call(*arguments)
@@ -46,19 +57,20 @@ def play(make):
     return engine, failed
 
 
+@pytest.mark.parametrize("script", [whole, shared])
 @pytest.mark.parametrize("plugin, options", PLUGINS)
-def test_each_allocation_fails_in_turn(plugin, options):
+def test_each_allocation_fails_in_turn(plugin, options, script):
     def make():
         return scheduler(Inventory.from_counts(6, 4), plugin, options)
 
-    expected, failed = play(make)
+    expected, failed = play(make, script)
     assert failed == 0
     n = 0
     while True:
         n += 1
         memory.fail_allocation(n)
         try:
-            engine, failed = play(make)
+            engine, failed = play(make, script)
         finally:
             left = memory.fail_allocation(0)
         if left:

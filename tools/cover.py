@@ -47,7 +47,7 @@ def missing_ranges(lines: list[int]) -> str:
     words: list[str] = []
     start = before = None
     for line in [*sorted(lines), None]:
-        if start is not None and (line is None or line != before + 1):
+        if start is not None and (line is None or before is None or line != before + 1):
             words.append(str(start) if start == before else f"{start}-{before}")
             start = None
         if start is None:

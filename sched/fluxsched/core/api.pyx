@@ -20,6 +20,7 @@ from fluxsched.core.job cimport (
 )
 from fluxsched.core.seconds cimport to_instant, to_usec
 from fluxsched.core.types cimport DEBUG, USEC, i32, i64, time_never, usec_t
+from fluxsched.core.why cimport first_planned, planned, why_waits
 
 from fluxsched.core.nodeview import mask_of_runs, runs_of_mask
 from fluxsched.formats import r as _r
@@ -290,17 +291,17 @@ cdef class Engine:
     def reason(self, jobid):
         """Why a waiting job waits, as a text: what is true of it now, wherever the last pass stopped; None: nothing
         keeps it, and the next pass decides. Raises ValueError for a job that does not wait."""
-        return REASONS.get(self.core.why_waits(self.slot(jobid, JOB_WAITING)))
+        return REASONS.get(why_waits(self.core, self.slot(jobid, JOB_WAITING)))
 
     def first_estimate(self):
         """The earliest of the starts that are planned for waiting jobs, in s since the epoch; None: there is none."""
-        cdef usec_t first = self.core.first_planned()
+        cdef usec_t first = first_planned(self.core)
         return None if first == time_never() else first / <double> USEC
 
     def estimate(self, jobid):
         """When a waiting job is planned to start, in s since the epoch; None: no start is reserved for it. Raises
         ValueError for a job that does not wait."""
-        cdef usec_t t = self.core.planned(self.core.jobs.item + self.slot(jobid, JOB_WAITING))
+        cdef usec_t t = planned(self.core, self.core.jobs.item + self.slot(jobid, JOB_WAITING))
         return None if t < 0 else t / <double> USEC
 
     def selection(self, jobid):

@@ -199,8 +199,8 @@ cdef class Bounds:
                 # The last one is for all others: a core, wherever it is.
                 self.column[k].shape = Shape(0, 1, 0, 0, 0)
             self.column[k].nfound = 0
-            self.timeline.ncolumns += 1
             self.fill_column(k)
+            self.timeline.ncolumns += 1
             if k < COLUMNS - 1:
                 return k
         factor[0] = shape.cores * (shape.slots if shape.slots else 1)

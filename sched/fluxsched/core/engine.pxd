@@ -107,9 +107,6 @@ cdef class Engine:
     cdef int forget(self, i32 slot) except -1 nogil
     cdef int move_end(self, i32 slot, usec_t end) except -1 nogil
     cdef int schedule(self, usec_t now, i32 limit) except -1 nogil
-    cdef i32 why_waits(self, i32 slot) except -1 nogil
-    cdef usec_t planned(self, const Job *j) noexcept nogil
-    cdef usec_t first_planned(self) noexcept nogil
 
     # For plugins: what a policy is made of.
     cdef const Job *job(self, i32 job) noexcept nogil

@@ -18,8 +18,8 @@ from fluxsched.core.eligible cimport Eligible
 from fluxsched.core.future cimport Future
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport (
-    JOB_FREE, JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_LACKING, WHY_NEVER, WHY_NEW, WHY_OTHER,
-    WHY_OVERLAP, WHY_POLICY, WHY_RESERVED, WHY_RESOURCES, Job,
+    JOB_FREE, JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_LACKING, WHY_NEVER, WHY_NEW,
+    WHY_OVERLAP, WHY_RESOURCES, Job,
 )
 from fluxsched.core.jobs cimport Jobs
 from fluxsched.core.memory cimport grow, zeroed
@@ -457,8 +457,8 @@ cdef class Engine:
         does so again when it has asked about twice as many jobs as the one that it replaced, so that it gets to its
         end under any stream of events. Times of jobs that start count from their slice.
 
-        Where nothing has happened since a pass but that jobs came at the end of the queue, it is gone on with them; what
-        it decided about the others would be decided again.
+        Where nothing has happened since a pass but that jobs came at the end of the queue, it is gone on with, about
+        these; what it decided about the others would be decided again.
         """
         cdef bint done = False
         cdef i32 i
@@ -585,53 +585,6 @@ cdef class Engine:
             if self.domain[d].stopped == GO_ON:
                 return False
         return True
-
-    # Why a job waits, when somebody asks.
-
-    cdef i32 why_waits(self, i32 slot) except -1 nogil:
-        """The reason that is true of a waiting job, wherever the last pass stopped: WHY_…."""
-        cdef Job *j = self.jobs.item + slot
-        cdef Domain *d = self.domain + j.domain
-        cdef i32 other, why = self.check_parked(slot)
-        cdef bint asked = j.asked_in == self.npasses
-        cdef bint jumped = not asked and d.jumped and j.added_in != self.npasses and not self.suspended
-        if why:
-            return why
-        # A job ahead of it, or of another queue, holds it up whatever is free.
-        if not asked and d.stopped == HOLD:
-            return WHY_BEHIND
-        if asked and j.why == WHY_OVERLAP:
-            return WHY_OVERLAP
-        if not self.future.fits_free(j, self.clock):
-            return WHY_RESOURCES
-        if not asked and not jumped:
-            return WHY_DEPTH if d.stopped and d.why_behind == WHY_DEPTH else WHY_NEW
-        if asked and j.why != WHY_RESOURCES and j.why != WHY_RESERVED:
-            return j.why
-        # It fits, so a reservation keeps it from what is free; its own does not count.
-        if d.reserved > (asked and j.estimate >= 0):
-            return WHY_RESERVED
-        for other in range(self.ndomains):
-            if other != j.domain and self.domain[other].reserved:
-                return WHY_OTHER
-        return WHY_NEW if self.returned else WHY_POLICY
-
-    cdef usec_t planned(self, const Job *j) noexcept nogil:
-        """The start that the last pass that asked about the job has reserved for it; -1: none."""
-        if j.asked_in == self.npasses or (self.suspended and j.asked_in == self.npasses - 1):
-            return j.estimate
-        return -1
-
-    cdef usec_t first_planned(self) noexcept nogil:
-        """The earliest start that is planned for a waiting job; never: there is none."""
-        cdef i32 c, i
-        cdef usec_t t, first = time_never()
-        for c in range(self.queue.nchunks):
-            for i in range(self.queue.chunk[c].count):
-                t = self.planned(self.jobs.item + self.queue.chunk[c].slot[i])
-                if 0 <= t < first:
-                    first = t
-        return first
 
     cdef void close_queue(self) noexcept nogil:
         """Drop from the queue what no longer waits."""

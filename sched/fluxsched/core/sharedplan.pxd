@@ -84,7 +84,7 @@ cdef class SharedPlan:
     cdef int build(self, Running running, const Job *jobs) except -1 nogil
     cdef int hold(self, const Alloc *a, usec_t end) except -1 nogil
     cdef int give(self, const Alloc *a, usec_t end) except -1 nogil
-    cdef int apply(self, const Alloc *a, usec_t start, usec_t end, bint take) except -1 nogil
+    cdef int apply(self, const Alloc *a, usec_t start, usec_t end, bint take, i32 uses) except -1 nogil
     cdef int set_bits(self, const u64 *core, const u64 *gpu, usec_t start, usec_t end, bint take) except -1 nogil
     cdef int move_node(self, i32 node, usec_t start, usec_t end, bint take) except -1 nogil
     cdef int flush_all(self, usec_t start, usec_t end, bint take) except -1 nogil

@@ -91,8 +91,7 @@ cdef class SharedPlan:
         for i in range(running.count):
             if running.item[i].end > now:
                 break
-            self.timeline.mark(now + 1, 1)
-            self.apply(&jobs[running.item[i].job].alloc, 0, now + 1, True)
+            self.apply(&jobs[running.item[i].job].alloc, 0, now + 1, True, 1)
         return 0
 
     cdef int build(self, Running running, const Job *jobs) except -1 nogil:
@@ -115,9 +114,7 @@ cdef class SharedPlan:
         """A job runs on a and is expected to end then."""
         if not self.built:
             return 0
-        end = release_time(end, self.now)
-        self.timeline.mark(end, 1)
-        return self.apply(a, 0, end, True)
+        return self.apply(a, 0, release_time(end, self.now), True, 1)
 
     cdef int give(self, const Alloc *a, usec_t end) except -1 nogil:
         """A job that was expected to end then gives back a."""
@@ -127,31 +124,40 @@ cdef class SharedPlan:
         self.nfailed = 0
         self.bounds.forget()
         # Overdue, it held until one tick from now.
-        self.timeline.mark(end, 0)
-        self.apply(a, 0, end, False)
+        self.apply(a, 0, end, False, 0)
         self.timeline.unmark(end)
         return 0
 
     # What jobs hold and reservations will.
 
-    cdef int apply(self, const Alloc *a, usec_t start, usec_t end, bint take) except -1 nogil:
-        """What is in a is taken (or given back) from start to end, which are points of the timeline, or not after
-        now, or never."""
+    cdef int apply(self, const Alloc *a, usec_t start, usec_t end, bint take, i32 uses) except -1 nogil:
+        """What is in a is taken (or given back) from start to end. uses: so many more intervals begin and end there."""
         cdef i32 i, k, node
         cdef const Entry *e
+        cdef bint done = False
         for k in range(CHANGES):
             self.changes[k].nodes = 0
-        for i in range(a.nentries):
-            e = a.entry + i
-            if e.count == 0:
-                self.set_bits(a.bits + e.bits, a.bits + e.bits + self.cw, start, end, take)
-                self.move_node(e.node, start, end, take)
-                continue
-            for node in range(e.node, e.node + e.count):
-                self.set_bits(self.inv.core_all + <size_t> node * self.cw,
-                              self.inv.gpu_all + <size_t> node * self.gw, start, end, take)
-                self.move_node(node, start, end, take)
-        return self.flush_all(start, end, take)
+        try:
+            self.timeline.mark(start, uses)
+            self.timeline.mark(end, uses)
+            for i in range(a.nentries):
+                e = a.entry + i
+                if e.count == 0:
+                    self.set_bits(a.bits + e.bits, a.bits + e.bits + self.cw, start, end, take)
+                    self.move_node(e.node, start, end, take)
+                    continue
+                for node in range(e.node, e.node + e.count):
+                    self.set_bits(self.inv.core_all + <size_t> node * self.cw,
+                                  self.inv.gpu_all + <size_t> node * self.gw, start, end, take)
+                    self.move_node(node, start, end, take)
+            self.flush_all(start, end, take)
+            done = True
+        finally:
+            if not done:
+                # Without memory it is half done: the next pass begins with what runs.
+                self.built = False
+                self.nreserved = 0
+        return 0
 
     cdef int set_bits(self, const u64 *core, const u64 *gpu, usec_t start, usec_t end, bint take) except -1 nogil:
         """The cores and gpus that the nodes to come lose or gain."""
@@ -572,9 +578,7 @@ cdef class SharedPlan:
         r.end = end
         r.job = job
         self.nreserved += 1
-        self.timeline.mark(start, 1)
-        self.timeline.mark(end, 1)
-        return self.apply(&r.alloc, start, end, True)
+        return self.apply(&r.alloc, start, end, True, 1)
 
     cdef int undo(self, i32 count) except -1 nogil:
         """Drop all reservations but the first count."""
@@ -586,7 +590,7 @@ cdef class SharedPlan:
         while self.nreserved > count:
             self.nreserved -= 1
             r = self.reservation + self.nreserved
-            self.apply(&r.alloc, r.start, r.end, False)
+            self.apply(&r.alloc, r.start, r.end, False, 0)
             self.timeline.unmark(r.start)
             self.timeline.unmark(r.end)
         return 0

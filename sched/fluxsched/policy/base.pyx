@@ -45,7 +45,7 @@ cdef class ListPolicy(Policy):
         self.io_aware = bool_option(left, "io-aware", True)
         self.order = Order(left)
         no_more_options(left, sorted([*own, "io-aware", "queue-depth", *ORDER_OPTIONS]))
-        self.steady = self.order.formula.name == "fcfs"
+        self.steady = self.order.formula.name == "fcfs" and self.queue_depth < 0
 
     cdef int sched_loop_setup(self, Engine e) except -1 nogil:
         return self.order.apply(e)

@@ -253,7 +253,7 @@ cdef class Order:
     # Scores of the time.
 
     cdef int make(self, Engine e) except -1 nogil:
-        """Let the pass that begins have an order of its own: the last one, if nothing that it depends on has changed."""
+        """Let the pass that begins have an order of its own: the last one, if nothing that it depends on changed."""
         cdef i32 i, active = 0
         cdef const i32 *slots
         if (e.now == self.made_at and e.queue.version == self.made_for and e.state.up_cores == self.made_machine
