@@ -9,7 +9,6 @@ cleared its environment, and has lost the supervisor and the launcher above it. 
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 
 PREFIX = "flux-session-"
@@ -38,7 +37,7 @@ def base() -> str | None:
     own = _own()
     if own is None:
         return None
-    path = os.path.join(own, PREFIX + secrets.token_hex(8))
+    path = os.path.join(own, PREFIX + os.urandom(8).hex())
     try:
         for name in os.listdir(own):
             if name.startswith(PREFIX):
