@@ -18,10 +18,19 @@ def statedir(tmp_path):
     return f"--statedir={tmp_path}/state"
 
 
-def spawn_counter(tmp_path, name, seconds):
-    """A command that notes each start of itself, then sleeps, then notes its end."""
-    log = tmp_path / name
-    return log, ["sh", "-c", f"echo start >>{log}; sleep {seconds}; echo end >>{log}"]
+GATE = "until [ -e {} ]; do sleep 0.05; done"
+
+
+@pytest.fixture
+def gate(tmp_path):
+    """A file that jobs with GATE in their script wait for."""
+    return tmp_path / "gate"
+
+
+def spawn_counter(tmp_path, gate):
+    """A command that notes each start of itself, then waits at the gate, then notes its end."""
+    log = tmp_path / "log"
+    return log, ["sh", "-c", f"echo start >>{log}; {GATE.format(gate)}; echo end >>{log}"]
 
 
 def test_waiting_jobs_are_there_in_order(statedir):
@@ -41,8 +50,8 @@ def test_waiting_jobs_are_there_in_order(statedir):
         assert session.state(held) == "SCHED"
 
 
-def test_running_job_is_found_again(statedir, tmp_path):
-    log, command = spawn_counter(tmp_path, "log", 1.5)
+def test_running_job_is_found_again(statedir, tmp_path, gate):
+    log, command = spawn_counter(tmp_path, gate)
     with Session(statedir) as session:
         jobid = session("submit", *command)
         until(log.exists)
@@ -50,30 +59,34 @@ def test_running_job_is_found_again(statedir, tmp_path):
     assert job_processes(jobid)
     with Session(statedir) as session:
         assert session.state(jobid) == "RUN"
+        gate.touch()
         assert session("job", "attach", jobid) == ""
         assert session.job(jobid)["result"] == "COMPLETED"
     assert log.read_text() == "start\nend\n"
 
 
-def test_found_again_job_holds_its_cores(statedir):
+def test_found_again_job_holds_its_cores(statedir, gate):
     cores = len(os.sched_getaffinity(0))
     with Session(statedir) as session:
-        first = session("submit", "-n1", f"-c{cores}", "sleep", "2")
+        first = session("submit", "-n1", f"-c{cores}", "sh", "-c", GATE.format(gate))
         session.wait_state(first, "RUN")
         session.kill()
     with Session(statedir) as session:
         second = session("submit", "true")
+        assert session.state(second) == "SCHED"
+        gate.touch()
         session("job", "wait", second)
         assert session.job(second)["t_run"] >= session.job(first)["t_cleanup"]
 
 
-def test_job_that_ended_meanwhile_is_collected(statedir):
+def test_job_that_ended_meanwhile_is_collected(statedir, gate):
     with Session(statedir) as session:
-        good = session("submit", "sh", "-c", "sleep 1; echo done")
-        bad = session("submit", "sh", "-c", "sleep 1; exit 7")
+        good = session("submit", "sh", "-c", f"{GATE.format(gate)}; echo done")
+        bad = session("submit", "sh", "-c", f"{GATE.format(gate)}; exit 7")
         for jobid in (good, bad):
             until(lambda jobid=jobid: any(e["name"] == "start" for e in session.events(jobid)), "start")
         session.kill()
+    gate.touch()
     until(lambda: not job_processes(good) and not job_processes(bad), "jobs to end")
     time.sleep(0.2)
     with Session(statedir) as session:
@@ -114,9 +127,10 @@ def test_supervisor_killed_under_a_live_broker(tmp_path, statedir):
         until(lambda: not job_processes(jobid), "what it left to be gone")
 
 
-def test_committed_launch_that_was_not_made_is_made_once(statedir, tmp_path):
+def test_committed_launch_that_was_not_made_is_made_once(statedir, tmp_path, gate):
     """The broker dies between the commit of a launch and the launch."""
-    log, command = spawn_counter(tmp_path, "log", 0.1)
+    log, command = spawn_counter(tmp_path, gate)
+    gate.touch()
     with Session(statedir) as session:
         jobid = session("submit", *command)
         session("job", "wait", jobid)
@@ -137,8 +151,9 @@ def test_committed_launch_that_was_not_made_is_made_once(statedir, tmp_path):
     assert log.read_text() == "start\nend\n"
 
 
-def test_launch_of_another_boot_is_not_made(statedir, tmp_path):
-    log, command = spawn_counter(tmp_path, "log", 0.1)
+def test_launch_of_another_boot_is_not_made(statedir, tmp_path, gate):
+    log, command = spawn_counter(tmp_path, gate)
+    gate.touch()
     with Session(statedir) as session:
         jobid = session("submit", *command)
         session("job", "wait", jobid)
