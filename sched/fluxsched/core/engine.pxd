@@ -88,6 +88,7 @@ cdef class Engine:
         i32 ndenied
         i32 denied_room
         bint once               # resources are used once
+        bint hasty              # a pass ends once no more job can start in it: nobody asks for planned starts
         double expiration       # of the instance; 0: none
         # Statistics.
         i64 npasses

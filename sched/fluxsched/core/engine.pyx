@@ -372,7 +372,7 @@ cdef class Engine:
             self.domain[d].waiting = waiting
         self.queue.begin()
         self.future.begin(now)
-        if self.policy.quiet_after >= 0:
+        if self.policy.quiet_after >= 0 or self.hasty:
             self.queue.measure(self.future.counts_nodes())
         if self.removal:
             self.deny_hopeless()
@@ -520,6 +520,9 @@ cdef class Engine:
         cdef Limits limits
         cdef bint jumps = self.policy.quiet_after >= 0 and self.policy.queue_depth < 0
         while self.queue.more():
+            if self.hasty and not self.queue.any_within(self.limits().free):
+                self.missed = True
+                break
             if limit > 0 and self.asked >= last:
                 self.queue.freeze()
                 self.suspended = True

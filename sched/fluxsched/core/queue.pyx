@@ -352,6 +352,7 @@ cdef class Queue:
 
     cdef void begin(self) noexcept nogil:
         """A pass begins, in the order of the queue."""
+        self.seen_chunk = -1
         self.reordered = False
         self.at_chunk = 0
         self.at_index = 0
@@ -458,6 +459,24 @@ cdef class Queue:
                     or (shortest[self.at_chunk] > limits.window and self.least[self.at_chunk] > limits.extra)):
                 self.at_chunk += 1
         return -1
+
+    cdef bint any_within(self, i64 free) noexcept nogil:
+        """Whether a job that is still to come in the order of the pass needs no more than so much. It looks again only
+        where the order has passed the one that it found, as free only shrinks in a pass."""
+        cdef Limits limits = Limits(free, free, time_never())
+        cdef i32 chunk = self.at_chunk, index = self.at_index
+        cdef bint found
+        if self.reordered or chunk < self.seen_chunk or (chunk == self.seen_chunk and index <= self.seen_index):
+            return True
+        found = self.next_within(&limits) >= 0
+        self.seen_chunk = self.at_chunk
+        self.seen_index = self.at_index - 1
+        if self.at_index == 0:
+            self.seen_chunk -= 1
+            self.seen_index = CHUNK
+        self.at_chunk = chunk
+        self.at_index = index
+        return found
 
     cdef int sanity_check(self) except -1:
         """AssertionError unless the chunks hold the waiting jobs in order, and their summaries are true. Not in a

@@ -97,6 +97,7 @@ cdef class Loop:
         cdef i32 node
         cdef Py_ssize_t n = len(submit)
         self.engine = engine.core
+        self.engine.hasty = True
         self.submit_ = np.array(submit, dtype=np.int64)
         self.run_ = np.array(run, dtype=np.int64)
         self.request_ = np.array(request, dtype=np.int64)
