@@ -79,7 +79,7 @@ cdef class Queue:
     cdef bint more(self) noexcept nogil
     cdef i32 next(self) noexcept nogil
     cdef i32 next_within(self, const Limits *limits) noexcept nogil
-    cdef bint any_within(self, i64 free) noexcept nogil
+    cdef bint any_within(self, i64 most) noexcept nogil
     cdef bint within(self, const Job *j, const Limits *limits) noexcept nogil
 
     cdef i32 need_of(self, const Job *j) noexcept nogil

@@ -460,10 +460,10 @@ cdef class Queue:
                 self.at_chunk += 1
         return -1
 
-    cdef bint any_within(self, i64 free) noexcept nogil:
+    cdef bint any_within(self, i64 most) noexcept nogil:
         """Whether a job that is still to come in the order of the pass needs no more than so much. It looks again only
-        where the order has passed the one that it found, as free only shrinks in a pass."""
-        cdef Limits limits = Limits(free, free, time_never())
+        where the order has passed the one that it found, as what is free only shrinks in a pass."""
+        cdef Limits limits = Limits(most, most, time_never())
         cdef i32 chunk = self.at_chunk, index = self.at_index
         cdef bint found
         if self.reordered or chunk < self.seen_chunk or (chunk == self.seen_chunk and index <= self.seen_index):
