@@ -7,7 +7,7 @@ one entry. A node held in part has its core and gpu bits behind the entry.
 Each node stands in one entry at the most, in ascending order of node unless
 said otherwise. The owner of an Alloc calls alloc_clear once it is done.
 """
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport free
 from libc.string cimport memcpy
 
 from fluxsched.core.memory cimport grow
@@ -32,18 +32,6 @@ cdef struct Alloc:
     i32 entry_room
     i32 bits_room
     i32 take_room
-
-
-cdef inline void *grown(void *array, i32 *room, i32 need, size_t size) noexcept nogil:
-    """array with room for need items; NULL (and array as it was) without memory."""
-    cdef i32 wanted = room[0] * 2 if room[0] * 2 > need else need
-    cdef void *out
-    if need <= room[0]:
-        return array
-    out = realloc(array, <size_t> wanted * size)
-    if out is not NULL:
-        room[0] = wanted
-    return out
 
 
 cdef inline void alloc_clear(Alloc *a) noexcept nogil:

@@ -24,7 +24,8 @@ cdef struct Profile:
     usec_t *time            # [npoints] ascending; time[0] = now
     i64 *free               # [npoints * width] units of each of its kinds that are free from time[i] to time[i + 1]
     i32 npoints
-    i32 room                # in points of width kinds
+    i32 room                # in points, of time
+    i32 free_room           # in points of width kinds, of free
     i32 width
     Found found[FOUND]
     i32 nfound

@@ -27,11 +27,11 @@ it still protects its nodes from jobs without a duration.
 from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy, memmove, memset
 
-from fluxsched.core.alloc cimport Alloc, grown
+from fluxsched.core.alloc cimport Alloc
 from fluxsched.core.bits cimport lowest
 from fluxsched.core.job cimport Job
 from fluxsched.core.kinds cimport Kinds
-from fluxsched.core.memory cimport no_memory, zeroed
+from fluxsched.core.memory cimport grow, zeroed
 from fluxsched.core.running cimport Running, release_time
 from fluxsched.core.state cimport State
 from fluxsched.core.types cimport i32, i64, time_add, time_never, u64, usec_t
@@ -53,17 +53,8 @@ cdef i32 place_of(const Profile *p, usec_t t) noexcept nogil:
 
 cdef int need_points(Profile *p, i32 points) except -1 nogil:
     """Room for so many points."""
-    cdef i32 old = p.room
-    cdef void *room = grown(p.time, &p.room, points, sizeof(usec_t))
-    if room is NULL:
-        no_memory(b"no memory for the plan")
-    p.time = <usec_t *> room
-    if p.room != old:
-        room = grown(p.free, &old, p.room, p.width * sizeof(i64))
-        if room is NULL:
-            p.room = old
-            no_memory(b"no memory for the plan")
-        p.free = <i64 *> room
+    p.time = <usec_t *> grow(p.time, &p.room, points, sizeof(usec_t))
+    p.free = <i64 *> grow(p.free, &p.free_room, points, p.width * sizeof(i64))
     return 0
 
 
@@ -75,6 +66,7 @@ cdef int begin_profile(Profile *p, i32 width, usec_t now, const i64 *free_now) e
         p.time = NULL
         p.free = NULL
         p.room = 0
+        p.free_room = 0
         p.width = width
     need_points(p, 64)
     p.time[0] = now
@@ -126,7 +118,7 @@ cdef void tidy(Profile *p, usec_t start, usec_t end) noexcept nogil:
     merge(p, place_of(p, start))
 
 
-cdef int grow(Profile *p, usec_t t, i32 kind, i64 units) except -1 nogil:
+cdef int extend(Profile *p, usec_t t, i32 kind, i64 units) except -1 nogil:
     """units more of a kind from t on; no point lies behind t."""
     cdef size_t width = p.width
     if units == 0:
@@ -201,7 +193,6 @@ cdef class CountPlan:
         """Nothing is reserved; nodes: units are nodes, else cores."""
         cdef i32 w, count, old = self.nprofiles
         cdef u64 word
-        cdef void *room
         self.now = now
         self.free_now = free_now
         self.nreserved = 0
@@ -209,10 +200,7 @@ cdef class CountPlan:
         self.plain = not nodes or self.kinds.plain
         count = 1 if self.plain else self.kinds.ncomponents
         if count > old:
-            room = grown(self.profile, &self.nprofiles, count, sizeof(Profile))
-            if room is NULL:
-                no_memory(b"no memory for the plan")
-            self.profile = <Profile *> room
+            self.profile = <Profile *> grow(self.profile, &self.nprofiles, count, sizeof(Profile))
             memset(self.profile + old, 0, (self.nprofiles - old) * sizeof(Profile))
         if self.plain:
             return 0
@@ -460,7 +448,7 @@ cdef class CountPlan:
         if self.plain:
             begin_profile(self.profile, 1, self.now, &self.free_now)
             for i in range(running.count):
-                grow(self.profile, release_time(running.item[i].end, self.now), 0, jobs[running.item[i].job].units)
+                extend(self.profile, release_time(running.item[i].end, self.now), 0, jobs[running.item[i].job].units)
             change(self.profile, self.shadow, self.shadow_end, 0, -self.shadow_units)
             tidy(self.profile, self.shadow, self.shadow_end)
             return 0
@@ -475,5 +463,5 @@ cdef class CountPlan:
                     k = self.kinds.kind_of[node]
                     if k >= 0:
                         c = self.kinds.component_of[k]
-                        grow(self.profile + c, t, k - self.kinds.first[c], 1)
+                        extend(self.profile + c, t, k - self.kinds.first[c], 1)
         return 0

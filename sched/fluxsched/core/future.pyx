@@ -54,13 +54,13 @@ cdef class Future:
 
     cdef int moves(self, Job *j, usec_t end) except -1 nogil:
         """A job that runs is about to be expected to end at another time."""
-        self.nodes.undo(0)
+        self.nodes.clear()
         self.nodes.give(&j.alloc, j.end)
         return self.nodes.hold(&j.alloc, end)
 
     cdef int clear(self) except -1 nogil:
         """Nothing is reserved any more."""
-        return self.nodes.undo(0)
+        return self.nodes.clear()
 
     cdef int need_tree(self) except -1:
         """There is a general request."""
@@ -89,7 +89,7 @@ cdef class Future:
         cdef bint cores
         self.selected = -1
         self.plan = self.mode()
-        self.nodes.undo(0)
+        self.nodes.clear()
         self.kinds.refresh()
         if self.plan == PLAN_EACH:
             # Nobody asks for units, and those of jobs that start now are not those of the rest.
@@ -204,7 +204,7 @@ cdef class Future:
         cdef Job *j = self.jobs.item + slot
         if self.plan != PLAN_EACH:
             return self.count.reserve(j.elig, self.units_of(j), start, j.duration, self.jobs.running, self.jobs.item)
-        return self.nodes.reserve(slot, start, time_add(start, j.duration))
+        return self.nodes.reserve(start, time_add(start, j.duration))
 
     cdef bint nothing_free(self) noexcept nogil:
         """Whether no job at all could start in the rest of this pass."""

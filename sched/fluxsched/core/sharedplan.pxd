@@ -26,7 +26,6 @@ cdef struct Failed:
 cdef struct Reservation:
     usec_t start
     usec_t end
-    i32 job
     Alloc alloc
 
 # What a request may use and, for a general one, what it wants.
@@ -114,5 +113,5 @@ cdef class SharedPlan:
     cdef i64 reserved_at(self, i32 pool, usec_t t) noexcept nogil
     cdef i64 least_free(self, i32 pool, i64 amount, usec_t start, usec_t end, Running running,
                         const Job *jobs) noexcept nogil
-    cdef int reserve(self, i32 job, usec_t start, usec_t end) except -1 nogil
-    cdef int undo(self, i32 count) except -1 nogil
+    cdef int reserve(self, usec_t start, usec_t end) except -1 nogil
+    cdef int clear(self) except -1 nogil

@@ -82,7 +82,7 @@ cdef class SharedPlan:
         cdef i32 i
         self.nfailed = 0
         if self.built and now < self.now:
-            self.undo(0)
+            self.clear()
             self.built = False
         self.now = now
         if not self.built:
@@ -562,8 +562,8 @@ cdef class SharedPlan:
 
     # Reservations.
 
-    cdef int reserve(self, i32 job, usec_t start, usec_t end) except -1 nogil:
-        """Keep picked for a job from start to end."""
+    cdef int reserve(self, usec_t start, usec_t end) except -1 nogil:
+        """Keep picked from start to end."""
         cdef i32 old = self.reservation_room
         cdef Reservation *r
         cdef Alloc swap
@@ -576,18 +576,17 @@ cdef class SharedPlan:
         self.picked = swap
         r.start = start
         r.end = end
-        r.job = job
         self.nreserved += 1
         return self.apply(&r.alloc, start, end, True, 1)
 
-    cdef int undo(self, i32 count) except -1 nogil:
-        """Drop all reservations but the first count."""
+    cdef int clear(self) except -1 nogil:
+        """Drop all reservations."""
         cdef Reservation *r
-        if self.nreserved == count:
+        if self.nreserved == 0:
             return 0
         self.nfailed = 0
         self.bounds.forget()
-        while self.nreserved > count:
+        while self.nreserved:
             self.nreserved -= 1
             r = self.reservation + self.nreserved
             self.apply(&r.alloc, r.start, r.end, False, 0)
