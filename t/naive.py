@@ -150,6 +150,32 @@ def core(i):
     return ("core", "core", i)
 
 
+def confined(text):
+    """A constraint to ranks."""
+    return {"ranks": [text]} if text else None
+
+
+class PlainPlay:
+    """What happens to an engine and to what a plain rule knows of it: engine, up, waiting {id: (-priority, …)} and
+    running {id: …}, which a play fills in."""
+
+    def cancel(self, jobid):
+        assert self.engine.cancel(jobid)
+        del self.waiting[jobid]
+
+    def reprioritize(self, jobid, priority):
+        self.engine.reprioritize(jobid, priority)
+        self.waiting[jobid] = (-priority, *self.waiting[jobid][1:])
+
+    def end(self, jobid):
+        self.engine.free(jobid)
+        del self.running[jobid]
+
+    def mark(self, name, ranks):
+        getattr(self.engine, name)(idset.encode(sorted(ranks)))
+        self.up = self.up | ranks if name == "mark_up" else self.up - ranks
+
+
 class Model:
     """Who holds what on an engine's machine, and what a pass had to do.
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fluxsched.core import Infeasible, Inventory
 from fluxsched.formats import idset
-from naive import held, machine, nodes, scheduler
+from naive import PlainPlay, confined, held, machine, nodes, scheduler
 from naive_kinds import FAR, NEVER, Job, one_pass
 
 PLAYS = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -15,16 +15,11 @@ RANDOM = st.randoms(use_true_random=False)
 DEPTHS = st.sampled_from([-1, -1, 1, 1, 0, 2, 3])
 
 
-def confined(text):
-    """A constraint to ranks."""
-    return {"ranks": [text]} if text else None
-
-
 def ranks_of(engine, jobid):
     return {rank for rank, _ in held(engine, jobid)[0]}
 
 
-class Play:
+class Play(PlainPlay):
     """An engine, and all that the plain rule needs to know about it."""
 
     def __init__(self, count, depth, texts):
@@ -49,22 +44,6 @@ class Play:
             return
         job = Job(self.count, queue, ranks, count, duration * 10**6 if duration else NEVER)
         self.waiting[self.count] = (-priority, self.count, text, job)
-
-    def cancel(self, jobid):
-        assert self.engine.cancel(jobid)
-        del self.waiting[jobid]
-
-    def reprioritize(self, jobid, priority):
-        self.engine.reprioritize(jobid, priority)
-        self.waiting[jobid] = (-priority, *self.waiting[jobid][1:])
-
-    def end(self, jobid):
-        self.engine.free(jobid)
-        del self.running[jobid]
-
-    def mark(self, name, ranks):
-        getattr(self.engine, name)(idset.encode(sorted(ranks)))
-        self.up = self.up | ranks if name == "mark_up" else self.up - ranks
 
     def schedule(self):
         now = self.now * 10**6

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fluxsched.core import Infeasible
 from fluxsched.formats import idset
-from naive import held, mixed, request, scheduler, units
+from naive import PlainPlay, confined, held, mixed, request, scheduler, units
 from naive_plan import FAR, NEVER, Job, Machine, one_pass
 
 PLAYS = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -17,17 +17,12 @@ DEPTHS = st.sampled_from([-1, -1, -1, 1, 1, 0, 2, 3])
 SLOTS = [(1, 0), (1, 0), (2, 0), (3, 0), (4, 0), (1, 1), (2, 1), (0, 1)]
 
 
-def confined(text):
-    """A constraint to ranks."""
-    return {"ranks": [text]} if text else None
-
-
 def by_rank(engine, jobid):
     """What a job holds: {rank: (cores, gpus)}."""
     return {rank: (units(cores), units(gpus)) for rank, cores, gpus in engine.cores_by_rank(jobid)}
 
 
-class Play:
+class Play(PlainPlay):
     """An engine, and all that the plain rule needs to know about it."""
 
     def __init__(self, rows, depth, texts):
@@ -55,18 +50,6 @@ class Play:
                   wanted.exclusive, duration)
         self.waiting[self.count] = (-priority, self.count, text, job)
 
-    def cancel(self, jobid):
-        assert self.engine.cancel(jobid)
-        del self.waiting[jobid]
-
-    def reprioritize(self, jobid, priority):
-        self.engine.reprioritize(jobid, priority)
-        self.waiting[jobid] = (-priority, *self.waiting[jobid][1:])
-
-    def end(self, jobid):
-        self.engine.free(jobid)
-        del self.running[jobid]
-
     def end_part(self, jobid, rank):
         self.engine.free(jobid, str(rank), final=False)
         del self.running[jobid][1][rank]
@@ -74,10 +57,6 @@ class Play:
     def move_end(self, jobid, end):
         self.engine.update_expiration(jobid, float(end or 0))
         self.running[jobid][0] = end * 10**6 if end else NEVER
-
-    def mark(self, name, ranks):
-        getattr(self.engine, name)(idset.encode(sorted(ranks)))
-        self.up = self.up | ranks if name == "mark_up" else self.up - ranks
 
     def counted(self):
         """Whether numbers of whole nodes, or of cores, say all, so that another rule holds."""
