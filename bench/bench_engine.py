@@ -202,6 +202,22 @@ def plan_rows(make, row, nnodes, name, one):
     row(nnodes, f"conservative, {name}, {waiting} waiting: after one arrival", statistics.median(times) * 1e3, "ms")
 
 
+def forks(row, nnodes=16384, running=5000, waiting=10000):
+    """A copy of a large engine, whose jobs share nodes or take whole ones."""
+    for exclusive in (True, False):
+        engine = Engine(Inventory.from_counts(nnodes, CORES, GPUS), load_plugin("backfill.plugin1"))
+        for job in range(running):
+            engine.add(job, request(3 if exclusive else 1, 1 if exclusive else 48, 1, 0, exclusive, 600.0 + job % 997))
+        engine.schedule(0.0)
+        for job in range(waiting):
+            engine.add(FIRST + job, request(12000 + job % 4000, 1, 1, 0, True, 300.0 + job), t_submit=1.0 + job)
+        engine.schedule(1.0)
+        seconds, _ = median_of(100, lambda engine=engine: engine.fork() and None)
+        kind = "whole nodes" if exclusive else "shared nodes"
+        row(nnodes, f"fork, {kind}: {len(engine.running_jobs())} running, {len(engine.waiting())} waiting",
+            seconds * 1e3, "ms")
+
+
 def mixes(row):
     for name, parts in QUEUES.items():
         plan_rows(lambda parts=parts: queued(11136, 1000, parts), row, 11136, f"whole nodes, {name}")
@@ -240,6 +256,7 @@ def main(counts):
                 row(nnodes, f"{name}, {kind}: pass that starts jobs", first * 1e3, "ms", check)
                 row(nnodes, f"{name}, {kind}: pass that starts none ({considered} seen)", again * 1e3, "ms", check)
     mixes(row)
+    forks(row)
     out = TOP / "build" / "bench"
     out.mkdir(parents=True, exist_ok=True)
     (out / "engine.json").write_text(json.dumps(rows, indent=1) + "\n")

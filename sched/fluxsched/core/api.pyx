@@ -13,6 +13,7 @@ from libc.string cimport memset
 from fluxsched.core cimport held as _held, report, request as _request, sanity
 from fluxsched.core.engine cimport Engine as EngineCore, Operations
 from fluxsched.core.alloc cimport alloc_clear
+from fluxsched.core.fork cimport fork
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport (
     JOB_FREE, JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_LACKING, WHY_NEVER, WHY_OTHER, WHY_OVERLAP,
@@ -57,6 +58,16 @@ cdef class Engine:
         if not down:
             for node in range(inventory.nnodes):
                 self.core.state.set_up(node, True)
+
+    def fork(self):
+        """A copy of the engine that goes its own way: its jobs, resources and policy are its own, and only the
+        inventory is shared. A pass that is suspended begins anew in it. Raises PluginError within a pass, or if the
+        plugin cannot be copied."""
+        cdef Engine out = Engine.__new__(Engine)
+        out.slot_of = dict(self.slot_of)
+        out.user_numbers = dict(self.user_numbers)
+        out.core = fork(self.core)
+        return out
 
     @property
     def policy(self):

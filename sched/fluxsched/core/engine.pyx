@@ -81,13 +81,13 @@ cdef class Operations:
 
 cdef class Engine:
 
-    def __cinit__(self, Inventory inventory not None):
+    def __cinit__(self, Inventory inventory not None, Engine like=None):
         self.inventory = inventory
         self.state = State(inventory)
         self.eligible = Eligible(self.state)
         self.jobs = Jobs(inventory)
         self.queue = Queue(self.jobs)
-        self.future = Future(self.state, self.eligible, self.jobs)
+        self.future = Future(self.state, self.eligible, self.jobs, None if like is None else like.future.kinds)
         self.domain_index = {}
         self.domain_names = []
         self.expiration = inventory.expiration
@@ -202,7 +202,7 @@ cdef class Engine:
         self.settled = False
         cdef Job *j = self.jobs.item + slot
         self.jobs.running.remove(j.end, slot)
-        self.future.gives(j, not self.once)
+        self.future.gives(j, &j.alloc if self.once else NULL)
         if not self.once:
             self.state.give(&j.alloc)
             self.returned = True

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 cimport cython
 
+from fluxsched.core.alloc cimport Alloc
 from fluxsched.core.countplan cimport CountPlan
 from fluxsched.core.eligible cimport Eligible
 from fluxsched.core.job cimport Job
@@ -40,7 +41,7 @@ cdef class Future:
     # What it hears of, as it happens.
     cdef void waits(self, const Job *j, i32 sign) noexcept nogil
     cdef int holds(self, Job *j) except -1 nogil
-    cdef int gives(self, Job *j, bint back) except -1 nogil
+    cdef int gives(self, Job *j, const Alloc *lost) except -1 nogil
     cdef int moves(self, Job *j, usec_t end) except -1 nogil
     cdef int clear(self) except -1 nogil
     cdef int need_tree(self) except -1

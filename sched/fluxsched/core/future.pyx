@@ -21,11 +21,11 @@ from fluxsched.core.types cimport i32, i64, time_add, time_never, usec_t
 
 cdef class Future:
 
-    def __cinit__(self, State state not None, Eligible eligible not None, Jobs jobs not None):
+    def __cinit__(self, State state not None, Eligible eligible not None, Jobs jobs not None, Kinds like=None):
         self.state = state
         self.eligible = eligible
         self.jobs = jobs
-        self.kinds = Kinds(state, eligible)
+        self.kinds = Kinds(state, eligible, like)
         self.count = CountPlan(state, self.kinds)
         self.nodes = SharedPlan(state, eligible, self.kinds)
         self.units_generation = -1
@@ -46,11 +46,11 @@ cdef class Future:
         self.set_units(j)
         return self.nodes.hold(&j.alloc, j.end)
 
-    cdef int gives(self, Job *j, bint back) except -1 nogil:
-        """A job is about to give back what is in its alloc, or (back False) to end with nobody getting it."""
+    cdef int gives(self, Job *j, const Alloc *lost) except -1 nogil:
+        """A job is about to give back what is in its alloc, of which nobody gets what is in lost (NULL: nothing)."""
         self.nrunning_whole -= self.holds_whole(j)
         self.nodes.give(&j.alloc, j.end)
-        return 0 if back else self.nodes.hold(&j.alloc, time_never())
+        return 0 if lost is NULL else self.nodes.lose(lost)
 
     cdef int moves(self, Job *j, usec_t end) except -1 nogil:
         """A job that runs is about to be expected to end at another time."""

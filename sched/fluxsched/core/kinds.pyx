@@ -21,7 +21,7 @@ order: first what has least that the job did not ask for and fewest others
 could use.
 """
 from libc.stdlib cimport free, qsort
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from fluxsched.core.bits cimport get_bit, lowest, set_bit
 from fluxsched.core.eligible cimport Eligible
@@ -50,7 +50,7 @@ cdef int compare_numbers(const void *a, const void *b) noexcept nogil:
 
 cdef class Kinds:
 
-    def __cinit__(self, State state not None, Eligible eligible not None):
+    def __cinit__(self, State state not None, Eligible eligible not None, Kinds like=None):
         cdef i32 n = state.inv.nnodes
         self.state = state
         self.eligible = eligible
@@ -63,7 +63,13 @@ cdef class Kinds:
         self.child = <i32 *> zeroed(n + 1, sizeof(i32))
         self.class_of = <i32 *> zeroed(n, sizeof(i32))
         self.extra = <i32 *> zeroed(n, sizeof(i32))
-        self.find_classes()
+        if like is None:
+            self.find_classes()
+        else:
+            # Of the same inventory.
+            self.nclasses = like.nclasses
+            memcpy(self.class_of, like.class_of, n * sizeof(i32))
+            memcpy(self.extra, like.extra, n * sizeof(i32))
         self.generation = -1
         self.version = -1
 

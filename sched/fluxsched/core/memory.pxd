@@ -6,6 +6,7 @@ from fluxsched.core.types cimport i32
 
 
 cdef void *zeroed(size_t count, size_t size) except NULL nogil
+cdef void *duplicate(const void *array, size_t count, size_t size) except NULL nogil
 cdef void *enlarge(void *array, i32 *room, int64_t need, size_t size) except NULL nogil
 cdef int no_memory(const char *purpose) except -1 nogil
 

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Memory of the engine's arrays: each allocation is checked for overflow, and raises MemoryError when there is none."""
 from libc.stdint cimport INT32_MAX, SIZE_MAX, int64_t
-from libc.stdlib cimport calloc, realloc
+from libc.stdlib cimport calloc, malloc, realloc
+from libc.string cimport memcpy
 
 from fluxsched.core.types cimport i32
 
@@ -41,6 +42,18 @@ cdef void *zeroed(size_t count, size_t size) except NULL nogil:
     cdef void *out = NULL if fails() else calloc(count if count else 1, size)
     if out is NULL:
         no_memory(b"no memory for an array of the engine")
+    return out
+
+
+cdef void *duplicate(const void *array, size_t count, size_t size) except NULL nogil:
+    """A copy of an array, with room for at least one item; MemoryError when there is no memory."""
+    cdef void *out = NULL
+    if count <= SIZE_MAX / size and not fails():
+        out = malloc((count if count else 1) * size)
+    if out is NULL:
+        no_memory(b"no memory for an array of the engine")
+    if count:
+        memcpy(out, array, count * size)
     return out
 
 

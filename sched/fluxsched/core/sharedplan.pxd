@@ -73,7 +73,7 @@ cdef class SharedPlan:
         u64 *chosen             # [width] the lowest cores and gpus for
         i32 chosen_slots        # so many slots on a node of
         i32 chosen_of           # this future; -1: none
-        u64 *core               # [nnodes * cw] what a general request may use then
+        u64 *core               # [nnodes * cw] scratch: of each node, what is free once, or in a window
         u64 *gpu                # [nnodes * gw]
         i64 *pool               # [npools] once there are any
         Matcher matcher         # None until there is a general request
@@ -82,6 +82,7 @@ cdef class SharedPlan:
     cdef int begin(self, usec_t now, Running running, const Job *jobs) except -1 nogil
     cdef int build(self, Running running, const Job *jobs) except -1 nogil
     cdef int hold(self, const Alloc *a, usec_t end) except -1 nogil
+    cdef int lose(self, const Alloc *a) except -1 nogil
     cdef int give(self, const Alloc *a, usec_t end) except -1 nogil
     cdef int apply(self, const Alloc *a, usec_t start, usec_t end, bint take, i32 uses) except -1 nogil
     cdef int set_bits(self, const u64 *core, const u64 *gpu, usec_t start, usec_t end, bint take) except -1 nogil

@@ -58,6 +58,8 @@ cdef class SharedPlan:
         self.bits = <u64 *> zeroed(self.width, sizeof(u64))
         self.word = <u64 *> zeroed(self.width, sizeof(u64))
         self.chosen = <u64 *> zeroed(self.width, sizeof(u64))
+        self.core = <u64 *> zeroed(<size_t> state.inv.nnodes * self.cw, sizeof(u64))
+        self.gpu = <u64 *> zeroed(<size_t> state.inv.nnodes * self.gw, sizeof(u64))
 
     def __dealloc__(self):
         cdef i32 i
@@ -101,9 +103,10 @@ cdef class SharedPlan:
             self.futures = NodeFutures(self.width)
             self.bounds.reset(self.futures, self.of)
             self.timeline = self.bounds.timeline
+        self.state.free_once(running, jobs, self.core, self.gpu)
         for node in range(self.inv.nnodes):
-            memcpy(self.word, self.inv.core_all + <size_t> node * self.cw, self.cw * sizeof(u64))
-            memcpy(self.word + self.cw, self.inv.gpu_all + <size_t> node * self.gw, self.gw * sizeof(u64))
+            memcpy(self.word, self.core + <size_t> node * self.cw, self.cw * sizeof(u64))
+            memcpy(self.word + self.cw, self.gpu + <size_t> node * self.gw, self.gw * sizeof(u64))
             self.of[node] = self.futures.constant(self.word)
         self.built = True
         for i in range(running.count):
@@ -127,6 +130,10 @@ cdef class SharedPlan:
         self.apply(a, 0, end, False, 0)
         self.timeline.unmark(end)
         return 0
+
+    cdef int lose(self, const Alloc *a) except -1 nogil:
+        """Nobody gets a any more."""
+        return self.apply(a, 0, time_never(), True, 1) if self.built else 0
 
     # What jobs hold and reservations will.
 
@@ -491,9 +498,6 @@ cdef class SharedPlan:
                        const Job *jobs) except -1 nogil:
         """Whether a general request fits from start to end; if so, what it gets is in picked."""
         cdef i32 node
-        if self.core is NULL:
-            self.core = <u64 *> zeroed(<size_t> self.inv.nnodes * self.cw, sizeof(u64))
-            self.gpu = <u64 *> zeroed(<size_t> self.inv.nnodes * self.gw, sizeof(u64))
         for node in range(self.inv.nnodes):
             self.futures.least(self.of[node], start, end, self.word)
             memcpy(self.core + <size_t> node * self.cw, self.word, self.cw * sizeof(u64))

@@ -4,6 +4,8 @@ cimport cython
 
 from fluxsched.core.alloc cimport Alloc
 from fluxsched.core.inventory cimport Inventory
+from fluxsched.core.job cimport Job
+from fluxsched.core.running cimport Running
 from fluxsched.core.types cimport i32, i64, u64
 
 
@@ -37,6 +39,7 @@ cdef class State:
     cdef void give(self, const Alloc *a) noexcept nogil
     cdef void move(self, const Alloc *a, bint taken) noexcept nogil
     cdef bint is_free(self, const Alloc *a) noexcept nogil
+    cdef void free_once(self, Running running, const Job *jobs, u64 *core, u64 *gpu) noexcept nogil
     cdef void set_up(self, i32 node, bint up) noexcept nogil
     cdef void remove(self, i32 node) noexcept nogil
     cdef i64 up_units(self, const Alloc *a, bint cores) noexcept nogil

@@ -12,7 +12,9 @@ from fluxsched.core.alloc cimport Alloc, Entry
 from fluxsched.core.bits cimport clear_bit, count_bits, get_bit, popcount, range_mask, same_bits, set_bit
 from fluxsched.core.check cimport must
 from fluxsched.core.inventory cimport Inventory
+from fluxsched.core.job cimport Job
 from fluxsched.core.memory cimport zeroed
+from fluxsched.core.running cimport Running
 from fluxsched.core.tree cimport Tree
 from fluxsched.core.types cimport i32, i64, u64
 
@@ -195,6 +197,29 @@ cdef class State:
             if a.take[i].amount > self.pool_free[a.take[i].pool]:
                 return False
         return True
+
+    cdef void free_once(self, Running running, const Job *jobs, u64 *core, u64 *gpu) noexcept nogil:
+        """The cores and gpus of each node that are free or will be, once the running jobs end: all, but where resources
+        are used once. core has nnodes * cw words, gpu nnodes * gw."""
+        cdef i32 i, k, w
+        cdef const Alloc *a
+        cdef const Entry *e
+        memcpy(core, self.core_free, <size_t> self.inv.nnodes * self.cw * sizeof(u64))
+        memcpy(gpu, self.gpu_free, <size_t> self.inv.nnodes * self.gw * sizeof(u64))
+        for i in range(running.count):
+            a = &jobs[running.item[i].job].alloc
+            for k in range(a.nentries):
+                e = a.entry + k
+                if e.count:
+                    memcpy(core + <size_t> e.node * self.cw, self.inv.core_all + <size_t> e.node * self.cw,
+                           <size_t> e.count * self.cw * sizeof(u64))
+                    memcpy(gpu + <size_t> e.node * self.gw, self.inv.gpu_all + <size_t> e.node * self.gw,
+                           <size_t> e.count * self.gw * sizeof(u64))
+                    continue
+                for w in range(self.cw):
+                    core[<size_t> e.node * self.cw + w] |= a.bits[e.bits + w]
+                for w in range(self.gw):
+                    gpu[<size_t> e.node * self.gw + w] |= a.bits[e.bits + self.cw + w]
 
     cdef void set_up(self, i32 node, bint up) noexcept nogil:
         """Mark a node up or down; a removed node stays removed."""

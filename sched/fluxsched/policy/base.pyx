@@ -26,6 +26,16 @@ cdef class Policy(Operations):
         self.name = name
         self.options = options or {}
 
+    def fork(self):
+        """A policy like this one, for a copy of the engine that it serves: made from the same name and options. A
+        plugin that keeps more than these in its object copies that, too."""
+        cdef Policy out = type(self)(self.name, dict(self.options))
+        out.queue_depth = self.queue_depth
+        out.io_aware = self.io_aware
+        out.steady = self.steady
+        out.quiet_after = self.quiet_after
+        return out
+
 
 cdef class ListPolicy(Policy):
     """A policy that goes through the waiting jobs in a queue order and starts each that fits now.
@@ -46,6 +56,12 @@ cdef class ListPolicy(Policy):
         self.order = Order(left)
         no_more_options(left, sorted([*own, "io-aware", "queue-depth", *ORDER_OPTIONS]))
         self.steady = self.order.formula.name == "fcfs" and self.queue_depth < 0
+
+    def fork(self):
+        """A policy like this one, with the state of its order."""
+        cdef ListPolicy out = Policy.fork(self)
+        out.order = self.order.fork()
+        return out
 
     cdef int sched_loop_setup(self, Engine e) except -1 nogil:
         return self.order.apply(e)

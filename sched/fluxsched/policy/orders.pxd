@@ -67,6 +67,7 @@ cdef class Order:
         double *score                   # [score_room] scratch of a pass
         i32 score_room
 
+    cdef Order fork(self)
     cdef void look_at(self, Engine e, const Job *j) noexcept nogil
     cdef void decay(self, usec_t now) noexcept nogil
     cdef int apply(self, Engine e) except -1 nogil

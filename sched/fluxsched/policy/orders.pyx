@@ -16,7 +16,7 @@ from libc.string cimport memset
 
 from fluxsched.core.engine cimport Engine
 from fluxsched.core.job cimport JOB_WAITING, Job
-from fluxsched.core.memory cimport grow
+from fluxsched.core.memory cimport duplicate, grow
 from fluxsched.core.types cimport USEC, i32, i64, time_never, usec_t
 
 from fluxsched.core.engine import PluginError
@@ -179,6 +179,27 @@ cdef class Order:
         free(self.usage)
         free(self.young)
         free(self.score)
+
+    cdef Order fork(self):
+        """The same order, with what it knows of users and of the queue, for a copy of its engine."""
+        cdef Order out = Order.__new__(Order)
+        out.formula = self.formula
+        out.aging = self.aging
+        out.half_life = self.half_life
+        out.facts = self.facts
+        out.started = self.started
+        out.origin = self.origin
+        out.usage_at = self.usage_at
+        out.usage = <double *> duplicate(self.usage, self.nusers, sizeof(double))
+        out.nusers = out.user_room = self.nusers
+        out.total = self.total
+        out.scored = self.scored
+        out.kept_at = self.kept_at
+        out.young = <Aging *> duplicate(self.young, self.nyoung, sizeof(Aging))
+        out.nyoung = out.young_room = self.nyoung
+        # The order of the last pass stays with its queue.
+        out.made_at = -1
+        return out
 
     cdef int apply(self, Engine e) except -1 nogil:
         """Put the engine's queue in order for the pass that begins; for sched_loop_setup."""

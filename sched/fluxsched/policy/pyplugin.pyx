@@ -4,6 +4,7 @@
 """Plugins in plain Python, for trying an idea: the operations of a Python
 object called from the engine, and the engine as such an object sees it."""
 from collections import namedtuple
+from copy import deepcopy
 
 from fluxsched.core.engine cimport GO_ON as C_GO_ON, HOLD as C_HOLD, STOP as C_STOP, Engine
 from fluxsched.core.job cimport JOB_WAITING, WHY_RESERVED, WHY_RESOURCES, Job
@@ -160,6 +161,19 @@ cdef class PythonPolicy(Policy):
         super().__init__(name, options)
         self.plugin = plugin
         self.queue_depth = int(getattr(plugin, "queue_depth", -1))
+
+    def fork(self):
+        """A policy like this one whose object is what the object's own fork() returns, or else a deep copy of it.
+        Raises PluginError for one that cannot be copied."""
+        cdef PythonPolicy out
+        try:
+            plugin = self.plugin.fork() if callable(getattr(self.plugin, "fork", None)) else deepcopy(self.plugin)
+        except Exception as error:
+            raise PluginError(f"plugin {self.name} cannot be copied: {type(error).__name__}: {error}") from error
+        out = PythonPolicy(self.name, dict(self.options), plugin)
+        out.queue_depth = self.queue_depth
+        out.io_aware = self.io_aware
+        return out
 
     cdef int sched_loop_setup(self, Engine e) except -1 nogil:
         with gil:
