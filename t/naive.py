@@ -30,10 +30,31 @@ def scheduler(inventory, plugin="sched.plugin1", options="", **more):
 
 
 def request(
-    nnodes=0, nslots=1, cores=1, gpus=0, exclusive=False, duration=0.0, queue="", constraint=None, tree=None
+    nnodes=0, nslots=1, cores=1, gpus=0, exclusive=False, duration=0.0, queue="", constraint=None, tree=None, **counts
 ):
-    """A Request; by default one core for as long as it likes."""
-    return Request(nnodes, nslots, cores, gpus, exclusive, float(duration), queue, constraint, tree)
+    """A Request; by default one core for as long as it likes. node_counts, slot_counts: see accepts()."""
+    return Request(nnodes, nslots, cores, gpus, exclusive, float(duration), queue, constraint, tree, **counts)
+
+
+def accepts(wanted, nodes=(), slots=()):
+    """A request that accepts these numbers of nodes, and of slots, ascending; (): what it asks for alone."""
+
+    def runs(numbers):
+        return tuple(range(number, number + 1) for number in numbers)
+
+    return wanted._replace(
+        nnodes=nodes[0] if nodes else wanted.nnodes,
+        nslots=slots[0] if slots else wanted.nslots,
+        node_counts=runs(nodes),
+        slot_counts=runs(slots),
+    )
+
+
+def sizes(wanted):
+    """What a job may get by its request: (nnodes, nslots), in the order in which it would have them."""
+    nodes = [number for run in wanted.node_counts for number in run] or [wanted.nnodes]
+    slots = [number for run in wanted.slot_counts for number in run] or [wanted.nslots]
+    return [(n, s) for n in reversed(nodes) for s in reversed(slots)]
 
 
 def nodes(n, duration=0.0, **more):

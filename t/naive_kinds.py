@@ -9,8 +9,9 @@ from collections import namedtuple
 NEVER = float("inf")
 FAR = 10**18                        # when a job without a duration gives back: after every finite end
 
-# ranks: that the job is confined to; count: of nodes; duration: in microseconds, NEVER without one.
-Job = namedtuple("Job", "id queue ranks count duration")
+# ranks: that the job is confined to; counts: of nodes, that it accepts, descending; duration: in microseconds, NEVER
+# without one.
+Job = namedtuple("Job", "id queue ranks counts duration")
 
 
 def kinds_of(up, sets):
@@ -55,9 +56,9 @@ class Future:
         """The least that is free of a kind from start to end."""
         return min(self.free(kind, t) for t in [start, *(t for t in self.instants() if start < t < end)])
 
-    def parts(self, job, start):
-        """What a job that starts then takes of each kind; None: it does not fit."""
-        need, parts = job.count, {}
+    def parts(self, job, count, start):
+        """What a job of so many nodes that starts then takes of each kind; None: it does not fit."""
+        need, parts = count, {}
         for kind in choice(self.kinds, job.ranks):
             parts[kind] = min(need, self.least(kind, start, start + job.duration))
             need -= parts[kind]
@@ -66,12 +67,15 @@ class Future:
     def take(self, job, start, parts):
         self.taken.append((start, start + job.duration if start < FAR else NEVER, parts))
 
-    def earliest(self, job):
-        return next((t for t in self.instants() if self.parts(job, t) is not None), None)
+    def earliest(self, job, count):
+        return next((t for t in self.instants() if self.parts(job, count, t) is not None), None)
 
 
 def one_pass(up, idle, running, jobs, now, depth, sets):
     """A pass of backfill over jobs in order: ({id: ranks} of those that start, {id: planned start}).
+
+    A job that accepts several counts starts with the greatest that fits now. If none does, its reservation is of the
+    count that can start first; of several that can, of the greatest.
 
     up, idle: sets of ranks. depth: of the jobs of a queue that cannot start, so many get a reservation; < 0: all.
     sets: [ranks] of the constraints that the jobs have (and all ranks, if one has none).
@@ -81,10 +85,11 @@ def one_pass(up, idle, running, jobs, now, depth, sets):
     idle = set(idle)
     started, planned, reserved = {}, {}, {}
     for job in jobs:
-        if len(up & job.ranks) < job.count:
+        if len(up & job.ranks) < min(job.counts):
             continue                # waits for nodes that are down
-        parts = future.parts(job, now)
-        if parts is not None:
+        fitting = [parts for count in job.counts for parts in [future.parts(job, count, now)] if parts is not None]
+        if fitting:
+            parts = fitting[0]
             # What runs gives back at FAR at the latest.
             future.taken.append((now, min(now + job.duration, FAR), parts))
             started[job.id] = set()
@@ -92,9 +97,10 @@ def one_pass(up, idle, running, jobs, now, depth, sets):
                 started[job.id].update(sorted(kinds[kind] & idle)[:count])
             idle -= started[job.id]
         elif depth < 0 or reserved.get(job.queue, 0) < depth:
-            time = future.earliest(job)
-            if time is not None:
-                future.take(job, time, future.parts(job, time))
+            times = [(future.earliest(job, count), -count) for count in job.counts]
+            if any(time is not None for time, _ in times):
+                time, count = min(found for found in times if found[0] is not None)
+                future.take(job, time, future.parts(job, -count, time))
                 reserved[job.queue] = reserved.get(job.queue, 0) + 1
                 planned[job.id] = time
     return started, planned

@@ -10,8 +10,15 @@ from collections import namedtuple
 NEVER = float("inf")
 FAR = 10**18                        # when a job without a duration gives back: after every finite end
 
-# ranks: that the job is confined to; nnodes: 0 for slots on any nodes; duration: in microseconds, NEVER without one.
-Job = namedtuple("Job", "id queue ranks nnodes nslots cores gpus exclusive duration")
+# ranks: that the job is confined to; sizes: [(nnodes, nslots)] that it accepts, the one that it would like best first,
+# with nnodes 0 for slots on any nodes; duration: in microseconds, NEVER without one. A Sized is a job of one size.
+Job = namedtuple("Job", "id queue ranks sizes cores gpus exclusive duration")
+Sized = namedtuple("Sized", "ranks nnodes nslots cores gpus exclusive duration")
+
+
+def sized(job):
+    """A job in each of its sizes."""
+    return [Sized(job.ranks, *size, job.cores, job.gpus, job.exclusive, job.duration) for size in job.sizes]
 
 
 class Machine:
@@ -92,23 +99,27 @@ class Future:
 def one_pass(machine, running, jobs, now, depth):
     """A pass over jobs in order: ({id: {rank: (cores, gpus)}} of those that start, {id: planned start}).
 
+    A job that accepts several sizes starts with the best that fits now. If none does, its reservation is of the size
+    that can start first; of several that can, of the best.
+
     depth: of the jobs of a queue that cannot start, so many get a reservation; < 0: all.
     """
     future = Future(machine, running, now)
     empty = Future(machine, [], now)
     started, planned, reserved = {}, {}, {}
     for job in jobs:
-        if empty.fit(job, now) is None:
+        if all(empty.fit(size, now) is None for size in sized(job)):
             continue                # waits for nodes that are down
-        held = future.fit(job, now)
+        held = next((held for size in sized(job) for held in [future.fit(size, now)] if held is not None), None)
         if held is not None:
             # What runs gives back at FAR at the latest.
             future.taken.append((now, min(max(now + job.duration, now + 1), FAR), held))
             started[job.id] = held
         elif depth < 0 or reserved.get(job.queue, 0) < depth:
-            time = future.earliest(job)
-            if time is not None:
-                future.take(job, time, future.fit(job, time))
+            times = [(future.earliest(size), i) for i, size in enumerate(sized(job))]
+            if any(time is not None for time, _ in times):
+                time, i = min(found for found in times if found[0] is not None)
+                future.take(job, time, future.fit(sized(job)[i], time))
                 reserved[job.queue] = reserved.get(job.queue, 0) + 1
                 planned[job.id] = time
     return started, planned

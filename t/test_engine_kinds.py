@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fluxsched.core import Infeasible, Inventory
 from fluxsched.formats import idset
-from naive import PlainPlay, confined, held, machine, nodes, scheduler
+from naive import PlainPlay, accepts, confined, held, machine, nodes, scheduler
 from naive_kinds import FAR, NEVER, Job, one_pass
 
 PLAYS = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -33,16 +33,17 @@ class Play(PlainPlay):
         self.now = 0
         self.count = 0
 
-    def add(self, text, count, duration, queue="", priority=16):
+    def add(self, text, counts, duration, queue="", priority=16):
+        """counts: that the job accepts, ascending."""
         self.count += 1
         ranks = set(idset.ids(text)) if text else self.all
-        wanted = nodes(count, duration, queue=queue, constraint=confined(text))
+        wanted = accepts(nodes(counts[0], duration, queue=queue, constraint=confined(text)), counts)
         try:
             self.engine.add(self.count, wanted, priority, float(self.count))
         except Infeasible:
-            assert count > len(ranks)
+            assert counts[0] > len(ranks)
             return
-        job = Job(self.count, queue, ranks, count, duration * 10**6 if duration else NEVER)
+        job = Job(self.count, queue, ranks, counts[::-1], duration * 10**6 if duration else NEVER)
         self.waiting[self.count] = (-priority, self.count, text, job)
 
     def schedule(self):
@@ -67,7 +68,10 @@ class Play(PlainPlay):
             text = rng.choice(self.texts)
             size = len(set(idset.ids(text)) if text else self.all)
             count = max(1, round(rng.choice([0.1, 0.3, 0.5, 0.7, 1.0, 1.1]) * size))
-            self.add(text, count, rng.choice([0, 1, 2, 3, 5, 8, 13]), rng.choice(["", "a", "b"]),
+            counts = [count]
+            for _ in range(rng.choice([0, 0, 0, 1, 2, 3])):
+                counts.append(counts[-1] + rng.choice([1, 1, 2, 5]))
+            self.add(text, counts, rng.choice([0, 1, 2, 3, 5, 8, 13]), rng.choice(["", "a", "b"]),
                      rng.choice([16, 16, 16, 5, 20]))
         elif what < 0.6 and self.waiting:
             self.cancel(rng.choice(sorted(self.waiting)))
@@ -85,6 +89,7 @@ class Play(PlainPlay):
                 if not late:
                     self.end(jobid)
             self.schedule()
+        self.engine.sanity_check()
 
 
 def some_sets(rng, count):

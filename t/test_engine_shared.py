@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fluxsched.core import Infeasible
 from fluxsched.formats import idset
-from naive import PlainPlay, confined, held, mixed, request, scheduler, units
+from naive import PlainPlay, accepts, confined, held, mixed, request, scheduler, sizes, units
 from naive_plan import FAR, NEVER, Job, Machine, one_pass
 
 PLAYS = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -46,8 +46,7 @@ class Play(PlainPlay):
         except Infeasible:
             return
         duration = int(wanted.duration) * 10**6 if wanted.duration else NEVER
-        job = Job(self.count, wanted.queue, ranks, wanted.nnodes, wanted.nslots, wanted.cores, wanted.gpus,
-                  wanted.exclusive, duration)
+        job = Job(self.count, wanted.queue, ranks, sizes(wanted), wanted.cores, wanted.gpus, wanted.exclusive, duration)
         self.waiting[self.count] = (-priority, self.count, text, job)
 
     def end_part(self, jobid, rank):
@@ -66,14 +65,15 @@ class Play(PlainPlay):
             for _, ranks in self.running.values()
         )
         return whole or all(
-            (job.nnodes, job.cores, job.gpus, job.exclusive) == (0, 1, 0, False) and job.ranks == self.all
+            (job.sizes[-1][0], job.cores, job.gpus, job.exclusive) == (0, 1, 0, False) and job.ranks == self.all
             for job in jobs
         )
 
     def takes_all(self, job):
         """Whether a job asks for all of each node, where nodes are alike."""
         shapes = {(len(self.cores[rank]), len(self.gpus[rank])) for rank in self.all}
-        slots = job.nslots if job.nnodes else 1
+        nnodes, nslots = job.sizes[-1]
+        slots = nslots if nnodes else 1
         return shapes == {(slots * job.cores, slots * job.gpus)}
 
     def schedule(self):
@@ -98,6 +98,14 @@ class Play(PlainPlay):
         return outcome
 
     def some_request(self, rng):
+        wanted = self.some_fixed_request(rng)
+        nodes, slots = [wanted.nnodes], [wanted.nslots]
+        for numbers in (nodes, slots):
+            for _ in range(rng.choice([0, 0, 0, 0, 1, 3])):
+                numbers.append(numbers[-1] + rng.choice([1, 1, 2, 5]))
+        return accepts(wanted, nodes if wanted.nnodes else (), slots)
+
+    def some_fixed_request(self, rng):
         duration, queue = rng.choice([0, 1, 2, 3, 5, 8, 13]), rng.choice(["", "a", "b"])
         cores, gpus = rng.choice(SLOTS)
         what = rng.random()
@@ -136,6 +144,7 @@ class Play(PlainPlay):
                 if not late:
                     self.end(jobid)
             self.schedule()
+        self.engine.sanity_check()
 
 
 def some_machine(rng):

@@ -34,7 +34,7 @@ json_values = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(keys, inner, max_size=4)),
     max_leaves=12,
 )
-count_values = st.one_of(st.integers(1, 9), st.sampled_from(["2-4", "3,5", {"min": 2}, 2**31 - 1]))
+count_values = st.one_of(st.integers(1, 9), st.sampled_from(["2-4", "3,5", "2+:3:^", {"min": 2}, 2**31 - 1]))
 vertices = st.recursive(
     st.builds(other, st.sampled_from(["core", "gpu", "memory", "node"]), count_values),
     lambda inner: st.builds(
@@ -121,7 +121,11 @@ def check_sound(spec):
     assert type(request.duration) is float
     assert 0 <= request.duration < 2**40
     assert type(request.queue) is str
-    json.dumps(request, ensure_ascii=False).encode()
+    json.dumps(request, ensure_ascii=False, default=repr).encode()
+    for least, counts in ((request.nnodes, request.node_counts), (request.nslots, request.slot_counts)):
+        assert not counts or counts[0].start == least
+        assert all(run and 1 <= run[0] <= run[-1] < 2**31 for run in counts)
+        assert all(run[-1] < later[0] for run, later in zip(counts, counts[1:]))
     if request.tree is None:
         assert request.nslots >= 1
         assert request.cores >= 1 or request.exclusive

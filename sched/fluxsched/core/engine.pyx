@@ -136,8 +136,7 @@ cdef class Engine:
             done = True
         finally:
             if not done:
-                j.tree = -1         # the caller's, still
-                self.jobs.drop(slot)
+                self.jobs.refuse(slot)
         self.queue.insert(slot)
         self.waits(slot, 1)
         self.missed |= self.suspended

@@ -9,6 +9,7 @@ from fluxsched.core.job cimport Job
 from fluxsched.core.jobs cimport Jobs
 from fluxsched.core.kinds cimport Kinds
 from fluxsched.core.sharedplan cimport Request, SharedPlan
+from fluxsched.core.sizes cimport Size
 from fluxsched.core.state cimport State
 from fluxsched.core.types cimport i32, i64, usec_t
 
@@ -37,6 +38,8 @@ cdef class Future:
         i32 nwaiting_cores      # those that core_units says all of
         i32 nrunning_whole      # running jobs that hold whole nodes only
         i32 selected            # job whose resources are chosen; -1: none
+        Size chosen             # the size that it gets, if it accepts several
+        Size planned            # the size that earliest has just found, of a job that accepts several
 
     # What it hears of, as it happens.
     cdef void waits(self, const Job *j, i32 sign) noexcept nogil
@@ -53,10 +56,15 @@ cdef class Future:
     cdef void unselect(self) noexcept nogil
     cdef bint fits_now(self, i32 slot, usec_t end) except -1 nogil
     cdef bint select(self, i32 slot, usec_t end) except -1 nogil
+    cdef bint select_one(self, i32 slot, usec_t end) except -1 nogil
     cdef void assign(self, i32 slot) noexcept nogil
     cdef int start(self, i32 slot, usec_t end) except -1 nogil
     cdef bint earliest(self, i32 slot, usec_t *out) except -1 nogil
+    cdef bint earliest_one(self, i32 slot, usec_t *out) except -1 nogil
     cdef int reserve(self, i32 slot, usec_t start) except -1 nogil
+    cdef int reserve_one(self, i32 slot, usec_t start) except -1 nogil
+    cdef bint greatest(self, i32 slot, usec_t start, usec_t end, Size *size) except -1 nogil
+    cdef bint fits_size(self, i32 slot, const Size *size, usec_t start, usec_t end) except -1 nogil
     cdef bint nothing_free(self) noexcept nogil
     cdef bint counts_nodes(self) noexcept nogil
     cdef void limits(self, i64 *free, i64 *extra, usec_t *shadow) noexcept nogil

@@ -5,6 +5,11 @@
 Where all jobs take whole nodes, or all take single cores, fluxsched.core.countplan says all; otherwise
 fluxsched.core.sharedplan looks at each node. Which one holds is found out when a pass begins, from counts of the jobs
 that wait and run.
+
+A job that accepts several sizes (fluxsched.core.sizes) starts now with the greatest that fits now, and waits if its
+least does not. Its reservation is of the size whose start is first, which is that of the least, and of those that can
+start then of the greatest. Where both nodes and slots vary, more nodes go before more slots on each. When its start
+is due it is asked about anew, and may get more than was reserved.
 """
 from fluxsched.core.alloc cimport Alloc
 from fluxsched.core.bits cimport count_bits
@@ -15,6 +20,7 @@ from fluxsched.core.jobs cimport Jobs
 from fluxsched.core.kinds cimport Kinds
 from fluxsched.core.match cimport Matcher
 from fluxsched.core.sharedplan cimport Request, SharedPlan
+from fluxsched.core.sizes cimport Size
 from fluxsched.core.state cimport State
 from fluxsched.core.types cimport i32, i64, time_add, time_never, usec_t
 
@@ -151,7 +157,13 @@ cdef class Future:
         return self.selected == slot
 
     cdef bint select(self, i32 slot, usec_t end) except -1 nogil:
-        """Choose the resources of a job that fits now until end; False if there are none."""
+        """Choose the resources of a job that fits now until end: the most that it accepts; False if there are none."""
+        if self.jobs.item[slot].sizes:
+            return self.greatest(slot, -1, end, &self.chosen)
+        return self.select_one(slot, end)
+
+    cdef bint select_one(self, i32 slot, usec_t end) except -1 nogil:
+        """The same, for the size that the job has."""
         cdef Job *j = self.jobs.item + slot
         cdef Request request
         if self.selected == slot:
@@ -178,6 +190,8 @@ cdef class Future:
     cdef void assign(self, i32 slot) noexcept nogil:
         """Put what is selected into the alloc of the job that it was selected for."""
         cdef Alloc swap = self.jobs.item[slot].alloc
+        if self.jobs.item[slot].sizes:
+            self.jobs.settle(self.jobs.item + slot, &self.chosen)
         self.jobs.item[slot].alloc = self.nodes.picked
         self.nodes.picked = swap
         self.selected = -1
@@ -191,6 +205,12 @@ cdef class Future:
     cdef bint earliest(self, i32 slot, usec_t *out) except -1 nogil:
         """True and the earliest time at which a job could start and delay no reservation of this pass; False if there
         is none. far_future() stands for the end of a job without a duration."""
+        if not self.earliest_one(slot, out):
+            return False
+        return self.jobs.item[slot].sizes == 0 or self.greatest(slot, out[0], 0, &self.planned)
+
+    cdef bint earliest_one(self, i32 slot, usec_t *out) except -1 nogil:
+        """The same, for the size that the job has."""
         cdef Job *j = self.jobs.item + slot
         cdef Request request
         if self.plan != PLAN_EACH:
@@ -201,10 +221,57 @@ cdef class Future:
 
     cdef int reserve(self, i32 slot, usec_t start) except -1 nogil:
         """Keep a job's resources from the start that earliest has just found for it, for its duration."""
+        if self.jobs.item[slot].sizes == 0:
+            return self.reserve_one(slot, start)
+        self.jobs.resize(self.jobs.item + slot, &self.planned)
+        try:
+            self.reserve_one(slot, start)
+        finally:
+            self.jobs.shrink(self.jobs.item + slot)
+        return 0
+
+    cdef int reserve_one(self, i32 slot, usec_t start) except -1 nogil:
+        """The same, for the size that the job has."""
         cdef Job *j = self.jobs.item + slot
         if self.plan != PLAN_EACH:
             return self.count.reserve(j.elig, self.units_of(j), start, j.duration, self.jobs.running, self.jobs.item)
         return self.nodes.reserve(start, time_add(start, j.duration))
+
+    # Jobs that accept several sizes.
+
+    cdef bint greatest(self, i32 slot, usec_t start, usec_t end, Size *size) except -1 nogil:
+        """Find the greatest size of a job that can start at a time at which its least can (-1: now, until end), and
+        let that be what is found for it; False if the least cannot, after all."""
+        cdef i32 what, high, middle
+        cdef bint done = False          # the last one tried is size, and fits
+        cdef Size tried
+        size.at[0] = 0
+        size.at[1] = 0
+        try:
+            for what in range(2):
+                high = self.jobs.sizes.item[self.jobs.item[slot].sizes].count[what] - 1
+                middle = high
+                while size.at[what] < high:
+                    tried = size[0]
+                    tried.at[what] = middle
+                    done = self.fits_size(slot, &tried, start, end)
+                    if done:
+                        size[0] = tried
+                    else:
+                        high = middle - 1
+                    middle = high - (high - size.at[what]) / 2
+            return done or self.fits_size(slot, size, start, end)
+        finally:
+            self.jobs.shrink(self.jobs.item + slot)
+
+    cdef bint fits_size(self, i32 slot, const Size *size, usec_t start, usec_t end) except -1 nogil:
+        """Whether a job of this size can start then; if so, that is what is found for it."""
+        cdef usec_t t
+        self.jobs.resize(self.jobs.item + slot, size)
+        if start >= 0:
+            return self.earliest_one(slot, &t) and t == start
+        self.selected = -1
+        return self.fits_now(slot, end) and self.select_one(slot, end)
 
     cdef bint nothing_free(self) noexcept nogil:
         """Whether no job at all could start in the rest of this pass."""

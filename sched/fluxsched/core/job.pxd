@@ -37,8 +37,8 @@ cdef struct Job:
     i64 least_cores         # cores it takes at the least
     i32 state
     i32 why
-    i32 nnodes              # 0: slots may lie on any nodes
-    i32 nslots              # a node, or in all if nnodes is 0
+    i32 nnodes              # 0: slots may lie on any nodes; the least, where it accepts several
+    i32 nslots              # a node, or in all if nnodes is 0; the least
     i32 cores               # a slot
     i32 gpus                # a slot
     i32 exclusive
@@ -48,6 +48,7 @@ cdef struct Job:
     i32 elig                # index of its set of eligible nodes; 0: all
     i32 domain              # index of its ordering domain
     i32 tree                # index of its general request; -1: none
+    i32 sizes               # place of the sizes that it accepts; 0: it accepts one
     i32 user                # number of its user, for fair share; 0: unknown
     i32 backfilled          # running: a job ahead of it stayed blocked when it started
     i32 was_reserved        # a start was reserved for it in some pass

@@ -5,6 +5,7 @@ cimport cython
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport Job
 from fluxsched.core.running cimport Running
+from fluxsched.core.sizes cimport Size, SizeTable
 from fluxsched.core.tree cimport Want
 from fluxsched.core.types cimport i32
 
@@ -28,10 +29,15 @@ cdef class Jobs:
         General *general        # [ngeneral]
         i32 ngeneral
         i32 general_room
+        SizeTable sizes
         Running running
 
     cdef i32 take(self) except -1 nogil
     cdef void drop(self, i32 slot) noexcept nogil
+    cdef void refuse(self, i32 slot) noexcept nogil
+    cdef void resize(self, Job *j, const Size *size) noexcept nogil
+    cdef void shrink(self, Job *j) noexcept nogil
+    cdef void settle(self, Job *j, const Size *size) noexcept nogil
     cdef void measure(self, Job *j) noexcept nogil
     cdef i32 keep_general(self, list rows) except -1
     cdef void drop_general(self, i32 place) noexcept nogil

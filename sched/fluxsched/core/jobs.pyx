@@ -3,7 +3,8 @@
 """Jobs in slots of one array.
 
 All else refers to a job by its slot, as the array moves when it grows. A slot is in use until its job is over, and is
-then used again. A general request (through the resource tree) is kept apart, as few jobs have one.
+then used again. A general request (through the resource tree), and several sizes that a job accepts, are kept apart, as
+few jobs have them.
 """
 from libc.stdlib cimport free
 from libc.string cimport memset
@@ -11,9 +12,10 @@ from libc.string cimport memset
 from fluxsched.core.alloc cimport alloc_clear
 from fluxsched.core.check cimport must
 from fluxsched.core.inventory cimport Inventory
-from fluxsched.core.job cimport JOB_FREE, JOB_RUNNING, Job
+from fluxsched.core.job cimport JOB_FREE, JOB_RUNNING, JOB_WAITING, Job
 from fluxsched.core.memory cimport grow, zeroed
 from fluxsched.core.running cimport Running
+from fluxsched.core.sizes cimport NODES, SLOTS, Size, SizeTable
 from fluxsched.core.tree cimport Want
 from fluxsched.core.types cimport i32, i64
 
@@ -23,6 +25,7 @@ cdef class Jobs:
     def __cinit__(self, Inventory inventory not None):
         self.inventory = inventory
         self.running = Running()
+        self.sizes = SizeTable()
 
     def __dealloc__(self):
         cdef i32 i
@@ -52,9 +55,36 @@ cdef class Jobs:
         alloc_clear(&j.alloc)
         j.state = JOB_FREE
         self.drop_general(j.tree)
+        self.sizes.drop(j.sizes)
         j.tree = -1
+        j.sizes = 0
         self.unused[self.nunused] = slot
         self.nunused += 1
+
+    cdef void refuse(self, i32 slot) noexcept nogil:
+        """A job does not come after all: its slot may be used again, what it owns stays the caller's."""
+        self.item[slot].tree = -1
+        self.item[slot].sizes = 0
+        self.drop(slot)
+
+    cdef void resize(self, Job *j, const Size *size) noexcept nogil:
+        """Let a job that accepts several sizes ask for this one, until shrink."""
+        j.nnodes = self.sizes.number(j.sizes, NODES, size.at[NODES])
+        j.nslots = self.sizes.number(j.sizes, SLOTS, size.at[SLOTS])
+        self.measure(j)
+
+    cdef void shrink(self, Job *j) noexcept nogil:
+        """Let a job that accepts several sizes ask for the least again."""
+        cdef Size least
+        least.at[NODES] = 0
+        least.at[SLOTS] = 0
+        self.resize(j, &least)
+
+    cdef void settle(self, Job *j, const Size *size) noexcept nogil:
+        """A job that accepts several sizes gets this one, and has no other from now on."""
+        self.resize(j, size)
+        self.sizes.drop(j.sizes)
+        j.sizes = 0
 
     cdef void measure(self, Job *j) noexcept nogil:
         """Fill in whole, least_cores and the units from the request."""
@@ -87,6 +117,9 @@ cdef class Jobs:
                 j.node_units = <i32> ((j.nslots + least - 1) / least)
         if not j.exclusive and j.nnodes == 0 and j.cores == 1 and j.gpus == 0:
             j.core_units = j.nslots
+        if j.sizes and j.nnodes and self.sizes.item[j.sizes].count[SLOTS] > 1:
+            # With more slots, not every node that would do at the least does.
+            j.node_units = 0
 
     cdef i32 keep_general(self, list rows) except -1:
         """Keep a general request (rows of Tree.flatten); its place."""
@@ -131,4 +164,13 @@ cdef class Jobs:
         must(running == self.running.count, "jobs: in the list is a job that does not run")
         for i in range(self.ngeneral):
             must((self.general[i].want is not NULL) == (i in owned), "jobs: a general request has no owner, or is lost")
+        sized = sorted([self.item[i].sizes for i in range(self.count) if self.item[i].sizes])
+        must(sized == [i for i in range(self.sizes.nitems) if self.sizes.item[i].run is not NULL],
+             "jobs: sizes have no owner, or two, or are lost")
+        for i in range(self.count):
+            if self.item[i].sizes:
+                must(self.item[i].state == JOB_WAITING, "jobs: a job that runs has several sizes")
+                must(self.item[i].nnodes == self.sizes.number(self.item[i].sizes, NODES, 0)
+                     and self.item[i].nslots == self.sizes.number(self.item[i].sizes, SLOTS, 0),
+                     "jobs: a job that waits asks for more than its least")
         return self.running.sanity_check()

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 # cython: boundscheck=True, wraparound=True
 """A request (formats.jobspec.Request) as a job of the engine, or why no resources there are could serve it."""
+from libc.stdint cimport INT32_MAX
 from libc.string cimport memset
 
 from fluxsched.core.engine cimport Engine
@@ -42,8 +43,8 @@ def _without_bandwidth(vertices):
 
 
 cdef int fill(Engine e, Job *j, request) except -1:
-    """A job from a request; its eligible set is used once, its general request kept (see discard). Raises Infeasible,
-    formats.constraint.ConstraintError, ValueError."""
+    """A job from a request; its eligible set is used once, its general request and its sizes kept (see discard). Raises
+    Infeasible, formats.constraint.ConstraintError, ValueError."""
     memset(j, 0, sizeof(Job))
     j.tree = -1
     j.duration = to_usec(request.duration)
@@ -62,6 +63,7 @@ cdef int fill(Engine e, Job *j, request) except -1:
     try:
         if request.tree is not None:
             j.tree = keep_general(e, request.tree)
+        j.sizes = _keep_sizes(e, j, request)
         j.elig = e.eligible.use(request.constraint)
         if not e.future.could_fit(j, False):
             raise Infeasible(_why_not(e, j, request))
@@ -92,9 +94,32 @@ cdef i32 keep_general(Engine e, vertices) except -1:
     return e.jobs.keep_general(rows)
 
 
+cdef i32 _keep_sizes(Engine e, Job *j, request) except -1:
+    """Keep the sizes that a job accepts, as far as there could ever be room for them, for Job.sizes; 0: it is one."""
+    cdef i32 c
+    if request.tree is not None or not (request.node_counts or request.slot_counts):
+        return 0
+    per_node = max([e.inventory.class_cores[c] // j.cores if j.cores else e.inventory.class_gpus[c] // j.gpus
+                    for c in range(e.inventory.nclasses)], default=0)
+    nodes = _runs(request.node_counts, j.nnodes, e.inventory.nnodes)
+    most = per_node if j.nnodes else min(per_node * e.inventory.nnodes, INT32_MAX)
+    slots = _runs(request.slot_counts, j.nslots, most)
+    if all([len(runs) == 1 and runs[0][0] == runs[0][1] for runs in (nodes, slots)]):
+        return 0
+    return e.jobs.sizes.keep(nodes, slots)
+
+
+cdef list _runs(counts, least, most):
+    """Runs (first, last, step) of acceptable numbers, ranges in ascending order, up to the most; () is the least."""
+    found = [(run[0], run[min(len(run), (most - run.start) // run.step + 1) - 1], run.step)
+             for run in counts if run.start <= most]
+    return found or [(least, least, 1)]
+
+
 cdef int discard(Engine e, Job *j) except -1:
     """Give back what fill has used, for a job that is not added."""
     e.jobs.drop_general(j.tree)
+    e.jobs.sizes.drop(j.sizes)
     return e.eligible.release(j.elig)
 
 

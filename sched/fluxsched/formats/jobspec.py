@@ -9,9 +9,12 @@ on a number of nodes, become plain numbers:
     slot > node                 slot > node > core, gpu
     node                        node > core, gpu            core
 
-Any other is kept as a tree as well. Three readings are ours, where RFC 14 leaves it open:
+Any other is kept as a tree as well. A count may be a range or an idset (RFC 14, RFC 45): the counts of nodes and slots
+of these shapes, and of a core alone, are then all kept. Any other such count asks for its least, which is one of those
+that the job accepts.
 
-- a count that is a range or an idset asks for its least;
+Two readings are ours, where RFC 14 leaves it open:
+
 - a node with nothing below it asks for the whole node, unless it says ``exclusive: false``;
 - a slot of several nodes is as many slots of one node (task_count() knows the difference).
 
@@ -34,6 +37,7 @@ MAX_COUNT = 2**31 - 1  # of a vertex, and of all nodes, slots, cores, gpus, task
 MAX_AMOUNT = 2**63 - 1  # of any other type in a job
 MAX_DURATION = 1e11  # seconds; microseconds since the epoch stay below 2**63
 MAX_NAME = 256  # characters of a type, label or queue
+MAX_RANGES = 256  # ranges of an idset that is a count
 
 # RDL gives memory in MB and bandwidth in MB/s; so are amounts with a unit.
 _BYTES = {"B": 1, "KB": 10**3, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "PB": 10**15}
@@ -41,6 +45,7 @@ _BYTES.update({"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "PiB": 2*
 _MEGABYTE = 10**6
 
 _NUMBERED = ("node", "slot", "core", "gpu")
+_COUNTED = ("node", "slot", "core")  # types of which a job may accept several counts
 _VERTEX_KEYS = frozenset(("type", "count", "unit", "exclusive", "with", "label", "id"))
 _TASK_KINDS = ("per_slot", "per_resource", "total")
 
@@ -50,6 +55,8 @@ _RANGE = re.compile(r"([1-9][0-9]{0,9})(?:\+|-([1-9][0-9]{0,9}))(?::([1-9][0-9]{
 
 #: The first five fields of a Request.
 _Numbers = tuple[int, int, int, int, bool]
+#: The counts that are accepted: ascending and disjoint ranges, none of them empty.
+Counts = tuple[range, ...]
 
 
 class JobspecError(FluxSchedError, ValueError):
@@ -60,19 +67,23 @@ class Vertex(NamedTuple):
     """One vertex of a resource request."""
 
     type: str  # "slot" is one too
-    # An amount for pools: MB or MB/s where the jobspec gives a unit. The name hides tuple's method.
+    # The least that is accepted. An amount for pools: MB or MB/s where the jobspec gives a unit. The name hides
+    # tuple's method.
     count: int  # type: ignore[assignment]
     exclusive: bool  # as given, or by default: true for slots and in them
     children: tuple[Vertex, ...]
+    counts: Counts = ()  # of a node, slot or core: all that are accepted, where it is more than one
 
 
 class Request(NamedTuple):
     """What a job asks for.
 
-    With a `tree`, the numbers are its averages, 0 where they are not whole or the tree does not tell.
+    With a `tree`, the numbers are its averages, 0 where they are not whole or the tree does not tell. Where a job
+    accepts several counts of nodes or slots, the number is the least, and `node_counts` or `slot_counts` has all of
+    them. Any of the one goes with any of the other.
     """
 
-    nnodes: int  # exact number of nodes; 0 = slots may lie on any nodes
+    nnodes: int  # number of nodes; 0 = slots may lie on any nodes
     nslots: int  # slots per node if nnodes > 0, else all slots
     cores: int  # per slot
     gpus: int  # per slot
@@ -81,6 +92,8 @@ class Request(NamedTuple):
     queue: str  # "" = none
     constraint: Optional[dict[str, Any]]  # RFC 31 object, checked; None = any node
     tree: Optional[tuple[Vertex, ...]]  # None when the numbers say it all
+    node_counts: Counts = ()  # () = nnodes alone
+    slot_counts: Counts = ()  # () = nslots alone
 
 
 def parse(jobspec: Any) -> Request:
@@ -110,7 +123,8 @@ def parse(jobspec: Any) -> Request:
             raise JobspecError(f"attributes.system.constraints: {error}") from None
         limits = system["constraints"] or None
     queue = _name(system["queue"], "attributes.system.queue", 0) if "queue" in system else ""
-    return Request(*numbers, duration, queue, limits, tree)
+    node_counts, slot_counts = ((), ()) if tree else _accepted(resources.roots[0])
+    return Request(*numbers, duration, queue, limits, tree, node_counts, slot_counts)
 
 
 def task_count(jobspec: Any, nslots_total: int, nnodes: int, ncores: int) -> int:
@@ -205,7 +219,10 @@ class _Resources:
             raise JobspecError(f"{field}: a {kind} cannot be inside a {kind}")
         if "id" in raw:
             raise JobspecError(f"{field}.id: resources cannot be asked for by id; use a constraint")
-        count = _count(raw.get("count"), f"{field}.count")
+        counts = _counts(raw.get("count"), f"{field}.count")
+        count = counts[0].start
+        if kind not in _COUNTED or (len(counts) == 1 and len(counts[0]) == 1):
+            counts = ()
         if "unit" in raw:
             count = _amount(count, _name(raw["unit"], f"{field}.unit", 0), kind, f"{field}.unit")
         total = count * factor
@@ -239,7 +256,7 @@ class _Resources:
             self.shared_node = self.shared_node or not exclusive
         elif not children and "node" not in above:
             self.loose = True
-        return Vertex(kind, count, exclusive, children), below
+        return Vertex(kind, count, exclusive, children, counts), below
 
 
 def _flat(roots: tuple[Vertex, ...]) -> Optional[_Numbers]:
@@ -265,6 +282,28 @@ def _flat(roots: tuple[Vertex, ...]) -> Optional[_Numbers]:
     if inner and top.type == "slot" and below.type == "node":
         return (top.count * below.count, 1) + inner + (below.exclusive,)
     return None
+
+
+def _accepted(top: Vertex) -> tuple[Counts, Counts]:
+    """The counts of nodes and of slots that are accepted by a request of a shape that _flat knows."""
+    below = top.children[0] if top.children else None
+    if top.type == "node":
+        return top.counts, below.counts if below and below.type == "slot" else ()
+    if below and below.type == "node":
+        # Which slots hold which nodes is to be told from the number of nodes.
+        if top.counts:
+            return _times(top.counts, below.count), ()
+        return _times(below.counts, top.count), ()
+    return (), top.counts
+
+
+def _times(counts: Counts, factor: int) -> Counts:
+    most = MAX_COUNT // factor
+    return tuple(
+        range(run.start * factor, min(run[-1], most) * factor + 1, run.step * factor)
+        for run in counts
+        if run.start <= most
+    )
 
 
 def _cores_and_gpus(vertices: tuple[Vertex, ...]) -> Optional[tuple[int, int]]:
@@ -296,33 +335,35 @@ def _whole(total: int, parts: int) -> int:
     return 0 if total % parts else total // parts
 
 
-def _count(value: Any, field: str) -> int:
+def _counts(value: Any, field: str) -> Counts:
+    """All counts that a vertex accepts."""
+    if type(value) is str:
+        return _counts_of_text(value, field)
+    if type(value) is dict:
+        return _counts_of_range(value, field)
     if type(value) is int:
-        least = value
-    elif type(value) is str:
-        least = _least_of_text(value, field)
-    elif type(value) is dict:
-        least = _least_of_range(value, field)
-    else:
-        raise JobspecError(f"{field}: expected a positive integer, a range or an idset, got {quote(value)}")
-    return _positive(least, field)
+        return (range(_positive(value, field), value + 1),)
+    raise JobspecError(f"{field}: expected a positive integer, a range or an idset, got {quote(value)}")
 
 
-def _least_of_text(text: str, field: str) -> int:
+def _counts_of_text(text: str, field: str) -> Counts:
     body = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     match = _RANGE.fullmatch(body)
     if match:
         least, most, operand, operator = match.groups()
-        _check_range(int(least), int(most or MAX_COUNT), int(operand or 1), operator or "+", field)
-        return int(least)
+        most = int(most or MAX_COUNT)
+        return _expand(_positive(int(least), field), most, int(operand or 1), operator or "+", field)
     try:
-        ranges = idset.ranges(text)
+        found = idset.ranges(text)
     except idset.IdsetError as error:
         raise JobspecError(f"{field}: {error}") from None
-    return ranges[0][0] if ranges else 0
+    if len(found) > MAX_RANGES:
+        raise JobspecError(f"{field}: {len(found)} ranges, the most allowed is {MAX_RANGES}")
+    _positive(found[0][0] if found else 0, field)
+    return tuple(range(first, last + 1) for first, last in found)
 
 
-def _least_of_range(value: dict[str, Any], field: str) -> int:
+def _counts_of_range(value: dict[str, Any], field: str) -> Counts:
     for key in value:
         if key not in ("min", "max", "operator", "operand"):
             raise JobspecError(f"{field}: unknown key {quote(key)}")
@@ -331,11 +372,11 @@ def _least_of_range(value: dict[str, Any], field: str) -> int:
     least = _positive(value.get("min"), f"{field}.min")
     most = _positive(value.get("max", MAX_COUNT), f"{field}.max")
     operand = _positive(value.get("operand", 1), f"{field}.operand")
-    _check_range(least, most, operand, value.get("operator", "+"), field)
-    return least
+    return _expand(least, most, operand, value.get("operator", "+"), field)
 
 
-def _check_range(least: int, most: int, operand: int, operator: Any, field: str) -> None:
+def _expand(least: int, most: int, operand: int, operator: Any, field: str) -> Counts:
+    """The counts from the least on, each from the one before by the operator and operand, up to the most."""
     if operator not in ("+", "*", "^"):
         raise JobspecError(f"{field}.operator: expected +, * or ^, got {quote(operator)}")
     if most < least:
@@ -344,6 +385,15 @@ def _check_range(least: int, most: int, operand: int, operator: Any, field: str)
         raise JobspecError(f"{field}: {operator} needs an operand of 2 or more")
     if operator == "^" and least < 2:
         raise JobspecError(f"{field}: ^ needs a minimum of 2 or more")
+    most = min(most, MAX_COUNT)
+    if operator == "+":
+        return (range(least, most + 1, operand),)
+    counts = []
+    while least <= most:
+        counts.append(range(least, least + 1))
+        # A power of 2 or more with a larger exponent is beyond any count.
+        least = least * operand if operator == "*" else least ** min(operand, 64)
+    return tuple(counts)
 
 
 def _amount(count: int, unit: str, kind: str, field: str) -> int:

@@ -76,5 +76,6 @@ cdef class ListPolicy(Policy):
         return e.select(job)
 
     cdef int allocate_resources(self, Engine e, i32 job) except -1 nogil:
-        self.order.charge(e, job)
-        return e.start(job)
+        # Then its size is what it gets, where it accepts several.
+        e.start(job)
+        return self.order.charge(e, job)
