@@ -265,9 +265,10 @@ def chain(depth):
 REFUSED = [
     (None, "jobspec: expected an object, got null"),
     ([], "jobspec: expected an object, got a list"),
-    (changed(DELETED, "version"), "version: expected 1, got null"),
-    (changed(2, "version"), "version: expected 1, got 2"),
-    (changed(True, "version"), "version: expected 1, got true"),
+    (changed(DELETED, "version"), "version: expected an integer of 1 or more, got null"),
+    (changed(0, "version"), "version: expected an integer of 1 or more, got 0"),
+    (changed(True, "version"), "version: expected an integer of 1 or more, got true"),
+    (changed("1", "version"), "version: expected an integer of 1 or more, got '1'"),
     (changed(DELETED, "resources"), "resources: expected a list, got null"),
     (changed({}, "resources"), "resources: expected a list, got an object"),
     (changed([], "resources"), "resources: expected at least one resource"),

@@ -114,3 +114,33 @@ def test_operators(least, more, operator, operand):
         value = {"+": value + operand, "*": value * operand, "^": value**operand}[operator]
     counts = jobspec.parse(make(slot(text, core(1)))).slot_counts
     assert (listed(counts) or [least]) == expected
+
+
+PER_NODE = {"per_resource": {"type": "node", "count": 3}}
+PER_CORE = {"per_resource": {"type": "core", "count": 1}}
+PER_GPU = {"per_resource": {"type": "gpu", "count": 1}}
+
+
+@pytest.mark.parametrize(
+    ("resources", "count", "got", "tasks"),
+    [
+        # got: slots of one node, nodes, cores
+        (node("2-4", slot(2, core(1))), {"per_slot": 1}, (6, 3, 6), 6),
+        (node(2, slot("1-4", core(1))), {"per_slot": 2}, (6, 2, 6), 12),
+        (node("2-4", slot("1-4", core(1))), {"per_slot": 1}, (9, 3, 9), 9),
+        (node("2-4", slot(2, core(1))), {"total": 5}, (6, 3, 6), 5),
+        (node("2-4", slot(2, core(1))), PER_NODE, (6, 3, 6), 9),
+        (node("2-4", core(2)), {"per_slot": 1}, (3, 3, 6), 3),
+        (core("2-4"), {"per_slot": 1}, (4, 2, 4), 4),
+        (slot("2-4", core(2)), {"per_slot": 1}, (3, 1, 6), 3),
+        (slot("2-4", core(2)), PER_CORE, (3, 1, 6), 6),
+        (slot("2-4", core(2), gpu(3)), PER_GPU, (3, 1, 6), 9),
+        # slots of several nodes
+        (slot("2-4", node(2)), {"per_slot": 1}, (6, 6, 24), 3),
+        (slot(3, node("2-4")), {"per_slot": 1}, (9, 9, 36), 3),
+        (slot(3, node("2-4", core(1), gpu(2))), PER_GPU, (9, 9, 9), 18),
+        (slot("2-4", node(2, core(1), gpu(2))), PER_GPU, (6, 6, 6), 12),
+    ],
+)
+def test_tasks_of_what_was_granted(resources, count, got, tasks):
+    assert jobspec.task_count(make(resources, count=count), *got) == tasks

@@ -111,6 +111,19 @@ def test_running_jobs_keep_what_they_hold():
     assert bench.started(7)
 
 
+def test_jobs_of_several_sizes_after_a_reload():
+    """One that runs keeps what it got; one that waits is asked for again, and gets what is left."""
+    first = Bench(R=make_r(5, 4))
+    wanted = {"nodes": "2-3", "slots": 1, "cores": 4}
+    first.alloc(5, **wanted)
+    bench = Bench(R=make_r(5, 4), running=[hello(5)], kvs=first.host.kvs)
+    bench.alloc(6, **wanted)
+    assert (first.ranks(5), bench.ranks(6)) == ([0, 1, 2], [3, 4])
+    bench.free(5, first.given(5))
+    bench.alloc(7, **wanted)
+    assert bench.ranks(7) == [0, 1, 2]
+
+
 def test_hello_with_ranks_already_free():
     held = make_r(ranks=[0, 1], cores=4)
     bench = Bench(R=make_r(2, 4), running=[hello(5, free="1")], kvs={"R:5": held})

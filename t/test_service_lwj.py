@@ -47,6 +47,22 @@ def test_the_life_of_a_job():
     assert times == pytest.approx([1000.0 + INTERVAL * each for each in (1, 2, 3)])
 
 
+@pytest.mark.parametrize(("taken", "got"), [(1, 3), (2, 2)])
+def test_a_job_of_several_sizes(taken, got):
+    """While it waits its record has the least, then what it got."""
+    bench = Bench(R=make_r(4, 4))
+    bench.alloc(76, nodes=3, cores=4)
+    bench.alloc(77, spec=jobspec(nodes="2-3", slots="1-2", cores=2))
+    kept = record(bench, 2)
+    assert (kept["state"], kept["nnodes"], kept["ntasks"]) == ("submitted", 2, 2)
+    bench.alloc(78, nodes=taken, cores=4, priority=20)
+    bench.free(76)
+    kept = record(bench, 2)
+    assert (kept["state"], kept["nnodes"], kept["ntasks"]) == ("runrequest", got, 2 * got)
+    assert bench.given(77)["execution"]["nslots"] == 2 * got
+    assert len([key for key in kept if key.startswith("rank.")]) == got
+
+
 def writes(bench):
     """When the record was written, and what was then."""
     return [(when, {key: value for key, value in puts.items() if key.startswith("lwj")})

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import specs
 from fluxsched.session import fsd, jobid
 from fluxsched.session.broker import layout, loop, store
 from fluxsched.session.broker import ranks as resources
@@ -84,6 +85,20 @@ def test_layout_by_slots():
         [2, 1, 1, [14, 15], "-1"],
         [3, 1, 2, [16, 17], "-1"],
     ]
+
+
+def test_layout_of_jobs_of_several_sizes():
+    node, slot, core = specs.node, specs.slot, specs.core
+
+    def ranks(resources, rows, nslots):
+        R = R_of(rows)
+        R["execution"]["nslots"] = nslots
+        return [task[1] for task in layout.tasks(specs.make(resources), R, list(range(8)))]
+
+    assert ranks(node("2-4", slot(2, core(1))), [("0-1", "")] * 3, 6) == [0, 0, 1, 1, 2, 2]
+    assert ranks(node(2, slot("1-4", core(1))), [("0-2", "")] * 2, 6) == [0, 0, 0, 1, 1, 1]
+    assert ranks(node(2, slot("1-4", core(1)), exclusive=True), [("0-7", "")] * 2, 6) == [0, 0, 0, 1, 1, 1]
+    assert ranks(slot("2-9", core(2)), [("0-3", ""), ("0-1", "")], 3) == [0, 0, 1]
 
 
 def test_layout_of_an_uneven_total():

@@ -100,8 +100,9 @@ def parse(jobspec: Any) -> Request:
     """Return the Request of the decoded JSON `jobspec`, which is untrusted. JobspecError if it cannot be read."""
     _object(jobspec, "jobspec")
     version = jobspec.get("version")
-    if type(version) is not int or version != 1:
-        raise JobspecError(f"version: expected 1, got {quote(version)}")
+    # RFC 14 has no number for what goes beyond version 1, its examples have 999; which are let in is for the ingest.
+    if type(version) is not int or version < 1:
+        raise JobspecError(f"version: expected an integer of 1 or more, got {quote(version)}")
     resources = _Resources(jobspec)
     if resources.without_cores():
         raise JobspecError("resources: expected a core, or exclusive nodes")
@@ -130,14 +131,16 @@ def parse(jobspec: Any) -> Request:
 def task_count(jobspec: Any, nslots_total: int, nnodes: int, ncores: int) -> int:
     """Return the number of tasks of `jobspec` on an allocation.
 
-    `nnodes` and `ncores` are what was allocated. `nslots_total` is the Request's nslots, times nnodes if it has any; it
-    counts where the jobspec has no slot of its own (``node > core``, ``core``).
+    `nnodes` and `ncores` are what was allocated. `nslots_total` is the number of slots: the Request's nslots, times
+    nnodes if it has any, or where it accepts several, what it got. It counts in that case, and where the jobspec has no
+    slot of its own (``node > core``, ``core``).
     As in flux-core's shell, the shell option per-resource (``--tasks-per-node``, ``--tasks-per-core``) goes before the
     counts of the tasks. JobspecError for a malformed jobspec.
     """
     _object(jobspec, "jobspec")
     resources = _Resources(jobspec)
     tasks = _tasks(jobspec, resources)
+    slots = _granted(resources, nslots_total)
     per_resource = _shell_per_resource(_system(jobspec))
     if per_resource:
         kind, count = per_resource
@@ -145,7 +148,7 @@ def task_count(jobspec: Any, nslots_total: int, nnodes: int, ncores: int) -> int
     else:
         total = 0
         for label, kind, count, resource in tasks:
-            slot = resources.slots.get(label, _Slot(nslots_total, {}))
+            slot = slots.get(label, _Slot(nslots_total, {}))
             if kind == "total":
                 total += count
             elif kind == "per_slot":
@@ -257,6 +260,23 @@ class _Resources:
         elif not children and "node" not in above:
             self.loose = True
         return Vertex(kind, count, exclusive, children, counts), below
+
+
+def _granted(resources: _Resources, nslots_total: int) -> dict[str, _Slot]:
+    """The slots by label, where so many slots of one node were allocated. Only if several numbers are accepted does
+    that change anything."""
+    numbers = _flat(resources.roots)
+    if numbers is None or not any(_accepted(resources.roots[0])):
+        return resources.slots
+    least = max(numbers[0], 1) * numbers[1]
+    top = resources.roots[0]
+    if top.type == "slot" and not top.counts:
+        # It is the nodes in each slot that vary.
+        return {
+            label: _Slot(slot.total, {kind: count * nslots_total // least for kind, count in slot.below.items()})
+            for label, slot in resources.slots.items()
+        }
+    return {label: _Slot(slot.total * nslots_total // least, slot.below) for label, slot in resources.slots.items()}
 
 
 def _flat(roots: tuple[Vertex, ...]) -> Optional[_Numbers]:

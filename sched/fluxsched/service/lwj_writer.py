@@ -98,10 +98,9 @@ class Recorder:
         if not self.record.keep:
             job.jobspec = None
             return
-        assert job.request is not None
         held = _r.folded(R)
         nodes = sum(rdl_match.count(ranks) for ranks, _, _ in held)
-        slots = job.request.nslots * (nodes if job.request.nnodes else 1)
+        slots = R["execution"].get("nslots", 0)
         if self._resources.described and nodes <= RANKS_MAX:
             tree = nested(self._engine().tree_part(job.id))
         else:

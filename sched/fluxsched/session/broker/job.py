@@ -196,8 +196,8 @@ def new_info(
     }
 
 
-def place(info: dict[str, Any], R: dict[str, Any]) -> None:
-    """Note in `info` where the job runs."""
+def place(info: dict[str, Any], jobspec: dict[str, Any], R: dict[str, Any]) -> None:
+    """Note in `info` where the job runs, and with how many tasks if its size was open."""
     rows = held(R)
     info["ranks"] = idset.encode(sorted({row[0] for row in rows}))
     if len(rows) > 1 and not info["ranks"].isdigit():
@@ -205,6 +205,9 @@ def place(info: dict[str, Any], R: dict[str, Any]) -> None:
     info["nodelist"] = hostlist.encode([row[1] for row in rows])
     info["nnodes"] = len(rows)
     info["ncores"] = sum(len(row[2]) for row in rows)
+    nslots = R["execution"].get("nslots", 0)
+    if nslots:
+        info["ntasks"] = jobspecs.task_count(jobspec, nslots, info["nnodes"], info["ncores"])
     info["expiration"] = R["execution"].get("expiration", 0.0)
 
 

@@ -257,7 +257,7 @@ class Manager:
         """The job has its resources; they are in the store already."""
         job.R = R
         job.alloc = HELD
-        jobs.place(job.info, R)
+        jobs.place(job.info, job.jobspec, R)
         self.annotate(job, annotations)
         if job.state != SCHED:
             # it was cancelled while the answer was under way

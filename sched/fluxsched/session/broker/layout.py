@@ -18,8 +18,10 @@ def per_resource(spec: dict[str, Any]) -> Optional[dict[str, Any]]:
     return spec["attributes"]["system"].get("shell", {}).get("options", {}).get("per-resource")
 
 
-def _slots(request: jobspecs.Request, rows: Sequence[Row]) -> list[int]:
-    """Slots on each rank."""
+def _slots(request: jobspecs.Request, rows: Sequence[Row], total: int) -> list[int]:
+    """Slots on each rank; total: of the job, by its R."""
+    if request.slot_counts and request.nnodes:
+        return [total // len(rows)] * len(rows)
     if request.nnodes:
         return [request.nslots] * len(rows)
     if request.cores:
@@ -57,7 +59,7 @@ def tasks(spec: dict[str, Any], R: dict[str, Any], machine: Sequence[int]) -> li
     """
     request = jobspecs.parse(spec)
     rows = held(R)
-    slots = _slots(request, rows)
+    slots = _slots(request, rows, R["execution"].get("nslots", 0))
     counts = _counts(spec, request, slots, rows)
     per_slot = 0 if per_resource(spec) else spec["tasks"][0].get("count", {}).get("per_slot", 0)
     layout: list[list[Any]] = []

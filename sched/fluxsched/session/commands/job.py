@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""flux job: attach, wait, eventlog, info, urgency, raise, kill, and others of flux-job; flux waitjob."""
+"""flux job: submit, attach, wait, eventlog, info, urgency, raise, kill, and others of flux-job; flux waitjob."""
 from __future__ import annotations
 
 import argparse
@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from fluxsched.formats import jsontext
 from fluxsched.formats.quote import printable
 from fluxsched.program import tell
 from fluxsched.session import jobid as ids
@@ -23,6 +24,7 @@ from fluxsched.session.errors import CommandError
 LONGEST = 1e9  # seconds that a wait can last
 
 HINT = """\
+   submit          submit a job by its jobspec
    attach          attach to a job: pass its output on, and end with its exit code
    wait            wait for a job, or for waitable jobs
    wait-event      wait for an event of a job
@@ -41,10 +43,49 @@ def main(name: str, words: list[str]) -> int:
     if name == "waitjob":
         return waitjob(words)
     table = {
-        "attach": attach, "wait": wait, "wait-event": wait_event, "status": status, "eventlog": eventlog, "info": info,
-        "urgency": urgency, "raise": raise_, "kill": kill, "id": id_, "last": last, "list": list_,
+        "submit": submit, "attach": attach, "wait": wait, "wait-event": wait_event, "status": status,
+        "eventlog": eventlog, "info": info, "urgency": urgency, "raise": raise_, "kill": kill, "id": id_,
+        "last": last, "list": list_,
     }  # fmt: skip
     return subcommands("job", words, table, HINT)
+
+
+def submit(words: list[str]) -> int:
+    """flux job submit"""
+    from fluxsched.session.commands.submit import flags_of
+
+    p = Parser("job submit", description="Submit a job by its jobspec, and print its id.")
+    p.add_argument("-u", "--urgency", metavar="N", help="urgency (0-31), hold=0, default=16, expedite=31")
+    p.add_argument("-f", "--flags", metavar="FLAGS", help="comma separated: debug, waitable, novalidate")
+    p.add_argument("jobspec", nargs="?", default="-", help="file with the jobspec as JSON (default -, standard input)")
+    o = p.parse_args(words)
+    try:
+        options = {"urgency": buildspec.urgency(o.urgency), "flags": flags_of(o.flags)}
+    except buildspec.SpecError as error:
+        raise CommandError(str(error)) from None
+    request = {"jobspec": _read_jobspec(o.jobspec), **options}
+    print(ids.show(call(Client().rpc, "job.submit", request)["id"]))
+    return 0
+
+
+def _read_jobspec(path: str) -> dict[str, Any]:
+    name = "standard input" if path == "-" else path
+    try:
+        with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
+            text = file.read(buildspec.MAX_FILE + 1)
+    except OSError as error:
+        raise CommandError(f"{name}: {error.strerror}") from None
+    if not text.strip():
+        raise CommandError("required jobspec is empty")
+    if len(text) > buildspec.MAX_FILE:
+        raise CommandError(f"{name}: larger than {buildspec.MAX_FILE} bytes")
+    try:
+        spec = jsontext.loads(text)
+    except ValueError as error:
+        raise CommandError(f"{name}: not a jobspec: {error}") from None
+    if not isinstance(spec, dict):
+        raise CommandError(f"{name}: not a jobspec: expected an object")
+    return spec
 
 
 def attach(words: list[str]) -> int:

@@ -68,7 +68,8 @@ def parser(name: str) -> Parser:
     return p
 
 
-def _flags(text: str | None) -> int:
+def flags_of(text: str | None) -> int:
+    """--flags: the sum of those named.  Raises SpecError."""
     flags = 0
     for word in (text or "").split(","):
         if word and word not in FLAGS:
@@ -99,7 +100,7 @@ def _print(requests: Iterable[dict[str, Any]]) -> int:
 
 def _request(o: argparse.Namespace, command: list[str], stdin: str = "none") -> dict[str, Any]:
     """The payload of job.submit.  Raises SpecError."""
-    flags, urgency = _flags(o.flags), buildspec.urgency(o.urgency)
+    flags, urgency = flags_of(o.flags), buildspec.urgency(o.urgency)
     return {"jobspec": buildspec.build(o, command, stdin=stdin), "urgency": urgency, "flags": flags}
 
 
