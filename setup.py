@@ -425,15 +425,16 @@ class install_tree(Command):
                     self.config, self.staged(modules / "sched.so"), self.config["python"]["executable"], python
                 )
                 strip(self.staged(modules / "sched.so"))
-                for path in sorted((SOURCE / "cmd").glob("flux-*")):
+                for path in sorted((SOURCE / "cmd").glob("flux-*.py")):
                     self.install_file(path, commands / path.name)
+                self.install_launcher(commands / "flux-sched", python, "fluxsched.cli.main")
         except OSError as error:
             fail(f"{error.filename or prefix}: {error.strerror}: choose another --prefix, or install as its owner")
         print(f"Installed below {self.staged(prefix)}")
         if flux is not None and not own:
             print("For flux to find it, start brokers and commands with")
             print(f"    export FLUX_MODULE_PATH_PREPEND={modules}")
-            print(f"    export FLUX_EXEC_PATH_PREPEND={commands}:{prefix}/bin")
+            print(f"    export FLUX_EXEC_PATH_PREPEND={commands}")
 
     def install_python(self, python):
         target = self.staged(python)

@@ -36,6 +36,7 @@ class FakeHost(Host):
         self.finished = None
         self.conf = config or {}
         self.unreadable = set()
+        self.guests = {}        # request -> user id, of requests that are not the owner's
 
     # what the service asks
 
@@ -50,6 +51,9 @@ class FakeHost(Host):
 
     def respond_error(self, request, errnum, text):
         self.errors.append((request, errnum, text))
+
+    def asker(self, request):
+        return self.guests.get(request)
 
     def request(self, topic, payload, callback, streaming=False):
         self.sent.append((topic, payload, callback))

@@ -235,7 +235,7 @@ def test_what_is_still_awaited_is_dropped_at_close(handle):
 
 
 def test_job_ids(handle):
-    from fluxsched.flux.handle import job_key, job_name
+    from fluxsched.flux.jobid import job_key, job_name
 
     assert job_key(0, "R") == "job.0000.0000.0000.0000.R"
     assert job_name(0)[1:] == "1" or job_name(0) == "f1"

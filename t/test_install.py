@@ -205,10 +205,10 @@ def test_installed_broker_module(installed, build_config):
     prefix, told = installed
     modules = prefix / "lib/flux/modules"
     assert f"export FLUX_MODULE_PATH_PREPEND={modules}\n" in told
-    assert f"export FLUX_EXEC_PATH_PREPEND={prefix}/libexec/flux/cmd:{prefix}/bin\n" in told
+    assert f"export FLUX_EXEC_PATH_PREPEND={prefix}/libexec/flux/cmd\n" in told
     script = (
         "flux module remove sched-simple && flux module load sched rdl-conf=hype.lua in-sim=true && "
-        "flux wreckrun -n1 echo it runs && flux sched --version"
+        "flux wreckrun -n1 echo it runs && flux sched --version && flux sched queue"
     )
     done = subprocess.run(
         [build_config["flux"]["command"], "start", "sh", "-c", script],
@@ -216,13 +216,14 @@ def test_installed_broker_module(installed, build_config):
             "PATH": f"{Path(build_config['flux']['command']).parent}:/usr/bin:/bin",
             "HOME": os.environ.get("HOME", "/"),
             "FLUX_MODULE_PATH_PREPEND": str(modules),
-            "FLUX_EXEC_PATH_PREPEND": f"{prefix}/libexec/flux/cmd:{prefix}/bin",
+            "FLUX_EXEC_PATH_PREPEND": f"{prefix}/libexec/flux/cmd",
         },
         capture_output=True,
         text=True,
         timeout=300,
     )
-    assert done.stdout == f"it runs\nflux-sched {VERSION}\n", done.stderr
+    queue = "sched.plugin1, order fcfs: 0 jobs waiting"
+    assert done.stdout == f"it runs\nflux-sched {VERSION}\n{queue}\n", done.stderr
 
 
 def size_of(folder):

@@ -8,6 +8,7 @@ import inspect
 import pytest
 
 from fakehost import Bench, make_r
+from fluxsched.service.ask import Questions
 from fluxsched.service.fields import Bool, Int
 from fluxsched.service.protocol import ProtocolError
 from fluxsched.service.rpc import GUEST, JOB_MANAGER, OWNER, declarations, rpc
@@ -46,11 +47,13 @@ def test_what_is_refused(payload, text):
 
 
 def test_each_handler_takes_what_is_declared():
-    assert [topic for topic, declared in RPCS.items() if declared.guests] == ["feasibility.check"]
-    for declared in RPCS.values():
-        parameters = list(inspect.signature(getattr(Service, declared.handler)).parameters)
-        assert parameters == ["self", "message", *declared.fields]
-        assert declared.sender in (JOB_MANAGER, OWNER, GUEST)
+    assert [topic for topic, declared in RPCS.items() if declared.guests] == ["feasibility.check", "sched.why"]
+    for owner in (Service, Questions):
+        for topic, declared in declarations(owner).items():
+            assert RPCS[topic] is declared
+            parameters = list(inspect.signature(getattr(owner, declared.handler)).parameters)
+            assert parameters == ["self", "message", *declared.fields]
+            assert declared.sender in (JOB_MANAGER, OWNER, GUEST)
 
 
 @pytest.mark.parametrize("topic, payload, number", [

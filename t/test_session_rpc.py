@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedded import Session
+from fluxsched.service.rpc import JOB_MANAGER
+from fluxsched.service.service import RPCS
 from fluxsched.session import wire
 from fluxsched.session.broker import rpc
 from fluxsched.session.broker.job_info import JobInfo
@@ -27,8 +29,10 @@ OWNERS = (Manager, JobInfo, Updates, Scheduler, Resources, KVS, Modules)
 
 
 def declarations():
-    """Every RPC of the session."""
-    return rpc.Router(*(owner.__new__(owner) for owner in OWNERS)).declarations()
+    """Every RPC of the session, with those that it hands on to the scheduler."""
+    found = rpc.Router(*(owner.__new__(owner) for owner in OWNERS)).declarations()
+    handed_on = [entry for entry in RPCS.values() if entry.sender != JOB_MANAGER]
+    return found + [rpc.Declaration(entry.topic, entry.fields, (rpc.OWNER,), None) for entry in handed_on]
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The command ``flux-sched``: a group of commands, each in a module of its own that is imported when it is named."""
+"""The command ``flux-sched``: a group of commands, each in a module of its own that is imported when it is named.
+
+Flux finds it on its command path, as ``flux sched``; the embedded session runs it by that name.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,11 @@ from fluxsched.version import VERSION
 COMMANDS = {
     "generate-trace": ("fluxsched.cli.generate", "generate_trace"),
     "plugin": ("fluxsched.cli.plugin", "plugin"),
+    "queue": ("fluxsched.cli.queue", "queue"),
     "rdl": ("fluxsched.cli.rdl", "rdl"),
     "simulate": ("fluxsched.cli.simulate", "simulate"),
+    "stats": ("fluxsched.cli.stats", "stats"),
+    "why": ("fluxsched.cli.why", "why"),
 }
 
 
@@ -90,4 +96,4 @@ def show_version(ctx: click.Context, param: click.Parameter, value: bool) -> Non
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=show_version,
               help="Show the version and exit.")
 def main() -> None:
-    """Tools of the flux-sched scheduler that need no running Flux."""
+    """The flux-sched scheduler: why, queue and stats ask the one that is loaded; the others need no running Flux."""

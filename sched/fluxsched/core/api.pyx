@@ -294,6 +294,23 @@ cdef class Engine:
         cdef const i32 *slots = self.core.queue.flat()
         return [self.core.jobs.item[slots[i]].id for i in range(first, last)]
 
+    def ranking(self, double now):
+        """The waiting jobs in the order in which a pass at this time (s) would consider them, with the parts of their
+        scores, as fluxsched.policy.orders.Order.ranking has them. For a policy that does not tell: in the order of the
+        queue, without scores."""
+        tell = getattr(self.core.policy, "ranking", None)
+        rows = None if tell is None else tell(self.core, now)
+        return [(jobid, None, {}) for jobid in self.waiting()] if rows is None else rows
+
+    @property
+    def order_name(self):
+        """Name of the policy's queue order; "": it does not tell."""
+        return getattr(self.core.policy, "order_name", "")
+
+    def domain(self, jobid):
+        """The queue with whose jobs a waiting job is ordered. Raises ValueError for a job that does not wait."""
+        return self.core.domain_names[self.core.jobs.item[self.slot(jobid, JOB_WAITING)].domain]
+
     def running_jobs(self):
         """Ids of jobs that hold resources, by expected end."""
         return [self.core.jobs.item[self.core.jobs.running.item[i].job].id
@@ -303,6 +320,24 @@ cdef class Engine:
         """Why a waiting job waits, as a text: what is true of it now, wherever the last pass stopped; None: nothing
         keeps it, and the next pass decides. Raises ValueError for a job that does not wait."""
         return REASONS.get(why_waits(self.core, self.slot(jobid, JOB_WAITING)))
+
+    def why(self, jobid):
+        """Why a waiting job waits, in numbers: a tuple of
+
+        code: "new" (nothing keeps it), "resources", "behind", "reserved", "down", "lacking", "depth", "overlap",
+        "policy", "other" or "never"; unit: what need and the others count: "node" (that holds what it wants of each),
+        "slot", or "core" of a general request; need: units that it asks for; able, up, free: units that its nodes could
+        hold, of these on nodes that are up, and that are free now; gains: (id, units, end) of the running jobs whose
+        ends give back what is missing, in order, end in s since the epoch or None for a job without an end; holder:
+        (id, queue, planned) of the first waiting job that holds it up, planned in s since the epoch or None, or None
+        for nobody; holders: how many there are. Raises ValueError for a job that does not wait.
+        """
+        return report.why_of(self.core, self.slot(jobid, JOB_WAITING))
+
+    def nodes_for(self, jobid):
+        """Nodes on which a waiting job could run, were they free: a tuple of able (a host list), count, down (those of
+        them that are down or drained) and downs (how many). Raises ValueError for a job that does not wait."""
+        return report.nodes_for(self.core, self.slot(jobid, JOB_WAITING))
 
     def first_estimate(self):
         """The earliest of the starts that are planned for waiting jobs, in s since the epoch; None: there is none."""

@@ -1,20 +1,43 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 # cython: boundscheck=True, wraparound=True
-"""What the engine tells Python hosts: who holds what, as R objects and as text."""
+"""What the engine tells Python hosts: who holds what, as R objects and as text, and why a job waits."""
+from collections import namedtuple
+
 from libc.stdlib cimport free
 
 from fluxsched.core.alloc cimport Entry
 from fluxsched.core.bits cimport count_bits, get_bit
 from fluxsched.core.engine cimport Engine
 from fluxsched.core.inventory cimport shared_text
-from fluxsched.core.job cimport Job
+from fluxsched.core.job cimport (
+    WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_LACKING, WHY_NEVER, WHY_NEW, WHY_OTHER, WHY_OVERLAP, WHY_POLICY, WHY_RESERVED,
+    WHY_RESOURCES, Job,
+)
 from fluxsched.core.memory cimport zeroed
-from fluxsched.core.types cimport i32, i64, u64
+from fluxsched.core.running cimport far_future
+from fluxsched.core.shortage cimport UNIT_CORES, UNIT_NODES, UNIT_SLOTS, Shortage
+from fluxsched.core.types cimport USEC, i32, i64, u64, usec_t
+from fluxsched.core.why cimport Holders, holders, planned, why_waits
 
 from fluxsched.core.nodeview import mask_of_runs, runs_of_mask
+from fluxsched.formats import hostlist as _hostlist
 from fluxsched.formats import idset as _idset
 from fluxsched.formats import r as _r
+
+# Names of the reasons, for hosts.
+CODES = {
+    WHY_NEW: "new", WHY_RESOURCES: "resources", WHY_BEHIND: "behind", WHY_RESERVED: "reserved", WHY_DOWN: "down",
+    WHY_LACKING: "lacking", WHY_DEPTH: "depth", WHY_OVERLAP: "overlap", WHY_POLICY: "policy", WHY_OTHER: "other",
+    WHY_NEVER: "never",
+}
+UNITS = {UNIT_NODES: "node", UNIT_SLOTS: "slot", UNIT_CORES: "core"}
+
+# See Engine.why.
+Why = namedtuple("Why", "code unit need able up free gains holder holders")
+Gain = namedtuple("Gain", "id units end")
+Holder = namedtuple("Holder", "id queue planned")
+NodesFor = namedtuple("NodesFor", "able count down downs")
 
 
 def _bracket(ids):
@@ -170,3 +193,44 @@ cdef dict stats(Engine e):
                   "idle": e.state.nidle},
         "cores": {"up": e.state.up_cores, "free": e.state.free_cores},
     }
+
+
+cdef why_of(Engine e, i32 slot):
+    """Why a job waits, as a Why."""
+    cdef Shortage shortage = Shortage(e)
+    cdef i32 i, why
+    cdef Holders found
+    cdef usec_t t
+    with nogil:
+        why = why_waits(e, slot)
+        found = holders(e, slot, why)
+        shortage.find(slot)
+    holder = None
+    if found.first >= 0:
+        t = planned(e, e.jobs.item + found.first)
+        holder = Holder(e.jobs.item[found.first].id, e.domain_names[e.jobs.item[found.first].domain],
+                        None if t < 0 else t / <double> USEC)
+    gains = [Gain(e.jobs.item[shortage.gain[i].slot].id, shortage.gain[i].units,
+                  None if shortage.gain[i].end >= far_future() else shortage.gain[i].end / <double> USEC)
+             for i in range(shortage.ngains)]
+    return Why(CODES[why], UNITS[shortage.unit], shortage.need, shortage.able, shortage.up, shortage.free, gains,
+               holder, found.count)
+
+
+cdef nodes_for(Engine e, i32 slot):
+    """The nodes on which a waiting job could run, as a NodesFor."""
+    cdef const Job *j = e.jobs.item + slot
+    cdef Shortage shortage = Shortage(e)
+    cdef i32 node
+    cdef list able = [], down = []
+    for node in range(e.inventory.nnodes):
+        if not get_bit(e.eligible.bits[j.elig], node) or not get_bit(e.state.present, node):
+            continue
+        shortage.cores[node] = e.inventory.ncores[node]
+        shortage.gpus[node] = e.inventory.ngpus[node]
+        if shortage.counts(j, shortage.on_node(j, node)) == 0:
+            continue
+        able.append(e.inventory.hosts[node])
+        if not get_bit(e.state.up, node):
+            down.append(e.inventory.hosts[node])
+    return NodesFor(_hostlist.encode(able), len(able), _hostlist.encode(down), len(down))

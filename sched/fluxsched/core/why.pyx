@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Why a job waits and when it is planned to start, when somebody asks."""
+from fluxsched.core.bits cimport intersects
 from fluxsched.core.engine cimport HOLD, Domain, Engine
 from fluxsched.core.job cimport (
     WHY_BEHIND, WHY_DEPTH, WHY_NEW, WHY_OTHER, WHY_OVERLAP, WHY_POLICY, WHY_RESERVED, WHY_RESOURCES, Job,
 )
-from fluxsched.core.types cimport i32, time_never, usec_t
+from fluxsched.core.types cimport i32, time_add, time_never, usec_t
 
 
 cdef i32 why_waits(Engine e, i32 slot) except -1 nogil:
@@ -54,3 +55,38 @@ cdef usec_t first_planned(Engine e) noexcept nogil:
             if 0 <= t < first:
                 first = t
     return first
+
+
+cdef Holders holders(Engine e, i32 slot, i32 why) noexcept nogil:
+    """The waiting jobs that hold up a job which waits for this reason: those whose reservations it would delay, or the
+    blocked head of a queue."""
+    cdef const Job *j = e.jobs.item + slot
+    cdef const Job *other
+    cdef Holders out = Holders(-1, 0)
+    cdef i32 c, i, at
+    cdef bint found, before = True
+    for c in range(e.queue.nchunks):
+        for i in range(e.queue.chunk[c].count):
+            at = e.queue.chunk[c].slot[i]
+            other = e.jobs.item + at
+            if at == slot:
+                before = False
+                continue
+            if why == WHY_RESERVED or why == WHY_OTHER:
+                # Only one that is planned for before this job would end can be delayed by it.
+                found = (0 <= planned(e, other) < time_add(e.clock, j.duration)
+                         and (other.domain == j.domain) == (why == WHY_RESERVED)
+                         and (before or other.domain != j.domain or e.queue.reordered))
+            elif why == WHY_BEHIND:
+                found = other.domain == j.domain and (before or e.queue.reordered) and (
+                    other.asked_in == e.npasses or out.count > 0)
+            elif why == WHY_OVERLAP:
+                found = other.domain != j.domain and other.asked_in == e.npasses and (
+                    e.domain[other.domain].stopped == HOLD and intersects(
+                        e.eligible.bits[other.elig], e.eligible.bits[j.elig], e.state.nwords))
+            else:
+                found = False
+            if found and out.first < 0:
+                out.first = at
+            out.count += found
+    return out

@@ -25,6 +25,7 @@ from fluxsched.flux.includes.flux cimport (
     FLUX_MATCH_REQUEST,
     FLUX_NODEID_ANY,
     FLUX_POLLIN,
+    FLUX_ROLE_OWNER,
     FLUX_ROLE_USER,
     FLUX_RPC_NORESPONSE,
     FLUX_RPC_STREAMING,
@@ -41,8 +42,6 @@ from fluxsched.flux.includes.flux cimport (
     flux_get_rank,
     flux_get_reactor,
     flux_idle_watcher_create,
-    flux_job_id_encode,
-    flux_job_kvs_key,
     flux_kvs_commit,
     flux_kvs_lookup,
     flux_kvs_lookup_get,
@@ -55,7 +54,9 @@ from fluxsched.flux.includes.flux cimport (
     flux_log,
     flux_match,
     flux_module_set_running,
+    flux_msg_cred,
     flux_msg_decref,
+    flux_msg_get_cred,
     flux_msg_handler_allow_rolemask,
     flux_msg_handler_create,
     flux_msg_handler_destroy,
@@ -137,6 +138,12 @@ cdef class Message:
         self.msg = flux_msg_incref(msg)
         _live["message"] += 1
         return self
+
+    def asker(self):
+        """Id of the user who sent it; None for the instance's owner."""
+        cdef flux_msg_cred cred
+        CHK(flux_msg_get_cred(self.msg, &cred), "flux_msg_get_cred")
+        return None if cred.rolemask & FLUX_ROLE_OWNER else cred.userid
 
     def __dealloc__(self):
         if self.msg != NULL:
@@ -583,18 +590,3 @@ cdef class Handle:
         finally:
             flux_kvs_txn_destroy(txn)
         Future.start(self, f, callback, 2, False)
-
-
-def job_key(jobid, str name):
-    """The KVS key of a job's own `name`."""
-    cdef char buf[128]
-    cdef bytes text = name.encode()
-    CHK(flux_job_kvs_key(buf, sizeof(buf), jobid, text), "flux_job_kvs_key")
-    return (<bytes>buf).decode()
-
-
-def job_name(jobid):
-    """A job id in F58, as people write it."""
-    cdef char buf[64]
-    CHK(flux_job_id_encode(jobid, "f58", buf, sizeof(buf)), "flux_job_id_encode")
-    return (<bytes>buf).decode()

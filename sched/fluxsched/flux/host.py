@@ -11,7 +11,8 @@ from typing import Any, Callable, Optional
 
 import orjson
 
-from fluxsched.flux.handle import Handle, job_key, job_name
+from fluxsched.flux.handle import Handle
+from fluxsched.flux.jobid import job_key, job_name
 from fluxsched.flux.lwj_layout import Layout
 from fluxsched.formats import eventlog
 from fluxsched.formats.quote import printable
@@ -52,6 +53,10 @@ class BrokerHost(Host):
     def respond_error(self, request: Any, errnum: int, text: str) -> None:
         """Refuse a request, or end a stream of answers."""
         self._handle.respond_error(request, errnum, text)
+
+    def asker(self, request: Any) -> Optional[int]:
+        """By the credential that the broker gives every message."""
+        return request.asker()
 
     def request(self, topic: str, payload: Any, callback: Optional[Answered], streaming: bool = False) -> None:
         """Send an RPC; the answers are decoded from JSON."""

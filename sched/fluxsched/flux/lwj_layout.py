@@ -27,7 +27,7 @@ from typing import Any, Optional, Union
 
 import orjson
 
-from fluxsched.flux.handle import job_key
+from fluxsched.flux.jobid import job_key
 from fluxsched.service.lwj import FINAL_STATES
 
 __all__ = ["BLOCK", "Layout"]

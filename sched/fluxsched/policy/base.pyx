@@ -36,6 +36,11 @@ cdef class Policy(Operations):
         out.quiet_after = self.quiet_after
         return out
 
+    def ranking(self, Engine e not None, double now):
+        """The waiting jobs in the order in which a pass at this time (s) would consider them, as rows of job id, score
+        and parts; see fluxsched.policy.orders.Order.ranking. None: the policy does not tell."""
+        return None
+
 
 cdef class ListPolicy(Policy):
     """A policy that goes through the waiting jobs in a queue order and starts each that fits now.
@@ -62,6 +67,15 @@ cdef class ListPolicy(Policy):
         cdef ListPolicy out = Policy.fork(self)
         out.order = self.order.fork()
         return out
+
+    def ranking(self, Engine e not None, double now):
+        """See fluxsched.policy.orders.Order.ranking."""
+        return self.order.ranking(e, now)
+
+    @property
+    def order_name(self):
+        """Name of the queue order."""
+        return self.order.formula.name
 
     cdef int sched_loop_setup(self, Engine e) except -1 nogil:
         return self.order.apply(e)

@@ -69,6 +69,7 @@ cdef class Order:
 
     cdef Order fork(self)
     cdef void look_at(self, Engine e, const Job *j) noexcept nogil
+    cdef tuple rank(self, Engine e, const Job *j)
     cdef void decay(self, usec_t now) noexcept nogil
     cdef int apply(self, Engine e) except -1 nogil
     cdef int score_of(self, Engine e, i32 job, double *out) except -1 nogil

@@ -313,6 +313,47 @@ cdef class Order:
         f.wait = f.now - f.submit if f.now > f.submit else 0.0
         f.usage = self.usage[j.user] / self.total if j.user < self.nusers and self.total > 0 else 0.0
 
+    def ranking(self, Engine e not None, double now):
+        """The waiting jobs in the order in which a pass at this time (s) would consider them: tuples of job id, score
+        (None for first come, first served) and parts, a dict of what the score is made of: wait and request (s),
+        cores; under multifactor also age, size and fairshare, whose sum is less the score, and usage, the user's part
+        of all usage."""
+        cdef i32 i
+        cdef const i32 *slots
+        cdef const Job *j
+        cdef Facts kept = self.facts
+        cdef usec_t origin = self.origin
+        cdef list keyed = []
+        if e.queue.count == 0:
+            return []
+        slots = e.queue.flat()
+        if not self.started:
+            self.origin = e.job(slots[0]).submitted
+        self.facts.now = now - self.origin / <double> USEC
+        for i in range(e.queue.count):
+            j = e.job(slots[i])
+            row = self.rank(e, j)
+            score = 0.0 if row[1] is None else FRONT if 0 < self.aging <= self.facts.wait else row[1]
+            keyed.append((-j.priority, score, j.sequence, j.id, row))
+        self.facts = kept
+        self.origin = origin
+        keyed.sort()
+        return [key[4] for key in keyed]
+
+    cdef tuple rank(self, Engine e, const Job *j):
+        """The row of a waiting job in ranking; facts has the time."""
+        cdef Facts *f = &self.facts
+        self.look_at(e, j)
+        parts = {"wait": f.wait, "request": 0.0 if j.duration == time_never() else f.request, "cores": <i64> f.cores}
+        if self.formula.score == fcfs:
+            return j.id, None, parts
+        if self.formula.score == multifactor:
+            parts["age"] = f.weight_age * (f.wait / f.max_age if f.wait < f.max_age else 1.0)
+            parts["size"] = f.weight_size * (f.cores / f.machine)
+            parts["fairshare"] = f.weight_fairshare * exp2(-f.usage / f.share)
+            parts["usage"] = f.usage
+        return j.id, self.formula.score(f), parts
+
     cdef void decay(self, usec_t now) noexcept nogil:
         """Bring the usage to now."""
         cdef i32 i

@@ -5,7 +5,8 @@
 A reason is a fact about the job, which the engine finds out when it is asked. So nothing is told by a pass. After a
 pass the waiting jobs are looked at in turn, new ones first and then from the head of the queue, as far as the budget
 goes: at most RATE annotations a second for all jobs together, and for one job at most one in HOLD seconds after its
-first. Of an estimate, moves of less than a second or a hundredth of the wait are not told.
+first. Of an estimate, moves of less than a second or a hundredth of the wait are not told; a reason is told again when
+it means something else, and not whenever one of its numbers changes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, Callable, Optional
 from fluxsched.core import Engine
 from fluxsched.service.host import Host
 from fluxsched.service.jobs import PENDING, Job, Jobs
+from fluxsched.service.reasons import Reasons
 
 __all__ = ["Annotator"]
 
@@ -31,8 +33,9 @@ LOOKS = 100
 class Annotator:
     """Tells waiting jobs what has changed for them.
 
-    `jobs` are those of the service; `engine` answers the engine of now; `tell(job, changed)` sends an annotation;
-    `ended(t)` says whether the instance is over by t, when no job starts any more; `guarded` wraps callbacks.
+    `jobs` are those of the service; `engine` answers the engine of now; `reasons` makes the lines; `tell(job, changed)`
+    sends an annotation; `ended(t)` says whether the instance is over by t, when no job starts any more; `guarded` wraps
+    callbacks.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Annotator:
         host: Host,
         jobs: Jobs,
         engine: Callable[[], Engine],
+        reasons: Reasons,
         tell: Callable[[Job, dict[str, Any]], None],
         ended: Callable[[float], bool],
         guarded: Callable[..., Callable[..., None]],
@@ -47,6 +51,7 @@ class Annotator:
         self._host = host
         self._jobs = jobs
         self._engine = engine
+        self._reasons = reasons
         self._tell = tell
         self._ended = ended
         self._guarded = guarded
@@ -115,13 +120,13 @@ class Annotator:
         return True
 
     def _compare(self, job: Job) -> None:
-        engine, now = self._engine(), self._host.now()
-        estimate, reason = engine.estimate(job.id), engine.reason(job.id)
+        now = self._host.now()
+        estimate, line = self._engine().estimate(job.id), self._reasons.line(job, now)
         if estimate is not None and self._ended(estimate):
             estimate = None
-        if reason is None:
-            # Nothing keeps it: the next pass decides.
-            reason = job.sent.get("reason_pending")
+        # Without a line nothing keeps it: the next pass decides.
+        again = line is None or not line.differs(job.reason, now)
+        reason = job.sent.get("reason_pending") if line is None or again else line.text
         wanted = {"reason_pending": reason, "t_estimate": estimate}
         changed = {key: value for key, value in wanted.items() if job.sent.get(key) != value}
         told = job.sent.get("t_estimate")
@@ -135,6 +140,7 @@ class Annotator:
             return
         self._left -= 1.0
         job.told_at = now
+        job.reason = job.reason if again else line
         job.sent.update(changed)
         job.sent = {key: value for key, value in job.sent.items() if value is not None}
         self._tell(job, changed)

@@ -63,6 +63,10 @@ class Host:
         """Answer `request` with an error number and a sentence for people."""
         raise NotImplementedError
 
+    def asker(self, request: Any) -> Optional[int]:
+        """Who sent `request`: the user id, or None for the instance's owner and for Flux itself."""
+        raise NotImplementedError
+
     def request(
         self, topic: str, payload: Optional[dict[str, Any]], callback: Optional[Answered], streaming: bool = False
     ) -> None:

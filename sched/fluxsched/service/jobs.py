@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Optional
+from typing import TYPE_CHECKING, Any, Iterator, Optional
 
 from fluxsched.formats.jobspec import Request
+
+if TYPE_CHECKING:
+    from fluxsched.service.reasons import Line
 
 __all__ = ["COMMITTING", "Job", "Jobs", "PENDING", "RUNNING", "STARTED"]
 
@@ -27,6 +30,7 @@ class Job:
         "jobspec",
         "message",
         "priority",
+        "reason",
         "request",
         "sent",
         "stage",
@@ -49,6 +53,7 @@ class Job:
         self.stage = PENDING
         self.sent: dict[str, Any] = {}              # annotations the job manager has from us
         self.told_at: Optional[float] = None        # when it was annotated last, seconds since the epoch
+        self.reason: Optional[Line] = None          # of these annotations
         self.starttime = 0.0
         self.expiration = 0.0
         self.freed: list[tuple[Optional[str], bool]] = []   # (ranks or None, final) that came too early

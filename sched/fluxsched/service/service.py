@@ -33,6 +33,7 @@ from fluxsched.formats import r as _r
 from fluxsched.formats.constraint import ConstraintError
 from fluxsched.service.annotate import Annotator
 from fluxsched.service.answers import Answers
+from fluxsched.service.ask import Questions
 from fluxsched.service.commit import Committer
 from fluxsched.service.ends import Ends
 from fluxsched.service.fields import Bool, Int, ListOf, Number, Object, Tuple
@@ -42,6 +43,7 @@ from fluxsched.service.jobs import COMMITTING, PENDING, RUNNING, STARTED, Job, J
 from fluxsched.service.lwj_writer import Recorder
 from fluxsched.service.passes import Passes
 from fluxsched.service.protocol import ProtocolError, ServiceError, field
+from fluxsched.service.reasons import Reasons
 from fluxsched.service.resources import Resources
 from fluxsched.service.rpc import GUEST, JOB_MANAGER, declarations, rpc
 from fluxsched.service.settings import Settings
@@ -75,12 +77,23 @@ class Service:
         engine = self._engine_of_now
         self.recorder = Recorder(host, self.settings.lwj_keep, self.guard, engine, self.resources)
         self.record = self.recorder.record
-        self.annotator = Annotator(host, self.jobs, engine, self.answers.annotate, self.ends.reached, self.guard)
+        reasons = Reasons(engine, host.job_name)
+        self.annotator = Annotator(
+            host, self.jobs, engine, reasons, self.answers.annotate, self.ends.reached, self.guard
+        )
         self.passes = Passes(host, engine, self._denied, self._started, self._pass_over, self._pass_failed, self.guard)
         self.committer = Committer(
             host, self.guard, engine, self.resources, self.jobs, self.answers, self.ends, self.recorder,
             self.passes.ask, self._check_quiescent,
         )
+        self.questions = Questions(
+            host, engine, self.jobs, reasons, self.ends, lambda: self.settings, self.statistics
+        )
+        self._handlers = {
+            topic: getattr(owner, declaration.handler)
+            for owner in (self, self.questions)
+            for topic, declaration in declarations(type(owner)).items()
+        }
         self.ready = False
         self._waiting_for_ready: list[tuple[str, Any, Any]] = []    # messages that came too early
         self._hello_left = 0            # answers due before sched-ready
@@ -215,7 +228,7 @@ class Service:
         priority = payload.get("priority", 16)
         t_submit = payload.get("t_submit", 0.0)
         self.engine.adopt(jobid, R, payload.get("free") or "", priority=priority, t_submit=t_submit)
-        job = Job(jobid, priority, t_submit)
+        job = Job(jobid, priority, t_submit, user=payload.get("userid"))
         job.stage = RUNNING
         self.jobs.add(job)
         held = R["execution"]
@@ -284,7 +297,7 @@ class Service:
             self._waiting_for_ready.append((topic, request, payload))
             return
         try:
-            getattr(self, declaration.handler)(request, **declaration.arguments(payload))
+            self._handlers[topic](request, **declaration.arguments(payload))
         except ProtocolError as error:
             # What a guest sends is theirs to know, and not a line for the log.
             if not declaration.guests:
@@ -452,6 +465,10 @@ class Service:
     @rpc("sched.stats-get", early=True)
     def _stats_get(self, message: Any) -> None:
         """Counters, and what there is now."""
+        self.host.respond(message, self.statistics())
+
+    def statistics(self) -> dict[str, Any]:
+        """Counters since the load, or since they were cleared, and what there is now."""
         passes = self.passes.count
         stats = {
             "plugin": self.settings.plugin,
@@ -483,8 +500,8 @@ class Service:
         }
         if self.engine is not None:
             stats["engine"] = self.engine.stats()
-        self.host.respond(message, stats)
+        return stats
 
 
 #: The requests of the service by topic.
-RPCS = declarations(Service)
+RPCS = {**declarations(Service), **declarations(Questions)}

@@ -28,6 +28,7 @@ LINE_MAX = 64 << 20  # bytes of one message
 UNSENT_MAX = 256 << 20  # bytes; an end that does not read is given up beyond this many
 LOW_WATER = 1 << 20  # bytes; an end has room again when less than this is unsent
 CHUNK = 1 << 18  # bytes of one read
+MARK = "embedded"  # a file beside the socket of a session; a Flux instance has none
 
 #: Watches a descriptor: (fd, READ and WRITE or both, function of the mask); 0 ends it, as does None.
 Watch = Callable[[int, int, Optional[Callable[[int], Any]]], None]

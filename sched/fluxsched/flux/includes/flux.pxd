@@ -22,6 +22,13 @@ cdef extern from "<flux/core.h>" nogil:
         pass
     ctypedef uint64_t flux_jobid_t
 
+    struct flux_msg_cred:
+        uint32_t userid
+        uint32_t rolemask
+
+    ctypedef struct flux_error_t:
+        char text[160]
+
     struct flux_match:
         int typemask
         uint32_t matchtag
@@ -29,6 +36,7 @@ cdef extern from "<flux/core.h>" nogil:
 
     enum:
         FLUX_MSGTYPE_REQUEST
+        FLUX_ROLE_OWNER
         FLUX_ROLE_USER
         FLUX_NODEID_ANY
         FLUX_RPC_NORESPONSE
@@ -39,6 +47,8 @@ cdef extern from "<flux/core.h>" nogil:
     ctypedef void (*flux_msg_handler_f)(flux_t *h, flux_msg_handler_t *mh, const flux_msg_t *msg, void *arg) noexcept
     ctypedef void (*flux_watcher_f)(flux_reactor_t *r, flux_watcher_t *w, int revents, void *arg) noexcept
 
+    flux_t *flux_open_ex(const char *uri, int flags, flux_error_t *error)
+    void flux_close(flux_t *h)
     void *flux_aux_get(flux_t *h, const char *name)
     int flux_pollevents(flux_t *h)
     int flux_get_rank(flux_t *h, uint32_t *rank)
@@ -67,6 +77,7 @@ cdef extern from "<flux/core.h>" nogil:
 
     const flux_msg_t *flux_msg_incref(const flux_msg_t *msg)
     void flux_msg_decref(const flux_msg_t *msg)
+    int flux_msg_get_cred(const flux_msg_t *msg, flux_msg_cred *cred)
     int flux_request_decode(const flux_msg_t *msg, const char **topic, const char **s)
     int flux_respond(flux_t *h, const flux_msg_t *request, const char *s)
     int flux_respond_error(flux_t *h, const flux_msg_t *request, int errnum, const char *errstr)

@@ -113,6 +113,7 @@ class Broker:
             KVS(self.store),
             Modules(self),
         )
+        router.others = self.scheduler.pass_on
         self.server = Server(self.loop, self.log, os.path.join(self.rundir, SOCKET), router)
         self.loop.turn_end += [self.store.flush, self.server.flush]
 

@@ -99,6 +99,8 @@ class Router:
     def __init__(self, *owners: object) -> None:
         """`owners` are the objects with the methods.  A topic that is declared twice is a ValueError."""
         self._handlers: dict[str, tuple[Declaration, Callable]] = {}
+        #: Gets the owner's requests (request, payload) of topics that nobody here declares; may raise RequestError.
+        self.others: Optional[Callable[[Any, dict], None]] = None
         for owner in owners:
             self.add(owner)
 
@@ -123,6 +125,9 @@ class Router:
     def call(self, request: Any, caller: str, topic: str, payload: dict) -> None:
         """Check a request of `caller` and hand it to its method.  Raises RequestError, or what the method raises."""
         declaration, handler = self._handlers.get(topic, (None, None))
+        if declaration is None and caller == OWNER and self.others is not None:
+            self.others(request, payload)
+            return
         if declaration is None or handler is None or caller not in declaration.callers:
             raise RequestError(errno.ENOSYS, f"No service matching {topic[:64]} is registered")
         handler(request, **declaration.arguments(payload))

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from fluxsched.service.host import Host
 from fluxsched.service.protocol import ANNOTATE, DENY, SUCCESS
+from fluxsched.service.rpc import GUEST, OWNER
 from fluxsched.session.broker import job as jobs
 from fluxsched.session.broker.job import CANCELLING, HELD, NONE, REQUESTED
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop, Timer
 from fluxsched.session.broker.ranks import Resources
-from fluxsched.session.broker.rpc import Object, rpc
 from fluxsched.session.broker.server import Request
 from fluxsched.session.broker.store import Store, normalize
 from fluxsched.session.errors import RequestError
@@ -72,6 +72,10 @@ class ModuleHost(Host):
     def respond_error(self, request: Asker, errnum: int, text: str) -> None:
         """Refuse a request."""
         self.call_soon(lambda: self.scheduler.answered(request, None, RequestError(errnum, text)))
+
+    def asker(self, request: Asker) -> Optional[int]:
+        """Nobody but the owner reaches a session."""
+        return None
 
     def request(self, topic: str, payload: Any, callback: Optional[Answered], streaming: bool = False) -> None:
         """Ask the session what a broker would be asked, by topic."""
@@ -332,20 +336,16 @@ class Scheduler:
 
         self._ask(topic, payload, answered)
 
-    @rpc("sched.resource-status")
-    def resource_status(self, request: Request) -> None:
-        """What the scheduler knows of the resources.  Answers {"all", "allocated", "down"}, each an R."""
-        self.ask_for(request, "sched.resource-status", {})
+    def pass_on(self, request: Request, payload: dict[str, Any]) -> None:
+        """A request for the module, as it declares it: the owner's, and any user's.  Raises RequestError."""
+        if self.service is not None:
+            from fluxsched.service.service import RPCS
 
-    @rpc("sched.stats-get")
-    def stats(self, request: Request) -> None:
-        """The scheduler's statistics."""
-        self.ask_for(request, "sched.stats-get", {})
-
-    @rpc("feasibility.check", jobspec=Object())
-    def feasibility(self, request: Request, jobspec: dict[str, Any]) -> None:
-        """Refuse what the machine can never run."""
-        self.ask_for(request, "feasibility.check", {"jobspec": jobspec})
+            declaration = RPCS.get(request.topic)
+            if declaration is not None and declaration.sender in (OWNER, GUEST):
+                self.ask_for(request, request.topic, payload)
+                return
+        raise RequestError(errno.ENOSYS, f"No service matching {request.topic[:64]} is registered")
 
     # from the service
 

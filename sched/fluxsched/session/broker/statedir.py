@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from fluxsched.session.errors import SessionError
+from fluxsched.session.wire import MARK
 
 SOCKET_PATH_MAX = 107
 NOTE_SIZE = 4096
@@ -139,7 +140,7 @@ def usable_rundir(path: Any) -> bool:
     try:
         status = os.lstat(path)
         private = _ours(status) and not status.st_mode & 0o077
-        return private and set(os.listdir(path)) <= {SOCKET, "bin"}
+        return private and set(os.listdir(path)) <= {SOCKET, MARK, "bin"}
     except (OSError, ValueError):
         return False
 
@@ -156,6 +157,10 @@ def open_rundir(statedir: StateDir) -> str:
             path = tempfile.mkdtemp(prefix=RUN_PREFIX, dir=base)
         except OSError as error:
             raise SessionError(f"{base}: cannot make a directory for the session's socket: {error.strerror}") from None
+    try:
+        Path(str(path), MARK).touch(mode=0o600)
+    except OSError as error:
+        raise SessionError(f"{path}: cannot be written: {error.strerror}") from None
     statedir.take_over(str(path))
     return str(path)
 
@@ -164,7 +169,7 @@ def remove_rundir(path: Any) -> None:
     """Remove a run directory, if it is one: what a session puts there, and nothing else."""
     if not usable_rundir(path):
         return
-    for name in (SOCKET, "bin/flux", "bin/python"):
+    for name in (SOCKET, MARK, "bin/flux", "bin/python"):
         try:
             os.unlink(os.path.join(path, name))
         except OSError:

@@ -38,6 +38,7 @@ TABLE = (
     Command("resource", "resource", "list resources, drain and undrain them", _INFO),
     Command("queue", "resource", "list queues", _INFO),
     Command("uptime", "info", "how long this session has been running", _INFO),
+    Command("sched", "sched", "why a job waits, when it would start; the plan, the simulator (flux-sched)", _INFO),
     Command("dmesg", "dmesg", "show or clear the log", _INFO),
     Command("getattr", "info", "show an attribute of the session", _INFO),
     Command("module", "module", "load, list, remove, reload the scheduler, show its statistics", _OTHER),

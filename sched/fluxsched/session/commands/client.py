@@ -46,6 +46,12 @@ def parse_uri(uri: str) -> tuple[str, int]:
     return os.path.join(os.path.dirname(path), "local-0"), int(digits)
 
 
+def is_session(uri: str) -> bool:
+    """Whether the instance of this URI is an embedded session of ours."""
+    path = uri[len("local://") :] if uri.startswith("local://") else ""
+    return os.path.exists(os.path.join(os.path.dirname(path), wire.MARK)) if path else False
+
+
 class Client:
     """A connection to the session of FLUX_URI: requests are sent, and answers received, in any order."""
 

@@ -1,0 +1,138 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""flux sched in an embedded session."""
+
+import json
+import os
+import re
+
+import pytest
+
+from embedded import Session, clean_environment, flux, until
+from fluxsched.session.commands.client import is_session
+from test_service_ask import parse
+
+CLUSTER = """
+[[resource.config]]
+hosts = "n[0-3]"
+cores = "0-3"
+properties = ["big"]
+"""
+PRETEND = "--setattr=exec.test.run_duration=600s"
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    path = tmp_path_factory.mktemp("session") / "config.toml"
+    path.write_text(CLUSTER)
+    with Session("-c", str(path)) as session:
+        yield session
+
+
+@pytest.fixture
+def waiting(session):
+    """A job that runs on two nodes, one that waits for all four, and one behind it with a name that is none."""
+    ids = [
+        session("submit", "-N2", "-t10m", PRETEND, "true"),
+        session("submit", "-N4", "-t20m", PRETEND, "true"),
+        session("submit", "-N2", "-t2h", "--requires=big", PRETEND, "--job-name=a\x1b[31mb", "true"),
+    ]
+    session.wait_state(ids[0], "RUN")
+    yield ids
+    session("cancel", *ids)
+
+
+def test_why(session, waiting):
+    first, second, third = waiting
+    out = session("sched", "why", second)
+    assert re.match(rf"{second} waits: needs 4 nodes, 2 free; 2 more at (\w+ \d+ )?\d\d:\d\d when {first} ends\n", out)
+    for part in (
+        r"^Needs       4 nodes, for 20m$", r"^Could run   on 4 nodes: n\[0-3\]$",
+        r"^Free now    2 nodes of 4 that are up$",
+        rf"^Given back  2 nodes at .* by {first}$", r"^Enough      at ", r"^Ahead       no other job$",
+        r"^Planned     .*\(in (10m|9m\d+s)\)$",
+    ):
+        assert re.search(part, out, re.M), out
+    out = session("sched", "why", third)
+    assert f"starting now would delay {second}, planned for" in out
+    assert re.search(rf"^Ahead       1 job\n            {second}: submitted earlier, planned for ", out, re.M)
+    assert re.search(r"^In the way  the constraint leaves 4 of 4 nodes$", out, re.M)
+    assert f"{first} has been running since" in session("sched", "why", first)
+
+
+def test_why_as_json_by_any_form_of_the_id(session, waiting):
+    for form in ("dec", "hex", "dothex", "f58plain", "f58", "kvs"):
+        jobid = session("job", "id", f"--to={form}", waiting[1])
+        answer = json.loads(session("sched", "why", "--json", jobid))
+        assert answer["id"] == int(session("job", "id", "--to=dec", waiting[1]))
+        assert (answer["state"], answer["needs"]["count"], answer["free"]) == ("waiting", 4, 2)
+
+
+def test_why_of_jobs_that_the_scheduler_does_not_have(session):
+    held = session("submit", "--urgency=hold", "true")
+    assert session("sched", "why", held) == (
+        f"{held} is held: its urgency is 0 (flux job urgency {held} default releases it)")
+    assert json.loads(session("sched", "why", "--json", held))["state"] == "sched"
+    session("cancel", held)
+    session.wait_state(held, "INACTIVE")
+    assert session("sched", "why", held) == f"{held} is over: CANCELED"
+    assert session.fail("sched", "why", "f2345") == "flux-sched: ƒ2345: no such job"
+    assert "invalid JobID value: 'nonsense'" in session.fail("sched", "why", "nonsense")
+    assert "no such job" in session.fail("sched", "why", str(2**64 - 1))
+
+
+def test_queue(session, waiting):
+    out = session("sched", "queue").splitlines()
+    assert out[0] == "backfill.plugin1, order fcfs: 2 jobs waiting"
+    assert out[1].split() == ["JOBID", "USER", "PRIORITY", "WAIT", "LIMIT", "CORES", "PLANNED"]
+    assert [line.split()[0] for line in out[2:]] == waiting[1:]
+    assert [line.split()[2] for line in out[2:]] == ["16", "16"] and out[2].split()[4:6] == ["20m", "16"]
+    out = session("sched", "queue", "-c1").splitlines()
+    assert out[0].endswith("2 jobs waiting, the first 1 are shown") and len(out) == 3
+    answer = json.loads(session("sched", "queue", "--json"))
+    assert [job["planned"] is None for job in answer["jobs"]] == [False, True]
+    assert "0 is not in the range" in session.fail("sched", "queue", "-c0")
+
+
+def test_stats(session, waiting):
+    out = session("sched", "stats")
+    assert re.search(r"^policy +backfill\.plugin1$", out, re.M) and re.search(r"^nodes +4, 4 up, 2 idle$", out, re.M)
+    assert json.loads(session("sched", "stats", "--json"))["jobs"]["pending"] == 2
+    samples = parse(session.run("sched", "stats", "--prometheus").stdout)
+    assert samples["flux_sched_jobs", 'state="pending"'] == 2
+
+
+def test_annotations_have_the_reason(session, waiting):
+    words = ("jobs", "-no", "{annotations.sched.reason_pending}", waiting[1])
+    until(lambda: session(*words).startswith("needs 4 nodes, 2 free; 2 more at "), "the reason")
+
+
+def test_what_needs_no_instance(session):
+    assert session("sched", "--version") == flux("sched", "--version").stdout.strip()
+    assert "Usage: flux sched [OPTIONS] COMMAND" in session("sched", "--help")
+    assert session.run("sched", "nonsense").returncode == 2
+
+
+def test_without_a_scheduler():
+    with Session("--no-sched") as session:
+        for words in (["queue"], ["stats"], ["why", "f1"]):
+            text = session.fail("sched", *words)
+            assert text.startswith("flux-sched: no scheduler of flux-sched is loaded here")
+
+
+def test_which_instance(session, tmp_path):
+    assert is_session(session.uri) and is_session(session.uri[:-1] + "3")
+    for uri in ("", "ssh://host/run/local-0", f"local://{tmp_path}/local-0", "local://"):
+        assert not is_session(uri)
+    env = clean_environment(FLUX_URI=f"local://{tmp_path}/local-0")
+    done = flux("sched", "queue", env=env)
+    assert done.returncode == 1 and done.stderr.startswith("flux-sched: no ")
+    folder = os.path.dirname(session.uri[len("local://"):])
+    assert sorted(os.listdir(folder)) == ["bin", "embedded", "local-0"]
+
+
+def test_the_folder_of_a_session_goes_with_it():
+    with Session() as session:
+        folder = os.path.dirname(session.uri[len("local://"):])
+        assert session.close() == 0
+    assert not os.path.exists(folder)
