@@ -6,8 +6,9 @@ At one instant: all completions, then all arrivals, then one pass. A job of run 
 further round at the same instant: completions, then a pass. Completions are a binary heap of what runs, so memory grows
 with jobs, not with events.
 
-The simulator's loop (fluxsched.simulate.loop) adds arrivals and what is noted of each job. Forward has no arrivals: what
-happens to the jobs that there are, if no other comes. Neither reads a clock; a caller bounds a call by its cost.
+The simulator's loop (fluxsched.simulate.loop) adds arrivals and what is noted of each job. Forward has no arrivals: it
+is what happens to the jobs that there are, if no others come. Neither reads a clock; a caller bounds a call by its
+cost.
 """
 from libc.stdint cimport INT32_MAX
 from libc.stdlib cimport free, qsort
@@ -15,7 +16,7 @@ from libc.stdlib cimport free, qsort
 from fluxsched.core cimport api
 from fluxsched.core.engine cimport Engine
 from fluxsched.core.history cimport History
-from fluxsched.core.job cimport JOB_RUNNING, JOB_WAITING, Job
+from fluxsched.core.job cimport JOB_WAITING, Job
 from fluxsched.core.memory cimport grow, zeroed
 from fluxsched.core.seconds cimport to_instant, to_usec
 from fluxsched.core.types cimport USEC, i32, i64, time_add, time_never, u64, usec_t

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The simulator's event loop: that of fluxsched.core.forward, with arrivals from arrays and what is noted of each job."""
+"""The simulator's event loop: fluxsched.core.forward's, with arrivals from arrays, and what is noted of each job."""
 import numpy as np
 
 from libc.stdlib cimport free
@@ -237,8 +237,8 @@ cdef class Loop(EventLoop):
         return bool(more)
 
     def forward(self, i32 job=-1, bint drawn=False, u64 seed=0):
-        """A Forward of what the jobs that are here now will do, if no others come: up to the start of this one, or (-1) to
-        the end. drawn: their run times are drawn from the history, with the seed; else they are what was asked for.
+        """A Forward of what the jobs that are here now will do, if no others come: up to the start of this one, or (-1)
+        to the end. drawn: their run times are drawn from the history, with the seed; else they are what was asked for.
         ValueError for a job that does not wait."""
         cdef Forward out
         if not -1 <= job < self.total or job >= 0 and (
@@ -250,8 +250,8 @@ cdef class Loop(EventLoop):
         return out
 
     def foretold(self, Forward forward not None, i32 job):
-        """When a waiting job has started in a Forward of this loop, in µs; -1: it has not. ValueError for a job that is not
-        here."""
+        """When a waiting job has started in a Forward of this loop, in µs; -1: it has not. ValueError for a job that is
+        not here."""
         if not 0 <= job < self.total or self.slot_[job] < 0:
             raise ValueError(f"job {job} has not come")
         return forward.start[self.slot_[job]]
