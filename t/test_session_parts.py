@@ -5,6 +5,7 @@
 import errno
 import json
 import os
+import socket
 import time
 
 import pytest
@@ -23,7 +24,8 @@ from fluxsched.session.commands import requires as constraints
 from fluxsched.session.commands.client import parse_uri
 from fluxsched.session.commands.submit import parser
 from fluxsched.session.errors import CommandError, SessionError
-from fluxsched.session.runner.supervisor import Supervisor, template
+from fluxsched.session.runner.supervisor import template
+from fluxsched.session.runner.worker import Worker
 
 # job ids
 
@@ -405,17 +407,19 @@ def test_broker_without_descriptors_waits(tmp_path):
     server.close()
 
 
-def test_supervisor_without_descriptors_waits(tmp_path):
-    supervisor = Supervisor({"dir": str(tmp_path)}, None, -1, "")
-    supervisor.watch = Waiting().watch
-    watched = supervisor.watch.__self__.watched
-    supervisor.listener = Full(errno.EMFILE)
-    supervisor.accept(loop.READ)
+def test_worker_without_descriptors_waits(tmp_path):
+    ours, theirs = socket.socketpair()
+    worker = Worker(ours, -1, str(tmp_path / "w"), "")
+    worker.watch = Waiting().watch
+    watched = worker.watch.__self__.watched
+    worker.listener = Full(errno.EMFILE)
+    worker.accept(loop.READ)
     assert watched == {7: 0}
-    when, again = supervisor.timers.pop("accept")
+    when, again = worker.timers.pop("accept")
     assert when > time.monotonic() + 0.1
     again()
     assert watched == {7: loop.READ}
-    supervisor.listener.refuse = 0
-    supervisor.accept(loop.READ)
-    assert supervisor.timers == {}
+    worker.listener.refuse = 0
+    worker.accept(loop.READ)
+    assert worker.timers == {}
+    theirs.close()

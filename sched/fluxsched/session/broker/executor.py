@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Runs jobs: launches a supervisor for each, follows it, and finds it again after a restart.
+"""Runs jobs: gives each to a worker, follows it, and finds it again after a restart.
 
 A launch is committed to the store before it is made, and claimed by the
-supervisor with a file that can be made only once.  So what a restart finds is one
+supervisor, which a worker has for each job, with a file that can be made only once.  So what a restart finds is one
 of: no claim (nobody started the job: start it), a claim whose lock is held (the
 job runs: follow it), a claim without its lock (the supervisor is gone: its record
 says how the job ended, or else the job is lost).
@@ -25,6 +25,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections import deque
 from pathlib import Path
 from syslog import LOG_ERR, LOG_INFO, LOG_WARNING
@@ -32,11 +33,11 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from fluxsched.session import jobid as ids
 from fluxsched.session.broker import layout
-from fluxsched.session.broker.job import Job
+from fluxsched.session.broker.job import RUN, Job
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop, Timer
-from fluxsched.session.broker.running import Running
-from fluxsched.session.runner import cgroups, processes
+from fluxsched.session.broker.running import Link, Running
+from fluxsched.session.runner import cgroups, launcher, processes
 from fluxsched.session.wire import encode
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ HELD_BACK = 0.5  # seconds until a launch that found no descriptor is tried agai
 CLOSE_WAIT = 2.0  # seconds that the end of a session waits for its launcher
 CONNECT_TRIES = 50
 CONNECT_PAUSE = 0.1
+IDLE = 10.0  # seconds after which a worker without a job is let go
 LEFTOVER_PAUSE = 0.02  # seconds between two looks at what a dead supervisor has left
 
 
@@ -78,6 +80,24 @@ def _open_claims(base: str) -> str:
     else:
         os.mkdir(path, 0o700)
     return path
+
+
+def _tidy_workers(base: str) -> None:
+    """Remove the files of workers whose launcher was killed, but for those that still run."""
+    names = os.listdir(base) if os.path.isdir(base) else []
+    for path in {os.path.join(base, name.partition(".")[0]) for name in names}:
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            launcher.remove(path)
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            launcher.remove(path)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(fd)
 
 
 class Executor:
@@ -108,10 +128,15 @@ class Executor:
         self.most = max(1, limit * 3 // 4 - 8)  # jobs that run at a time; the rest is for commands and files
         self.held_back: deque[Job] = deque()  # jobs that wait for a descriptor
         self.running: dict[int, Running] = {}
+        self.links: set[Link] = set()  # to the workers of this session
+        self._idle: list[Link] = []  # those without a job, the one that was used last at the end
+        self._letting_go = False  # the idle ones are to be looked at
         self.pretended: dict[int, tuple[Timer, Callable[[int], None]]] = {}  # with what ends the run, by job id
         self.cgroup = cgroups.base()  # of the jobs of this session
         os.makedirs(self.base, mode=0o700, exist_ok=True)
         self.claims = _open_claims(directory)
+        self.workers = os.path.join(directory, "workers")
+        _tidy_workers(self.workers)
         self._launcher, self._control = self._start_launcher()
 
     def _claim_path(self, job: Job) -> str:
@@ -158,7 +183,7 @@ class Executor:
         running = self.running[job.id] = Running(self, job)
         try:
             spec = self._spec(job)
-            ours, theirs = socket.socketpair()
+            link = self._worker()
         except OSError as error:
             del self.running[job.id]
             if error.errno in (errno.EMFILE, errno.ENFILE) and self.running:
@@ -171,7 +196,20 @@ class Executor:
             del self.running[job.id]
             self._not_started(job, error)
             return
-        data = encode(spec)
+        link.run(running, spec)
+
+    def _worker(self) -> Link:
+        """The connection to a worker without a job.  Raises OSError."""
+        if self._idle and self._launcher.poll() is None:
+            return self._idle.pop()
+        for link in list(self._idle):  # without a launcher nobody would end what is left of a job of theirs
+            link.close()
+        return self._new_worker()
+
+    def _new_worker(self) -> Link:
+        """The connection to a worker that is about to be started.  Raises OSError."""
+        ours, theirs = socket.socketpair()
+        data = encode({"claims": self.claims, "workers": self.workers, "boot": self.boot})
         for attempt in (1, 2):
             try:
                 sent = socket.send_fds(self._control, [data], [theirs.fileno()])
@@ -179,12 +217,37 @@ class Executor:
                 break
             except OSError as error:
                 if attempt == 2:
-                    running.failed = str(error)
-                    break
+                    ours.close()
+                    theirs.close()
+                    raise
                 self.log("job-exec", LOG_WARNING, f"the launcher of jobs ended or is stuck ({error}); started again")
                 self._restart_launcher()
         theirs.close()
-        running.connected(ours)
+        link = Link(self, ours)
+        self.links.add(link)
+        return link
+
+    def idle(self, link: Link) -> None:
+        """A worker has done its job, and can have another one."""
+        self._idle.append(link)
+        if not self._letting_go:
+            self._letting_go = True
+            self.loop.call_later(IDLE, self._let_go)
+
+    def _let_go(self) -> None:
+        """Let workers go that have had no job for some time."""
+        now = time.monotonic()
+        while self._idle and now - self._idle[0].since >= IDLE:
+            self._idle[0].close()
+        self._letting_go = bool(self._idle)
+        if self._letting_go:
+            self.loop.call_later(self._idle[0].since + IDLE - now, self._let_go)
+
+    def unlink(self, link: Link) -> None:
+        """A worker has ended."""
+        self.links.discard(link)
+        if link in self._idle:
+            self._idle.remove(link)
 
     def _next(self) -> None:
         """Launch what was held back, as far as there is room."""
@@ -243,7 +306,6 @@ class Executor:
             "claim": self._claim_path(job),
             "cgroup": self.cgroup and os.path.join(self.cgroup, str(job.id)),
             "nofile": self.nofile,
-            "boot": self.boot,
             "argv": full["tasks"][0]["command"],
             "cwd": system.get("cwd", "/"),
             "env": env,
@@ -334,11 +396,14 @@ class Executor:
         """Connect to the supervisor if it lives, else read what it has left."""
         if running.finished or self.running.get(running.job.id) is not running:
             return
-        if not self._alive(running):
-            self._collect(running)
+        # A worker may outlive the end of its job.
+        alive = self._alive(running)
+        entries = self._entries(running)
+        if not alive or any(entry["event"] == "finish" for entry in entries):
+            self._collect(running, entries)
             return
         try:
-            running.connected(self._dial(running))
+            running.connected(Link(self, self._dial(running), running))
         except OSError as error:
             running.tries += 1
             if running.tries > CONNECT_TRIES:
@@ -363,14 +428,17 @@ class Executor:
         """The connection was lost before the end of the job was known."""
         if running.failed is not None or self._claim(running) is None:
             del self.running[running.job.id]
+            if running.reused and running.failed is None and running.job.state == RUN:
+                self._launch(running.job)  # its worker ended while it waited
+                return
             why = running.failed or "the process that was to run it ended at once"
             self._not_started(running.job, why)
             self._next()
             return
         self._follow(running)
 
-    def _collect(self, running: Running) -> None:
-        """The supervisor is gone: read from its events file what happened since."""
+    def _entries(self, running: Running) -> list[dict[str, Any]]:
+        """What the supervisor has written to its events file."""
         entries = []
         try:
             with open(os.path.join(running.dir, "events"), "rb") as file:
@@ -379,6 +447,10 @@ class Executor:
                         entries.append(json.loads(line))
         except (FileNotFoundError, ValueError):
             pass  # cut off: what there is counts
+        return entries
+
+    def _collect(self, running: Running, entries: list[dict[str, Any]]) -> None:
+        """The supervisor is gone: take from its events what happened since."""
         for entry in entries:
             running.event(entry)
         if not running.finished:
@@ -464,19 +536,31 @@ class Executor:
                 os.unlink(path)
             except OSError:
                 pass  # never made
-        shutil.rmtree(os.path.join(directory, "tmp"), ignore_errors=True)
         try:
-            if os.path.getsize(os.path.join(directory, "output")) == 0:
-                os.unlink(os.path.join(directory, "output"))
             os.rmdir(directory)
         except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+            if error.errno == errno.ENOTEMPTY:
+                self._keep_output(directory)
+            elif error.errno != errno.ENOENT:
                 self.log("job-exec", LOG_WARNING, f"{directory}: {error.strerror}")
+
+    def _keep_output(self, directory: str) -> None:
+        """Remove what a dead supervisor has left beside the output; and the output, if it is empty."""
+        shutil.rmtree(os.path.join(directory, "tmp"), ignore_errors=True)
+        output = os.path.join(directory, "output")
+        try:
+            if os.path.getsize(output) == 0:
+                os.unlink(output)
+            os.rmdir(directory)
+        except OSError:
+            return  # there is output
 
     def close(self) -> None:
         """Disconnect from the jobs, which keep running."""
         for running in list(self.running.values()):
             running.disconnect()
+        for link in list(self.links):
+            link.close()
         try:
             self.claims = _open_claims(os.path.dirname(self.claims))  # nothing is launched from here on
         except OSError:

@@ -7,8 +7,7 @@ from __future__ import annotations
 import os
 import selectors
 
-from fluxsched.session.runner.streams import Follower
-from fluxsched.session.wire import WRITE
+from fluxsched.session.wire import WRITE, Channel
 
 LOW = 1 << 16  # more is asked for when a task has less than this to read, in bytes
 
@@ -28,14 +27,14 @@ class Inputs:
         self._selector = selector
         self._open: list[_Input] = []
         self._eof = False
-        self._acks: list[tuple[Follower, int]] = []
+        self._acks: list[tuple[Channel, int]] = []
 
     def add(self, fd: int) -> None:
         """Take our end of a task's pipe, which this owns from now on."""
         os.set_blocking(fd, False)
         self._open.append(_Input(fd))
 
-    def put(self, follower: Follower, number: int, data: bytes, eof: bool) -> None:
+    def put(self, follower: Channel, number: int, data: bytes, eof: bool) -> None:
         """Pass `data` to the tasks; with `eof` it is the last. `follower` is sent the acknowledgement `number`."""
         self._eof = self._eof or eof
         self._acks.append((follower, number))

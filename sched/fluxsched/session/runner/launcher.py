@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The launcher: forks a supervisor for each job, so that a job costs a fork and not the start of an interpreter.
+"""The launcher: forks the workers that run jobs, so that one costs a fork and not the start of an interpreter.
 
-Launches come through a socket, a JSON line each, whose first byte brings the job's own socket.  The launcher holds the
-lock of each claim beside the supervisor, and is the subreaper of all.  So when a supervisor is killed, what is left of
-its job comes to the launcher, which ends it before the lock is free and the job counts as over.  It stays until its
-last supervisor has ended, whether or not there is a broker.
+Requests come through a socket, a JSON line each, whose first byte brings the worker's own socket.  The launcher holds
+the lock of each worker's file beside the worker, and is the subreaper of all.  So when a worker is killed, what is left
+of its job comes to the launcher, which ends it before the lock is free and the job counts as over.  It stays until its
+last worker has ended, whether or not there is a broker.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ import struct
 from collections import deque
 
 from fluxsched.session.runner.processes import become_subreaper, descendants, kill, open_standard_streams
-from fluxsched.session.runner.supervisor import Supervisor
+from fluxsched.session.runner.worker import Worker
 from fluxsched.session.signals import SignalPipe
 from fluxsched.session.wire import Lines, WireError, decode, encode
 
-SWEEP = 0.02  # seconds between two looks at what dead supervisors have left
+SWEEP = 0.02  # seconds between two looks at what dead workers have left
 IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGTSTP, signal.SIGQUIT, signal.SIGTERM, signal.SIGXFSZ, signal.SIGPIPE)
 
 
 def report(sock: socket.socket, error: BaseException) -> None:
-    """Tell the broker that the job's supervisor could not be started, or has failed."""
+    """Tell the broker that a worker could not be started, or has failed."""
     try:
         sock.setblocking(True)
         sock.settimeout(10)
@@ -37,8 +37,17 @@ def report(sock: socket.socket, error: BaseException) -> None:
         return
 
 
+def remove(path: str) -> None:
+    """Remove the files of a worker that has ended; links to them stay."""
+    for name in (path, path + ".ctl"):
+        try:
+            os.unlink(name)
+        except OSError:
+            continue  # it was not made, or the session's folder is gone
+
+
 class Launcher:
-    """Forks supervisors and reaps them; `fd` is the socket that launches come through."""
+    """Forks workers and reaps them; `fd` is the socket that requests come through."""
 
     def __init__(self, fd: int) -> None:
         self._control: socket.socket | None = socket.socket(fileno=fd)
@@ -46,16 +55,16 @@ class Launcher:
         self._control.setblocking(False)
         self._lines = Lines()
         self._socks: deque[socket.socket] = deque()
-        self._supervisors: dict[int, int] = {}  # process id -> descriptor of the locked claim
-        self._dead: list[int] = []  # claims of those that left something
+        self._workers: dict[int, tuple[int, str]] = {}  # process id -> its locked file: descriptor, path
+        self._dead: list[int] = []  # locked files of those that left something
         for number in IGNORED:
             signal.signal(number, signal.SIG_IGN)
         self._signals = SignalPipe([signal.SIGCHLD])
         become_subreaper()
 
     def run(self) -> None:
-        """Take launches until the broker has gone and the last supervisor has ended."""
-        while self._control is not None or self._supervisors or self._dead:
+        """Take requests until the broker has gone and the last worker has ended."""
+        while self._control is not None or self._workers or self._dead:
             with selectors.DefaultSelector() as selector:
                 if self._control is not None:
                     selector.register(self._control, selectors.EVENT_READ, self._receive)
@@ -87,50 +96,51 @@ class Launcher:
             self._control.close()
             self._control = None
 
-    def _launch(self, spec: dict, sock: socket.socket) -> None:
-        if not os.path.isdir(os.path.dirname(spec["claim"])):
+    def _launch(self, request: dict, sock: socket.socket) -> None:
+        """Fork a worker: {"claims", "workers"} are folders, "boot" is the id of this boot."""
+        if not os.path.isdir(request["claims"]):
             sock.close()  # the broker that asked for it is no longer in charge
             return
-        claim = -1
-        path = os.path.join(spec["dir"], f"claim.{os.getpid()}")
+        lock = -1
+        path = os.path.join(request["workers"], os.urandom(8).hex())
         try:
-            os.makedirs(spec["dir"], mode=0o700, exist_ok=True)
-            claim = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.makedirs(request["workers"], mode=0o700, exist_ok=True)
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             pid = os.fork()
         except OSError as error:
             report(sock, error)
-            if claim >= 0:
+            if lock >= 0:
                 os.unlink(path)
-                os.close(claim)
+                os.close(lock)
             sock.close()
             return
         if pid:
-            self._supervisors[pid] = claim
+            self._workers[pid] = lock, path
             sock.close()
             return
-        self._become(spec, sock, claim, path)
+        self._become(sock, lock, path, request["boot"])
 
-    def _become(self, spec: dict, sock: socket.socket, claim: int, path: str) -> None:
-        """In the child: run the supervisor of a job.  Does not return."""
+    def _become(self, sock: socket.socket, lock: int, path: str, boot: str) -> None:
+        """In the child: be a worker.  Does not return."""
         try:
             if self._control is not None:
                 self._control.close()
-            for other in [*self._supervisors.values(), *self._dead]:
+            for other in [*(fd for fd, _ in self._workers.values()), *self._dead]:
                 os.close(other)
             for waiting in self._socks:
                 waiting.close()
             self._signals.close()
             for number in (signal.SIGCHLD, signal.SIGTSTP, signal.SIGQUIT):
                 signal.signal(number, signal.SIG_DFL)
-            Supervisor(spec, sock, claim, path).run()
+            Worker(sock, lock, path, boot).run()
         except BaseException as error:
             report(sock, error)
             os._exit(1)
         os._exit(0)
 
     def _reap(self) -> None:
-        """Collect what has ended, and end what dead supervisors have left."""
+        """Collect what has ended, and end what dead workers have left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -138,21 +148,24 @@ class Launcher:
                 break
             if not pid:
                 break
-            claim = self._supervisors.pop(pid, None)
-            if claim is not None and status:
-                self._dead.append(claim)
-            elif claim is not None:
-                os.close(claim)
+            if pid not in self._workers:
+                continue  # what a dead worker has left
+            lock, path = self._workers.pop(pid)
+            remove(path)
+            if status:
+                self._dead.append(lock)
+            else:
+                os.close(lock)
         if self._dead:
-            left = descendants(os.getpid(), self._supervisors.keys())
+            left = descendants(os.getpid(), self._workers.keys())
             kill(left)
             if not left:
-                for claim in self._dead:
-                    os.close(claim)
+                for lock in self._dead:
+                    os.close(lock)
                 self._dead.clear()
 
 
 def main(fd: int) -> None:
-    """Run a launcher that takes launches from the socket `fd`."""
+    """Run a launcher that takes requests from the socket `fd`."""
     open_standard_streams()
     Launcher(fd).run()

@@ -1,22 +1,20 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The ends of pipes and sockets that a supervisor holds."""
+"""The ends of pipes that a supervisor holds."""
 
 from __future__ import annotations
 
 import os
-import socket
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Optional
 
 from fluxsched.session.runner.sinks import Sink
-from fluxsched.session.wire import READ, Channel
+from fluxsched.session.wire import READ
 
 if TYPE_CHECKING:
     from fluxsched.session.runner.supervisor import Supervisor
 
 CHUNK = 1 << 16  # bytes of one read
 LINE_MAX = 1 << 16  # bytes; of a longer line what there is goes on
-SLOW = 10.0  # seconds that a broker has to read the last events
 
 
 class Stream:
@@ -80,29 +78,3 @@ class Stream:
         self.paused = False
         os.close(self.fd)
         self.supervisor.streams.discard(self)
-
-
-class Follower:
-    """A broker that follows the job: it is sent all events, and sends commands."""
-
-    def __init__(self, supervisor: Supervisor, sock: socket.socket) -> None:
-        self.supervisor = supervisor
-        supervisor.followers.append(self)
-        self.channel = Channel(sock, supervisor.watch, self._command, self._gone)
-        for entry in supervisor.events:
-            self.send(entry)
-
-    def send(self, entry: dict[str, Any]) -> None:
-        """Send a message; nothing if the broker has gone."""
-        self.channel.send(entry)
-
-    def _command(self, message: dict[str, Any]) -> None:
-        self.supervisor.command(self, message)
-
-    def _gone(self, reason: Optional[str]) -> None:
-        if self in self.supervisor.followers:
-            self.supervisor.followers.remove(self)
-
-    def finish(self) -> None:
-        """Send what is queued, for at most SLOW seconds. A broker that misses events reads them in the job's files."""
-        self.channel.drain(SLOW)

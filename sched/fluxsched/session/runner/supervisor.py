@@ -1,18 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The process that runs one job, and outlives the broker.
+"""Runs one job in a worker, from its claim to its end.
 
-In the job's directory a supervisor keeps ``claim`` (locked for as long as anything
-of the job lives), ``events`` and ``output`` (a JSON object per line), and ``ctl`` (a
-socket on which a broker, also a later one, follows and commands).  The claim is
-made once, in the folder that the broker in charge has named: whoever cannot make
-it there does not start the job.
+In the job's directory a supervisor keeps ``claim`` (locked for as long as anything of the job lives), ``events`` and
+``output`` (a JSON object per line), and ``ctl`` (a socket on which a later broker follows and commands).  The claim is
+made once, in the folder that the broker in charge has named: whoever cannot make it there does not start the job.
 
-Tasks share one process group.  What leaves it is still found: the supervisor is
-the subreaper of all that is below it.
+Tasks share one process group.  What leaves it is still found: the worker is the subreaper of all that is below it.
 
-Nothing here waits for a path that a user has named: the job's folder and its
-output are opened and written by threads, its input is opened by the task itself.
+Nothing here waits for a path that a user has named: the job's folder, its input and its command are opened by the
+worker's thread for that, its output is opened and written by threads.
 """
 
 from __future__ import annotations
@@ -21,27 +18,30 @@ import base64
 import errno
 import json
 import os
-import resource
-import selectors
 import shutil
 import signal
 import socket
-import struct
 import time
-from collections import deque
-from typing import Any, Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, Callable, Generator, Iterator
 
 from fluxsched.errors import FluxSchedError
 from fluxsched.session.runner import cgroups
 from fluxsched.session.runner.inputs import Inputs
-from fluxsched.session.runner.processes import become_subreaper, descendants, start_time
-from fluxsched.session.runner.sinks import Sink, in_thread
-from fluxsched.session.runner.streams import Follower, Stream
-from fluxsched.session.wire import READ, watch_with
+from fluxsched.session.runner.processes import descendants
+from fluxsched.session.runner.sinks import Sink
+from fluxsched.session.runner.spawn import spawn
+from fluxsched.session.runner.streams import Stream
+from fluxsched.session.wire import READ, Channel
+
+if TYPE_CHECKING:
+    from fluxsched.session.runner.worker import Worker
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-STOPPING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-ACCEPT_PAUSE = 0.5  # seconds until a connection is taken for which there was no descriptor
+#: What is done a step at a time, and returns something.
+Steps = Generator[None, None, Any]
+
+SLOW = 10.0  # seconds that a broker has to read the last events
 ENDED = 143  # exit code of a job that was ended before it started
 
 
@@ -67,33 +67,29 @@ class StartError(FluxSchedError):
 
 
 class Supervisor:
-    """Runs the job that `spec` describes, for the broker at the other end of `sock`.
+    """Runs the job that `spec` describes, in a worker."""
 
-    `claim` is a locked file of the name `claim_path`, which becomes the job's claim.
-    """
-
-    def __init__(self, spec: dict[str, Any], sock: socket.socket, claim: int, claim_path: str) -> None:
+    def __init__(self, worker: Worker, spec: dict[str, Any]) -> None:
+        self.worker = worker
         self.spec = spec
         self.dir = spec["dir"]
-        self.selector = selectors.DefaultSelector()
-        self.watch = watch_with(self.selector)
-        self.first = sock
-        self.lock = claim
-        self.claim_path = claim_path
-        self.followers: list[Follower] = []
+        self.watch = worker.watch
+        self.timers = worker.timers
+        self.followers: list[Channel] = []  # brokers
         self.events: list[dict[str, Any]] = []
         self.unwritten = b""  # of the events, for want of room on the disk
+        self.output_file = -1
         self.streams: set[Stream] = set()
         self.folder = -1  # the working directory
         self.sinks: dict[str, Sink] = {}  # by path
-        self.inputs = Inputs(self.selector)
+        self.inputs = Inputs(worker.selector)
         self.tasks: dict[int, int] = {}  # pid -> task rank, not yet exited
         self.statuses: dict[int, int] = {}  # task rank -> exit code
         self.group = 0  # of the tasks
         self.cgroup = -1  # descriptor through which the tasks join their control group
-        self.timers: dict[str, tuple[float, Callable[[], None]]] = {}  # name -> (monotonic time, function)
-        self.notes: deque[Callable[[], None]] = deque()  # from threads, for the loop to call
         self.starting: Iterator[None] | None = None
+        self.spawning = False  # a task, just now; set by the worker's thread
+        self.given_up = False  # no task is to be started any more
         self.ending = False  # told to end, by its time limit or by somebody
         self.abandoned = False  # its output is waited for no longer
         self.record_lost = False
@@ -104,28 +100,49 @@ class Supervisor:
 
     def claim(self) -> bool:
         """Make the claim; False if there is one, or if another broker is in charge by now."""
-        spec = self.spec
-        mark = {"pid": os.getpid(), "start": start_time(os.getpid()), "boot": spec["boot"], "cgroup": spec["cgroup"]}
+        spec, worker = self.spec, self.worker
+        os.makedirs(os.path.dirname(self.dir), mode=0o700, exist_ok=True)
         try:
-            os.write(self.lock, json.dumps(mark).encode())
-            os.link(self.claim_path, spec["claim"])
-            os.rename(self.claim_path, os.path.join(self.dir, "claim"))
+            os.mkdir(self.dir, 0o700)
+        except FileExistsError:
+            pass  # an earlier attempt was not claimed
+        mark = {"pid": os.getpid(), "start": worker.started, "boot": worker.boot, "cgroup": spec["cgroup"]}
+        data = json.dumps(mark).encode()
+        # The claims of earlier jobs are the same file, and nobody needs them: these jobs have ended.
+        os.ftruncate(worker.lock, os.pwrite(worker.lock, data, 0))
+        try:
+            os.link(worker.path, spec["claim"])
         except (FileExistsError, FileNotFoundError):
-            try:
-                os.unlink(self.claim_path)
-            except FileNotFoundError:
-                pass  # with the session's folder
+            self.remove_folder()
             return False
+        self.link(worker.path, "claim")
+        self.link(worker.path + ".ctl", "ctl")
         return True
+
+    def remove_folder(self) -> None:
+        """Remove the job's folder, unless something is in it."""
+        try:
+            os.rmdir(self.dir)
+        except OSError:
+            pass  # somebody else runs the job, or the session's folder is gone
+
+    def link(self, path: str, name: str) -> None:
+        """Link a file to a name in the job's folder."""
+        goal = os.path.join(self.dir, name)
+        try:
+            os.link(path, goal)
+        except FileExistsError:
+            os.unlink(goal)
+            os.link(path, goal)
 
     def record(self, name: str, **context: Any) -> None:
         """Add an event to the events file, and send it to all followers."""
         entry = {"event": name, "t": time.time(), "n": len(self.events), **context}
         self.events.append(entry)
-        for follower in list(self.followers):
-            follower.send(entry)
         self.unwritten += json.dumps(entry).encode() + b"\n"
         self.write_events()
+        for follower in list(self.followers):
+            follower.send(entry)
 
     def write_events(self) -> None:
         """Write the events that are not in the file yet; if the disk is full, try again later."""
@@ -160,7 +177,7 @@ class Supervisor:
             entry["b"] = base64.b64encode(data).decode()
         self.write_record(json.dumps(entry).encode() + b"\n")
         for follower in list(self.followers):
-            if not follower.channel.unsent:
+            if not follower.unsent:
                 follower.send({"out": 1})
 
     def write_record(self, data: bytes) -> None:
@@ -168,6 +185,8 @@ class Supervisor:
         if self.record_lost:
             data = b"\n" + data
         try:
+            if self.output_file < 0:
+                self.output_file = self.open_record("output")
             while data:
                 data = data[os.write(self.output_file, data) :]
             self.record_lost = False
@@ -178,36 +197,54 @@ class Supervisor:
 
     # starting
 
-    def run(self) -> None:
-        """Run the job to its end."""
-        os.setsid()
+    def open_record(self, name: str) -> int:
+        """Open a file of the job's folder to append to it."""
+        return os.open(os.path.join(self.dir, name), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def run(self) -> bool:
+        """Run the job to its end. Whether nothing is left of it, so that the worker can take the next one."""
         if not self.claim():
-            return
-        become_subreaper()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self.event_file = os.open(os.path.join(self.dir, "events"), flags, 0o600)
-        self.output_file = os.open(os.path.join(self.dir, "output"), flags, 0o600)
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-        self.spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+            return False
+        self.event_file = self.open_record("events")
         if self.spec["cgroup"]:
             self.cgroup = cgroups.enter(self.spec["cgroup"])
-        self.listen()
-        self.catch_signals()
-        Follower(self, self.first)
-        self.record("claimed", pid=os.getpid())
         self.starting = self.start()
         self.expire_at(self.spec["expiration"])
         self.follow()
-        shutil.rmtree(self.spec["tmpdir"], ignore_errors=True)
-        if self.spec["cgroup"]:
-            cgroups.remove(self.spec["cgroup"])
+        self.clear()
         code = self.failure or max(self.statuses.values())
         self.record("finish", status=(code or int(self.output_lost)) << 8)
+        try:
+            os.unlink(os.path.join(self.dir, "ctl"))
+        except OSError:
+            pass  # with the session's folder
         for follower in list(self.followers):
-            follower.finish()
+            if follower.unsent or follower is not self.worker.broker:
+                follower.drain(SLOW)
         while self.unwritten:  # a later broker is to find how the job has ended
-            self.turn()
+            self.worker.turn()
+        self.close()
+        return not (self.failure or self.abandoned or self.worker.starter.busy)
+
+    def clear(self) -> None:
+        """Remove what the job needs no longer."""
+        try:
+            os.rmdir(self.spec["tmpdir"])
+        except OSError:
+            shutil.rmtree(self.spec["tmpdir"], ignore_errors=True)
+        if self.spec["cgroup"]:
+            cgroups.remove(self.spec["cgroup"])
+
+    def close(self) -> None:
+        """Release what the worker is not to keep."""
+        for fd in (self.event_file, self.output_file, self.folder, self.cgroup):
+            if fd >= 0:
+                os.close(fd)
+        for follower in self.followers:
+            if follower is not self.worker.broker:
+                follower.close()
+        for name in ("expire", "kill", "look", "events"):
+            self.timers.pop(name, None)
 
     def advance(self) -> None:
         """Take the next step of starting the job."""
@@ -217,65 +254,30 @@ class Supervisor:
             return
         except StopIteration:
             self.starting = None
-            self.record("start", group=self.group, started=self.group_started)
+            self.record("start", group=self.group)
         except StartError as error:
             self.starting = None
-            os.close(self.spare)  # what ends the job must not fail for want of a descriptor
+            self.given_up = True
+            os.close(self.worker.spare)  # what ends the job must not fail for want of a descriptor
             self.failure = error.code
             if str(error):
                 self.record("exception", text=str(error))
             self.signal_all(signal.SIGKILL)
             self.inputs.close()
 
-    def listen(self) -> None:
-        """Open the socket for later brokers."""
-        # a socket's path may be 107 bytes long, the state directory's may be longer
-        directory = os.open(self.dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.listener.setblocking(False)
-        self.listener.bind(f"/proc/self/fd/{directory}/ctl")
-        self.listener.listen(4)
-        os.close(directory)
-        self.accept_again()
+    def follow_with(self, sock: socket.socket) -> None:
+        """Let a broker follow the job: it is sent all events, and sends commands."""
+        channel = Channel(
+            sock, self.watch, lambda message: self.command(channel, message), lambda reason: self.unfollow(channel)
+        )
+        self.followers.append(channel)
+        for entry in self.events:
+            channel.send(entry)
 
-    def catch_signals(self) -> None:
-        """Make signals wake the loop; note() uses the same pipe."""
-        self.wake_r, self.wake_w = os.pipe()
-        os.set_blocking(self.wake_r, False)
-        os.set_blocking(self.wake_w, False)
-        for number in (signal.SIGCHLD, *STOPPING):
-            signal.signal(number, lambda *_: None)
-        signal.set_wakeup_fd(self.wake_w, warn_on_full_buffer=False)
-        self.watch(self.wake_r, READ, self.woken)
-
-    def note(self, function: Callable[[], None]) -> None:
-        """Make the loop call a function. For use in threads."""
-        self.notes.append(function)
-        try:
-            os.write(self.wake_w, b"\0")
-        except BlockingIOError:
-            pass  # full: the loop is awake
-
-    def accept_again(self) -> None:
-        """Take connections of brokers."""
-        self.watch(self.listener.fileno(), READ, self.accept)
-
-    def accept(self, mask: int) -> None:
-        """A broker connects."""
-        try:
-            sock, _ = self.listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return
-        except OSError:
-            # Out of descriptors: who wants to connect waits, and we do not turn round and round.
-            self.watch(self.listener.fileno(), 0, None)
-            self.timers["accept"] = (time.monotonic() + ACCEPT_PAUSE, self.accept_again)
-            return
-        uid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
-        if uid == os.getuid():
-            Follower(self, sock)
-        else:
-            sock.close()
+    def unfollow(self, channel: Channel) -> None:
+        """A broker has gone."""
+        if channel in self.followers:
+            self.followers.remove(channel)
 
     def start(self) -> Iterator[None]:
         """Start the tasks, a step at a time.  Raises StartError."""
@@ -284,8 +286,7 @@ class Supervisor:
             os.makedirs(spec["tmpdir"], mode=0o700, exist_ok=True)
         except OSError as error:
             raise StartError(f"{spec['tmpdir']}: {error.strerror}") from None
-        self.in_thread(self.open_folder)
-        yield from self.until(lambda: self.folder >= 0)
+        yield from self.open_folder()
         layout = [(task, self.values(task)) for task in spec["tasks"]]
         for _, values in layout:
             for path in (spec["stdout"], spec["stderr"]):
@@ -294,18 +295,12 @@ class Supervisor:
         for sink in self.sinks.values():
             if sink.error is not None:
                 raise StartError(f"{os.path.join(self.cwd, sink.path)}: {sink.error.strerror}")
-        waits = []
+        base = {name: os.fsencode(f"{name}={value}") for name, value in spec["env"].items()}
         for task, values in layout:
             try:
-                rank, node, local, cores, gpus = task
-                waits.append(self.spawn(rank, node, local, cores, gpus, values))
+                yield from self.start_task(task, values, base)
             except OSError as error:
                 raise StartError(f"task {task[0]}: start failed: {error.strerror}") from None
-            if task[0] == 0:
-                self.group_started = start_time(self.group)
-                yield from self.started(*waits.pop())  # what the first cannot run, the others cannot
-        for wait in waits:
-            yield from self.started(*wait)
 
     def until(self, condition: Callable[[], bool]) -> Iterator[None]:
         """Wait for a condition.  Raises StartError if the job is told to end meanwhile."""
@@ -314,12 +309,18 @@ class Supervisor:
                 raise StartError("", ENDED)
             yield
 
-    def in_thread(self, work: Callable[[], None]) -> None:
-        """Run `work()` in a thread.  Raises StartError if there can be none."""
+    def blocking(self, work: Callable[[], Any]) -> Steps:
+        """Have `work()` done by the worker's thread, and return what it returns.
+
+        Raises what it raises, and StartError if the job is told to end meanwhile or there can be no thread."""
         try:
-            in_thread(work)
+            outcome = self.worker.starter.do(work)
         except RuntimeError as error:
             raise StartError(str(error)) from None
+        yield from self.until(lambda: outcome.ready)
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.value
 
     def values(self, task: list[Any]) -> dict[str, Any]:
         """The values of the names in templates, for one task."""
@@ -327,22 +328,16 @@ class Supervisor:
         own = {"taskid": rank, "task.id": rank, "task.rank": rank, "task.index": local, "node.id": node}
         return {**self.spec["values"], **own}
 
-    def open_folder(self) -> None:
-        """In a thread: open the working directory, which must be one that can be entered."""
-        problem, cwd = None, self.spec["cwd"]
+    def open_folder(self) -> Iterator[None]:
+        """Open the working directory, which must be one that can be entered; else /tmp in its place."""
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+        self.cwd = self.spec["cwd"]
         try:
-            folder = os.open(os.path.join(cwd, "."), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            self.folder = yield from self.blocking(lambda: os.open(os.path.join(self.cwd, "."), flags))
         except OSError as error:
-            problem, cwd = error, "/tmp"
-            folder = os.open("/tmp/.", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        self.note(lambda: self.folder_opened(folder, cwd, problem))
-
-    def folder_opened(self, folder: int, cwd: str, problem: OSError | None) -> None:
-        """The working directory is there, or /tmp in its place."""
-        self.folder = folder
-        self.cwd = cwd
-        if problem is not None:
-            text = f"ERROR: Could not change dir to {self.spec['cwd']}: {problem.strerror}. Going to /tmp instead\n"
+            self.cwd = "/tmp"
+            self.folder = os.open("/tmp/.", flags)
+            text = f"ERROR: Could not change dir to {self.spec['cwd']}: {error.strerror}. Going to /tmp instead\n"
             self.output(Stream(self, -1, 0, "stderr", None), text.encode(errors="surrogateescape"))
 
     def sink(self, path: str | None, values: dict[str, Any]) -> Sink | None:
@@ -356,113 +351,77 @@ class Supervisor:
         path = template(path, values)
         if path not in self.sinks:
             try:
-                self.sinks[path] = Sink(self.folder, path, self.note, self.lost)
+                self.sinks[path] = Sink(self.folder, path, self.worker.note, self.lost)
             except RuntimeError as error:
                 raise StartError(f"{path}: {error}") from None
 
-    def stdin_for(self, values: dict[str, Any]) -> tuple[int, int, str]:
-        """(end for the task or -1, our end or -1, path that the task opens)"""
+    def stdin_for(self, values: dict[str, Any]) -> Steps:
+        """(end for the task, our end or -1).  Raises StartError."""
         kind, path = self.spec["stdin"]
         if kind == "service":
-            return *os.pipe(), ""
-        return -1, -1, template(path, values) if kind == "file" else "/dev/null"
+            return os.pipe()
+        if kind != "file":
+            return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), -1
+        path = template(path, values)
+        try:
+            fd = yield from self.blocking(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.folder))
+        except OSError as error:
+            raise StartError(f"{path}: {error.strerror}") from None
+        return fd, -1
 
-    def spawn(
-        self, rank: int, node: int, local: int, cores: list[int] | None, gpus: str, values: dict[str, Any]
-    ) -> tuple[int, int, int]:
-        """Fork a task; (descriptor that tells whether it became its command, rank, node).  Raises OSError."""
+    def start_task(self, task: list[Any], values: dict[str, Any], base: dict[str, bytes]) -> Iterator[None]:
+        """Start a task, with the environment `base` and its own.  Raises StartError, or OSError for want of means."""
+        rank, node, local, cpus, gpus = task
         spec = self.spec
         out_sink = self.sink(spec["stdout"], values)
         err_sink = self.sink(spec["stderr"], values) if spec["stderr"] is not None else out_sink
-        env = dict(spec["env"])
-        for name, text in spec.get("env_templates", {}).items():
-            env[name] = template(text, values)
-        env.update(spec["node_env"][str(node)])
-        env["FLUX_TASK_RANK"] = str(rank)
-        env["FLUX_TASK_LOCAL_ID"] = str(local)
-        env["CUDA_VISIBLE_DEVICES"] = gpus
-        env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-        in_r, in_w, in_path = self.stdin_for(values)
+        own = {name: template(text, values) for name, text in spec.get("env_templates", {}).items()}
+        own.update(spec["node_env"][str(node)])
+        own.update(FLUX_TASK_RANK=str(rank), FLUX_TASK_LOCAL_ID=str(local), CUDA_VISIBLE_DEVICES=gpus)
+        own["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+        env = {**base, **{name: os.fsencode(f"{name}={value}") for name, value in own.items()}}
+        stdin, our_end = yield from self.stdin_for(values)
         out_r, out_w = os.pipe()
         err_r, err_w = os.pipe()
-        fail_r, fail_w = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            self.become(env, cores, in_r, in_path, out_w, err_w, fail_w)
+        paths = self.paths(own.get("PATH", spec["env"].get("PATH")))
+        streams = (stdin, out_w, err_w)
+        pid, number = yield from self.blocking(partial(self.spawn, paths, list(env.values()), streams, cpus or []))
+        for fd in streams:
+            os.close(fd)
+        if number:
+            code = 126 if number in (errno.EACCES, errno.ENOEXEC) else 127
+            where = f"task {rank} (host {spec['hosts'][str(node)]})"
+            raise StartError(f"{where}: start failed: {spec['argv'][0]}: {os.strerror(number)}", code)
         self.group = self.group or pid
-        try:
-            os.setpgid(pid, self.group)
-        except OSError:
-            pass  # it has done so itself, and gone on
         self.tasks[pid] = rank
-        for fd in (in_r, out_w, err_w, fail_w):
-            if fd >= 0:
-                os.close(fd)
-        if in_w >= 0:
-            self.inputs.add(in_w)
+        if our_end >= 0:
+            self.inputs.add(our_end)
         for fd, name, sink in ((out_r, "stdout", out_sink), (err_r, "stderr", err_sink)):
             os.set_blocking(fd, False)
             stream = Stream(self, fd, rank, name, sink)
             self.streams.add(stream)
             self.watch(fd, READ, stream.ready)
-        return fail_r, rank, node
-
-    def started(self, fail_r: int, rank: int, node: int) -> Iterator[None]:
-        """Wait until the task has become its command.  Raises StartError."""
-        os.set_blocking(fail_r, False)
-        said: list[bytes] = []
-
-        def ready(mask: int) -> None:
-            said.append(os.read(fail_r, 4096))
-            if not said[-1]:
-                self.watch(fail_r, 0, None)
-                os.close(fail_r)
-
-        self.watch(fail_r, READ, ready)
-        while not said or said[-1]:
-            yield
         if self.ending:
             raise StartError("", ENDED)
-        number, _, path = b"".join(said).partition(b" ")
-        if number and path:
-            raise StartError(f"{os.fsdecode(path)}: {os.strerror(int(number))}")
-        if number:
-            code = 126 if int(number) in (errno.EACCES, errno.ENOEXEC) else 127
-            where = f"task {rank} (host {self.spec['hosts'][str(node)]})"
-            raise StartError(f"{where}: start failed: {self.spec['argv'][0]}: {os.strerror(int(number))}", code)
 
-    def become(
-        self, env: dict[str, str], cores: list[int] | None, stdin: int, path: str, stdout: int, stderr: int, failed: int
-    ) -> None:
-        """In the child: turn into the task.  Does not return."""
-        number, what = errno.EINVAL, ""
+    def paths(self, path: str | None) -> list[bytes]:
+        """The files that the command may be, with the variable PATH of its environment."""
+        command = os.fsencode(self.spec["argv"][0])
+        if b"/" in command:
+            return [command]
+        folders = (os.defpath if path is None else path).split(os.pathsep)
+        return [os.path.join(os.fsencode(folder), command) for folder in folders]
+
+    def spawn(self, paths: list[bytes], env: list[bytes], streams: tuple[int, int, int], cpus: list[int]) -> Any:
+        """In the worker's thread: start a process, unless the job has been given up; (process id, errno)."""
+        self.spawning = True
         try:
-            os.setpgid(0, self.group)
-            if self.cgroup >= 0:
-                cgroups.join(self.cgroup)
-            signal.set_wakeup_fd(-1)
-            for name in (signal.SIGCHLD, *STOPPING, signal.SIGPIPE, signal.SIGXFSZ):
-                signal.signal(name, signal.SIG_DFL)
-            if cores:
-                try:
-                    os.sched_setaffinity(0, cores)
-                except OSError:
-                    pass  # the machine has taken a core away since the session began: run where we may
-            os.fchdir(self.folder)
-            if stdin < 0:
-                what = path
-                stdin = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-                what = ""
-            for target, fd in enumerate((stdin, stdout, stderr)):
-                os.dup2(fd, target)
-            soft, hard = self.spec["nofile"]
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            os.execvpe(self.spec["argv"][0], self.spec["argv"], env)
-        except OSError as error:
-            number = error.errno or number
+            if self.given_up:
+                raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+            argv = [os.fsencode(word) for word in self.spec["argv"]]
+            return spawn(paths, argv, env, self.group, self.folder, streams, self.cgroup, cpus, self.spec["nofile"])
         finally:
-            os.write(failed, b"%d" % number + (b" " + os.fsencode(what) if what else b""))
-            os._exit(127)
+            self.spawning = False
 
     # watching
 
@@ -514,16 +473,10 @@ class Supervisor:
             except ProcessLookupError:
                 pass
 
-    def woken(self, mask: int) -> None:
-        """Handle signals that have come, and notes of threads."""
-        try:
-            numbers = os.read(self.wake_r, 4096)
-        except BlockingIOError:
-            return
-        while self.notes:
-            self.notes.popleft()()
+    def woken(self, stop: bool) -> None:
+        """Something has happened to a process; with `stop` the worker was told to end."""
         self.reap()
-        if any(number in numbers for number in STOPPING):
+        if stop:
             self.end()
 
     def reap(self) -> bool:
@@ -549,7 +502,7 @@ class Supervisor:
             if self.starting is not None:
                 self.advance()
                 self.reap()
-            if self.starting is None and not self.tasks:
+            if self.starting is None and not self.tasks and not self.spawning:
                 self.inputs.close()
                 if not self.streams:
                     if self.reap():
@@ -560,7 +513,9 @@ class Supervisor:
                             swept = True
                             self.terminate()
                         self.timers["look"] = (time.monotonic() + 0.02, lambda: None)
-            self.turn()
+            elif self.spawning and self.given_up:
+                self.timers["look"] = (time.monotonic() + 0.02, lambda: None)
+            self.worker.turn()
 
     def sinks_closed(self) -> bool:
         """Whether all output is written, or waited for no longer."""
@@ -569,21 +524,9 @@ class Supervisor:
                 sink.close()
         return self.abandoned or all(sink.closed or not sink.opened for sink in self.sinks.values())
 
-    def turn(self) -> None:
-        """Wait for what happens next, and handle it."""
-        now = time.monotonic()
-        for name in [name for name, (t, _) in self.timers.items() if t <= now]:
-            self.timers.pop(name)[1]()
-        wait = None
-        if self.timers:
-            wait = max(0.0, min(t for t, _ in self.timers.values()) - time.monotonic())
-        for key, mask in self.selector.select(wait):
-            if self.selector.get_map().get(key.fd) is key:
-                key.data(mask)
-
     # commands
 
-    def command(self, follower: Follower, message: dict[str, Any]) -> None:
+    def command(self, follower: Channel, message: dict[str, Any]) -> None:
         """What a broker asks for: {"op": "signal", "signal"}, "terminate", "expire" with "t", "stdin"."""
         op = message.get("op")
         if op == "signal":

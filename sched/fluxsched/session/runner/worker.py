@@ -1,0 +1,218 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""A process that runs jobs one after the other, each with a supervisor, for as long as its broker asks for them.
+
+It runs one job at a time, so all that is below it is of that job, and when it is killed no other job suffers. It takes
+the next job only when nothing of the last one is left; after a job that has left a thread waiting it ends.
+
+In the state directory a worker has a file ``workers/NAME``, which it keeps locked, and a socket ``workers/NAME.ctl``.
+Each job's claim and socket are links to them.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import resource
+import selectors
+import signal
+import socket
+import struct
+import time
+from collections import deque
+from functools import partial
+from typing import Any, Callable, Optional
+
+from fluxsched.session.runner.processes import become_subreaper, start_time
+from fluxsched.session.runner.sinks import Note, in_thread
+from fluxsched.session.runner.supervisor import Supervisor
+from fluxsched.session.wire import READ, Channel, watch_with
+
+STOPPING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+ACCEPT_PAUSE = 0.5  # seconds until a connection is taken for which there was no descriptor
+
+
+class Outcome:
+    """What has come of some work: a value, or an error that it has raised."""
+
+    def __init__(self) -> None:
+        self.ready = False
+        self.error: Optional[OSError] = None
+        self.value: Any = None
+
+
+class Starter:
+    """A thread for what may wait for ever: a folder or a file on a mount whose server is gone, a FIFO.
+
+    `note(function)` has the worker's loop call a function. `busy` is whether there is work that is not done."""
+
+    def __init__(self, note: Note) -> None:
+        self._note = note
+        self._queue: Optional[queue.SimpleQueue[tuple[Callable[[], Any], Outcome]]] = None
+        self.busy = False
+
+    def do(self, work: Callable[[], Any]) -> Outcome:
+        """Have `work()` done. RuntimeError if there can be no thread."""
+        if self._queue is None:
+            queued: queue.SimpleQueue[tuple[Callable[[], Any], Outcome]] = queue.SimpleQueue()
+            in_thread(partial(self._work, queued))
+            self._queue = queued
+        outcome = Outcome()
+        self.busy = True
+        self._queue.put((work, outcome))
+        return outcome
+
+    def _work(self, queued: queue.SimpleQueue[tuple[Callable[[], Any], Outcome]]) -> None:
+        while True:
+            work, outcome = queued.get()
+            try:
+                outcome.value = work()
+            except OSError as error:
+                outcome.error = error
+            self._note(partial(self._done, outcome))
+
+    def _done(self, outcome: Outcome) -> None:
+        self.busy = False
+        outcome.ready = True
+
+
+class Worker:
+    """Runs the jobs that the broker at the other end of `sock` asks for.
+
+    `lock` is the descriptor of the locked file `path`. `boot` is the id of this boot of the machine.
+    """
+
+    def __init__(self, sock: socket.socket, lock: int, path: str, boot: str) -> None:
+        self.lock = lock
+        self.path = path
+        self.boot = boot
+        self.selector = selectors.DefaultSelector()
+        self.watch = watch_with(self.selector)
+        self.timers: dict[str, tuple[float, Callable[[], None]]] = {}  # name -> (monotonic time, function)
+        self.notes: deque[Callable[[], None]] = deque()  # from threads, for the loop to call
+        self.starter = Starter(self.note)
+        self.job: Optional[Supervisor] = None
+        self._next: Optional[dict[str, Any]] = None  # what the broker asks for
+        self._broker: Optional[Channel] = Channel(sock, self.watch, self._message, self._gone)
+
+    def run(self) -> None:
+        """Run jobs until the broker has gone."""
+        os.setsid()
+        become_subreaper()
+        self.started = start_time(os.getpid())
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+        self.spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        self._listen()
+        self._catch_signals()
+        while True:
+            while self._next is None:
+                if self._broker is None:
+                    return
+                self.turn()
+            spec, self._next = self._next, None
+            self.job = Supervisor(self, spec)
+            if self._broker is not None:
+                self.job.followers.append(self._broker)
+            again = self.job.run()
+            self.job = None
+            if not again or self._broker is None:
+                return
+            self._broker.send({"idle": True})
+
+    @property
+    def broker(self) -> Optional[Channel]:
+        """The connection to the broker that this was started for, until that has gone."""
+        return self._broker
+
+    def _message(self, message: dict[str, Any]) -> None:
+        if "run" in message:
+            self._next = message["run"]
+        elif self.job is not None and self._broker is not None:
+            self.job.command(self._broker, message)
+
+    def _gone(self, reason: Optional[str]) -> None:
+        if self.job is not None and self._broker is not None:
+            self.job.unfollow(self._broker)
+        self._broker = None
+
+    # the socket for later brokers
+
+    def _listen(self) -> None:
+        # a socket's path may be 107 bytes long, the state directory's may be longer
+        directory = os.open(os.path.dirname(self.path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listener.setblocking(False)
+        self.listener.bind(f"/proc/self/fd/{directory}/{os.path.basename(self.path)}.ctl")
+        self.listener.listen(4)
+        os.close(directory)
+        self._accept_again()
+
+    def _accept_again(self) -> None:
+        """Take connections of brokers."""
+        self.watch(self.listener.fileno(), READ, self.accept)
+
+    def accept(self, mask: int) -> None:
+        """A broker connects."""
+        try:
+            sock, _ = self.listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError:
+            # Out of descriptors: who wants to connect waits, and we do not turn round and round.
+            self.watch(self.listener.fileno(), 0, None)
+            self.timers["accept"] = (time.monotonic() + ACCEPT_PAUSE, self._accept_again)
+            return
+        uid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
+        if uid == os.getuid() and self.job is not None:
+            self.job.follow_with(sock)
+        else:
+            sock.close()
+
+    # waiting
+
+    def _catch_signals(self) -> None:
+        """Make signals wake the loop; note() uses the same pipe."""
+        self.wake_r, self.wake_w = os.pipe()
+        os.set_blocking(self.wake_r, False)
+        os.set_blocking(self.wake_w, False)
+        for number in (signal.SIGCHLD, *STOPPING):
+            signal.signal(number, lambda *_: None)
+        signal.set_wakeup_fd(self.wake_w, warn_on_full_buffer=False)
+        self.watch(self.wake_r, READ, self._woken)
+
+    def note(self, function: Callable[[], None]) -> None:
+        """Make the loop call a function. For use in threads."""
+        self.notes.append(function)
+        try:
+            os.write(self.wake_w, b"\0")
+        except BlockingIOError:
+            pass  # full: the loop is awake
+
+    def _woken(self, mask: int) -> None:
+        """Handle signals that have come, and notes of threads."""
+        try:
+            numbers = os.read(self.wake_r, 4096)
+        except BlockingIOError:
+            return
+        while self.notes:
+            self.notes.popleft()()
+        stop = any(number in numbers for number in STOPPING)
+        if self.job is not None:
+            self.job.woken(stop)
+        elif stop and self._broker is not None:
+            self._broker.close()
+            self._broker = None
+
+    def turn(self) -> None:
+        """Wait for what happens next, and handle it."""
+        wait = None
+        if self.timers:
+            now = time.monotonic()
+            for name in [name for name, (t, _) in self.timers.items() if t <= now]:
+                self.timers.pop(name)[1]()
+            if self.timers:
+                wait = max(0.0, min(t for t, _ in self.timers.values()) - time.monotonic())
+        for key, mask in self.selector.select(wait):
+            if self.selector.get_map().get(key.fd) is key:
+                key.data(mask)
