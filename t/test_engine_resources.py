@@ -417,6 +417,7 @@ def test_stats():
         "plugin": "backfill.plugin1",
         "plugin_options": {"reserve-depth": "2"},
         "passes": 1,
+        "continued": 0,
         "considered": 3,
         "started": 2,
         "backfilled": 1,

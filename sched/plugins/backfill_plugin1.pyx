@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """backfill.plugin1: backfill with reservations.
 
-Every pass plans the queue in order, from scratch. The first reserve-depth
-jobs of an ordering domain that cannot start now get their earliest start
-reserved; a later job starts now if that delays no reservation. With a depth
-of 1 (the default) this is EASY (Lifka 1995), with all jobs conservative
-backfill (Mu'alem and Feitelson 2001, IEEE TPDS 12(6)), and between them a
-hybrid of the two. A job without a duration ends never, so it does not start
-where it could delay a reservation.
+The queue is planned in order. The first reserve-depth jobs of an ordering
+domain that cannot start now get their earliest start reserved; a later job
+starts now if that delays no reservation. With a depth of 1 (the default) this
+is EASY (Lifka 1995), with all jobs conservative backfill (Mu'alem and
+Feitelson 2001, IEEE TPDS 12(6)), and between them a hybrid of the two. A job
+without a duration ends never, so it does not start where it could delay a
+reservation.
 
     flux module load sched plugin=backfill.plugin1 plugin-opts=reserve-depth=4
 

@@ -132,7 +132,7 @@ cdef class Engine:
         """When the instance ends (0: never): so do jobs without a duration."""
         to_usec(t)
         self.core.expiration = t if t < 9e12 else 0
-        self.core.settled = False
+        self.core.settled.holds = False
 
     # Jobs.
 

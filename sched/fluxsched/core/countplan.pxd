@@ -19,6 +19,20 @@ cdef struct Found:
     usec_t duration
     usec_t start
 
+# What is reserved.
+cdef struct Reserved:
+    usec_t start
+    usec_t end              # < 0: it was taken back
+    i64 units
+    i32 component
+    i32 part                # [nparts] from here on, what it takes of each kind of the component; if not plain
+    i32 nparts
+
+# What a reservation takes of one kind.
+cdef struct Part:
+    i32 kind
+    i32 units
+
 # The free units of one component over time.
 cdef struct Profile:
     usec_t *time            # [npoints] ascending; time[0] = now
@@ -40,7 +54,13 @@ cdef class CountPlan:
         bint plain              # all units are of one kind
         usec_t now
         i64 free_now            # of any kind, or none
-        i32 nreserved
+        Reserved *reserved      # [nmade] in the order in which they were made
+        i32 nmade
+        i32 made_room
+        i32 nreserved           # of these, such that were not taken back
+        Part *parts             # [nparts] of all reservations
+        i32 nparts
+        i32 parts_room
         usec_t shadow           # start of the first reservation
         usec_t shadow_end
         i64 shadow_units
@@ -53,7 +73,8 @@ cdef class CountPlan:
         i32 *part               # [nkinds] units that a job takes of each kind; see share
 
     cdef int begin(self, usec_t now, i64 free_now, bint nodes) except -1 nogil
-    cdef void advance(self, usec_t now) noexcept nogil
+    cdef void count_idle(self) noexcept nogil
+    cdef void advance(self, usec_t now, i64 free_now) noexcept nogil
     cdef bint fits_now(self, i32 set, i64 units, usec_t end) noexcept nogil
     cdef bint share_now(self, i32 set, i64 units, usec_t end) noexcept nogil
     cdef int start(self, const Alloc *a, i64 units, usec_t end) except -1 nogil
@@ -61,6 +82,10 @@ cdef class CountPlan:
                       usec_t *out) except -1 nogil
     cdef int reserve(self, i32 set, i64 units, usec_t start, usec_t duration, Running running,
                      const Job *jobs) except -1 nogil
+    cdef int keep_parts(self, Reserved *r) except -1 nogil
+    cdef int retract(self, i32 i) except -1 nogil
+    cdef void shift(self, i32 i, i32 to) noexcept nogil
+    cdef void cut(self, i32 count) noexcept nogil
     cdef int earliest_plain(self, i64 units, Running running, const Job *jobs, usec_t *out) noexcept nogil
     cdef i64 open_window(self, i32 set, const i64 *row) noexcept nogil
     cdef i64 widen(self, i32 set, const i64 *row, i64 total) noexcept nogil

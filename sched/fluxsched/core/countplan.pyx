@@ -18,9 +18,8 @@ at which the kinds of E together have n nodes free all along: the sum over E
 of the least that is free of a kind in [t, t + d) is at least n. It takes from
 the kinds in their order. Neighbours that are equal are merged.
 
-A plan lasts one pass. Reservations are made in it, not kept: every pass plans
-from scratch. A running job returns what it holds at its expected end (one
-tick from now, if that is past); a job without a duration returns it at
+A plan lasts until a pass plans from scratch. A running job returns what it
+holds at its expected end (one tick from now, if that is past); a job without a duration returns it at
 far_future(), a time after every finite end, so a reservation that depends on
 it still protects its nodes from jobs without a duration.
 """
@@ -188,39 +187,55 @@ cdef class CountPlan:
         free(self.idle)
         free(self.low)
         free(self.part)
+        free(self.reserved)
+        free(self.parts)
 
     cdef int begin(self, usec_t now, i64 free_now, bint nodes) except -1 nogil:
         """Nothing is reserved; nodes: units are nodes, else cores."""
-        cdef i32 w, count, old = self.nprofiles
-        cdef u64 word
+        cdef i32 count, old = self.nprofiles
         self.now = now
         self.free_now = free_now
         self.nreserved = 0
+        self.nmade = 0
+        self.nparts = 0
         self.built = False
         self.plain = not nodes or self.kinds.plain
         count = 1 if self.plain else self.kinds.ncomponents
         if count > old:
             self.profile = <Profile *> grow(self.profile, &self.nprofiles, count, sizeof(Profile))
             memset(self.profile + old, 0, (self.nprofiles - old) * sizeof(Profile))
-        if self.plain:
-            return 0
+        if not self.plain:
+            self.count_idle()
+        return 0
+
+    cdef void count_idle(self) noexcept nogil:
+        """How many nodes of each kind are idle."""
+        cdef i32 w, k
+        cdef u64 word
         memset(self.idle, 0, self.kinds.nkinds * sizeof(i64))
         for w in range(self.state.nwords):
             word = self.state.idle[w]
             while word:
-                count = self.kinds.kind_of[w * 64 + lowest(word)]
+                k = self.kinds.kind_of[w * 64 + lowest(word)]
                 word &= word - 1
-                if count >= 0:
-                    self.idle[count] += 1
-        return 0
+                if k >= 0:
+                    self.idle[k] += 1
 
-    cdef void advance(self, usec_t now) noexcept nogil:
-        """The time is later than when the plan began, and before its next point."""
-        cdef i32 i
+    cdef void advance(self, usec_t now, i64 free_now) noexcept nogil:
+        """The time is later than when the plan began; what is free now is what was planned."""
+        cdef i32 i, first
+        cdef Profile *p
         self.now = now
-        if self.built:
-            for i in range(1 if self.plain else self.kinds.ncomponents):
-                self.profile[i].time[0] = now
+        self.free_now = free_now
+        if not self.plain and not self.built:
+            self.count_idle()
+        for i in range((1 if self.plain else self.kinds.ncomponents) if self.built else 0):
+            p = self.profile + i
+            first = place_of(p, now + 1) - 1
+            p.npoints -= first
+            memmove(p.time, p.time + first, p.npoints * sizeof(usec_t))
+            memmove(p.free, p.free + <size_t> first * p.width, <size_t> p.npoints * p.width * sizeof(i64))
+            p.time[0] = now
 
     cdef bint fits_now(self, i32 set, i64 units, usec_t end) noexcept nogil:
         """Whether so many units of a set are free from now to end, reservations kept."""
@@ -272,7 +287,7 @@ cdef class CountPlan:
                       usec_t *out) except -1 nogil:
         """1 and the earliest start that no reservation forbids, or 0: never."""
         cdef Profile *p
-        if self.plain and self.nreserved == 0:
+        if self.plain and not self.built and self.nreserved == 0:
             return self.earliest_plain(units, running, jobs, out)
         if not self.plain and (set >= self.kinds.nsets or self.kinds.set_component[set] < 0):
             return 0
@@ -308,8 +323,11 @@ cdef class CountPlan:
         cdef i32 i
         cdef usec_t end = time_add(start, duration)
         cdef Profile *p
-        self.nreserved += 1
-        if self.plain and self.nreserved == 1:
+        cdef Reserved *r
+        self.reserved = <Reserved *> grow(self.reserved, &self.made_room, self.nmade + 1, sizeof(Reserved))
+        r = self.reserved + self.nmade
+        r[0] = Reserved(start, end, units, 0 if self.plain else self.kinds.set_component[set], self.nparts, 0)
+        if self.plain and not self.built and self.nreserved == 0:
             # One reservation needs no profile: before it nothing changes, and
             # from it on what counts is what is free at its start.
             self.shadow = start
@@ -320,17 +338,62 @@ cdef class CountPlan:
                 if release_time(running.item[i].end, self.now) > start:
                     break
                 self.extra += jobs[running.item[i].job].units
+        else:
+            if not self.built:
+                self.build(running, jobs)
+            if self.plain:
+                change(self.profile, start, end, 0, -units)
+                tidy(self.profile, start, end)
+            else:
+                p = self.profile + r.component
+                self.least(set, place_of(p, start), end, 1)
+                self.share(set, units)
+                self.keep_parts(r)
+                self.take_part(r.component, start, end)
+        self.nmade += 1
+        self.nreserved += 1
+        return 0
+
+    cdef int keep_parts(self, Reserved *r) except -1 nogil:
+        """Note what a reservation takes of each kind: what is in part."""
+        cdef i32 k
+        for k in range(self.kinds.first[r.component], self.kinds.first[r.component + 1]):
+            if self.part[k]:
+                self.parts = <Part *> grow(self.parts, &self.parts_room, self.nparts + 1, sizeof(Part))
+                self.parts[self.nparts] = Part(k, self.part[k])
+                self.nparts += 1
+                r.nparts += 1
+        return 0
+
+    cdef int retract(self, i32 i) except -1 nogil:
+        """Take back a reservation."""
+        cdef i32 k
+        cdef Reserved *r = self.reserved + i
+        cdef Profile *p = self.profile + r.component
+        if r.end < 0:
             return 0
-        if not self.built:
-            self.build(running, jobs)
-        if self.plain:
-            change(self.profile, start, end, 0, -units)
-            tidy(self.profile, start, end)
-            return 0
-        p = self.profile + self.kinds.set_component[set]
-        self.least(set, place_of(p, start), end, 1)
-        self.share(set, units)
-        return self.take_part(self.kinds.set_component[set], start, end)
+        self.nreserved -= 1
+        if self.built:
+            p.nfound = 0
+            if self.plain:
+                change(p, r.start, r.end, 0, r.units)
+            for k in range(r.part, r.part + r.nparts):
+                change(p, r.start, r.end, self.parts[k].kind - self.kinds.first[r.component], self.parts[k].units)
+            tidy(p, r.start, r.end)
+        r.end = -1
+        return 0
+
+    cdef void shift(self, i32 i, i32 to) noexcept nogil:
+        """A reservation becomes number `to`, which was taken back, or is itself; those before it have been shifted."""
+        cdef i32 part = self.reserved[to - 1].part + self.reserved[to - 1].nparts if to else 0
+        memmove(self.parts + part, self.parts + self.reserved[i].part, self.reserved[i].nparts * sizeof(Part))
+        self.reserved[to] = self.reserved[i]
+        self.reserved[to].part = part
+
+    cdef void cut(self, i32 count) noexcept nogil:
+        """Forget all reservations but the first so many; the others were taken back."""
+        self.nmade = count
+        self.nparts = self.reserved[count - 1].part + self.reserved[count - 1].nparts if count else 0
 
     cdef i64 open_window(self, i32 set, const i64 *row) noexcept nogil:
         """Set low, for the kinds of a set, to what a point has free; their sum."""

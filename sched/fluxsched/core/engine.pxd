@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 cimport cython
 
+from fluxsched.core.domain cimport Domain
 from fluxsched.core.eligible cimport Eligible
 from fluxsched.core.future cimport Future
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport Job
 from fluxsched.core.jobs cimport Jobs
 from fluxsched.core.queue cimport Limits, Queue
+from fluxsched.core.settled cimport Settled
 from fluxsched.core.state cimport State
 from fluxsched.core.types cimport i32, i64, usec_t
 
@@ -17,17 +19,6 @@ cdef enum:
     STOP = 1                # this domain is done: nothing more can start
     HOLD = 2                # blocked: all behind it in the domain wait, and so
                             # do jobs of other domains that could take its nodes
-
-# An ordering domain in the current pass.
-cdef struct Domain:
-    i32 waiting             # jobs that wait; the rest is of the pass
-    i32 stopped             # GO_ON, STOP or HOLD
-    i32 considered          # jobs considered
-    i32 blocked             # of these, jobs that could not start
-    i32 reserved            # reservations made
-    i32 why_behind          # once stopped: why the jobs behind wait
-    i32 held_elig           # with HOLD: eligible set of the blocked head
-    i32 jumped              # jobs that could not start were passed over without a question
 
 
 cdef class Operations:
@@ -70,11 +61,8 @@ cdef class Engine:
         usec_t clock            # when the slice of it began that runs
         bint in_pass
         bint suspended          # more slices are to come
-        bint settled            # it came to its end, and what it decided holds but for the jobs that came since
+        Settled settled         # what holds of it still
         bint missed             # jobs came while it was suspended
-        i32 *arrived            # [narrived] waiting jobs that came since, at the end of the queue
-        i32 narrived
-        i32 arrived_room
         bint stale              # what it began with does not hold any more
         bint returned           # resources have come back since it began
         bint removal            # nodes were removed since the last pass
@@ -92,7 +80,7 @@ cdef class Engine:
         double expiration       # of the instance; 0: none
         # Statistics.
         i64 npasses
-        i64 nextended           # times that a pass was gone on with
+        i64 ncontinued          # times that a pass was gone on with
         i64 nstarted_total
         i64 nbackfilled
         i64 nconsidered
@@ -128,15 +116,13 @@ cdef class Engine:
     cdef int deny(self, i32 slot) except -1 nogil
     cdef int check_parked(self, i32 slot) except -1 nogil
     cdef int deny_hopeless(self) except -1 nogil
-    cdef bint held_elsewhere(self, const Job *j) noexcept nogil
+    cdef i32 number(self) noexcept nogil
     cdef int begin_pass(self, usec_t now) except -1 nogil
     cdef bint starts_over(self) noexcept nogil
     cdef int walk(self, i32 limit) except -1 nogil
-    cdef bint extends(self, usec_t now, i32 limit) noexcept nogil
-    cdef int extend(self, usec_t now) except -1 nogil
-    cdef bint all_stopped(self) noexcept nogil
-    cdef bint quiet(self, i32 domain) noexcept nogil
-    cdef bint may_jump(self) noexcept nogil
+    cdef bint may_go_on(self, usec_t now) noexcept nogil
+    cdef bint go_on(self, usec_t now) except -1 nogil
+    cdef bint start_due(self) except -1 nogil
     cdef Limits limits(self) noexcept nogil
     cdef int consider(self, i32 slot) except -1 nogil
     cdef void stop(self, const Job *j, i32 how, i32 why) noexcept nogil

@@ -5,15 +5,12 @@
 No I/O, no clock, no policy: time comes in as an argument, decisions go out as values. A pass walks the waiting jobs in
 order and asks the plugin about each, by the five operations of the C original; the plugin answers with what the engine
 offers: fits_now, select, start, earliest, reserve, explain.
-
-It is put together from the jobs (fluxsched.core.jobs), their order (fluxsched.core.queue), what is free now
-(fluxsched.core.state) and later (fluxsched.core.future).
 """
 from libc.stdlib cimport free
 from libc.string cimport memset
 
 from fluxsched.core.alloc cimport Alloc
-from fluxsched.core.bits cimport intersects
+from fluxsched.core.domain cimport Domain, all_stopped, begin, held_elsewhere, may_jump, quiet
 from fluxsched.core.eligible cimport Eligible
 from fluxsched.core.future cimport Future
 from fluxsched.core.inventory cimport Inventory
@@ -23,8 +20,10 @@ from fluxsched.core.job cimport (
 )
 from fluxsched.core.jobs cimport Jobs
 from fluxsched.core.memory cimport grow, zeroed
+from fluxsched.core.planned cimport Planned
 from fluxsched.core.queue cimport Limits, Queue
 from fluxsched.core.running cimport far_future
+from fluxsched.core.settled cimport Settled
 from fluxsched.core.state cimport State
 from fluxsched.core.types cimport USEC, i32, i64, time_add, time_never, usec_t
 
@@ -88,6 +87,7 @@ cdef class Engine:
         self.jobs = Jobs(inventory)
         self.queue = Queue(self.jobs)
         self.future = Future(self.state, self.eligible, self.jobs, None if like is None else like.future.kinds)
+        self.settled = Settled(self.queue, self.future)
         self.domain_index = {}
         self.domain_names = []
         self.expiration = inventory.expiration
@@ -96,7 +96,6 @@ cdef class Engine:
         free(self.domain)
         free(self.started)
         free(self.denied)
-        free(self.arrived)
 
     # Jobs come and go.
 
@@ -117,7 +116,6 @@ cdef class Engine:
         cdef Job *j
         cdef bint done = False
         self.queue.need_room()
-        self.arrived = <i32 *> grow(self.arrived, &self.arrived_room, self.narrived + 1, sizeof(i32))
         slot = self.jobs.take()
         j = self.jobs.item + slot
         j[0] = template[0]
@@ -129,7 +127,7 @@ cdef class Engine:
         j.parked_at = -1
         j.asked_in = -1
         j.was_reserved = False
-        j.added_in = <i32> self.npasses
+        j.added_in = self.number()
         self.jobs.measure(j)
         try:
             self.policy.score(self, slot, &j.score)
@@ -140,39 +138,40 @@ cdef class Engine:
         self.queue.insert(slot)
         self.waits(slot, 1)
         self.missed |= self.suspended
-        self.settled &= self.queue.is_last(slot)
-        if self.settled:
-            self.arrived[self.narrived] = slot
-            self.narrived += 1
+        self.settled.comes(slot, self.domain)
         return slot
 
     cdef int adopt(self, const Job *template, usec_t start, usec_t end) except -1 nogil:
-        """A job that runs already; the caller fills in id, priority, tree (-1) and alloc, which the engine takes
-        over. Answers its slot."""
+        """A job that runs already; the caller fills in id, priority, tree (-1) and alloc, which is the engine's then.
+        Answers its slot."""
         cdef i32 slot
         self.jobs.running.need_room()
         slot = self.jobs.take()
         self.jobs.item[slot] = template[0]
         self.stale = True
+        self.settled.holds = False
         self.future.clear()
         self.run(slot, start, end)
         return slot
 
     cdef int cancel(self, i32 slot) except -1 nogil:
         """Forget a waiting job."""
-        self.settled = False
+        self.missed |= self.suspended
+        self.settled.goes(slot, self.domain)
         self.queue.remove(slot)
         self.waits(slot, -1)
         return self.forget(slot)
 
     cdef int move(self, i32 slot, i64 priority, double score) except -1 nogil:
         """Give a waiting job another place in the queue."""
-        self.settled = False
         self.queue.need_room()
+        self.missed |= self.suspended
+        self.settled.goes(slot, self.domain)
         self.queue.remove(slot)
         self.jobs.item[slot].priority = priority
         self.jobs.item[slot].score = score
-        return self.queue.insert(slot)
+        self.queue.insert(slot)
+        return self.settled.comes(slot, self.domain)
 
     cdef int rescore(self) except -1 nogil:
         """Ask the policy for the score of each waiting job, and put the queue in order."""
@@ -181,6 +180,7 @@ cdef class Engine:
         cdef double *score
         if self.queue.count == 0:
             return 0
+        self.settled.holds = False
         slots = self.queue.flat()
         score = <double *> zeroed(self.queue.count, sizeof(double))
         try:
@@ -198,8 +198,9 @@ cdef class Engine:
 
     cdef int finish(self, i32 slot) except -1 nogil:
         """A running job gives back all it holds; its slot is free."""
-        self.settled = False
         cdef Job *j = self.jobs.item + slot
+        self.settled.end(j.end)
+        self.settled.holds &= not self.once
         self.jobs.running.remove(j.end, slot)
         self.future.gives(j, &j.alloc if self.once else NULL)
         if not self.once:
@@ -220,6 +221,7 @@ cdef class Engine:
         """A running job is expected to end at another time."""
         cdef Job *j = self.jobs.item + slot
         self.jobs.running.remove(j.end, slot)
+        self.settled.holds = False
         self.future.moves(j, end)
         self.stale = True
         self.returned |= end < j.end
@@ -241,9 +243,7 @@ cdef class Engine:
     cdef usec_t end_of(self, const Job *j) noexcept nogil:
         """When the job ends if it starts now: after its duration, or with the instance, whatever is first."""
         cdef usec_t end = time_add(self.clock, j.duration)
-        if self.expiration * USEC > self.clock and end > self.expiration * USEC:
-            return <usec_t> (self.expiration * USEC)
-        return end
+        return <usec_t> (self.expiration * USEC) if self.clock < self.expiration * USEC < end else end
 
     cdef const Job *job(self, i32 job) noexcept nogil:
         """The job's record."""
@@ -258,8 +258,7 @@ cdef class Engine:
         return self.domain[self.jobs.item[job].domain].reserved
 
     cdef bint fits_now(self, i32 job) except -1 nogil:
-        """Whether the job could hold its resources from now on for its
-        duration, and no reservation made in this pass be delayed."""
+        """Whether the job could hold its resources from now on for its duration and delay no reservation."""
         return self.future.fits_now(job, self.end_of(self.jobs.item + job))
 
     cdef int select(self, i32 job) except -1 nogil:
@@ -288,9 +287,8 @@ cdef class Engine:
         return 0
 
     cdef int earliest(self, i32 job, usec_t *out) except -1 nogil:
-        """1 and the earliest time at which the job could start and delay no
-        reservation made in this pass; 0 if there is none. far_future() stands
-        for the end of a job without a duration."""
+        """1 and the earliest time at which the job could start and delay no reservation made in this pass; 0 if there
+        is none. far_future() stands for the end of a job without a duration."""
         return self.future.earliest(job, out)
 
     cdef int reserve(self, i32 job) except -1 nogil:
@@ -299,6 +297,7 @@ cdef class Engine:
         cdef usec_t t
         if not self.future.earliest(job, &t):
             return 0
+        self.settled.plan(job, j.domain, t)
         self.future.reserve(job, t)
         j.estimate = t if t < far_future() else -1
         j.was_reserved = True
@@ -344,17 +343,11 @@ cdef class Engine:
                 j.parked = WHY_LACKING
         return j.parked
 
-    cdef bint held_elsewhere(self, const Job *j) noexcept nogil:
-        """Whether a blocked head of another domain waits for nodes of j."""
-        cdef i32 d
-        for d in range(self.ndomains):
-            if d != j.domain and self.domain[d].stopped == HOLD and intersects(
-                    self.eligible.bits[self.domain[d].held_elig], self.eligible.bits[j.elig], self.state.nwords):
-                return True
-        return False
+    cdef i32 number(self) noexcept nogil:
+        """Of the last pass that has begun, or was gone on with."""
+        return <i32> (self.npasses + self.ncontinued)
 
     cdef int begin_pass(self, usec_t now) except -1 nogil:
-        cdef i32 d, waiting
         self.now = now
         self.clock = now
         self.npasses += 1
@@ -364,11 +357,8 @@ cdef class Engine:
         self.returned = False
         self.suspended = False
         self.missed = False
-        self.narrived = 0
-        for d in range(self.ndomains):
-            waiting = self.domain[d].waiting
-            memset(self.domain + d, 0, sizeof(Domain))
-            self.domain[d].waiting = waiting
+        self.settled.begin()
+        begin(self.domain, self.ndomains)
         self.queue.begin()
         self.future.begin(now)
         if self.policy.quiet_after >= 0 or self.hasty:
@@ -401,12 +391,15 @@ cdef class Engine:
         cdef Job *j = self.jobs.item + slot
         cdef Domain *d = self.domain + j.domain
         cdef int answer
+        cdef i32 planned
         j.estimate = -1
         if d.stopped:
             j.why = d.why_behind
+            self.settled.nopen += 1
             return 0
         if self.policy.queue_depth >= 0 and d.considered >= self.policy.queue_depth:
             j.why = WHY_DEPTH
+            self.settled.nopen += 1
             self.stop(j, STOP, WHY_DEPTH)
             return 0
         answer = self.check_parked(slot)
@@ -416,10 +409,11 @@ cdef class Engine:
         if answer:
             j.why = answer
             return 0
-        if self.nheld and self.held_elsewhere(j):
+        if self.nheld and held_elsewhere(self.domain, self.ndomains, j.domain, j.elig, self.eligible):
             # It is the blocked head of its own domain, then.
             j.why = WHY_OVERLAP
             j.asked_in = <i32> self.npasses
+            self.settled.nopen += 1
             self.stop(j, HOLD, WHY_BEHIND)
             return 0
         # Until the plugin says otherwise.
@@ -433,7 +427,9 @@ cdef class Engine:
             return 0
         j = self.jobs.item + slot
         d.blocked += 1
+        planned = self.settled.nplanned
         answer = self.policy.reserve_resources(self, slot)
+        self.settled.nopen += self.settled.nplanned == planned
         if answer != GO_ON:
             self.stop(j, answer, WHY_BEHIND)
         return 0
@@ -456,8 +452,7 @@ cdef class Engine:
         does so again when it has asked about twice as many jobs as the one that it replaced, so that it gets to its
         end under any stream of events. Times of jobs that start count from their slice.
 
-        Where nothing has happened since a pass but that jobs came at the end of the queue, it is gone on with, about
-        these; what it decided about the others would be decided again.
+        A pass goes on with the last one as far as that holds: see fluxsched.core.settled.
         """
         cdef bint done = False
         cdef i32 i
@@ -465,53 +460,83 @@ cdef class Engine:
         self.ndenied = 0
         self.in_pass = True
         try:
-            if self.extends(now, limit):
-                self.extend(now)
-            else:
-                self.settled = False
+            if not self.may_go_on(now) or not self.go_on(now):
+                self.settled.holds = False
                 if not self.suspended or self.starts_over():
                     self.begin_pass(now)
                     self.policy.sched_loop_setup(self)
                 self.clock = now if now > self.clock else self.clock
                 self.future.unselect()
-                self.walk(limit if limit != 0 else 1)
-                self.settled = self.policy.steady and not self.suspended and not self.missed
+            self.walk(limit if limit != 0 else 1)
+            self.settled.close(self.policy.steady and not self.suspended and not self.missed and not self.stale
+                               and not self.returned)
             done = True
         finally:
-            # A plugin may have failed half way: what it started is started,
-            # but nobody hears of the denied, so they wait for the next pass.
+            # After an error half way, what is started is started, but nobody hears of the denied: they wait on.
             if not done:
                 for i in range(self.ndenied):
                     self.jobs.item[self.denied[i]].state = JOB_WAITING
                     self.jobs.item[self.denied[i]].parked_at = -1
                 self.ndenied = 0
                 self.suspended = False
-                self.settled = False
+                self.settled.holds = False
             self.in_pass = False
             self.close_queue()
         return 0
 
-    cdef bint extends(self, usec_t now, i32 limit) noexcept nogil:
-        """Whether the last pass can be gone on with: what is free has not changed since, and will not have by now."""
-        if not self.settled or self.stale or self.returned or self.removal or not self.future.same():
+    cdef bint may_go_on(self, usec_t now) noexcept nogil:
+        """Whether the last pass can be gone on with: all has gone as it was expected to, up to now."""
+        if not self.settled.holds or self.stale or self.removal or not self.future.same() or now < self.clock:
             return False
-        if limit >= 0 and self.narrived > limit:
+        if now == self.clock:
+            return self.settled.nended == 0
+        # Reservations begin when something ends; an overdue job is taken to end a tick later.
+        if self.jobs.running.count and self.jobs.running.item[0].end <= now:
             return False
-        # The reservations begin when something ends; an overdue job is taken to end a tick later.
-        return now == self.clock or (now > self.clock and (
-            self.jobs.running.count == 0 or self.jobs.running.item[0].end > now))
+        return self.settled.nended == 0 or (self.settled.ended == now and self.settled.first >= now
+                                            and self.expiration == 0 and self.future.repeats())
 
-    cdef int extend(self, usec_t now) except -1 nogil:
-        """Go on with the last pass: ask about the jobs that came since."""
-        cdef i32 i
-        self.nextended += 1
+    cdef bint go_on(self, usec_t now) except -1 nogil:
+        """Go on with the last pass, so that walk is to ask the jobs that it has not asked; False: that did not work."""
+        self.ncontinued += 1
+        self.now = now
         self.clock = now
+        self.returned = False
         self.future.advance(now)
         self.future.unselect()
-        for i in range(self.narrived):
-            self.consider(self.arrived[i])
-        self.narrived = 0
-        return 0
+        self.policy.sched_loop_setup(self)
+        if not self.settled.holds or (self.settled.nended and not self.start_due()):
+            return False
+        self.queue.resume(self.settled.tail)
+        self.settled.tail = -1
+        return True
+
+    cdef bint start_due(self) except -1 nogil:
+        """Something has ended when it was expected to: the jobs start that are planned for now. False if one does
+        not."""
+        cdef i32 i, slot
+        cdef Planned *p
+        for i in range(self.ndomains):
+            self.domain[i].blocked = self.domain[i].reserved = 0
+        self.settled.first = time_never()
+        for i in range(self.settled.nplanned):
+            p = self.settled.planned + i
+            slot = p.slot
+            if slot < 0:
+                continue
+            if p.start > self.clock:
+                self.settled.first = min(self.settled.first, p.start)
+                self.domain[p.domain].blocked += 1
+                self.domain[p.domain].reserved += 1
+                continue
+            p.slot = -1
+            self.settled.ngone += 1
+            self.future.retract(i)
+            self.consider(slot)
+            if self.jobs.item[slot].state == JOB_WAITING:
+                return False
+        self.settled.pack()
+        return True
 
     cdef int walk(self, i32 limit) except -1 nogil:
         """Consider the jobs of the order one after another, until the pass or the slice ends."""
@@ -520,73 +545,49 @@ cdef class Engine:
         cdef bint jumps = self.policy.quiet_after >= 0 and self.policy.queue_depth < 0
         while self.queue.more():
             if self.hasty and not self.queue.any_within(self.limits().free):
-                self.missed = True
+                self.settled.tail = self.queue.peek()
                 break
             if limit > 0 and self.asked >= last:
                 self.queue.freeze()
                 self.suspended = True
                 return 0
-            if jumps and self.may_jump():
+            if jumps and not self.nheld and may_jump(self.domain, self.ndomains, self.policy.quiet_after):
                 limits = self.limits()
                 slot = self.queue.next_within(&limits)
+                self.settled.nopen += 1
                 if slot < 0:
                     break
             else:
                 slot = self.queue.next()
-            # A plugin may have started it before its turn, or it may have gone while the pass was suspended.
-            if self.jobs.item[slot].state != JOB_WAITING or self.jobs.item[slot].added_in == self.npasses:
-                continue
+            # It may have been started before its turn, or have gone while the pass was suspended.
             d = self.jobs.item[slot].domain
-            if jumps and self.quiet(d) and not self.nheld:
+            if self.jobs.item[slot].state != JOB_WAITING or self.jobs.item[slot].added_in == self.number():
+                continue
+            if jumps and quiet(self.domain + d, self.policy.quiet_after) and not self.nheld:
                 limits = self.limits()
                 self.domain[d].jumped = True
+                self.settled.nopen += 1
                 if not self.queue.within(self.jobs.item + slot, &limits):
                     continue
             self.consider(slot)
-            if self.domain[d].stopped and self.all_stopped():
+            if self.domain[d].stopped and all_stopped(self.domain, self.ndomains):
+                self.settled.nopen += 1
                 break
         self.removal = False
         self.suspended = False
         self.least_asked = 0
         return 0
 
-    cdef bint quiet(self, i32 domain) noexcept nogil:
-        """Whether a job of a domain that cannot start changes nothing in the rest of the pass; see quiet_after."""
-        return self.domain[domain].reserved >= self.policy.quiet_after and self.domain[domain].blocked > 0
-
-    cdef bint may_jump(self) noexcept nogil:
-        """Whether no job that cannot start changes anything in the rest of the pass."""
-        cdef i32 d
-        if self.nheld:
-            return False
-        for d in range(self.ndomains):
-            if self.domain[d].stopped == GO_ON and self.domain[d].waiting and not self.quiet(d):
-                return False
-        for d in range(self.ndomains):
-            self.domain[d].jumped |= self.domain[d].stopped == GO_ON
-        return True
-
     cdef Limits limits(self) noexcept nogil:
         """What a job may need, and how long it may run, at the most if it starts now: no job beyond it fits_now."""
         cdef Limits limits
         cdef usec_t shadow
         self.future.limits(&limits.free, &limits.extra, &shadow)
-        limits.window = shadow
+        limits.window = time_never()
         # All jobs end with the instance.
-        if shadow != time_never():
-            if self.expiration * USEC > self.clock and <usec_t> (self.expiration * USEC) <= shadow:
-                limits.window = time_never()
-            else:
-                limits.window = shadow - self.clock
+        if shadow != time_never() and not self.clock < self.expiration * USEC <= shadow:
+            limits.window = shadow - self.clock
         return limits
-
-    cdef bint all_stopped(self) noexcept nogil:
-        """Whether no domain considers any more jobs in this pass."""
-        cdef i32 d
-        for d in range(self.ndomains):
-            if self.domain[d].stopped == GO_ON:
-                return False
-        return True
 
     cdef void close_queue(self) noexcept nogil:
         """Drop from the queue what no longer waits."""

@@ -8,6 +8,7 @@ from fluxsched.core.eligible cimport Eligible
 from fluxsched.core.job cimport Job
 from fluxsched.core.jobs cimport Jobs
 from fluxsched.core.kinds cimport Kinds
+from fluxsched.core.planned cimport Planned
 from fluxsched.core.sharedplan cimport Request, SharedPlan
 from fluxsched.core.sizes cimport Size
 from fluxsched.core.state cimport State
@@ -37,6 +38,7 @@ cdef class Future:
         i32 nwaiting_nodes      # those that node_units says all of, and
         i32 nwaiting_cores      # those that core_units says all of
         i32 nrunning_whole      # running jobs that hold whole nodes only
+        bint general            # a job has a reservation that may get others than are reserved
         i32 selected            # job whose resources are chosen; -1: none
         Size chosen             # the size that it gets, if it accepts several
         Size planned            # the size that earliest has just found, of a job that accepts several
@@ -51,7 +53,8 @@ cdef class Future:
     # In a pass.
     cdef int begin(self, usec_t now) except -1 nogil
     cdef bint same(self) noexcept nogil
-    cdef int advance(self, usec_t now) except -1 nogil
+    cdef bint repeats(self) noexcept nogil
+    cdef void advance(self, usec_t now) noexcept nogil
     cdef i32 mode(self) noexcept nogil
     cdef void unselect(self) noexcept nogil
     cdef bint fits_now(self, i32 slot, usec_t end) except -1 nogil
@@ -65,6 +68,9 @@ cdef class Future:
     cdef int reserve_one(self, i32 slot, usec_t start) except -1 nogil
     cdef bint greatest(self, i32 slot, usec_t start, usec_t end, Size *size) except -1 nogil
     cdef bint fits_size(self, i32 slot, const Size *size, usec_t start, usec_t end) except -1 nogil
+    cdef int retract(self, i32 i) except -1 nogil
+    cdef void cut(self, i32 count) noexcept nogil
+    cdef void pack(self, const Planned *planned, i32 count) noexcept nogil
     cdef bint nothing_free(self) noexcept nogil
     cdef bint counts_nodes(self) noexcept nogil
     cdef void limits(self, i64 *free, i64 *extra, usec_t *shadow) noexcept nogil

@@ -19,10 +19,12 @@ from fluxsched.core.job cimport Job
 from fluxsched.core.jobs cimport Jobs
 from fluxsched.core.kinds cimport Kinds
 from fluxsched.core.match cimport Matcher
+from fluxsched.core.planned cimport Planned
 from fluxsched.core.sharedplan cimport Request, SharedPlan
 from fluxsched.core.sizes cimport Size
 from fluxsched.core.state cimport State
 from fluxsched.core.types cimport i32, i64, time_add, time_never, usec_t
+from fluxsched.core.wholenodes cimport take_nodes
 
 
 cdef class Future:
@@ -95,6 +97,7 @@ cdef class Future:
         cdef bint cores
         self.selected = -1
         self.plan = self.mode()
+        self.general = False
         self.nodes.clear()
         self.kinds.refresh()
         if self.plan == PLAN_EACH:
@@ -120,14 +123,16 @@ cdef class Future:
         return (self.mode() == self.plan and self.kinds.generation == self.eligible.generation
                 and self.kinds.version == self.eligible.version)
 
-    cdef int advance(self, usec_t now) except -1 nogil:
-        """The pass is gone on with at a later time, before anything that is planned has happened."""
+    cdef bint repeats(self) noexcept nogil:
+        """Whether a job that starts at its planned time gets what was reserved, whatever else is reserved by then."""
+        return not self.general and self.state.npools == 0
+
+    cdef void advance(self, usec_t now) noexcept nogil:
+        """The pass is gone on with at a later time; what has happened since was planned."""
         if self.plan == PLAN_EACH:
-            self.nodes.now = now
-            self.nodes.bounds.now = now
+            self.nodes.advance(now)
         else:
-            self.count.advance(now)
-        return 0
+            self.count.advance(now, self.state.free_cores if self.plan == PLAN_CORES else self.state.nidle)
 
     cdef void unselect(self) noexcept nogil:
         """Forget what is selected."""
@@ -172,10 +177,10 @@ cdef class Future:
         if self.plan == PLAN_NODES and not self.count.plain:
             if not self.count.share_now(j.elig, j.node_units, end):
                 return False
-            if not self.nodes.take_nodes(j, self.count.part):
+            if not take_nodes(self.state, self.kinds, j, self.count.part, &self.nodes.picked):
                 return False
         elif self.plan == PLAN_NODES:
-            if not self.nodes.take_nodes(j, NULL):
+            if not take_nodes(self.state, self.kinds, j, NULL, &self.nodes.picked):
                 return False
         elif self.plan == PLAN_CORES:
             if not self.nodes.take_cores(j):
@@ -233,6 +238,7 @@ cdef class Future:
     cdef int reserve_one(self, i32 slot, usec_t start) except -1 nogil:
         """The same, for the size that the job has."""
         cdef Job *j = self.jobs.item + slot
+        self.general |= j.tree >= 0 or j.sizes > 0
         if self.plan != PLAN_EACH:
             return self.count.reserve(j.elig, self.units_of(j), start, j.duration, self.jobs.running, self.jobs.item)
         return self.nodes.reserve(start, time_add(start, j.duration))
@@ -272,6 +278,30 @@ cdef class Future:
             return self.earliest_one(slot, &t) and t == start
         self.selected = -1
         return self.fits_now(slot, end) and self.select_one(slot, end)
+
+    cdef int retract(self, i32 i) except -1 nogil:
+        """Take back reservation i of this pass."""
+        return self.nodes.retract(i) if self.plan == PLAN_EACH else self.count.retract(i)
+
+    cdef void cut(self, i32 count) noexcept nogil:
+        """Forget all reservations but the first so many; the others were taken back."""
+        if self.plan == PLAN_EACH:
+            self.nodes.nreserved = count
+        else:
+            self.count.cut(count)
+
+    cdef void pack(self, const Planned *planned, i32 count) noexcept nogil:
+        """Leave out the reservations of jobs that have started."""
+        cdef i32 i, n = 0
+        for i in range(count):
+            if planned[i].slot < 0:
+                continue
+            if self.plan == PLAN_EACH:
+                self.nodes.shift(i, n)
+            else:
+                self.count.shift(i, n)
+            n += 1
+        self.cut(n)
 
     cdef bint nothing_free(self) noexcept nogil:
         """Whether no job at all could start in the rest of this pass."""

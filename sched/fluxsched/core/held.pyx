@@ -85,6 +85,7 @@ cdef int free_part(Engine e, i32 slot, ranks) except -1:
         alloc_clear(&kept)
         alloc_clear(&gone)
         raise
+    e.settled.holds = False
     e.future.gives(j, &gone if e.once else NULL)
     if not e.once:
         e.state.give(&gone)

@@ -68,12 +68,16 @@ cdef class Queue:
     cdef int need_room(self) except -1 nogil
     cdef int insert(self, i32 slot) except -1 nogil
     cdef bint is_last(self, i32 slot) noexcept nogil
+    cdef bint precedes(self, i32 slot, i32 other) noexcept nogil
+    cdef i32 behind(self, i32 slot) noexcept nogil
     cdef void remove(self, i32 slot) noexcept nogil
     cdef int sort(self, const double *score) except -1 nogil
     cdef const i32 *flat(self) except NULL nogil
     cdef void measure(self, bint by_nodes) noexcept nogil
     cdef void begin(self) noexcept nogil
     cdef void again(self) noexcept nogil
+    cdef void resume(self, i32 slot) noexcept nogil
+    cdef i32 peek(self) noexcept nogil
     cdef int reorder(self, const double *score, bint within_priorities) except -1 nogil
     cdef int freeze(self) except -1 nogil
     cdef bint more(self) noexcept nogil

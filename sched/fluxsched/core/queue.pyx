@@ -284,6 +284,18 @@ cdef class Queue:
         cdef Chunk *k = self.chunk[self.nchunks - 1]
         return k.slot[k.count - 1] == slot
 
+    cdef bint precedes(self, i32 slot, i32 other) noexcept nogil:
+        """Whether a job stands before another one."""
+        return before(self.jobs.item + slot, self.jobs.item + other)
+
+    cdef i32 behind(self, i32 slot) noexcept nogil:
+        """The job that stands next behind one in the queue; -1: it is the last."""
+        cdef i32 c, i
+        self.find(self.jobs.item + slot, &c, &i)
+        if i + 1 < self.chunk[c].count:
+            return self.chunk[c].slot[i + 1]
+        return self.chunk[c + 1].slot[0] if c + 1 < self.nchunks else -1
+
     cdef void remove(self, i32 slot) noexcept nogil:
         """A job waits no more, or is about to change its place."""
         cdef i32 c, i
@@ -361,6 +373,18 @@ cdef class Queue:
         """Let the pass that begins go by the order that was made last; no job has come since."""
         self.reordered = True
         self.at_order = 0
+
+    cdef void resume(self, i32 slot) noexcept nogil:
+        """The pass goes on in the order of the queue, from a job on; -1: from its end."""
+        self.begin()
+        if slot >= 0:
+            self.find(self.jobs.item + slot, &self.at_chunk, &self.at_index)
+        else:
+            self.at_chunk = self.nchunks
+
+    cdef i32 peek(self) noexcept nogil:
+        """The next job of the queue's own order; there is one."""
+        return self.chunk[self.at_chunk].slot[self.at_index]
 
     cdef int reorder(self, const double *score, bint within_priorities) except -1 nogil:
         """Let the pass that begins go by ascending score; score[i] is that of the i-th in the queue, and equal ones

@@ -182,7 +182,8 @@ cdef dict resource_status(Engine e):
 cdef dict stats(Engine e):
     """Counters since the engine was made, and what there is now."""
     return {
-        "passes": e.npasses + e.nextended,
+        "passes": e.npasses + e.ncontinued,
+        "continued": e.ncontinued,
         "considered": e.nconsidered,
         "started": e.nstarted_total,
         "backfilled": e.nbackfilled,

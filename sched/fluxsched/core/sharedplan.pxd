@@ -55,7 +55,7 @@ cdef class SharedPlan:
         i32 *of                 # [nnodes] future of a node
         Timeline timeline
         Bounds bounds
-        Reservation *reservation    # in the order in which they were made
+        Reservation *reservation    # in the order in which they were made; end < 0: it was taken back
         i32 nreserved
         i32 reservation_room
         Failed failed[16]
@@ -80,6 +80,7 @@ cdef class SharedPlan:
         Alloc picked
 
     cdef int begin(self, usec_t now, Running running, const Job *jobs) except -1 nogil
+    cdef void advance(self, usec_t now) noexcept nogil
     cdef int build(self, Running running, const Job *jobs) except -1 nogil
     cdef int hold(self, const Alloc *a, usec_t end) except -1 nogil
     cdef int lose(self, const Alloc *a) except -1 nogil
@@ -102,8 +103,6 @@ cdef class SharedPlan:
     cdef int pick(self, const Job *j, const Group *g, i32 node, usec_t start, usec_t end, i32 nslots,
                   bint bare) except -1 nogil
     cdef int take_cores(self, const Job *j) except -1 nogil
-    cdef int take_nodes(self, const Job *j, const i32 *part) except -1 nogil
-    cdef i32 take_pools(self, i32 node, i32 run) except -1 nogil
     cdef int earliest(self, const Job *j, const Request *request, Running running, const Job *jobs,
                       usec_t *out) except -1 nogil
     cdef int earliest_tree(self, const Job *j, const Request *request, Running running, const Job *jobs,
@@ -115,4 +114,6 @@ cdef class SharedPlan:
     cdef i64 least_free(self, i32 pool, i64 amount, usec_t start, usec_t end, Running running,
                         const Job *jobs) noexcept nogil
     cdef int reserve(self, usec_t start, usec_t end) except -1 nogil
+    cdef int retract(self, i32 i) except -1 nogil
+    cdef void shift(self, i32 i, i32 to) noexcept nogil
     cdef int clear(self) except -1 nogil

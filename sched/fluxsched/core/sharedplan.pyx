@@ -29,7 +29,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from fluxsched.core.alloc cimport Alloc, Entry, alloc_clear, alloc_part, alloc_reset, alloc_whole
-from fluxsched.core.bits cimport count_bits, low_bits, lowest, popcount, range_mask, same_bits
+from fluxsched.core.bits cimport count_bits, low_bits, lowest, popcount, same_bits
 from fluxsched.core.bounds cimport Bounds
 from fluxsched.core.eligible cimport Eligible
 from fluxsched.core.job cimport Job
@@ -95,6 +95,12 @@ cdef class SharedPlan:
                 break
             self.apply(&jobs[running.item[i].job].alloc, 0, now + 1, True, 1)
         return 0
+
+    cdef void advance(self, usec_t now) noexcept nogil:
+        """The time is now; what has changed since it was less was planned."""
+        self.nfailed = 0
+        self.now = now
+        self.bounds.begin(now)
 
     cdef int build(self, Running running, const Job *jobs) except -1 nogil:
         """The futures of all nodes, from the running jobs."""
@@ -408,46 +414,6 @@ cdef class SharedPlan:
         cdef Shape shape = shape_of(j)
         return self.gather(j, &shape, j.nslots, 0, 0, True)
 
-    cdef int take_nodes(self, const Job *j, const i32 *part) except -1 nogil:
-        """1 and the idle nodes in picked of a job that takes whole nodes: part[k] of each kind k (NULL: the first that
-        there are), a run at a time. 0 if there are not so many."""
-        cdef i32 k, m, w, low, run, limit, need = j.node_units
-        cdef u64 word, rest
-        cdef Group *g
-        alloc_reset(&self.picked)
-        for m in range(self.kinds.set_first[j.elig], self.kinds.set_first[j.elig + 1]):
-            k = self.kinds.member[m]
-            g = self.kinds.group + k
-            limit = need if part is NULL else part[k]
-            for w in range(g.first, g.last):
-                word = self.state.idle[w] & g.nodes[w - g.first]
-                while word and limit:
-                    low = lowest(word)
-                    rest = ~(word >> low)
-                    run = lowest(rest) if rest else 64
-                    run = run if run < limit else limit
-                    word &= ~range_mask(w, w * 64 + low, w * 64 + low + run)
-                    if j.exclusive and self.state.npools:
-                        run = self.take_pools(w * 64 + low, run)
-                    alloc_whole(&self.picked, w * 64 + low, run)
-                    limit -= run
-                    need -= run
-                if limit == 0:
-                    break
-            if need == 0:
-                return 1
-        return 0
-
-    cdef i32 take_pools(self, i32 node, i32 run) except -1 nogil:
-        """Add to picked the pools of a run of nodes, as far as each has all of its own; how many do."""
-        cdef i32 i
-        for i in range(run):
-            # A job that holds memory of a node may have its cores elsewhere.
-            if not self.inv.tree.pools_whole(node + i, self.state.pool_free):
-                return i
-            self.inv.tree.whole_pools(node + i, &self.picked)
-        return run
-
     # Later.
 
     cdef int earliest(self, const Job *j, const Request *request, Running running, const Job *jobs,
@@ -583,17 +549,29 @@ cdef class SharedPlan:
         self.nreserved += 1
         return self.apply(&r.alloc, start, end, True, 1)
 
-    cdef int clear(self) except -1 nogil:
-        """Drop all reservations."""
-        cdef Reservation *r
-        if self.nreserved == 0:
+    cdef int retract(self, i32 i) except -1 nogil:
+        """Take back a reservation."""
+        cdef Reservation *r = self.reservation + i
+        if r.end < 0:
             return 0
         self.nfailed = 0
         self.bounds.forget()
-        while self.nreserved:
-            self.nreserved -= 1
-            r = self.reservation + self.nreserved
-            self.apply(&r.alloc, r.start, r.end, False, 0)
-            self.timeline.unmark(r.start)
-            self.timeline.unmark(r.end)
+        self.apply(&r.alloc, r.start, r.end, False, 0)
+        self.timeline.unmark(r.start)
+        self.timeline.unmark(r.end)
+        r.end = -1
+        return 0
+
+    cdef void shift(self, i32 i, i32 to) noexcept nogil:
+        """A reservation becomes number `to`, which was taken back, or is itself."""
+        cdef Reservation swap = self.reservation[to]
+        self.reservation[to] = self.reservation[i]
+        self.reservation[i] = swap
+
+    cdef int clear(self) except -1 nogil:
+        """Drop all reservations."""
+        cdef i32 i
+        for i in range(self.nreserved - 1, -1, -1):
+            self.retract(i)
+        self.nreserved = 0
         return 0

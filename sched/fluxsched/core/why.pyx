@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Why a job waits and when it is planned to start, when somebody asks."""
 from fluxsched.core.bits cimport intersects
-from fluxsched.core.engine cimport HOLD, Domain, Engine
+from fluxsched.core.domain cimport Domain
+from fluxsched.core.engine cimport HOLD, Engine
 from fluxsched.core.job cimport (
     WHY_BEHIND, WHY_DEPTH, WHY_NEW, WHY_OTHER, WHY_OVERLAP, WHY_POLICY, WHY_RESERVED, WHY_RESOURCES, Job,
 )
@@ -15,7 +16,8 @@ cdef i32 why_waits(Engine e, i32 slot) except -1 nogil:
     cdef Domain *d = e.domain + j.domain
     cdef i32 other, why = e.check_parked(slot)
     cdef bint asked = j.asked_in == e.npasses
-    cdef bint jumped = not asked and d.jumped and j.added_in != e.npasses and not e.suspended
+    cdef bint seen = j.added_in != e.number() and not e.suspended
+    cdef bint jumped = not asked and d.jumped and seen
     if why:
         return why
     # A job ahead of it, or of another queue, holds it up whatever is free.
@@ -40,7 +42,8 @@ cdef i32 why_waits(Engine e, i32 slot) except -1 nogil:
 
 cdef usec_t planned(Engine e, const Job *j) noexcept nogil:
     """The start that the last pass that asked about the job has reserved for it; -1: none."""
-    if j.asked_in == e.npasses or (e.suspended and j.asked_in == e.npasses - 1):
+    cdef bint before = e.suspended or e.settled.tail >= 0
+    if j.asked_in == e.npasses or (before and j.asked_in == e.npasses - 1):
         return j.estimate
     return -1
 

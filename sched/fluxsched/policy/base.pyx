@@ -18,8 +18,8 @@ cdef class Policy(Operations):
     """Base of every plugin: one object for each engine it serves.
 
     name: of the plugin; options: those it was made with, as a dict of strings. A policy may set steady: its order is
-    that of the queue, and what it decides about a job follows from the engine's answers alone. Then a pass that would
-    find all as it was goes on with the last one, and is asked about the jobs that came since.
+    that of the queue, and what it decides about a job follows from the engine's answers alone. Then a pass goes on with
+    the last one as far as that holds (fluxsched.core.settled), and it is not asked again about all jobs.
     """
 
     def __init__(self, name="", dict options=None):
@@ -60,7 +60,7 @@ cdef class ListPolicy(Policy):
         self.io_aware = bool_option(left, "io-aware", True)
         self.order = Order(left)
         no_more_options(left, sorted([*own, "io-aware", "queue-depth", *ORDER_OPTIONS]))
-        self.steady = self.order.formula.name == "fcfs" and self.queue_depth < 0
+        self.steady = self.order.formula.fixed and self.queue_depth < 0
 
     def fork(self):
         """A policy like this one, with the state of its order."""

@@ -1,0 +1,37 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+cimport cython
+
+from fluxsched.core.domain cimport Domain
+from fluxsched.core.future cimport Future
+from fluxsched.core.planned cimport Planned
+from fluxsched.core.queue cimport Queue
+from fluxsched.core.types cimport i32, usec_t
+
+
+@cython.final
+cdef class Settled:
+    """What the last pass has decided, as far as it holds still."""
+    cdef:
+        Queue queue
+        Future future
+        bint holds              # the pass came to its end, and what has happened since is said by the rest
+        i32 nopen               # jobs ahead of the tail, not parked, that wait and have no planned start
+        i32 tail                # the first job in the order that is to be asked; -1: none
+        Planned *planned        # [nplanned] in the order of the queue
+        i32 nplanned
+        i32 planned_room
+        i32 ngone               # of these, jobs that have started since
+        usec_t first            # no planned start is earlier
+        i32 nended              # jobs that have ended since; all were expected to end at
+        usec_t ended
+
+    cdef void begin(self) noexcept nogil
+    cdef void close(self, bint holds) noexcept nogil
+    cdef int plan(self, i32 slot, i32 domain, usec_t start) except -1 nogil
+    cdef void end(self, usec_t end) noexcept nogil
+    cdef bint whole(self) noexcept nogil
+    cdef void pack(self) noexcept nogil
+    cdef int comes(self, i32 slot, Domain *domain) except -1 nogil
+    cdef int goes(self, i32 slot, Domain *domain) except -1 nogil
+    cdef int go_back(self, i32 slot, Domain *domain) except -1 nogil

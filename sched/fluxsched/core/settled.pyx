@@ -1,0 +1,127 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What a pass has settled, so that the next one need not decide it again.
+
+What a pass decides about a job follows from the jobs ahead of it in the order. So what it decided about these stands
+when a job comes, goes or moves behind them. It stands, too, when time passes and the running jobs end when they were
+expected to: then a planned start that comes due is the start that a pass from scratch would find, on the same
+resources.
+
+        order       a    b    c    d    e    f    g
+        planned     t1   -    t2   t1   t3  |
+                       (parked)              tail: to be asked
+
+At t1, a and d start; b has no start as it waits for nodes that are down; f and g are asked. A job that comes between c
+and d makes d the tail: the reservations from there on are taken back. Where some job ahead of the tail waits without a
+planned start (under EASY, all but one), that holds only until something ends.
+"""
+from libc.stdlib cimport free
+
+from fluxsched.core.domain cimport Domain
+from fluxsched.core.future cimport Future
+from fluxsched.core.job cimport Job
+from fluxsched.core.memory cimport grow
+from fluxsched.core.planned cimport Planned
+from fluxsched.core.queue cimport Queue
+from fluxsched.core.types cimport i32, time_never, usec_t
+
+
+cdef class Settled:
+
+    def __cinit__(self, Queue queue not None, Future future not None):
+        self.queue = queue
+        self.future = future
+        self.tail = -1
+
+    def __dealloc__(self):
+        free(self.planned)
+
+    cdef void begin(self) noexcept nogil:
+        """A pass from scratch begins."""
+        self.holds = False
+        self.nopen = 0
+        self.tail = -1
+        self.nplanned = 0
+        self.ngone = 0
+        self.first = time_never()
+        self.nended = 0
+
+    cdef void close(self, bint holds) noexcept nogil:
+        """A pass has come to its end."""
+        self.holds = holds
+        self.nended = 0
+
+    cdef int plan(self, i32 slot, i32 domain, usec_t start) except -1 nogil:
+        """A start is reserved for a job."""
+        self.planned = <Planned *> grow(self.planned, &self.planned_room, self.nplanned + 1, sizeof(Planned))
+        self.planned[self.nplanned] = Planned(start, slot, domain)
+        self.nplanned += 1
+        self.first = min(self.first, start)
+        return 0
+
+    cdef void end(self, usec_t end) noexcept nogil:
+        """A running job that was expected to end then has ended."""
+        self.holds &= self.whole() and (self.nended == 0 or self.ended == end)
+        self.nended += 1
+        self.ended = end
+
+    cdef bint whole(self) noexcept nogil:
+        """Whether all that wait ahead of the tail have a planned start, or are parked."""
+        return self.nopen == 0
+
+    cdef int comes(self, i32 slot, Domain *domain) except -1 nogil:
+        """A job has come into the queue."""
+        if not self.holds or (self.tail >= 0 and self.queue.precedes(self.tail, slot)):
+            return 0
+        if not self.queue.is_last(slot):
+            self.holds = self.whole()
+            self.go_back(slot, domain)
+        self.tail = slot
+        return 0
+
+    cdef int goes(self, i32 slot, Domain *domain) except -1 nogil:
+        """A job is about to leave the queue."""
+        cdef bint asked = self.tail < 0 or self.queue.precedes(slot, self.tail)
+        if not self.holds or (asked and self.queue.jobs.item[slot].parked):
+            return 0
+        if asked:
+            self.holds = self.whole()
+            self.go_back(slot, domain)
+        if asked or slot == self.tail:
+            self.tail = self.queue.behind(slot)
+        return 0
+
+    cdef int go_back(self, i32 slot, Domain *domain) except -1 nogil:
+        """Take back the reservations of a job and of those behind it."""
+        cdef const Planned *p
+        cdef Job *j
+        if not self.holds:
+            return 0
+        while self.nplanned:
+            p = self.planned + self.nplanned - 1
+            if p.slot >= 0:
+                if self.queue.precedes(p.slot, slot):
+                    break
+                domain[p.domain].reserved -= 1
+                domain[p.domain].blocked -= 1
+                # What it was told stands until the next pass, and no longer.
+                j = self.queue.jobs.item + p.slot
+                j.asked_in -= 1
+            self.ngone -= p.slot < 0
+            self.nplanned -= 1
+            self.future.retract(self.nplanned)
+        self.future.cut(self.nplanned)
+        return 0
+
+    cdef void pack(self) noexcept nogil:
+        """Leave out the jobs that have started since, once they are many."""
+        cdef i32 i, n = 0
+        if self.ngone < 64 or 2 * self.ngone < self.nplanned:
+            return
+        self.future.pack(self.planned, self.nplanned)
+        for i in range(self.nplanned):
+            if self.planned[i].slot >= 0:
+                self.planned[n] = self.planned[i]
+                n += 1
+        self.nplanned = n
+        self.ngone = 0
