@@ -245,6 +245,17 @@ def test_fuzz_of_bytes(session):
     assert session("getattr", "size") == "2"
 
 
+def test_events_that_are_asked_for(session):
+    jobid = session("submit", "sh", "-c", "exit 3")
+    session.wait_state(jobid, "INACTIVE")
+    raw = Raw(session)
+    number = int(session("job", "id", jobid))
+    answer = raw.ask(1, "job.watch", {"id": number, "output": False, "events": ["finish", "nosuch"]})
+    assert (answer["payload"]["event"]["name"], answer["payload"]["event"]["context"]) == ("finish", {"status": 768})
+    assert json.loads(raw.file.readline())["errnum"] == errno.ENODATA
+    raw.close()
+
+
 def test_an_id_that_is_in_use(session):
     raw = Raw(session)
     message = wire.encode({"id": 1, "topic": "log.read", "payload": {"follow": True, "new": True}})

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The state directory under attack: full, cut, damaged, removed, read by others; nothing is lost without a word."""
 
+import errno
 import json
 import os
 import random
@@ -17,7 +18,7 @@ import pytest
 
 from embedded import FLUX, Session, clean_environment, flux, job_processes, until
 from fluxsched.session import jobid as ids
-from fluxsched.session.broker import statedir, store
+from fluxsched.session.broker import background, database, loop, statedir, store
 from fluxsched.session.errors import SessionError
 
 UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
@@ -408,7 +409,7 @@ def test_a_clock_before_the_project(tmp_path, monkeypatch):
 def test_a_state_directory_of_1970(tmp_path):
     kept = store.Store(str(tmp_path))
     kept._db.execute("UPDATE meta SET value='5.0' WHERE key='epoch'")
-    assert kept.epoch() == store.EARLIEST
+    assert kept.epoch() == database.EARLIEST
     assert 0 < ids.Generator(kept.epoch())() < 2**63
     kept.close()
 
@@ -445,7 +446,8 @@ def test_order_is_the_order_of_submission(state):
     turns = [json.loads(row[0])["t_turn"] for row in database.execute("SELECT info FROM jobs ORDER BY id")]
     begun = []
     for row in database.execute("SELECT id FROM jobs ORDER BY id"):
-        events = [json.loads(e[0]) for e in database.execute("SELECT entry FROM events WHERE id=? ORDER BY seq", row)]
+        rows = database.execute("SELECT entry FROM events WHERE id=? ORDER BY seq", row)
+        events = [entry for (text,) in rows for entry in json.loads(text)]
         begun.append(next(e["timestamp"] for e in events if e["name"] == "alloc"))
     database.close()
     assert turns == sorted(turns) and len(set(turns)) == 3
@@ -466,3 +468,109 @@ def test_the_note_survives_a_full_disk(tmp_path):
     again = statedir.StateDir.open(str(tmp_path))
     assert (again.commits, again.note["rundir"]) == (12345678901, "/tmp/flux-x")
     again.close()
+
+
+def test_requests_are_answered_when_the_log_is_on_the_disk(tmp_path, monkeypatch):
+    """A sync that fails is made again, and until then nobody is told that anything is durable."""
+    answers, lines, calls = [OSError(errno.EIO, "no"), None], [], []
+    monkeypatch.setattr(database, "sync", lambda path: answers.pop(0) if answers else None)
+    answers.insert(0, None)  # of the new database
+    kept = store.Store(str(tmp_path), log=lambda *words: lines.append(words))
+    kept.when_durable(lambda: calls.append("before"))
+    kept.request(kept.ops_kvs("a", "1"), calls.append)
+    assert kept.flush()
+    kept.when_durable(lambda: calls.append("after"))
+    assert calls == ["before"]
+    assert len(lines) == 1 and "cannot be brought to the disk: no" in lines[0][2]
+    kept.change(kept.ops_kvs("b", "1"))
+    assert kept.flush()
+    assert calls == ["before", None, "after"]
+    kept.close()
+
+
+def test_background_does_one_thing_after_the_other(tmp_path):
+    turn, told = loop.Loop(lambda error: told.append(error)), []
+    thread = background.Background(turn)
+    for i in range(3):
+        thread.do(lambda i=i: OSError(i, "x") if i == 1 else None, told.append)
+    thread.do(lambda: None, lambda error: turn.stop())
+    turn.run()
+    assert [told[0], told[1].errno, told[2]] == [None, 1, None]
+    thread.do(lambda: None, lambda error: told.append("last"))
+    thread.close()
+    assert told[3:] == ["last"]
+    turn.close()
+    (tmp_path / "file").touch()
+    assert background.sync(str(tmp_path / "file")) is None
+    assert background.sync(str(tmp_path / "none")).errno == errno.ENOENT
+    assert background.sync("/dev/null").errno == errno.EINVAL
+
+
+def spec(**environment):
+    return {"attributes": {"system": {"environment": environment, "duration": 0}}, "version": 1}
+
+
+def test_environments_are_stored_once(tmp_path):
+    kept = store.Store(str(tmp_path))
+    base = {f"V{i}": str(i) for i in range(20)}
+    jobspecs = [
+        spec(**base), spec(**base, FLUX_JOB_CC="1"), spec(**{**base, "V3": "other"}),
+        spec(**dict(list(base.items())[:-1])), spec(**dict.fromkeys(base, "all")), spec(),
+        {"attributes": {"system": {"duration": 0}}, "version": 1},
+    ]  # fmt: skip
+    for jobid, jobspec in enumerate(jobspecs):
+        kept.change(kept.ops_insert(jobid, 8, jobspec, {}, [{"name": "submit"}]))
+    assert kept.flush()
+    kept.close()
+    kept = store.Store(str(tmp_path))
+    assert [kept.jobspec(jobid) for jobid in range(len(jobspecs))] == jobspecs
+    assert kept._read("SELECT count(*) FROM environments") == [(4,)]
+    kept.change(kept.ops_insert(9, 8, spec(**base), {}, []))
+    assert kept.flush()
+    assert kept.jobspec(9) == jobspecs[0]
+    assert kept._read("SELECT count(*) FROM environments") == [(5,)]
+    kept.close()
+
+
+def test_events_of_a_turn_are_one_row(tmp_path):
+    kept = store.Store(str(tmp_path))
+    kept.change(kept.ops_insert(1, 8, spec(), {"a": 1}, [{"name": "submit"}, {"name": "validate"}]))
+    kept.flush()
+    info = {"a": 2}
+    for seq, name in enumerate(("alloc", "start", "finish"), 2):
+        kept.event(1, seq, {"name": name})
+        kept.info(1, 16, info)
+    info["a"] = 3
+    assert kept.unwritten and kept.flush()
+    assert [event["name"] for event in kept.events(1)] == ["submit", "validate", "alloc", "start", "finish"]
+    assert kept._read("SELECT seq FROM events ORDER BY seq") == [(0,), (2,)]
+    assert kept.job(1)[1::4] == (16, {"a": 3})
+    kept.close()
+
+
+def test_database_of_the_first_version_is_taken_up(tmp_path):
+    old = sqlite3.connect(tmp_path / "session.sqlite")
+    old.executescript("""
+        CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+        CREATE TABLE jobs (id INTEGER PRIMARY KEY, state INTEGER NOT NULL, jobspec TEXT NOT NULL, R TEXT,
+                           launch TEXT, info TEXT NOT NULL);
+        CREATE INDEX jobs_by_state ON jobs (state);
+        CREATE TABLE events (id INTEGER NOT NULL, seq INTEGER NOT NULL, entry TEXT NOT NULL,
+                             PRIMARY KEY (id, seq)) WITHOUT ROWID;
+        CREATE TABLE kvs (key TEXT PRIMARY KEY, json INTEGER NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
+        CREATE TABLE drain (rank INTEGER PRIMARY KEY, t REAL NOT NULL, reason TEXT NOT NULL);
+        INSERT INTO meta VALUES ('epoch', '1.0'), ('commits', '1');
+        PRAGMA user_version=1;
+    """)
+    old.execute("INSERT INTO jobs VALUES (5, 8, ?, NULL, NULL, '{}')", (json.dumps(spec(A="1")),))
+    old.executemany("INSERT INTO events VALUES (5, ?, ?)", [(0, '{"name":"submit"}'), (1, '{"name":"validate"}')])
+    old.commit()
+    old.close()
+    for names in (["submit", "validate"], ["submit", "validate", "alloc"]):
+        kept = store.Store(str(tmp_path))
+        assert kept.jobspec(5) == spec(A="1")
+        assert [event["name"] for event in kept.events(5)] == names
+        kept.event(5, 2, {"name": "alloc"})
+        kept.flush()
+        kept.close()
+    assert [row[0] for row in store.Store(str(tmp_path))._read("PRAGMA user_version")] == [2]

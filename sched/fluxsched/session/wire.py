@@ -57,15 +57,19 @@ def _refuse_constant(name: str) -> None:
     raise WireError(f"{name} is no JSON")
 
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
 def encode(message: dict) -> bytes:
     """The line of a message, ASCII with its line end."""
-    return json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n"
+    return _ENCODER.encode(message).encode("ascii") + b"\n"
 
 
 def decode(line: bytes) -> dict:
     """The message of a line.  WireError if it is no JSON object, or nested too deeply to be read."""
     try:
-        message = json.loads(line, parse_constant=_refuse_constant)
+        message = _DECODER.decode(line.decode("utf-8", "surrogatepass"))
     except RecursionError:
         raise WireError("nested too deeply") from None
     except ValueError as error:
@@ -119,18 +123,22 @@ class Channel:
         self._on_message = on_message
         self._on_close = on_close
         self._lines = Lines(limit)
-        self._out: deque[bytes] = deque()
+        self._out: deque[bytes] = deque()  # messages
+        self._piece = b""  # what of those that may go was begun
+        self._free = 0  # how many of the messages may go
+        self.queued = 0  # messages since the beginning
         self._room: list[Callable[[], Any]] = []
         self._mask = READ
         sock.setblocking(False)
         watch(sock.fileno(), READ, self._ready)
 
     def queue(self, message: dict) -> None:
-        """Take a message to be sent by the next :meth:`flush`; nothing after the end was closed."""
+        """Take a message to be sent after the next :meth:`flush`; nothing after the end was closed."""
         if self.closed:
             return
         data = encode(message)
         self._out.append(data)
+        self.queued += 1
         self.unsent += len(data)
         if self.unsent > UNSENT_MAX:
             self._end(f"{self.unsent} bytes are unread at the other end")
@@ -140,26 +148,27 @@ class Channel:
         self.queue(message)
         self.flush()
 
-    def flush(self) -> None:
-        """Send what the socket takes."""
+    def flush(self, count: int | None = None) -> None:
+        """Let messages go, all or the first `count` since the beginning, and send what the socket takes."""
         if self.closed:
             return
+        later = 0 if count is None else max(0, self.queued - count)
+        self._free = max(self._free, len(self._out) - later)
         try:
-            while self._out:
-                data = self._out[0]
-                sent = self.sock.send(data)
+            while self._piece or self._free:
+                if not self._piece:
+                    self._piece = self._take()
+                sent = self.sock.send(self._piece)
                 self.unsent -= sent
-                if sent < len(data):
-                    self._out[0] = data[sent:]
+                self._piece = self._piece[sent:]
+                if self._piece:
                     break
-                self._out.popleft()
         except (BlockingIOError, InterruptedError):
             pass
         except OSError:
             # What the other end has sent before it went is still to be read; reading then finds its end.
-            self._out.clear()
-            self.unsent = 0
-        mask = READ | (WRITE if self._out else 0)
+            self._drop()
+        mask = READ | (WRITE if self._piece or self._free else 0)
         if mask != self._mask:
             self._mask = mask
             self._watch(self.sock.fileno(), mask, self._ready)
@@ -167,6 +176,22 @@ class Channel:
             waiting, self._room = self._room, []
             for callback in waiting:
                 callback()
+
+    def _take(self) -> bytes:
+        """The messages that may go, or as many as one call is to send."""
+        taken = [self._out.popleft()]
+        self._free -= 1
+        size = len(taken[0])
+        while self._free and size < CHUNK:
+            size += len(self._out[0])
+            taken.append(self._out.popleft())
+            self._free -= 1
+        return b"".join(taken)
+
+    def _drop(self) -> None:
+        self._out.clear()
+        self._piece = b""
+        self._free = self.unsent = 0
 
     def when_room(self, callback: Callable[[], Any]) -> bool:
         """Whether there is room now; if not, `callback()` is called once when there is."""
@@ -181,18 +206,17 @@ class Channel:
             return False
         try:
             self.sock.settimeout(seconds)
-            self.sock.sendall(b"".join(self._out))
+            self.sock.sendall(b"".join([self._piece, *self._out]))
         except OSError:
             return False
         finally:
             self.sock.setblocking(False)
-        self._out.clear()
-        self.unsent = 0
+        self._drop()
         return True
 
     def _ready(self, mask: int) -> None:
         if mask & WRITE:
-            self.flush()
+            self.flush(0)
         if not mask & READ or self.closed:
             return
         try:
@@ -231,5 +255,5 @@ class Channel:
         self.closed = True
         self._watch(self.sock.fileno(), 0, None)
         self.sock.close()
-        self._out.clear()
+        self._drop()
         self._room.clear()

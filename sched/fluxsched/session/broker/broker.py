@@ -48,6 +48,7 @@ from fluxsched.session.rset import held
 from fluxsched.session.signals import SignalPipe
 
 PR_SET_PDEATHSIG = 1
+SWITCH = 1e-3  # seconds that a thread, which has waited for the disk, waits for the loop
 DEFAULT_ARGUMENTS = ["plugin=backfill.plugin1"]
 
 
@@ -114,7 +115,7 @@ class Broker:
             Modules(self),
         )
         router.others = self.scheduler.pass_on
-        self.server = Server(self.loop, self.log, os.path.join(self.rundir, SOCKET), router)
+        self.server = Server(self.loop, self.log, os.path.join(self.rundir, SOCKET), router, self.store.when_durable)
         self.loop.turn_end += [self.store.flush, self.server.flush]
 
     def _launcher(self) -> str | None:
@@ -176,6 +177,7 @@ class Broker:
         if came:
             self.code = 128 + min(came)
             return self.code
+        sys.setswitchinterval(SWITCH)
         self.manager.resume()
         self._tidy(self._leftovers)
         if not self._options.no_sched:
@@ -263,9 +265,10 @@ class Broker:
                 self.code = self.code or 1
                 break
             time.sleep(0.2)
+        self.server.flush()
+        self.store.close()
         self.server.close()
         self.executor.close()
-        self.store.close()
         self.loop.close()
         self._remove_directories()
 

@@ -27,12 +27,14 @@ import subprocess
 import sys
 import time
 from collections import deque
+from functools import partial
 from pathlib import Path
 from syslog import LOG_ERR, LOG_INFO, LOG_WARNING
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from fluxsched.session import jobid as ids
 from fluxsched.session.broker import layout
+from fluxsched.session.broker.background import Background
 from fluxsched.session.broker.job import RUN, Job
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop, Timer
@@ -100,6 +102,18 @@ def _tidy_workers(base: str) -> None:
             os.close(fd)
 
 
+def _keep_output(directory: str) -> None:
+    """Remove what a dead supervisor has left beside the output; and the output, if it is empty."""
+    shutil.rmtree(os.path.join(directory, "tmp"), ignore_errors=True)
+    output = os.path.join(directory, "output")
+    try:
+        if os.path.getsize(output) == 0:
+            os.unlink(output)
+        os.rmdir(directory)
+    except OSError:
+        return  # there is output
+
+
 class Executor:
     """Launches jobs, follows those that run, and pretends to run those that ask for that."""
 
@@ -138,6 +152,7 @@ class Executor:
         self.workers = os.path.join(directory, "workers")
         _tidy_workers(self.workers)
         self._launcher, self._control = self._start_launcher()
+        self._background = Background(loop)
 
     def _claim_path(self, job: Job) -> str:
         return os.path.join(self.claims, str(job.id))
@@ -528,10 +543,17 @@ class Executor:
         self._next()
 
     def tidy(self, job: Job) -> None:
-        """The end of a job is committed: keep its output, drop the rest."""
-        directory = self.directory(job.id)
+        """The end of a job is durable: keep its output, drop the rest, in a thread."""
+        self._background.do(partial(self._tidy, self.directory(job.id), self._claim_path(job)), self._tidied)
+
+    def _tidied(self, error: Optional[OSError]) -> None:
+        if error is not None:
+            self.log("job-exec", LOG_WARNING, f"{error.filename}: {error.strerror}")
+
+    @staticmethod
+    def _tidy(directory: str, claim: str) -> Optional[OSError]:
         files = [os.path.join(directory, name) for name in ("claim", "events", "ctl")]
-        for path in (*files, self._claim_path(job)):
+        for path in (*files, claim):
             try:
                 os.unlink(path)
             except OSError:
@@ -540,20 +562,10 @@ class Executor:
             os.rmdir(directory)
         except OSError as error:
             if error.errno == errno.ENOTEMPTY:
-                self._keep_output(directory)
+                _keep_output(directory)
             elif error.errno != errno.ENOENT:
-                self.log("job-exec", LOG_WARNING, f"{directory}: {error.strerror}")
-
-    def _keep_output(self, directory: str) -> None:
-        """Remove what a dead supervisor has left beside the output; and the output, if it is empty."""
-        shutil.rmtree(os.path.join(directory, "tmp"), ignore_errors=True)
-        output = os.path.join(directory, "output")
-        try:
-            if os.path.getsize(output) == 0:
-                os.unlink(output)
-            os.rmdir(directory)
-        except OSError:
-            return  # there is output
+                return error
+        return None
 
     def close(self) -> None:
         """Disconnect from the jobs, which keep running."""
@@ -566,6 +578,7 @@ class Executor:
         except OSError:
             pass  # the folder is gone, and with it the claims
         self._control.close()
+        self._background.close()
         if self.cgroup:
             cgroups.remove(self.cgroup)
         try:

@@ -27,12 +27,13 @@ class JobInfo:
     def __init__(self, manager: Manager) -> None:
         self.manager = manager
 
-    @rpc("job.watch", id=JOBID, output=Bool(True))
-    def watch(self, request: Request, id: int, output: bool) -> None:
-        """Follow a job: a stream of {"event"} and, with `output`, {"output"} until the job is over."""
+    @rpc("job.watch", id=JOBID, output=Bool(True), events=Nullable(ListOf(Text(64), 64)))
+    def watch(self, request: Request, id: int, output: bool, events: list | None) -> None:
+        """Follow a job: a stream of {"event"}, those of the names `events` or all, and, with `output`, {"output"} until
+        the job is over."""
         job = self.manager.lookup(id)
         path = os.path.join(self.manager.executor.directory(id), "output") if output else None
-        Watch(request, job if job.state != INACTIVE else None, job.events, path)
+        Watch(request, job if job.state != INACTIVE else None, job.events, path, events)
 
     @rpc("job.stdin", id=JOBID, data=Octets(STDIN_MAX), eof=Bool(False))
     def stdin(self, request: Request, id: int, data: str, eof: bool) -> None:

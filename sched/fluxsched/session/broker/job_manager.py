@@ -18,17 +18,18 @@ import os
 import signal
 import time
 from syslog import LOG_ERR, LOG_INFO
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
 
 from fluxsched.formats.jobspec import Request as ResourceRequest
 from fluxsched.formats.queues import requires as queue_requires
 from fluxsched.session.broker import job as jobs
+from fluxsched.session.broker.database import Operation, StoreError
 from fluxsched.session.broker.job import CANCELLING, CLEANUP, HELD, INACTIVE, NONE, REQUESTED, RUN, SCHED, Job
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop
 from fluxsched.session.broker.rpc import JOBID, Int, Nullable, Object, Text, rpc
 from fluxsched.session.broker.server import Request
-from fluxsched.session.broker.store import Operation, Store, StoreError, dumps
+from fluxsched.session.broker.store import Store
 from fluxsched.session.broker.waits import Waits
 from fluxsched.session.errors import RequestError
 from fluxsched.session.jobid import Generator, f58
@@ -165,8 +166,7 @@ class Manager:
             {"timestamp": now, "name": "depend"},
             {"timestamp": now, "name": "priority", "context": {"priority": info["priority"]}},
         ]
-        operations = [self.store.op_insert(jobid, SCHED, dumps(spec), info)]
-        operations += [self.store.op_event(jobid, seq, entry) for seq, entry in enumerate(job.events)]
+        operations = self.store.ops_insert(jobid, SCHED, spec, info, job.events)
 
         def written(error: Optional[OSError]) -> None:
             if error is not None:
@@ -200,7 +200,7 @@ class Manager:
         context: Optional[dict[str, Any]] = None,
         state: Optional[int] = None,
         t: Optional[float] = None,
-        operations: Iterable[Operation] = (),
+        operations: Sequence[Operation] = (),
         then: Optional[Callable[[], Any]] = None,
     ) -> None:
         """Append an event, with the job's state after it."""
@@ -215,12 +215,10 @@ class Manager:
             stamp = {RUN: "t_run", CLEANUP: "t_cleanup", INACTIVE: "t_inactive"}[state]
             job.info.setdefault(stamp, now)
         job.events.append(entry)
-        writes = [
-            self.store.op_event(job.id, len(job.events) - 1, entry),
-            self.store.op_info(job.id, job.state, job.info),
-            *operations,
-        ]
-        self.store.change(writes, then)
+        self.store.event(job.id, len(job.events) - 1, entry)
+        self.store.info(job.id, job.state, job.info)
+        if operations or then is not None:
+            self.store.change(list(operations), then)
         self._tell(job, entry)
 
     def _tell(self, job: Job, entry: dict[str, Any]) -> None:
@@ -385,10 +383,10 @@ class Manager:
             callback()
 
     def _written(self, job: Job) -> None:
-        """The job's end is durable."""
+        """The job's end is committed."""
         del self.ended[job.id]
         if job.launched:
-            self.executor.tidy(job)
+            self.store.when_durable(lambda: self.executor.tidy(job))
 
     # recovery
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import errno
 
+from fluxsched.session.broker.database import Operation
 from fluxsched.session.broker.rpc import Bool, ListOf, Text, Tuple, rpc
 from fluxsched.session.broker.server import Request
-from fluxsched.session.broker.store import KEY_MAX, Operation, Store, normalize
+from fluxsched.session.broker.store import KEY_MAX, Store, normalize
 from fluxsched.session.errors import RequestError
 
 _KEY = Text(KEY_MAX + 1)  # one more, so that the refusal names the key

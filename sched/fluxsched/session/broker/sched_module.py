@@ -107,14 +107,16 @@ class ModuleHost(Host):
         """Write keys in the store's next transaction."""
         store = self.scheduler.store
         operations = []
+        tables = {}
         for key, value in puts.items():
             if key.startswith("R:"):
                 operations.append(store.op_r(int(key[2:]), value))
             elif key.startswith("lwj:") and value is not None:
-                for name, each in value.items():
-                    operations += store.ops_kvs(normalize(f"lwj.{key[4:]}.{name}"), each)
+                tables[f"lwj.{key[4:]}"] = value
             else:
                 operations += store.ops_kvs(normalize(key.replace("lwj:", "lwj.")), value)
+        if tables:
+            operations += store.ops_tables(tables)
         store.change(operations, lambda: self.call_soon(lambda: callback(None)))
 
     def call_soon(self, callback: Callable[[], Any]) -> None:

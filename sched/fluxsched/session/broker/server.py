@@ -122,13 +122,24 @@ class Connection:
 
 
 class Server:
-    """Listens on the socket, and leads the requests of the session's owner to `router`."""
+    """Listens on the socket, and leads the requests of the session's owner to `router`.
 
-    def __init__(self, loop: Loop, log: Log, path: str, router: Router) -> None:
+    What a turn has to say is sent by a function that `when_durable` gets, and calls when what the turn has written
+    is on the disk."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        log: Log,
+        path: str,
+        router: Router,
+        when_durable: Callable[[Callable[[], Any]], Any] = lambda send: send(),
+    ) -> None:
         self.loop = loop
         self.log = log
         self.path = path
         self.router = router
+        self._when_durable = when_durable
         self.connections: set[Connection] = set()
         self.unsent: set[Channel] = set()
         self._short = False  # of descriptors, when last looked at
@@ -188,9 +199,17 @@ class Server:
             self.loop.on_error(error)
 
     def flush(self) -> None:
-        """Send what this turn of the loop has answered."""
-        while self.unsent:
-            self.unsent.pop().flush()
+        """Send what this turn of the loop has answered, as soon as what it has written is durable."""
+        if self.unsent:
+            counts = [(channel, channel.queued) for channel in self.unsent]
+            self.unsent.clear()
+            self._when_durable(lambda: self._send(counts))
+
+    @staticmethod
+    def _send(counts: list[tuple[Channel, int]]) -> None:
+        """Let the first so many messages of each channel go."""
+        for channel, count in counts:
+            channel.flush(count)
 
     def close(self) -> None:
         """Send what is left, drop all clients and remove the socket."""

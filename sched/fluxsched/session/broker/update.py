@@ -8,10 +8,10 @@ import errno
 import time
 from typing import TYPE_CHECKING, Any, Optional
 
+from fluxsched.session.broker.database import dumps
 from fluxsched.session.broker.job import RUN, SCHED, Job
 from fluxsched.session.broker.rpc import JOBID, Number, rpc
 from fluxsched.session.broker.server import Request
-from fluxsched.session.broker.store import dumps
 from fluxsched.session.errors import RequestError
 
 if TYPE_CHECKING:

@@ -59,7 +59,7 @@ class Waits:
         if job.id in self.waitable:
             del self.waitable[job.id]
             job.info["waited"] = True
-            manager.store.change([manager.store.op_info(job.id, INACTIVE, job.info)])
+            manager.store.info(job.id, INACTIVE, job.info)
         outcome = jobs.result(job.info)
         text = ""
         exception = job.info.get("exception")

@@ -18,17 +18,23 @@ LINE_MAX = 4 << 20  # bytes of a line of it
 class Watch:
     """Streams {"event"} and {"output": [entries], "damaged": lines left out} to a request.
 
-    `job` is None when the job is over; then `events` are all there are.  The
-    supervisor has written all output before it tells of the end, so output goes
-    out ahead of "finish".
+    `job` is None when the job is over; then `events` are all there are.  `only` are the names of the events that are
+    wanted, None for all.  The supervisor has written all output before it tells of the end, so output goes out ahead
+    of "finish".
     """
 
     def __init__(
-        self, request: Request, job: Optional[Job], events: list[dict[str, Any]], output: Optional[str]
+        self,
+        request: Request,
+        job: Optional[Job],
+        events: list[dict[str, Any]],
+        output: Optional[str],
+        only: Optional[list[str]] = None,
     ) -> None:
         self.request = request
         self.job = job
         self.path = output
+        self.only = only
         self.offset = 0
         self.pending = list(job.events if job is not None else events)
         self.waiting = False
@@ -57,7 +63,8 @@ class Watch:
             if self.pending[0]["name"] in ("finish", "clean") and self._output():
                 continue
             entry = self.pending.pop(0)
-            self.request.stream({"event": entry})
+            if self.only is None or entry["name"] in self.only:
+                self.request.stream({"event": entry})
             if entry["name"] == "clean":
                 self.request.end()
                 return

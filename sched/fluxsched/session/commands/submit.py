@@ -162,8 +162,9 @@ def _submit(o: argparse.Namespace, requests: Iterable[dict[str, Any]]) -> int:
 def _wait(client: Client, o: argparse.Namespace, jobids: list[int]) -> int:
     """Wait for jobs, with their output if asked for; the worst exit code."""
     following = {}
+    events = None if o.watch else ["exception", "finish"]
     for jobid in jobids:
-        number = client.send("job.watch", {"id": jobid, "output": o.watch})
+        number = client.send("job.watch", {"id": jobid, "output": o.watch, "events": events})
         following[number] = Follower(jobid, label=o.label_io, quiet=not o.watch)
     code = 0
     while following:
