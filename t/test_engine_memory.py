@@ -5,7 +5,7 @@
 import pytest
 
 from fluxsched.core import Inventory, memory
-from naive import nodes, request, scheduler
+from naive import accepts, nodes, request, scheduler
 
 PLUGINS = [
     ("sched.plugin1", ""), ("backfill.plugin1", "order=sjf,aging=5"), ("backfill.plugin1", "reserve-depth=-1"),
@@ -19,7 +19,10 @@ def whole(engine):
         more = {"queue": "ab"[jobid % 2]}
         if jobid % 7 == 0:
             more["constraint"] = {"ranks": [f"{jobid % 3}-5"]}
-        yield engine.add, jobid, nodes(1 + jobid % 3, 5 + jobid % 9, **more), 16, float(jobid), jobid % 4
+        wanted = nodes(1 + jobid % 3, 5 + jobid % 9, **more)
+        if jobid % 5 == 0:
+            wanted = accepts(wanted, (wanted.nnodes, 4, 6))
+        yield engine.add, jobid, wanted, 16, float(jobid), jobid % 4
     yield engine.schedule, 300.0
     yield engine.schedule, 301.0, 1
     yield engine.schedule, 302.0, 1
@@ -31,6 +34,8 @@ def shared(engine):
     for jobid in range(1, 40):
         more = {"constraint": {"ranks": [f"{jobid % 3}-5"]}} if jobid % 7 == 0 else {}
         wanted = request(nslots=1 + jobid % 4, cores=1 + jobid % 3, duration=5.0 + jobid % 9, **more)
+        if jobid % 5 == 0:
+            wanted = accepts(wanted, (), (wanted.nslots, 6, 8, 9))
         yield engine.add, jobid, wanted, 16, float(jobid), jobid % 4
     yield engine.schedule, 40.0
     yield engine.schedule, 41.0, 1

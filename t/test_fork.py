@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fluxsched.core import Infeasible, Inventory, memory
 from fluxsched.formats.constraint import ConstraintError
-from naive import cores, hype, machine, mixed, nodes, request, scheduler, tree_request, vertex, waits
+from naive import accepts, cores, hype, machine, mixed, nodes, request, scheduler, tree_request, vertex, waits
 
 POLICIES = [
     ("sched.plugin1", ""), ("backfill.plugin1", ""), ("backfill.plugin1", "reserve-depth=-1"),
@@ -69,7 +69,11 @@ def some_request(rng, inventory, tree):
     more = {"duration": rng.choice([0, 1, 2, 3, 5, 8, 13]), "queue": rng.choice(["", "", "a", "b"])}
     if rng.random() < 0.3:
         more["constraint"] = rng.choice([{"ranks": [f"{rng.randrange(inventory.nnodes)}-70"]}, {"properties": ["odd"]}])
-    kind = rng.randrange(4 if tree else 3)
+    kind = rng.randrange(5 if tree else 4)
+    if kind == 3:
+        least = rng.randint(1, 2)
+        wanted = request(rng.randint(0, 2), least, rng.randint(1, 2), **more)
+        return accepts(wanted, (1, 3) if wanted.nnodes else (), (least, least + 1, least + 3))
     if kind == 0:
         return nodes(rng.randint(1, inventory.nnodes), **more)
     if kind == 1:
@@ -279,6 +283,8 @@ def populated():
         more = {"queue": "ab"[jobid % 2], "duration": 5.0 + jobid % 7}
         if jobid % 3 == 0:
             wanted = tree_request(vertex("slot", 1, vertex("core", 1), vertex("memory", 300)), **more)
+        elif jobid % 4 == 0:
+            wanted = accepts(request(**more), (), (1, 2, 3))
         else:
             constraint = {"properties": ["odd"]} if jobid % 5 == 0 else None
             wanted = request(nslots=1 + jobid % 3, constraint=constraint, **more)

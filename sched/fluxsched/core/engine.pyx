@@ -540,7 +540,8 @@ cdef class Engine:
 
     cdef int walk(self, i32 limit) except -1 nogil:
         """Consider the jobs of the order one after another, until the pass or the slice ends."""
-        cdef i32 slot, d, last = self.asked + limit
+        cdef i32 slot, d
+        cdef i64 last = <i64> self.asked + limit
         cdef Limits limits
         cdef bint jumps = self.policy.quiet_after >= 0 and self.policy.queue_depth < 0
         while self.queue.more():
@@ -573,8 +574,7 @@ cdef class Engine:
             if self.domain[d].stopped and all_stopped(self.domain, self.ndomains):
                 self.settled.nopen += 1
                 break
-        self.removal = False
-        self.suspended = False
+        self.removal = self.suspended = False
         self.least_asked = 0
         return 0
 

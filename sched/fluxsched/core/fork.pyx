@@ -14,9 +14,10 @@ from fluxsched.core.engine cimport Engine
 from fluxsched.core.future cimport Future
 from fluxsched.core.job cimport Job
 from fluxsched.core.jobs cimport General, Jobs
-from fluxsched.core.memory cimport duplicate, zeroed
+from fluxsched.core.memory cimport duplicate, grow, zeroed
 from fluxsched.core.queue cimport CLASSES, Chunk, Queue
 from fluxsched.core.running cimport Ending
+from fluxsched.core.sizes cimport NODES, SLOTS, Run, Sizes, SizeTable
 from fluxsched.core.state cimport State
 from fluxsched.core.tree cimport Want
 from fluxsched.core.types cimport i32, i64, u64, usec_t
@@ -134,8 +135,22 @@ cdef int copy_jobs(Jobs a, Jobs b) except -1 nogil:
         if a.general[i].want is not NULL:
             b.general[i].want = <Want *> duplicate(a.general[i].want, a.general[i].nwant, sizeof(Want))
             b.general[i].nwant = a.general[i].nwant
+    copy_sizes(a.sizes, b.sizes)
     b.running.item = <Ending *> duplicate(a.running.item, a.running.count, sizeof(Ending))
     b.running.count = b.running.room = a.running.count
+    return 0
+
+
+cdef int copy_sizes(SizeTable a, SizeTable b) except -1 nogil:
+    cdef i32 i
+    b.item = <Sizes *> grow(b.item, &b.room, a.nitems, sizeof(Sizes))
+    for i in range(1, a.nitems):
+        b.item[i] = a.item[i]
+        b.item[i].run = NULL
+        b.nitems = i + 1
+        if a.item[i].run is not NULL:
+            b.item[i].run = <Run *> duplicate(a.item[i].run, a.item[i].nruns[NODES] + a.item[i].nruns[SLOTS],
+                                              sizeof(Run))
     return 0
 
 

@@ -1,41 +1,27 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The event loop: arrivals and completions in virtual time, and a pass of the engine after each instant's.
-
-At one instant: all completions, then all arrivals, then one pass.  A job of run time 0 started in that pass ends
-in a further round at the same instant: completions, then a pass.  Arrivals are an array in queue order; completions a
-binary heap of what runs.  No event outlives its job, so memory grows with jobs, not with events.
-"""
+"""The simulator's event loop: fluxsched.core.forward's, with arrivals from arrays, and what is noted of each job."""
 import numpy as np
 
 from libc.stdlib cimport free
 from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
-from fluxsched.core cimport api
+from fluxsched.core.api cimport Engine as PythonEngine
 from fluxsched.core.alloc cimport Alloc
-from fluxsched.core.engine cimport Engine
+from fluxsched.core.forward cimport EventLoop, Forward
+from fluxsched.core.history cimport History
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport Job
 from fluxsched.core.memory cimport grow, zeroed
 from fluxsched.core.request cimport keep_general
-from fluxsched.core.types cimport i32, i64, u64, usec_t
-
-# A completion to come.
-cdef struct Event:
-    usec_t end
-    i32 job                 # place in the arrays
-    i32 slot                # of the engine
+from fluxsched.core.types cimport USEC, i32, i64, time_never, u64, usec_t
 
 
 cdef inline i64 clock_ns() noexcept nogil:
     cdef timespec t
     clock_gettime(CLOCK_MONOTONIC, &t)
     return <i64> t.tv_sec * 1000000000 + t.tv_nsec
-
-
-cdef inline bint sooner(const Event *a, const Event *b) noexcept nogil:
-    return a.end < b.end or (a.end == b.end and a.job < b.job)
 
 
 def node_cores(Inventory inventory not None):
@@ -47,7 +33,7 @@ def node_cores(Inventory inventory not None):
     return np.asarray(count)
 
 
-cdef class Loop:
+cdef class Loop(EventLoop):
     """One run of a trace through an engine that is the loop's alone.
 
     submit, run, request   int64 (n,), microseconds, submit ascending; run: how long the job will run
@@ -58,6 +44,7 @@ cdef class Loop:
     record                 keep which processors each job had
     tree_of                gives the general request (tuple of formats.jobspec.Vertex) of job i, or None where the
                            arrays say all; called when the job arrives
+    history                a History that is told of each job that ends, or None
 
     Attributes: start (int64 (n,), microseconds, -1 = not started), backfilled (uint8 (n,)), denied
     (uint8 (n,)), range_begin (int64 (n,)) and range_count (int32 (n,)): rows of ranges(), pass_count, pass_ns (int64
@@ -65,25 +52,20 @@ cdef class Loop:
     time of the last event).
     """
     cdef:
-        Engine engine
         readonly object start, backfilled, denied, pass_count, pass_ns, range_begin, range_count
         i64[::1] submit_, run_, request_, start_, count_, ns_, range_begin_
-        i32[::1] nnodes_, nslots_, cores_, users_, range_count_
+        i32[::1] nnodes_, nslots_, cores_, users_, range_count_, slot_
         unsigned char[::1] backfilled_, denied_
         bint exclusive
         readonly bint record
+        PythonEngine face
+        History history
         object tree_of
         bint has_trees
         i32 domain
         readonly i64 total
         readonly i64 arrived
-        readonly i64 ended
-        readonly i64 passes
         readonly i64 loop_ns
-        readonly usec_t clock
-        Event *heap
-        i32 nheap
-        i32 heap_room
         i32 *job_of                 # [slots] place of the job in a slot
         i32 job_of_room
         i64 *core_base              # [nnodes + 1] processor number of a node's first core
@@ -91,13 +73,12 @@ cdef class Loop:
         i64 nranges
         i32 range_room
 
-    def __cinit__(self, api.Engine engine not None, submit, run, request, nnodes, nslots, cores, users, *,
-                  bint exclusive=False, bint record=True, tree_of=None):
+    def __cinit__(self, PythonEngine engine not None, submit, run, request, nnodes, nslots, cores, users, *,
+                  bint exclusive=False, bint record=True, tree_of=None,
+                  History history=None):
         cdef Inventory inv = engine.core.inventory
         cdef i32 node
         cdef Py_ssize_t n = len(submit)
-        self.engine = engine.core
-        self.engine.hasty = True
         self.submit_ = np.array(submit, dtype=np.int64)
         self.run_ = np.array(run, dtype=np.int64)
         self.request_ = np.array(request, dtype=np.int64)
@@ -108,6 +89,10 @@ cdef class Loop:
         if any(len(a) != n for a in (run, request, nnodes, nslots, cores, users)):
             raise ValueError("arrays of one length expected")
         self.total = n
+        self.history = history
+        self.face = engine
+        engine.user_numbers.update((user, user) for user in np.unique(self.users_).tolist())
+        self.slot_ = np.full(n, -1, dtype=np.int32)
         self.exclusive = exclusive
         self.record = record
         self.domain = engine.core.need_domain("")
@@ -128,50 +113,13 @@ cdef class Loop:
             self.core_base[node + 1] = self.core_base[node] + inv.ncores[node]
 
     def __dealloc__(self):
-        free(self.heap)
         free(self.job_of)
         free(self.core_base)
         free(self.ranges_)
 
-    # The heap.
-
-    cdef int push(self, usec_t end, i32 job, i32 slot) except -1 nogil:
-        cdef i32 at, up
-        cdef Event event = Event(end, job, slot)
-        self.heap = <Event *> grow(self.heap, &self.heap_room, self.nheap + 1, sizeof(Event))
-        at = self.nheap
-        self.nheap += 1
-        while at:
-            up = (at - 1) >> 1
-            if not sooner(&event, self.heap + up):
-                break
-            self.heap[at] = self.heap[up]
-            at = up
-        self.heap[at] = event
-        return 0
-
-    cdef Event pop(self) noexcept nogil:
-        cdef Event top = self.heap[0]
-        cdef Event event
-        cdef i32 at = 0, down
-        self.nheap -= 1
-        event = self.heap[self.nheap]
-        while True:
-            down = 2 * at + 1
-            if down >= self.nheap:
-                break
-            if down + 1 < self.nheap and sooner(self.heap + down + 1, self.heap + down):
-                down += 1
-            if not sooner(self.heap + down, &event):
-                break
-            self.heap[at] = self.heap[down]
-            at = down
-        self.heap[at] = event
-        return top
-
     # One event each.
 
-    cdef int arrive(self, i32 job) except -1 nogil:
+    cdef int add(self, i32 job) except -1 nogil:
         cdef Job template
         cdef i32 slot
         memset(&template, 0, sizeof(Job))
@@ -195,6 +143,7 @@ cdef class Loop:
         slot = self.engine.add(&template)
         self.job_of = <i32 *> grow(self.job_of, &self.job_of_room, slot + 1, sizeof(i32))
         self.job_of[slot] = job
+        self.slot_[job] = slot
         return 0
 
     cdef int keep_range(self, i64 first, i64 last, i64 begin) except -1 nogil:
@@ -231,11 +180,39 @@ cdef class Loop:
         self.range_count_[job] = <i32> (self.nranges - begin)
         return 0
 
-    cdef i64 one_pass(self, usec_t now) except -1 nogil:
-        """A pass, its time by queue length, and what it started; answers its time in ns."""
-        cdef i32 k, slot, job, length = self.engine.queue.count
+    cdef usec_t next_arrival(self) noexcept nogil:
+        return self.submit_[self.arrived] if self.arrived < self.total else time_never()
+
+    cdef int arrive(self, usec_t now) except -1 nogil:
+        while self.arrived < self.total and self.submit_[self.arrived] == now:
+            self.arrived += 1
+            self.add(<i32> (self.arrived - 1))
+        return 0
+
+    cdef int starts(self, i32 slot, usec_t now) except -1 nogil:
+        cdef i32 job = self.job_of[slot]
+        cdef const Job *j = self.engine.jobs.item + slot
+        self.start_[job] = now
+        self.backfilled_[job] = j.backfilled
+        if self.record:
+            self.keep_alloc(job, &j.alloc)
+        return self.push(now + self.run_[job], job, slot)
+
+    cdef int ends(self, i32 slot) except -1 nogil:
+        cdef i32 job = self.job_of[slot]
+        if self.history is not None:
+            with gil:
+                self.history.note(self.users_[job], self.run_[job] / <double> self.request_[job])
+        return 0
+
+    cdef int denies(self, i32 slot) except -1 nogil:
+        self.denied_[self.job_of[slot]] = 1
+        return 0
+
+    cdef i64 schedule(self, usec_t now, i64 left) except -1 nogil:
+        """A pass, all of it, and its time by queue length. Its cost is its time in ns."""
+        cdef i32 length = self.engine.queue.count
         cdef int place = 0
-        cdef const Job *j
         cdef i64 began = clock_ns()
         self.engine.schedule(now, -1)
         began = clock_ns() - began
@@ -243,63 +220,41 @@ cdef class Loop:
             place += 1
         self.count_[place] += 1
         self.ns_[place] += began
-        self.passes += 1
-        for k in range(self.engine.nstarted):
-            slot = self.engine.started[k]
-            job = self.job_of[slot]
-            j = self.engine.jobs.item + slot
-            self.start_[job] = now
-            self.backfilled_[job] = j.backfilled
-            if self.record:
-                self.keep_alloc(job, &j.alloc)
-            self.push(now + self.run_[job], job, slot)
-        for k in range(self.engine.ndenied):
-            self.denied_[self.job_of[self.engine.denied[k]]] = 1
-            self.engine.forget(self.engine.denied[k])
-        return began
-
-    cdef int run_until(self, usec_t until, i64 budget) except -1 nogil:
-        cdef i64 began = clock_ns()
-        cdef i64 spent = 0
-        cdef usec_t now
-        cdef Event event
-        cdef int more = 1
-        while True:
-            if self.nheap and (self.arrived == self.total or self.heap[0].end <= self.submit_[self.arrived]):
-                now = self.heap[0].end
-            elif self.arrived < self.total:
-                now = self.submit_[self.arrived]
-            else:
-                more = 0
-                break
-            if now > until:
-                more = 0
-                break
-            self.clock = now
-            while self.nheap and self.heap[0].end == now:
-                event = self.pop()
-                self.engine.finish(event.slot)
-                self.ended += 1
-            while self.arrived < self.total and self.submit_[self.arrived] == now:
-                self.arrived += 1
-                self.arrive(<i32> (self.arrived - 1))
-            # 500 ns stand for what is not the pass; reading the clock again would cost as much.
-            spent += self.one_pass(now) + 500
-            if spent > budget:
-                break
-        self.loop_ns += clock_ns() - began
-        return more
+        # 500 ns stand for what is not the pass; reading the clock again would cost as much.
+        return began + 500
 
     def advance(self, usec_t until, double seconds):
         """Run, without the GIL, for about this many seconds of real time, or to the last event not after `until`.
 
         Returns whether there is more to do.  Raises what the plugin raises, MemoryError.
         """
-        cdef int more
+        cdef bint more
         cdef i64 budget = <i64> (seconds * 1e9)
+        cdef i64 began = clock_ns()
         with nogil:
             more = self.run_until(until, budget)
+        self.loop_ns += clock_ns() - began
         return bool(more)
+
+    def forward(self, i32 job=-1, bint drawn=False, u64 seed=0):
+        """A Forward of what the jobs that are here now will do, if no others come: up to the start of this one, or (-1)
+        to the end. drawn: their run times are drawn from the history, with the seed; else they are what was asked for.
+        ValueError for a job that does not wait."""
+        cdef Forward out
+        if not -1 <= job < self.total or job >= 0 and (
+                self.slot_[job] < 0 or self.start_[job] >= 0 or self.denied_[job]):
+            raise ValueError(f"job {job} does not wait")
+        out = Forward(self.face.fork(), self.clock / <double> USEC, self.history if drawn else None, seed, True)
+        if job >= 0:
+            out.target = self.slot_[job]
+        return out
+
+    def foretold(self, Forward forward not None, i32 job):
+        """When a waiting job has started in a Forward of this loop, in µs; -1: it has not. ValueError for a job that is
+        not here."""
+        if not 0 <= job < self.total or self.slot_[job] < 0:
+            raise ValueError(f"job {job} has not come")
+        return forward.start[self.slot_[job]]
 
     @property
     def waiting(self):
