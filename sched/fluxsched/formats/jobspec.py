@@ -103,7 +103,7 @@ def parse(jobspec: Any) -> Request:
     # RFC 14 has no number for what goes beyond version 1, its examples have 999; which are let in is for the ingest.
     if type(version) is not int or version < 1:
         raise JobspecError(f"version: expected an integer of 1 or more, got {quote(version)}")
-    resources = _Resources(jobspec)
+    resources = _resources(jobspec)
     if resources.without_cores():
         raise JobspecError("resources: expected a core, or exclusive nodes")
     _tasks(jobspec, resources)
@@ -138,7 +138,7 @@ def task_count(jobspec: Any, nslots_total: int, nnodes: int, ncores: int) -> int
     counts of the tasks. JobspecError for a malformed jobspec.
     """
     _object(jobspec, "jobspec")
-    resources = _Resources(jobspec)
+    resources = _resources(jobspec)
     tasks = _tasks(jobspec, resources)
     slots = _granted(resources, nslots_total)
     per_resource = _shell_per_resource(_system(jobspec))
@@ -167,6 +167,29 @@ def task_count(jobspec: Any, nslots_total: int, nnodes: int, ncores: int) -> int
 class _Slot(NamedTuple):
     total: int  # slots of this label in the job
     below: dict[str, int]  # type -> number in one slot
+
+
+# The last few that were read, by their text: jobs that come together mostly ask for the same.
+_known: dict[str, _Resources] = {}
+_KNOWN_MAX = 64
+_TEXT_MAX = 4096  # characters
+
+
+def _resources(jobspec: dict[str, Any]) -> _Resources:
+    """The checked resources of a jobspec; nobody changes them."""
+    raw = jobspec.get("resources")
+    try:
+        text = repr(raw)
+    except RecursionError:
+        text = ""
+    found = _known.get(text)
+    if found is None:
+        found = _Resources(jobspec)
+        if 0 < len(text) <= _TEXT_MAX:
+            if len(_known) >= _KNOWN_MAX:
+                del _known[next(iter(_known))]
+            _known[text] = found
+    return found
 
 
 class _Resources:

@@ -105,7 +105,7 @@ class Channel:
 
     `watch` is the event loop's (see :data:`Watch`).  `on_message(message)` gets each message; `on_close(reason)` is
     called once when the other end has gone (reason None), has sent what is no message, or does not read (a sentence).
-    Neither is called after :meth:`close`.
+    Neither is called after :meth:`close`.  `encode` turns a message into its line.
     """
 
     def __init__(
@@ -115,11 +115,13 @@ class Channel:
         on_message: Callable[[dict], Any],
         on_close: Callable[[str | None], Any],
         limit: int = LINE_MAX,
+        encode: Callable[[dict], bytes] = encode,
     ) -> None:
         self.sock = sock
         self.closed = False
         self.unsent = 0  # bytes
         self._watch = watch
+        self._encode = encode
         self._on_message = on_message
         self._on_close = on_close
         self._lines = Lines(limit)
@@ -136,7 +138,7 @@ class Channel:
         """Take a message to be sent after the next :meth:`flush`; nothing after the end was closed."""
         if self.closed:
             return
-        data = encode(message)
+        data = self._encode(message)
         self._out.append(data)
         self.queued += 1
         self.unsent += len(data)

@@ -116,7 +116,12 @@ class Broker:
         )
         router.others = self.scheduler.pass_on
         self.server = Server(self.loop, self.log, os.path.join(self.rundir, SOCKET), router, self.store.when_durable)
-        self.loop.turn_end += [self.store.flush, self.server.flush]
+        self.loop.turn_end.append(self._end_turn)
+
+    def _end_turn(self) -> None:
+        """What commands are told is written before."""
+        self.store.end_turn(urgent=bool(self.server.unsent))
+        self.server.flush()
 
     def _launcher(self) -> str | None:
         """The folder of the session's own `flux`, or None if there is no room for it."""

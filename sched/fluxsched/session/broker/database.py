@@ -20,7 +20,6 @@ cut, or has lost its log.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sqlite3
 import time
@@ -29,12 +28,15 @@ from syslog import LOG_CRIT, LOG_ERR, LOG_INFO
 from typing import Any, Callable, Optional, Union
 
 from fluxsched.session.broker.background import Background, sync
+from fluxsched.session.broker.fastjson import loads
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop, Timer
 from fluxsched.session.errors import SessionError
 
 VERSION = 2
 RETRY = 1.0  # seconds between attempts while the disk refuses writes
+LOOK = 0.2  # seconds after which it is made sure that the files written to are still there
+LAZY = 0.01  # seconds that a change for which nobody waits may wait for others
 CHECKPOINT = 4000  # pages in SQLite's log from which it is taken into the database
 CHECK_MAX = 256 << 20  # bytes; a larger database is not looked through at the start
 FILE = "session.sqlite"
@@ -63,14 +65,6 @@ class StoreError(SessionError):
 
 class _Gone(Exception):
     """The database's file is no longer where it was."""
-
-
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
-
-
-def dumps(value: Any) -> str:
-    """Compact JSON, in ASCII, so that any text can be stored."""
-    return _ENCODER.encode(value)
 
 
 def _identity(path: str) -> tuple[int, int] | None:
@@ -122,7 +116,9 @@ class Database:
         self._on_commit = on_commit
         self._queue: list[Write] = []
         self._retry: Timer | None = None
+        self._later: Timer | None = None  # for the changes for which nobody waits
         self._failing = False
+        self._looked = 0.0  # when it was last made sure that the files are there (time.monotonic())
         self.commits = commits
         self._synced = commits  # how many of them are on the disk
         self._waiting: list[Refusable] = []  # for all that is committed to be synced
@@ -325,6 +321,17 @@ class Database:
             # without the requests that are refused the changes may fit
         return not self._queue
 
+    def end_turn(self, urgent: bool) -> None:
+        """At the end of a turn: write what is queued; unless `urgent`, that for which nobody waits a little later."""
+        if urgent or any(write.done is not None or not write.keep for write in self._queue):
+            self.flush()
+        elif self._later is None and self._loop is not None and self.unwritten:
+            self._later = self._loop.call_later(LAZY, self._flush_late)
+
+    def _flush_late(self) -> None:
+        self._later = None
+        self.flush()
+
     def _refusal(self, error: Exception) -> OSError:
         number = errno.ESTALE if isinstance(error, _Gone) else errno.ENOSPC if "full" in str(error) else errno.EIO
         return OSError(number, f"cannot write {self.path}: {self._explain(error)}")
@@ -400,7 +407,7 @@ class Database:
     def _write(self, batch: list[Write]) -> Exception | None:
         """Write all in one transaction; what stood in the way, and then nothing is written."""
         try:
-            self._look()
+            self._look_now_and_then(batch)
             self._db.execute("BEGIN IMMEDIATE")
             for write in batch:
                 for sql, parameters in write.operations:
@@ -420,6 +427,13 @@ class Database:
             return error
         self._committed(count)
         return None
+
+    def _look_now_and_then(self, batch: list[Write]) -> None:
+        """As :meth:`_look`, for each request, and for changes a few times in a second."""
+        now = time.monotonic()
+        if now - self._looked > LOOK or not all(write.keep for write in batch):
+            self._looked = now
+            self._look()
 
     def _look(self) -> None:
         """Raises _Gone if the files written to are not the ones that the next session would read."""
@@ -463,7 +477,7 @@ class Database:
 
     def _decoded(self, jobid: int, text: str | None, kind: type | tuple[type, ...] = dict) -> Any:
         try:
-            value = json.loads(text)  # type: ignore[arg-type]
+            value = loads(text)  # type: ignore[arg-type]
         except (ValueError, TypeError, RecursionError):
             value = None
         if not isinstance(value, kind):

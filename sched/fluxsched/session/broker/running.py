@@ -10,6 +10,7 @@ import time
 from syslog import LOG_ERR
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
+from fluxsched.session.broker.fastjson import encode
 from fluxsched.session.broker.job import Job
 from fluxsched.session.wire import Channel
 
@@ -130,7 +131,7 @@ class Link:
         self._found = running is not None
         self._used = False
         self.since = 0.0  # when it became idle (time.monotonic())
-        self.channel = Channel(sock, executor.loop.watch, self._message, self._gone)
+        self.channel = Channel(sock, executor.loop.watch, self._message, self._gone, encode=encode)
 
     def run(self, running: Running, spec: dict[str, Any]) -> None:
         """Have the worker run a job."""

@@ -104,7 +104,7 @@ class ModuleHost(Host):
         self.call_soon(lambda: callback(value, None))
 
     def commit(self, puts: dict[str, Any], callback: Callable[[Optional[OSError]], Any]) -> None:
-        """Write keys in the store's next transaction."""
+        """Write keys in the store's next transaction, in front of all that follows from them."""
         store = self.scheduler.store
         operations = []
         tables = {}
@@ -117,7 +117,8 @@ class ModuleHost(Host):
                 operations += store.ops_kvs(normalize(key.replace("lwj:", "lwj.")), value)
         if tables:
             operations += store.ops_tables(tables)
-        store.change(operations, lambda: self.call_soon(lambda: callback(None)))
+        store.change(operations)
+        self.call_soon(lambda: callback(None))
 
     def call_soon(self, callback: Callable[[], Any]) -> None:
         """Call in this turn of the loop, if the module is still loaded."""

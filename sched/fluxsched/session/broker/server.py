@@ -16,6 +16,7 @@ import struct
 from syslog import LOG_ERR, LOG_WARNING
 from typing import Any, Callable, Optional
 
+from fluxsched.session.broker.fastjson import encode
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import READ, Loop
 from fluxsched.session.broker.rpc import OWNER, Int, Router, Text
@@ -82,7 +83,7 @@ class Connection:
     def __init__(self, server: Server, sock: socket.socket) -> None:
         self.server = server
         self.requests: dict[int, Request] = {}
-        self.channel = Channel(sock, server.loop.watch, self._message, self._gone)
+        self.channel = Channel(sock, server.loop.watch, self._message, self._gone, encode=encode)
 
     def send(self, message: dict) -> None:
         """Send a message at the end of this turn of the loop."""

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from syslog import LOG_ERR
 from typing import Any, Callable, Optional
 
-from fluxsched.session.broker.database import Database, Operation, StoreError, Write, dumps
+from fluxsched.session.broker.database import Database, Operation, StoreError, Write
 from fluxsched.session.broker.environments import Environments
+from fluxsched.session.broker.fastjson import dumps
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop
 from fluxsched.session.jobid import MAX_STORED
@@ -226,21 +227,28 @@ class Store(Database):
 
     @staticmethod
     def ops_tables(tables: dict[str, dict[str, Any]]) -> list[Operation]:
-        """Operations that put values, as :meth:`ops_kvs`, each by its name below a directory."""
-        spans, removed, rows = [], set(), []
+        """Operations that put values, as :meth:`ops_kvs`, each by its name below a directory; all are normalized."""
+        spans: list[tuple[Any, ...]] = []
+        rows: list[tuple[Any, ...]] = []
+        removed: set[str] = set()
         for directory, values in tables.items():
+            parts = directory.split(".")
+            removed.update(".".join(parts[: depth + 1]) for depth in range(len(parts)))
             for name, value in values.items():
-                key = normalize(f"{directory}.{name}")
+                key = f"{directory}.{name}"
                 spans.append(_span(key))
-                parts = key.split(".")
-                removed.update([(".".join(parts[:depth]),) for depth in range(1, len(parts))])
+                if "." in name:
+                    parts = name.split(".")
+                    removed.update(f"{directory}.{'.'.join(parts[:depth])}" for depth in range(1, len(parts)))
                 if value is None:
-                    removed.add((key,))
+                    removed.add(key)
+                elif isinstance(value, str):
+                    rows.append((key, 0, _stored(value)))
                 else:
-                    rows.append((key, *((0, _stored(value)) if isinstance(value, str) else (1, dumps(value)))))
+                    rows.append((key, 1, dumps(value)))
         return [
             ("DELETE FROM kvs WHERE key > ? AND key < ?", spans),
-            ("DELETE FROM kvs WHERE key=?", sorted(removed)),
+            ("DELETE FROM kvs WHERE key=?", [(key,) for key in removed]),
             ("INSERT OR REPLACE INTO kvs VALUES (?,?,?)", rows),
         ]
 
