@@ -20,6 +20,7 @@ from typing import Any, Optional
 from fluxsched.formats import hostlist
 from fluxsched.program import tell
 from fluxsched.session.broker import ranks
+from fluxsched.session.broker.bulk import Bulk
 from fluxsched.session.broker.executor import Executor
 from fluxsched.session.broker.job import HELD
 from fluxsched.session.broker.job_info import JobInfo
@@ -107,6 +108,7 @@ class Broker:
         self.attributes = self._attributes()
         router = Router(
             self.manager,
+            Bulk(self.manager),
             JobInfo(self.manager),
             Updates(self.manager),
             self.scheduler,

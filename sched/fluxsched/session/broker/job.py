@@ -100,16 +100,12 @@ def check(jobspec: Any) -> jobspecs.Request:
     tasks = jobspec.get("tasks")
     if not (isinstance(tasks, list) and len(tasks) == 1 and isinstance(tasks[0], dict)):
         _refuse("tasks: expected a list of one object")
-    command = tasks[0].get("command")
-    if not (isinstance(command, list) and command and all(_plain(word) for word in command) and command[0]):
-        _refuse("tasks[0].command: expected a list of strings")
+    check_command(tasks[0].get("command"))
     attributes = jobspec.get("attributes")
     system = attributes.get("system") if isinstance(attributes, dict) else None
     if not isinstance(system, dict):
         _refuse("attributes.system: expected an object")
-    environment = system.get("environment", {})
-    if not isinstance(environment, dict) or not all(_variable(*item) for item in environment.items()):
-        _refuse("attributes.system.environment: expected an object of strings")
+    check_environment(system.get("environment", {}))
     if not _plain(system.get("cwd", "/")):
         _refuse("attributes.system.cwd: expected a string")
     if system.get("dependencies"):
@@ -117,6 +113,18 @@ def check(jobspec: Any) -> jobspecs.Request:
     _check_shell(system.get("shell", {}))
     run_duration(system)
     return request
+
+
+def check_command(command: Any) -> None:
+    """Check the words of a command.  Raises RequestError."""
+    if not (isinstance(command, list) and command and all(_plain(word) for word in command) and command[0]):
+        _refuse("tasks[0].command: expected a list of strings")
+
+
+def check_environment(environment: Any) -> None:
+    """Check an environment.  Raises RequestError."""
+    if not isinstance(environment, dict) or not all(_variable(*item) for item in environment.items()):
+        _refuse("attributes.system.environment: expected an object of strings")
 
 
 def _plain(value: Any) -> bool:
@@ -172,13 +180,30 @@ def wanted(jobspec: Any, request: jobspecs.Request) -> tuple[int, int]:
     return jobspecs.task_count(jobspec, slots, nodes, ncores), ncores
 
 
+def job_name(system: dict[str, Any], command: list[str]) -> str:
+    """The name that a job was given, or that of its command."""
+    name = system.get("job", {}).get("name") if isinstance(system.get("job"), dict) else None
+    return name if isinstance(name, str) else os.path.basename(command[0])
+
+
+def first_events(info: dict[str, Any]) -> list[dict[str, Any]]:
+    """The events of a new job until it waits for resources."""
+    now = info["t_submit"]
+    submit = {"userid": info["userid"], "urgency": info["urgency"], "flags": info["flags"], "version": 1}
+    return [
+        {"timestamp": now, "name": "submit", "context": submit},
+        {"timestamp": now, "name": "validate"},
+        {"timestamp": now, "name": "depend"},
+        {"timestamp": now, "name": "priority", "context": {"priority": info["priority"]}},
+    ]
+
+
 def new_info(
     jobspec: dict[str, Any], request: jobspecs.Request, urgency: int, flags: int, t_submit: float
 ) -> dict[str, Any]:
     """The record of a new job that is stored beside its jobspec, R and events."""
     system = jobspec["attributes"]["system"]
     command = jobspec["tasks"][0]["command"]
-    name = system.get("job", {}).get("name") if isinstance(system.get("job"), dict) else None
     ntasks, ncores = wanted(jobspec, request)
     return {
         "urgency": urgency,
@@ -186,7 +211,10 @@ def new_info(
         "flags": flags,
         "userid": os.getuid(),
         "t_submit": t_submit,
-        "name": name if isinstance(name, str) else os.path.basename(command[0]),
+        "t_depend": t_submit,
+        "t_priority": t_submit,
+        "t_sched": t_submit,
+        "name": job_name(system, command),
         "cwd": system.get("cwd", ""),
         "queue": request.queue,
         "duration": request.duration,

@@ -94,21 +94,27 @@ class Manager:
     )
     def submit(self, request: Request, jobspec: dict[str, Any], urgency: int, flags: int) -> None:
         """Take a job.  Answers {"id"}, once the job is written."""
-        if not self.accepting:
-            raise RequestError(errno.EINVAL, "the session is ending and takes no more jobs")
-        self._set_queue(jobspec)
-        parsed = jobs.check(jobspec)
+        parsed = self.checked(jobspec)
         public = jobs.redact(jobspec)
 
         def feasible(problem: Optional[RequestError]) -> None:
             if problem is not None:
-                self._refuse(request, problem)
+                self.refuse(request, problem)
             elif request.open:
                 self._accept(request, jobspec, public, parsed, urgency, flags)
 
         self.scheduler.feasible(public, feasible)
 
-    def _refuse(self, request: Request, error: RequestError) -> None:
+    def checked(self, jobspec: dict[str, Any]) -> ResourceRequest:
+        """Check a new jobspec, and complete it with what its queue asks for. Returns the parsed request.
+
+        Raises RequestError."""
+        if not self.accepting:
+            raise RequestError(errno.EINVAL, "the session is ending and takes no more jobs")
+        self._set_queue(jobspec)
+        return jobs.check(jobspec)
+
+    def refuse(self, request: Request, error: RequestError) -> None:
         """Refuse a job after its request was handled."""
         self.log("job-manager", LOG_ERR, f"job.submit: {error.text}")
         request.error(error.errno, error.text)
@@ -148,40 +154,45 @@ class Manager:
         urgency: int,
         flags: int,
     ) -> None:
-        now = time.time()
+        info = jobs.new_info(spec, parsed, urgency, flags, time.time())
         try:
-            jobid = self._next_id()
-        except OverflowError as error:
-            self._refuse(request, RequestError(errno.EOVERFLOW, str(error)))
+            job, operations = self.new_job(spec, public, info, jobs.first_events(info))
+        except RequestError as error:
+            self.refuse(request, error)
             return
-        info = jobs.new_info(spec, parsed, urgency, flags, now)
-        # Jobs are in the order of their submission also while the clock is set back.
-        info["t_turn"] = self._last_turn = max(now, self._last_turn + TICK)
-        info["t_depend"] = info["t_priority"] = info["t_sched"] = now
-        job = Job(jobid, SCHED, public, info)
-        submit = {"userid": info["userid"], "urgency": urgency, "flags": flags, "version": 1}
-        job.events = [
-            {"timestamp": now, "name": "submit", "context": submit},
-            {"timestamp": now, "name": "validate"},
-            {"timestamp": now, "name": "depend"},
-            {"timestamp": now, "name": "priority", "context": {"priority": info["priority"]}},
-        ]
-        operations = self.store.ops_insert(jobid, SCHED, spec, info, job.events)
 
         def written(error: Optional[OSError]) -> None:
             if error is not None:
-                self._refuse(request, RequestError(error.errno or errno.EIO, error.strerror))
+                self.refuse(request, RequestError(error.errno or errno.EIO, error.strerror))
                 return
-            self.max_id = max(self.max_id, jobid)
-            self.active[jobid] = job
-            if flags & jobs.FLAG_WAITABLE:
-                self.waits.add(jobid)
-            for entry in job.events:
-                self._tell(job, entry)
-            request.respond({"id": jobid})
+            request.respond({"id": job.id})
+            self.adopt(job)
             self.scheduler.enqueue(job)
 
         self.store.request(operations, written)
+
+    def new_job(
+        self, spec: dict[str, Any], public: dict[str, Any], info: dict[str, Any], events: list[dict[str, Any]]
+    ) -> tuple[Job, list[Operation]]:
+        """A job that is none of ours before it is written, and what to write of it.  Raises RequestError."""
+        try:
+            jobid = self._next_id()
+        except OverflowError as error:
+            raise RequestError(errno.EOVERFLOW, str(error)) from None
+        # Jobs are in the order of their submission also while the clock is set back.
+        info["t_turn"] = self._last_turn = max(info["t_submit"], self._last_turn + TICK)
+        job = Job(jobid, SCHED, public, info)
+        job.events = events
+        return job, self.store.ops_insert(jobid, SCHED, spec, info, events)
+
+    def adopt(self, job: Job) -> None:
+        """A new job is written: it is one of ours."""
+        self.max_id = max(self.max_id, job.id)
+        self.active[job.id] = job
+        if job.info["flags"] & jobs.FLAG_WAITABLE:
+            self.waits.add(job.id)
+        for entry in job.events:
+            self._tell(job, entry)
 
     def full_jobspec(self, job: Job) -> dict[str, Any]:
         """The job's jobspec as it is now, with its environment, which only the store has.  Raises StoreError."""

@@ -46,18 +46,11 @@ def main(name: str, words: list[str]) -> int:
         return _each(client, options)
     if not (options.all or options.user or options.states != "active"):
         raise CommandError("ERROR: At least one JOBID, or one of --all, --user or --states, is required")
-    listed = call(client.rpc, "job.list", {"count": 0})["jobs"]
-    targets = [job["id"] for job in listed if job["state"] in states]
+    targets = call(client.rpc, "job.ids", {"states": sorted(states)})["ids"]
     if options.dry_run:
         tell(f"flux-cancel: Would cancel {len(targets)} job{'s' * (len(targets) != 1)}")
         return 0
-    cancelled = 0
-    for target in targets:
-        try:
-            client.rpc("job-manager.raise", {"id": target, "type": "cancel", "note": options.message})
-            cancelled += 1
-        except RPCError:
-            continue  # it ended meanwhile
+    cancelled = call(client.rpc, "job-manager.cancel", {"ids": targets, "note": options.message})["canceled"]
     if cancelled:
         tell(f"flux-cancel: Canceled {cancelled} job{'s' * (cancelled != 1)} (0 errors)")
     elif not options.quiet:

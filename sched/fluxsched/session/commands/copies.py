@@ -41,6 +41,13 @@ def members(o: argparse.Namespace) -> list[int | None]:
     return list(found)
 
 
+def options_differ(o: argparse.Namespace) -> bool:
+    """Whether an option has something to be replaced in each copy."""
+    values = [getattr(o, name) for name in REPLACED]
+    texts = [text for value in values for text in (value if isinstance(value, list) else [value]) if text is not None]
+    return any("{" in text or "}" in text for text in texts)
+
+
 def copy(o: argparse.Namespace, command: list[str], cc: int) -> tuple[argparse.Namespace, list[str]]:
     """Options and command of the copy with this id.  Raises SpecError that names the option."""
     out = argparse.Namespace(**vars(o))

@@ -84,6 +84,9 @@ def main(name: str, words: list[str]) -> int:
     command = o.command[1:] if o.command[:1] == ["--"] else o.command
     try:
         if name == "submit":
+            bulk = None if o.dry_run else _copies(o, command)
+            if bulk is not None:
+                return _submit_copies(o, bulk)
             requests = _requests(o, command)
             return _print(requests) if o.dry_run else _submit(o, requests)
         request = _request(o, command, stdin="service")
@@ -115,6 +118,47 @@ def _requests(o: argparse.Namespace, command: list[str]) -> Iterator[dict[str, A
         if o.cc is not None and isinstance(environment, dict):  # --setattr may have put something else there
             environment["FLUX_JOB_CC"] = str(member)
         yield request
+
+
+def _copies(o: argparse.Namespace, command: list[str]) -> dict[str, Any] | None:
+    """The payload of job.submit-copies, for copies whose options are all alike; None if they are not.
+
+    Raises SpecError."""
+    members = copies.members(o)
+    if len(members) < 2 or copies.options_differ(o):
+        return None
+    payload = _request(o, command)
+    environment = payload["jobspec"]["attributes"]["system"]["environment"]
+    if not isinstance(environment, dict):  # --setattr has put something else there
+        return None
+    payload["copies"] = found = []
+    varies = any("{" in word or "}" in word for word in command)
+    for member in members:
+        one: dict[str, Any] = {}
+        if varies:
+            one["command"] = [copies.replace(word, int(member or 0), "command") for word in command]
+        if o.cc is not None:
+            one["environment"] = {"FLUX_JOB_CC": str(member)}
+        found.append(one)
+    return payload
+
+
+def _submit_copies(o: argparse.Namespace, payload: dict[str, Any]) -> int:
+    """Submit copies in one request."""
+    client = Client()
+    submitted: list[int] = []
+    code = 0
+    try:
+        for answer in client.stream("job.submit-copies", payload):
+            submitted += answer["ids"]
+            if not o.quiet:
+                print("\n".join(map(ids.show, answer["ids"])), flush=True)
+    except RPCError as refusal:
+        tell(f"flux-submit: ERROR: {refusal.text}")  # the broker has logged it
+        code = 1
+    if o.wait or o.watch:
+        code = max(code, _wait(client, o, submitted))
+    return code
 
 
 def _run(o: argparse.Namespace, request: dict[str, Any]) -> int:

@@ -1,0 +1,164 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Requests about many jobs at once, which are handled some at a time, so that others are heard in between."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections import deque
+from typing import Any, Optional
+
+from fluxsched.session.broker import job as jobs
+from fluxsched.session.broker.database import Operation
+from fluxsched.session.broker.job import Job
+from fluxsched.session.broker.job_manager import Manager
+from fluxsched.session.broker.rpc import JOBID, Int, ListOf, Object, Text, rpc
+from fluxsched.session.broker.server import Request
+from fluxsched.session.errors import RequestError
+
+MANY = 1 << 20  # jobs in one request
+SOME = 200  # jobs at a time
+
+
+class Bulk:
+    """Takes and cancels many jobs."""
+
+    def __init__(self, manager: Manager) -> None:
+        self.manager = manager
+        self._coming = 0  # requests whose jobs are not all written yet
+        self._waiting: deque[Job] = deque()  # new jobs that the scheduler does not know yet
+
+    # taking jobs
+
+    @rpc(
+        "job.submit-copies",
+        logged_by="job-manager",
+        jobspec=Object(),
+        urgency=jobs.urgency_field(default=16),
+        flags=Int(0, 2**31 - 1, default=0),
+        copies=ListOf(Object(), MANY),
+    )
+    def submit(
+        self, request: Request, jobspec: dict[str, Any], urgency: int, flags: int, copies: list[dict[str, Any]]
+    ) -> None:
+        """Take jobs that differ in what each copy says: a `command`, and variables in `environment`, both optional.
+
+        Answers {"ids"} in pieces, in the order of the copies, each once these jobs are written."""
+        parsed = self.manager.checked(jobspec)
+        for copy in copies:
+            if not copy.keys() <= {"command", "environment"}:
+                raise RequestError(errno.EPROTO, "job.submit-copies: copies: expected command and environment")
+            if "command" in copy:
+                jobs.check_command(copy["command"])
+            jobs.check_environment(copy.get("environment", {}))
+        public = jobs.redact(jobspec)
+        info = jobs.new_info(jobspec, parsed, urgency, flags, 0.0)
+
+        def feasible(problem: Optional[RequestError]) -> None:
+            if problem is not None:
+                self.manager.refuse(request, problem)
+                return
+            self._coming += 1
+            self._take_some(request, jobspec, public, info, deque(copies))
+
+        self.manager.scheduler.feasible(public, feasible)
+
+    def _take_some(
+        self,
+        request: Request,
+        spec: dict[str, Any],
+        public: dict[str, Any],
+        info: dict[str, Any],
+        copies: deque[dict[str, Any]],
+    ) -> None:
+        """Write some of the copies; the others follow in the next turn."""
+        stamps = dict.fromkeys(("t_submit", "t_depend", "t_priority", "t_sched"), time.time())
+        now = {**info, **stamps}
+        events = jobs.first_events(now)
+        taken: list[Job] = []
+        operations: list[Operation] = []
+        try:
+            while copies and len(taken) < SOME:
+                whole, seen, own = _copy(spec, public, now, copies.popleft())
+                job, more = self.manager.new_job(whole, seen, own, list(events))
+                taken.append(job)
+                operations += more
+        except RequestError as error:
+            self._coming -= 1
+            self.manager.refuse(request, error)
+            return
+        last = not copies
+
+        def written(error: Optional[OSError]) -> None:
+            if error is not None:
+                self._coming -= 1 if request.open else 0
+                self.manager.refuse(request, RequestError(error.errno or errno.EIO, error.strerror))
+                copies.clear()
+                return
+            request.stream({"ids": [job.id for job in taken]})
+            for job in taken:
+                self.manager.adopt(job)
+            self._tell_scheduler(taken)
+            if last:
+                self._coming -= 1
+                request.end()
+
+        self.manager.store.request(operations, written)
+        if copies:
+            self.manager.loop.call_soon(lambda: self._take_some(request, spec, public, info, copies))
+
+    def _tell_scheduler(self, taken: list[Job]) -> None:
+        """Tell the scheduler of new jobs: of the first at once, of the rest when no more come."""
+        if not self._waiting:
+            self.manager.loop.call_soon(self._tell_some)
+        self._waiting.extend(taken)
+
+    def _tell_some(self) -> None:
+        for _ in range(min(SOME // 4 if self._coming else SOME, len(self._waiting))):
+            job = self._waiting.popleft()
+            if job.state == jobs.SCHED and job.alloc == jobs.NONE:
+                self.manager.scheduler.enqueue(job)
+        if self._waiting:
+            self.manager.loop.call_soon(self._tell_some)
+
+    # ending jobs
+
+    @rpc("job.ids", states=ListOf(Text(64), 64))
+    def ids(self, request: Request, states: list[str]) -> None:
+        """The ids of the jobs in these states that are not over.  Answers {"ids"}."""
+        active = self.manager.active.values()
+        request.respond({"ids": [job.id for job in active if jobs.STATES[job.state] in states]})
+
+    @rpc("job-manager.cancel", ids=ListOf(JOBID, MANY), note=Text(raw=True, default=""))
+    def cancel(self, request: Request, ids: list[int], note: str) -> None:
+        """Cancel the jobs of `ids` that are not over.  Answers {"canceled"}, how many there were."""
+        self._cancel_some(request, deque(ids), note, 0)
+
+    def _cancel_some(self, request: Request, ids: deque[int], note: str, count: int) -> None:
+        for _ in range(min(SOME, len(ids))):
+            job = self.manager.active.get(ids.popleft())
+            if job is not None:
+                self.manager.exception(job, "cancel", 0, note)
+                count += 1
+        if ids:
+            self.manager.loop.call_soon(lambda: self._cancel_some(request, ids, note, count))
+        else:
+            request.respond({"canceled": count})
+
+
+def _copy(
+    spec: dict[str, Any], public: dict[str, Any], info: dict[str, Any], copy: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The jobspec, the same without the environment, and the record of a copy; they share what is alike."""
+    info = dict(info)
+    if "command" in copy:
+        tasks = [dict(spec["tasks"][0], command=copy["command"])]
+        spec = dict(spec, tasks=tasks)
+        public = dict(public, tasks=tasks)
+        info["name"] = jobs.job_name(spec["attributes"]["system"], copy["command"])
+    if copy.get("environment"):
+        system = dict(spec["attributes"]["system"])
+        system["environment"] = {**system.get("environment", {}), **copy["environment"]}
+        spec = dict(spec, attributes=dict(spec["attributes"], system=system))
+    return spec, public, info
