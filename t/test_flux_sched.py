@@ -99,9 +99,26 @@ def test_queue_and_stats(instance, waiting):
         == samples.keys()
 
 
+def test_when(instance, waiting):
+    done = instance.run("sched", "when", "-N1", "-t5m")
+    assert (done.returncode, done.stdout) == (0, "now, on fake2\n")
+    done = instance.run("sched", "when", "-N1", "-t1h", "app")
+    assert done.returncode == 1 and f"would delay {f58(instance, waiting[1])}, planned for" in done.stdout
+    done = instance.run("sched", "when", "--nodes=1-5", "-t5m", "app")
+    assert done.returncode == 0
+    assert [line.split()[:2] for line in done.stdout.splitlines()[1::4]] == [["1", "now"], ["5", "never"]]
+    assert instance.run("sched", "when", "-N5").returncode == 2
+    assert instance.run("sched", "when", "-n0").returncode == 3
+    guest = {"FLUX_HANDLE_ROLEMASK": "0x2", "FLUX_HANDLE_USERID": "1234"}
+    assert instance.flux("sched", "when", "-N1", "-t5m", env=guest) == "now, on fake2\n"
+    done = instance.run("sched", "when", "--urgency=17", "-N1", env=guest)
+    assert (done.returncode, done.stderr) == (3, "flux-sched: only the instance owner can submit with urgency >16\n")
+    assert instance.stats()["jobs"]["pending"] == 2
+
+
 def test_refusals(instance):
     for topic, payload in (("sched.why", {}), ("sched.why", {"id": -1}), ("sched.queue", {"count": 0}),
-                           ("sched.stats", {"format": "xml"})):
+                           ("sched.stats", {"format": "xml"}), ("sched.when", {"jobspec": 1})):
         with pytest.raises(OSError) as caught:
             instance.ask("rpc", topic=topic, payload=payload)
         assert caught.value.errno == errno.EPROTO and topic in str(caught.value)

@@ -6,7 +6,7 @@ import pytest
 
 from fakehost import Bench, jobspec, make_r
 from fluxsched.errors import FluxSchedError
-from fluxsched.formats.queues import QueuesError, domain, parents, requires
+from fluxsched.formats.queues import QueuesError, complete, domain, parents, requires
 from fluxsched.service.service import ServiceError
 
 QUEUES = {"batch": {"requires": ["batch"]}, "debug": {}, "quick": {"parent": "batch", "policy": {"limits": {}}}}
@@ -17,6 +17,44 @@ def test_parents():
     assert domain("quick", parents(QUEUES)) == domain("batch", parents(QUEUES)) == "batch"
     assert domain("debug", parents(QUEUES)) == "debug" and domain("", {}) == ""
     assert requires("quick", QUEUES) == ["batch"] and requires("debug", QUEUES) == []
+
+
+def policy(**system):
+    return {"policy": {"jobspec": {"defaults": {"system": system}}}}
+
+
+COMPLETED = [
+    ({"duration": 0}, {}, {"duration": 0}),
+    ({"duration": 0}, policy(duration="1m"), {"duration": 60.0}),
+    ({"duration": 5}, policy(duration="1m"), {"duration": 5}),
+    ({"duration": 0}, policy(duration="inf"), {"duration": 0.0}),
+    ({"duration": 0, "queue": "quick"}, {"queues": QUEUES},
+     {"duration": 0, "queue": "quick", "constraints": {"properties": ["batch"]}}),
+    ({"queue": "batch", "constraints": {"ranks": ["0"]}}, {"queues": QUEUES},
+     {"queue": "batch", "constraints": {"and": [{"properties": ["batch"]}, {"ranks": ["0"]}]}}),
+    ({}, {"queues": QUEUES, **policy(queue="debug")}, {"queue": "debug"}),
+    ({"duration": 0}, {"queues": {"a": policy(duration=7)}, **policy(queue="a", duration="1h")},
+     {"duration": 7.0, "queue": "a"}),
+]
+
+
+@pytest.mark.parametrize("system, config, whole", COMPLETED)
+def test_what_a_job_leaves_to_the_configuration(system, config, whole):
+    complete(system, config)
+    assert system == whole
+
+
+@pytest.mark.parametrize("system, config, text", [
+    ({"queue": "a"}, {}, "'a' is not a valid queue: there are no queues here"),
+    ({"queue": "a"}, {"queues": QUEUES}, "'a' is not a valid queue"),
+    ({"queue": 5}, {"queues": QUEUES}, "5 is not a valid queue"),
+    ({}, {"queues": QUEUES}, "no queue specified: expected one of batch, debug, quick"),
+    ({"duration": 0}, policy(duration="soon"), "policy.jobspec.defaults.system.duration: expected a duration"),
+])
+def test_what_the_configuration_refuses(system, config, text):
+    with pytest.raises(QueuesError) as caught:
+        complete(system, config)
+    assert str(caught.value).startswith(text)
 
 
 @pytest.mark.parametrize("queues", [None, 5, [], {}, {"a": 5}, {"a": {}}])

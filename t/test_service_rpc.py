@@ -13,6 +13,7 @@ from fluxsched.service.fields import Bool, Int
 from fluxsched.service.protocol import ProtocolError
 from fluxsched.service.rpc import GUEST, JOB_MANAGER, OWNER, declarations, rpc
 from fluxsched.service.service import RPCS, Service
+from fluxsched.service.when import Whens
 
 
 class Sample:
@@ -47,8 +48,9 @@ def test_what_is_refused(payload, text):
 
 
 def test_each_handler_takes_what_is_declared():
-    assert [topic for topic, declared in RPCS.items() if declared.guests] == ["feasibility.check", "sched.why"]
-    for owner in (Service, Questions):
+    assert [topic for topic, declared in RPCS.items() if declared.guests] == [
+        "feasibility.check", "sched.why", "sched.when"]
+    for owner in (Service, Questions, Whens):
         for topic, declared in declarations(owner).items():
             assert RPCS[topic] is declared
             parameters = list(inspect.signature(getattr(owner, declared.handler)).parameters)

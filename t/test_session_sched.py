@@ -136,3 +136,66 @@ def test_the_folder_of_a_session_goes_with_it():
         folder = os.path.dirname(session.uri[len("local://"):])
         assert session.close() == 0
     assert not os.path.exists(folder)
+
+
+def test_when(session, waiting):
+    first, second, _ = waiting
+    done = session.run("sched", "when", "-N1", "-t5m")
+    assert (done.returncode, done.stdout) == (0, "now, on n2\n")
+    done = session.run("sched", "when", "-N1", "-t1h", "app", "--with", "-x")
+    assert done.returncode == 1
+    assert re.fullmatch(
+        rf"at .* \(in \d+m\d*s?\), on n\d: needs 1 node, 2 free; starting now would delay {second}, planned for .*\n",
+        done.stdout)
+    done = session.run("sched", "when", "-N5", "app")
+    assert done.returncode == 2 and done.stdout.startswith("never: unsatisfiable request: needs 5 whole nodes")
+    assert f"when {first} ends" in session.run("sched", "when", "-N3", "-t1h").stdout
+    assert len(session("jobs", "-no", "{id}").split()) == 3
+
+
+def test_when_for_several_sizes(session, waiting):
+    done = session.run("sched", "when", "--nodes=1-3,5", "-t5m", "app")
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert done.returncode == 0 and rows[0] == ["NODES", "START", "WAIT", "REASON"]
+    assert [row[0] for row in rows[1:]] == ["1", "2", "3", "5"]
+    assert [row[1] for row in rows[1:3]] == ["now", "now"] and rows[4][1:3] == ["never", "-"]
+    found = json.loads(session.run("sched", "when", "--nodes=1-2", "--json", "-t5m").stdout)
+    assert [(row["nodes_asked"], row["verdict"]) for row in found] == [(1, "now"), (2, "now")]
+    found = json.loads(session.run("sched", "when", "-N4", "--json", "-t5m").stdout)
+    assert (found["nodes_asked"], found["verdict"]) == (4, "later")
+
+
+@pytest.mark.parametrize("words, text", [
+    (["-n0"], "flux-sched: --ntasks: expected a whole number of at least 1, got 0"),
+    (["--nonsense"], "unrecognized arguments: --nonsense"),
+    (["--nodes=0-3"], "flux-sched: --nodes: expected 1 to 256 numbers of at least 1"),
+    (["--nodes=1-257"], "flux-sched: --nodes: expected 1 to 256 numbers of at least 1, got 257"),
+    (["--nodes=1-x"], "flux-sched: --nodes: expected a number, or a list or range of numbers"),
+    (["--nodes=x"], "flux-sched: --nodes: "),
+    (["-qodd"], "flux-sched: 'odd' is not a valid queue: there are no queues here"),
+    (["--dependency=afterok:1"], "flux-sched: --dependency: when other jobs will be over is not known"),
+    (["--urgency=32"], "flux-sched: urgency range is [0:31]"),
+    (["--requires=)"], "flux-sched: --requires"),
+])
+def test_when_fails(session, words, text):
+    done = session.run("sched", "when", *words)
+    assert done.returncode == 3 and text in done.stderr and "Traceback" not in done.stderr
+
+
+def test_when_shows_what_it_asks(session):
+    spec = json.loads(session("sched", "when", "--dry-run", "-N2", "-t1m"))
+    assert spec["attributes"]["system"]["duration"] == 60.0 and spec["attributes"]["system"]["environment"] == {}
+    assert "The exit code\nis 0 if" in session("sched", "when", "--help")
+
+
+def test_default_time_limit(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"policy": {"jobspec": {"defaults": {"system": {"duration": "90s"}}}}}))
+    with Session("-c", str(path)) as session:
+        assert json.loads(session("sched", "when", "--json"))["duration"] == 90.0
+        job = session("submit", PRETEND, "true")
+        session.wait_state(job, "RUN")
+        assert session.job(job)["duration"] == 90.0
+    path.write_text(json.dumps({"policy": {"jobspec": {"defaults": {"system": {"duration": "soon"}}}}}))
+    done = flux("start", "-c", str(path), "true")
+    assert done.returncode == 1 and "policy.jobspec.defaults.system.duration: expected a duration" in done.stderr

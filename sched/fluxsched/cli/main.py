@@ -26,6 +26,7 @@ COMMANDS = {
     "rdl": ("fluxsched.cli.rdl", "rdl"),
     "simulate": ("fluxsched.cli.simulate", "simulate"),
     "stats": ("fluxsched.cli.stats", "stats"),
+    "when": ("fluxsched.cli.when", "when"),
     "why": ("fluxsched.cli.why", "why"),
 }
 

@@ -7,6 +7,7 @@ from fluxsched.core.types cimport i32, i64
 cdef list held(Engine e, i32 slot)
 cdef list each(list rows)
 cdef str ranks_text(Engine e, runs)
+cdef str hosts_text(Engine e, list runs)
 cdef dict R_of(Engine e, i32 slot, double starttime, double expiration)
 cdef str summary(Engine e, i32 slot)
 cdef tree_part(Engine e, i32 slot)

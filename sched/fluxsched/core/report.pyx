@@ -109,6 +109,19 @@ cdef str ranks_text(Engine e, runs):
     return _idset.encode([e.inventory.ranks[node] for first, last in runs for node in range(first, last + 1)])
 
 
+cdef str hosts_text(Engine e, list runs):
+    """Runs of nodes, ascending, as a host list."""
+    cdef i32 node, end
+    cdef list hosts = e.inventory.hosts, out = []
+    for first, last in runs:
+        node = first
+        while node <= last:
+            end = min(e.inventory.run_last[node], <i32> last)
+            out.append((hosts[node], hosts[end]))
+            node = end + 1
+    return _hostlist.encode_runs(out)
+
+
 cdef dict R_of(Engine e, i32 slot, double starttime, double expiration):
     """The R object of a job that holds resources; times in seconds."""
     cdef i32 i
@@ -223,6 +236,7 @@ cdef nodes_for(Engine e, i32 slot):
     cdef const Job *j = e.jobs.item + slot
     cdef Shortage shortage = Shortage(e)
     cdef i32 node
+    cdef i64 count = 0, downs = 0
     cdef list able = [], down = []
     for node in range(e.inventory.nnodes):
         if not get_bit(e.eligible.bits[j.elig], node) or not get_bit(e.state.present, node):
@@ -231,7 +245,18 @@ cdef nodes_for(Engine e, i32 slot):
         shortage.gpus[node] = e.inventory.ngpus[node]
         if shortage.counts(j, shortage.on_node(j, node)) == 0:
             continue
-        able.append(e.inventory.hosts[node])
+        count += 1
+        append_run(able, node)
         if not get_bit(e.state.up, node):
-            down.append(e.inventory.hosts[node])
-    return NodesFor(_hostlist.encode(able), len(able), _hostlist.encode(down), len(down))
+            downs += 1
+            append_run(down, node)
+    return NodesFor(hosts_text(e, able), count, hosts_text(e, down), downs)
+
+
+cdef int append_run(list runs, i32 node) except -1:
+    """Add a node to runs (first, last), to the last one if it follows it."""
+    if runs and runs[-1][1] == node - 1:
+        runs[-1] = (runs[-1][0], node)
+    else:
+        runs.append((node, node))
+    return 0

@@ -29,7 +29,7 @@ _SIZE: Known = {"nnodes": UNUSED, "ncores": UNUSED, "ngpus": UNUSED}
 _LIMITS: Known = {"duration": UNUSED, "job-size": {"min": _SIZE, "max": _SIZE}}
 _ACCESS: Known = {"allow-user": UNUSED, "allow-group": UNUSED}
 _QUEUE_POLICY: Known = {
-    "jobspec": {"defaults": {"system": {"duration": UNUSED, "queue": UNUSED}}},
+    "jobspec": {"defaults": {"system": {"duration": USED, "queue": UNUSED}}},
     "limits": _LIMITS,
     "access": _ACCESS,
     "scheduler": UNUSED,
@@ -50,7 +50,7 @@ TABLES: dict[str, Known] = {
     },
     "queues": {"*": {"requires": USED, "policy": _QUEUE_POLICY, "parent": USED}},
     "policy": {
-        "jobspec": {"defaults": {"system": {"duration": UNUSED, "queue": USED}}},
+        "jobspec": {"defaults": {"system": {"duration": USED, "queue": USED}}},
         "limits": _LIMITS,
         "access": _ACCESS,
         "scheduler": UNUSED,
@@ -82,6 +82,8 @@ def read(path: Optional[str]) -> tuple[dict[str, Any], list[str]]:
             raise SessionError(f"{path}: queues.{name}: expected a table with requires, a list of properties")
     try:
         queues.parents(config.get("queues"))
+        for name in config.get("queues") or [None]:
+            queues.complete({"queue": name, "duration": 0}, config)
     except queues.QueuesError as error:
         raise SessionError(f"{path}: {error}") from None
     remarks = list(check(config))

@@ -20,8 +20,8 @@ import time
 from syslog import LOG_ERR, LOG_INFO
 from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
 
+from fluxsched.formats import queues
 from fluxsched.formats.jobspec import Request as ResourceRequest
-from fluxsched.formats.queues import requires as queue_requires
 from fluxsched.session.broker import job as jobs
 from fluxsched.session.broker.database import Operation, StoreError
 from fluxsched.session.broker.job import CANCELLING, CLEANUP, HELD, INACTIVE, NONE, REQUESTED, RUN, SCHED, Job
@@ -120,30 +120,14 @@ class Manager:
         request.error(error.errno, error.text)
 
     def _set_queue(self, spec: dict[str, Any]) -> None:
-        """Check the queue against the configuration, and add its constraint."""
+        """Check the queue against the configuration, and fill in what the job leaves to that."""
         system = spec.get("attributes", {}).get("system") if isinstance(spec.get("attributes"), dict) else None
         if not isinstance(system, dict):
             return  # jobs.check will say so
-        queues = self.config.get("queues", {})
-        default: Any = self.config
-        for part in ("policy", "jobspec", "defaults", "system", "queue"):
-            default = default.get(part, {}) if isinstance(default, dict) else {}
-        name = system.get("queue") or (default if isinstance(default, str) else None)
-        if not queues:
-            if name:
-                raise RequestError(errno.EINVAL, f"{name!r} is not a valid queue: this session has no queues")
-            return
-        if name is None:
-            raise RequestError(errno.EINVAL, "no queue specified: expected one of " + ", ".join(sorted(queues)))
-        if not isinstance(name, str) or name not in queues:
-            raise RequestError(errno.EINVAL, f"{name!r} is not a valid queue")
-        system["queue"] = name
-        requires = queue_requires(name, queues)
-        if requires:
-            constraint: dict[str, Any] = {"properties": requires}
-            if system.get("constraints"):
-                constraint = {"and": [constraint, system["constraints"]]}
-            system["constraints"] = constraint
+        try:
+            queues.complete(system, self.config)
+        except queues.QueuesError as error:
+            raise RequestError(errno.EINVAL, str(error)) from None
 
     def _accept(
         self,

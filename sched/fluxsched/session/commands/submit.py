@@ -21,9 +21,12 @@ from fluxsched.session.errors import CommandError
 FLAGS = {"debug": 2, "waitable": 4, "novalidate": 8}
 
 
-def parser(name: str) -> Parser:
-    """The options of submit, run or wreckrun."""
-    doing = "Enqueue a job." if name == "submit" else "Run a job: submit it, pass its output on, wait for it."
+RUN = "Run a job: submit it, pass its output on, wait for it."
+
+
+def parser(name: str, doing: str = RUN) -> Parser:
+    """The options of submit, run or wreckrun, or of another command that takes a job's; `doing` says what it does."""
+    doing = "Enqueue a job." if name == "submit" else doing
     p = Parser(name, description=doing, usage=f"flux {name} [OPTIONS...] COMMAND [ARGS...]")
     p.add_argument("-q", "--queue", metavar="NAME", help="submit to a queue")
     p.add_argument("-t", "--time-limit", metavar="MIN|FSD", help="time limit: minutes, or with a unit 30s, 1.5h, 2d")
