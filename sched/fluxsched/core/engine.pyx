@@ -585,7 +585,7 @@ cdef class Engine:
         self.future.limits(&limits.free, &limits.extra, &shadow)
         limits.window = time_never()
         # All jobs end with the instance.
-        if shadow != time_never() and not self.clock < self.expiration * USEC <= shadow:
+        if shadow != time_never() and not self.clock < <usec_t> (self.expiration * USEC) <= shadow:
             limits.window = shadow - self.clock
         return limits
 
