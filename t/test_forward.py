@@ -216,9 +216,10 @@ def test_spread_of_several_runs():
         engine.add(jobid, cores(4, 100 if jobid != 3 else 0), user="ann")
     engine.schedule(0.0)
     spread = Spread(engine)
-    assert spread.ids == [2, 3, 4]
+    assert list(spread) == [2, 3, 4] and len(spread) == 3 and 4 in spread and 1 not in spread
+    assert spread.first is None
     with pytest.raises(ValueError, match="no run"):
-        spread.quantiles([0.5])
+        spread.starts(2, [0.5])
     history = History()
     for part in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0):
         history.note("ann", part)
@@ -227,10 +228,13 @@ def test_spread_of_several_runs():
         forward = Forward(engine.fork(), 0.0, history, seed)
         forward.advance()
         spread.add(forward)
-        for jobid in spread.ids:
+        for jobid in spread:
             seen.setdefault(jobid, []).append(forward.start_of(jobid))
     assert spread.nruns == 20
-    low, high, top = zip(*spread.quantiles([0.5, 0.9, 1.0]))
+    with pytest.raises(ValueError, match="job 1: no run knows it"):
+        spread.starts(1, [0.5])
+    low, high, top = zip(*[spread.starts(jobid, [0.5, 0.9, 1.0]) for jobid in spread])
+    assert spread.first == min(seen[2])
     assert low[:2] == tuple(sorted(seen[jobid])[9] for jobid in (2, 3))
     assert high[:2] == tuple(sorted(seen[jobid])[17] for jobid in (2, 3))
     assert top[:2] == tuple(max(seen[jobid]) for jobid in (2, 3))

@@ -84,6 +84,7 @@ def test_an_update_wins_until_the_limit_is_taken_away():
     bench.acquired({"expiration": 3000.0})
     assert estimate(bench, 2) == 1500.0
     bench.send("sched.expiration", {"id": 1, "expiration": 0})
+    bench.host.run(5.0)
     assert estimate(bench, 2) is None
     bench.acquired({"expiration": 4000.0})
     assert bench.service.jobs[1].expiration == 4000.0

@@ -188,10 +188,10 @@ cdef class Engine:
             raise
         self.checked()
 
-    def adopt(self, jobid, R, freed_ranks="", i64 priority=16, double t_submit=0.0):
+    def adopt(self, jobid, R, freed_ranks="", i64 priority=16, double t_submit=0.0, user=None):
         """A job that holds R already (all but freed_ranks, an idset string)
-        and runs until R's expiration. Raises ValueError where it does not
-        agree with what is there and free."""
+        and runs until R's expiration. user: as for add. Raises ValueError where
+        it does not agree with what is there and free."""
         cdef Job j
         cdef usec_t start, end
         if jobid in self.slot_of:
@@ -201,6 +201,7 @@ cdef class Engine:
         j.id = jobid
         j.priority = priority
         j.submitted = <usec_t> (t_submit * USEC)
+        j.user = self.user_number(user)
         j.tree = -1
         start = <usec_t> (min(holding.starttime, 9e12) * USEC)
         end = to_usec(holding.expiration)
@@ -343,6 +344,11 @@ cdef class Engine:
         """Nodes on which a waiting job could run, were they free: a tuple of able (a host list), count, down (those of
         them that are down or drained) and downs (how many). Raises ValueError for a job that does not wait."""
         return report.nodes_for(self.core, self.slot(jobid, JOB_WAITING))
+
+    def parked(self, jobid):
+        """Why no jobs that end can help a waiting job, as a text: it waits for nodes that are down or drained, or have
+        lost a property; None: that is not so. Raises ValueError for a job that does not wait."""
+        return REASONS.get(self.core.check_parked(self.slot(jobid, JOB_WAITING)))
 
     def first_estimate(self):
         """The earliest of the starts that are planned for waiting jobs, in s since the epoch; None: there is none."""

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
+from fluxsched.core.api cimport Engine as PythonEngine
 from fluxsched.core.engine cimport Engine
 from fluxsched.core.history cimport History
 from fluxsched.core.types cimport i32, i64, u64, usec_t
@@ -40,7 +41,7 @@ cdef class EventLoop:
 cdef class Forward(EventLoop):
     """A copy of an engine that is run forward from the state that it is in."""
     cdef:
-        object copy             # core.api.Engine
+        PythonEngine copy       # to find jobs by their ids
         usec_t *start           # [nslots] by slot; -1: not started
         usec_t *length          # [nslots] how long a job will run from its start on, if its limit allows it
         i32 nslots
@@ -52,12 +53,11 @@ cdef class Forward(EventLoop):
 cdef class Spread:
     """Starts of jobs over several runs."""
     cdef:
-        readonly list ids       # [njobs] the jobs that waited
+        dict place              # job id -> its index
         i32 *slots              # [njobs]
         usec_t *start           # [nruns * njobs] never: not started
         i32 njobs
         readonly i32 nruns
         i32 room
-        usec_t *column          # [room] scratch
-
-    cdef usec_t at(self, i32 job, double level) except -1
+        usec_t *column          # [nruns] scratch
+        i32 column_room

@@ -66,8 +66,10 @@ class Layout:
                 records[int(name)] = value
             elif kind == "R":
                 steps.append((job_key(int(name), "R"), orjson.dumps(value)))
-            else:
+            elif key.startswith("lwj."):
                 steps += self._bound(key, value)
+            else:
+                steps.append((key, None if value is None else orjson.dumps(value)))
         new = sorted(number for number, fields in records.items() if "id" in fields)
         steps += self._links(new)
         self._newest = max([self._newest, *new])

@@ -72,6 +72,9 @@ class Jobs:
     def __iter__(self) -> Iterator[Job]:
         return iter(self._jobs.values())
 
+    def __contains__(self, jobid: int) -> bool:
+        return jobid in self._jobs
+
     def __getitem__(self, jobid: int) -> Job:
         return self._jobs[jobid]
 

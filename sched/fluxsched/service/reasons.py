@@ -22,6 +22,8 @@ __all__ = ["Line", "Reasons", "wanted"]
 MOVE_MIN = 60.0
 #: by this part of what is left until then.
 MOVE_PART = 0.1
+#: Codes of reasons that no job that ends can help with.
+PARKED = ("down", "lacking", "never")
 
 
 def wanted(request: Request, unit: str, need: int) -> str:
@@ -49,6 +51,12 @@ class Line(NamedTuple):
     meaning: tuple[str, Optional[int]]
     #: the time that it names, seconds since the epoch
     at: Optional[float]
+
+    def with_end(self, why: Optional[str]) -> Line:
+        """The same, and why no start can be told; None, or what the line says already, adds nothing."""
+        if why is None or why in self.text or "without a time limit" in self.text or self.meaning[0] in PARKED:
+            return self
+        return Line(f"{self.text}; {why}", (f"{self.meaning[0]}, open-ended", self.meaning[1]), self.at)
 
     def differs(self, told: Optional[Line], now: float) -> bool:
         """Whether this says something else than `told`, and not just the same in other numbers."""

@@ -37,6 +37,7 @@ from fluxsched.service.ask import Questions
 from fluxsched.service.commit import Committer
 from fluxsched.service.ends import Ends
 from fluxsched.service.fields import Bool, Int, ListOf, Number, Object, Tuple
+from fluxsched.service.forecast import Forecast
 from fluxsched.service.guard import Guard
 from fluxsched.service.host import LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_WARNING, Host
 from fluxsched.service.jobs import COMMITTING, PENDING, RUNNING, STARTED, Job, Jobs
@@ -46,6 +47,7 @@ from fluxsched.service.protocol import ProtocolError, ServiceError, field
 from fluxsched.service.reasons import Reasons
 from fluxsched.service.resources import Resources
 from fluxsched.service.rpc import GUEST, JOB_MANAGER, declarations, rpc
+from fluxsched.service.runtimes import RunTimes
 from fluxsched.service.settings import Settings
 from fluxsched.service.when import Whens
 
@@ -79,8 +81,13 @@ class Service:
         self.recorder = Recorder(host, self.settings.lwj_keep, self.guard, engine, self.resources)
         self.record = self.recorder.record
         reasons = Reasons(engine, host.job_name)
+        self.run_times = RunTimes(host, self.guard)
+        self.forecast = Forecast(
+            host, engine, self.jobs, self.ends, self.run_times, lambda: self.passes.idle, self._foretold,
+            self.settings.forecast, self.guard,
+        )
         self.annotator = Annotator(
-            host, self.jobs, engine, reasons, self.answers.annotate, self.ends.reached, self.guard
+            host, self.jobs, engine, reasons, self.forecast, self.answers.annotate, self.ends.reached, self.guard
         )
         self.passes = Passes(host, engine, self._denied, self._started, self._pass_over, self._pass_failed, self.guard)
         self.committer = Committer(
@@ -93,7 +100,7 @@ class Service:
         self.whens = Whens(host, engine, self.resources.placed, reasons, self.ends, self.guard)
         self._handlers = {
             topic: getattr(owner, declaration.handler)
-            for owner in (self, self.questions, self.whens)
+            for owner in (self, self.forecast, self.questions, self.whens)
             for topic, declaration in declarations(type(owner)).items()
         }
         self.ready = False
@@ -127,6 +134,8 @@ class Service:
             self.host.log(LOG_WARNING, "queue-depth: a new value counts from the next load on")
         if "lwj_keep" in changed:
             self.recorder.resize(self.settings.lwj_keep)
+        self.forecast.interval = self.settings.forecast
+        self.forecast.changed()
         self.host.log(LOG_INFO, f"configuration taken over: plugin={self.settings.plugin}")
 
     def _set_policy(self, policy: Any) -> None:
@@ -143,7 +152,7 @@ class Service:
             for job in self.jobs:
                 if job.stage != PENDING:
                     R = old.R(job.id, job.starttime, job.expiration)
-                    engine.adopt(job.id, R, "", priority=job.priority, t_submit=job.t_submit)
+                    engine.adopt(job.id, R, "", priority=job.priority, t_submit=job.t_submit, user=job.user)
                     engine.update_expiration(job.id, self.ends.planned(job.expiration))
                     continue
                 assert job.request is not None  # it waits, so it was parsed
@@ -172,8 +181,10 @@ class Service:
         """The module is about to end: write what the record still holds."""
         self.passes.stop()
         self.annotator.stop()
+        self.forecast.stop()
         if self.ready:
             self.recorder.stop()
+            self.run_times.stop()
         self.guard.stopped = True
 
     def _on_acquire(self, payload: Any, error: Optional[OSError]) -> None:
@@ -196,6 +207,7 @@ class Service:
                 "job-manager.sched-hello", {"partial-ok": True}, self.guard(self._on_hello), streaming=True
             )
             self.recorder.load(self._hello_step)
+            self.run_times.load()
             return
         try:
             instance = self.resources.update(self.engine, payload)
@@ -229,7 +241,9 @@ class Service:
         """Take over a job that holds R (less the ranks it gave back)."""
         priority = payload.get("priority", 16)
         t_submit = payload.get("t_submit", 0.0)
-        self.engine.adopt(jobid, R, payload.get("free") or "", priority=priority, t_submit=t_submit)
+        self.engine.adopt(
+            jobid, R, payload.get("free") or "", priority=priority, t_submit=t_submit, user=payload.get("userid")
+        )
         job = Job(jobid, priority, t_submit, user=payload.get("userid"))
         job.stage = RUNNING
         self.jobs.add(job)
@@ -374,11 +388,17 @@ class Service:
         self.answers.deny(job, reason)
 
     def _started(self, jobids: Iterable[int], now: float) -> None:
+        self.forecast.started(jobids, now)
         self.committer.start([self.jobs[jobid] for jobid in jobids], now)
 
     def _pass_over(self) -> None:
-        self.annotator.after_pass()
+        # What is foretold of new jobs is told with the first reason, if it is known at once.
+        if not self.forecast.changed():
+            self.annotator.changed()
         self._check_quiescent()
+
+    def _foretold(self) -> None:
+        self.annotator.changed()
 
     def _pass_failed(self, error: BaseException, now: float) -> None:
         """After a pass that failed half way: what it had started is started."""
@@ -410,6 +430,8 @@ class Service:
         if job is None or job.stage == PENDING:
             self.host.log(LOG_ERR, f"free: job {name} holds no resources")
             return
+        if final and job.stage == RUNNING:
+            self.run_times.ended(job, self.host.now())
         self.committer.free(job, ranks, final)
         self.host.log(LOG_DEBUG, f"free: job {name}: {_r.summary(R)}{' (final)' if final else ''}")
 
@@ -462,6 +484,7 @@ class Service:
         self.passes.clear()
         self.committer.clear()
         self.whens.clear()
+        self.forecast.clear()
         self._cpu_begin = time.thread_time()
         self.host.respond(message, None)
 
@@ -498,6 +521,7 @@ class Service:
                 "longest_slice": self.passes.longest_slice,
             },
             "when": {"count": self.whens.count, "seconds": self.whens.seconds, "longest": self.whens.longest},
+            "forecast": self.forecast.statistics,
             # processor time of this thread, all of it the scheduler's in a real broker
             "cpu": time.thread_time() - self._cpu_begin,
             "lwj": {"first": self.record.first, "next": self.record.next},
@@ -508,4 +532,8 @@ class Service:
 
 
 #: The requests of the service by topic.
-RPCS = {**declarations(Service), **declarations(Questions), **declarations(Whens)}
+RPCS = {
+    topic: declaration
+    for owner in (Service, Forecast, Questions, Whens)
+    for topic, declaration in declarations(owner).items()
+}

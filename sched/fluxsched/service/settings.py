@@ -18,6 +18,8 @@ __all__ = ["ArgumentError", "Settings", "parse"]
 
 DEFAULT_PLUGIN = "sched.plugin1"
 DEFAULT_KEEP = 1000
+DEFAULT_FORECAST = 1.0
+FORECAST_MAX = 86400.0
 LIMIT_MAX = 2**31 - 1
 
 
@@ -27,7 +29,8 @@ class ArgumentError(FluxSchedError, ValueError):
 
 class Settings(NamedTuple):
     """All settings, checked.  `queue_depth` None is unlimited; `lwj_keep` is
-    the number of job records kept in the KVS, 0 none."""
+    the number of job records kept in the KVS, 0 none; `forecast` the seconds from
+    one forecast to the next at the least, None: there are no forecasts."""
 
     rdl_conf: str = ""
     rdl_resource: str = "default"
@@ -38,6 +41,7 @@ class Settings(NamedTuple):
     in_sim: bool = False
     queue_depth: Optional[int] = None
     lwj_keep: int = DEFAULT_KEEP
+    forecast: Optional[float] = DEFAULT_FORECAST
 
 
 def _text(where: str, value: Any) -> str:
@@ -101,6 +105,19 @@ def _keep(where: str, value: Any) -> int:
     return _count(where, value, 0)
 
 
+def _interval(where: str, value: Any) -> Optional[float]:
+    if value == "off":
+        return None
+    try:
+        seconds = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else -1.0
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds <= FORECAST_MAX:
+        wanted = f"off or seconds, more than 0 and at most {FORECAST_MAX:.0f}"
+        raise ArgumentError(f"{where}: expected {wanted}, got {value!r}")
+    return seconds
+
+
 _PARSERS: dict[str, Callable[[str, Any], Any]] = {
     "rdl-conf": _name,
     "rdl-resource": _name,
@@ -111,6 +128,7 @@ _PARSERS: dict[str, Callable[[str, Any], Any]] = {
     "in-sim": _boolean,
     "queue-depth": _depth,
     "lwj-keep": _keep,
+    "forecast": _interval,
 }
 
 

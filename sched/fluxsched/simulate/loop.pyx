@@ -59,7 +59,7 @@ cdef class Loop(EventLoop):
         bint exclusive
         readonly bint record
         PythonEngine face
-        History history
+        readonly History history
         object tree_of
         bint has_trees
         i32 domain
