@@ -102,6 +102,36 @@ def show(results: list[Any]) -> None:
         first = last
 
 
+def show_forecasts(results: list[Any]) -> None:
+    """Print how good the forecasts were: a table for each policy."""
+    from fluxsched.simulate.forecast import WITHIN, accuracy
+    from fluxsched.simulate.results import duration
+
+    for result in results:
+        print(f"\nforecasts at submission, {printable(result.policy)}")
+        columns = accuracy(result)
+        rows = [["", *(what for what, _ in columns)], ["jobs", *(f"{m['jobs']:,.0f}" for _, m in columns)]]
+        if not any(m["jobs"] for _, m in columns):
+            print("  no job was foretold and has started")
+            continue
+        for name in ("estimate", "likely"):
+            for _, text in WITHIN:
+                key = f"{name} within {text}"
+                rows.append([f"t_{key}", *(share(m[key]) for _, m in columns)])
+            rows.append([f"t_{name}, mean error", *(
+                duration(m[f"{name} error"]) if m["jobs"] else "-" for _, m in columns)])
+        for name in ("estimate", "likely", "late"):
+            rows.append([f"started by t_{name}", *(share(m[f"{name} held"]) for _, m in columns)])
+        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        for row in rows:
+            print("  ".join([row[0].ljust(widths[0]), row[1].rjust(widths[1]), row[2].rjust(widths[2])]).rstrip())
+
+
+def share(part: float) -> str:
+    """A share in percent; NaN is of nothing."""
+    return "-" if part != part else f"{100 * part:.1f} %"
+
+
 @contextmanager
 def errors_of(name: str, policy: Any) -> Iterator[None]:
     """What is raised in a plugin in plain Python is the error of its author: told with its place, as PluginError."""
@@ -146,12 +176,15 @@ def fail(text: object, code: int = 1) -> NoReturn:
 @click.option("--compare", metavar="NAME,NAME...", help="Several policies: one table, one figure.")
 @click.option("--until", type=Seconds(), metavar="TIME",
               help="Stop at this time of the trace (seconds, or 30d, 12h ...).")
+@click.option("--forecast", is_flag=False, flag_value=0, default=None, type=click.IntRange(0), metavar="[N]",
+              help="Foretell the start of each job when it is submitted (or of N jobs, evenly over the trace), and "
+              "say how good that was.")
 @click.option("--out", metavar="DIR", help="Write jobs.csv and summary.json here.")
 @click.option("--plot", is_flag=True, help="Draw pictures too (PNG and SVG, into --out).")
 def simulate(
     trace_path: str, trace_format: str | None, rdl: str | None, uri: str, nodes: int | None, cores: int | None,
     procs: int | None, exclusive: bool, plugin: str | None, plugin_opts: str, compare: str | None,
-    until: float | None, out: str | None, plot: bool,
+    until: float | None, forecast: int | None, out: str | None, plot: bool,
 ) -> None:
     """Replay a job trace in virtual time: the engine and plugins of production decide.
 
@@ -178,7 +211,8 @@ def simulate(
         if out is not None:
             results.check(out)
         machine = {"procs": procs, "nodes": nodes, "cores": cores, "rdl": rdl, "uri": uri}
-        options = {"options": plugin_opts, "until": until, "exclusive": exclusive, "record": out is not None}
+        options = {"options": plugin_opts, "until": until, "exclusive": exclusive, "record": out is not None,
+                   "forecast": forecast}
         ran = _run(names, (trace_path, trace_format), machine, options)
     except results.ResultsError as err:
         fail(f"results cannot be written: {err}")
@@ -225,6 +259,8 @@ def _tell(ran: list[Any], out: str | None, plot: bool, compare: bool) -> None:
             ours = isinstance(err, results.ResultsError)
             unwritten = str(err) if ours else f"{out}: {err.strerror or err}"
     show(ran)
+    if ran[0].foretold is not None:
+        show_forecasts(ran)
     if unwritten:
         fail(f"results cannot be written: {unwritten}")
     if ran[-1].stopped == "interrupted":

@@ -11,7 +11,8 @@ NeurIPS 2021).
 
 from __future__ import annotations
 
-from typing import Optional
+import math
+from typing import Optional, Sequence
 
 from fluxsched.core.forward import Spread
 
@@ -37,11 +38,19 @@ class Coverage:
         step = STEP * (LATE - 1.0 if held else LATE)
         self.level = min(max(self.level + step, LEVEL_MIN), LEVEL_MAX)
 
+    def late(self, starts: Sequence[float], now: float) -> float:
+        """t_late by the starts of a job in some runs that began at `now`, ascending."""
+        at = starts[min(max(math.ceil(self.level * len(starts) - 1e-9) - 1, 0), len(starts) - 1)]
+        likely = starts[math.ceil(LIKELY * len(starts)) - 1]
+        return max(likely, self._stretched(at, now))
+
+    def _stretched(self, late: float, now: float) -> float:
+        return late if self.level <= 1.0 else now + (late - now) * 4.0 ** (self.level - 1.0)
+
     def times(self, spread: Spread, jobid: int, now: float) -> tuple[Optional[float], Optional[float]]:
         """t_likely and t_late of a job by some runs that began at `now`; None where it did not start in so many."""
         likely, late = spread.starts(jobid, (LIKELY, min(self.level, 1.0)))
-        if late is not None and self.level > 1.0:
-            late = now + (late - now) * 4.0 ** (self.level - 1.0)
-        if late is not None and likely is not None:
-            late = max(late, likely)
+        if late is not None:
+            late = self._stretched(late, now)
+            late = late if likely is None else max(late, likely)
         return likely, late

@@ -8,14 +8,17 @@ import os
 import signal
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from fluxsched.core import Engine, Inventory
+from fluxsched.core.history import History
 from fluxsched.errors import FluxSchedError
 from fluxsched.formats.jobspec import Vertex
 from fluxsched.policy.loader import load_plugin
+from fluxsched.simulate.forecast import Watch
 from fluxsched.simulate.loop import Loop, node_cores
 from fluxsched.simulate.metrics import Result
 from fluxsched.simulate.policy import Choice, PolicyError, choose, options_text
@@ -112,7 +115,7 @@ def trace_of(submit: Any, run: Any, procs: Any, request: Any = None, user: Any =
 def run(trace: Trace | str | os.PathLike, *, procs: Optional[int] = None, nodes: Optional[int] = None,
         cores: Optional[int] = None, rdl: Optional[str] = None, plugin: str = "sched.plugin1",
         options: str | Dict[str, str] = "", name: Optional[str] = None, until: Optional[float] = None,
-        exclusive: bool = False, record: bool = True, on: Optional[Machine] = None,
+        exclusive: bool = False, record: bool = True, forecast: Optional[int] = None, on: Optional[Machine] = None,
         progress: Optional[Callable[[int, int, int], None]] = None) -> Result:
     """Replay a trace on a machine under a plugin; gives start and finish of each job, and measures of the run.
 
@@ -123,6 +126,7 @@ def run(trace: Trace | str | os.PathLike, *, procs: Optional[int] = None, nodes:
     until: s in the trace's time; events after it do not happen.
     exclusive: jobs take whole nodes.
     record: keep which processors each job had (8 bytes a range).
+    forecast: foretell the start of so many jobs at the most, each when it is submitted; 0: of all.
     progress: called now and then with (ended, arrived, all) jobs.
 
     Ctrl-C ends the run: the result says stopped="interrupted", and holds what was reached (a second one, in
@@ -147,15 +151,20 @@ def run(trace: Trace | str | os.PathLike, *, procs: Optional[int] = None, nodes:
         raise SimulateError("the trace is too long: times beyond 285,000 years")
     loop = Loop(engine, _micro(jobs.submit), _micro(length), _micro(jobs.request), *request,
                 np.unique(jobs.user, return_inverse=True)[1], exclusive=exclusive, record=record,
-                tree_of=_bandwidth(jobs, on, request, exclusive) if engine.io_aware else None)
+                tree_of=_bandwidth(jobs, on, request, exclusive) if engine.io_aware else None,
+                history=None if forecast is None else History())
+    watch = None if forecast is None else Watch(loop, _micro(jobs.submit), forecast)
     limit = int(until * 1e6) if until is not None else 2**62
     with _interrupts() as interrupted:
         more = True
         while more and not interrupted:
-            more = loop.advance(limit, SLICE)
+            more = loop.advance(limit, SLICE) if watch is None else watch.advance(limit)
             if progress is not None:
                 progress(loop.ended, loop.arrived, len(jobs))
-    return _result(loop, jobs, on, choice, name, left_out, until, more)
+    result = _result(loop, jobs, on, choice, name, left_out, until, more)
+    if watch is not None:
+        result = replace(result, foretold=watch.foretold().select(~loop.denied.astype(bool)))
+    return result
 
 
 def _micro(seconds: np.ndarray) -> np.ndarray:

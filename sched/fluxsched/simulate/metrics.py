@@ -14,6 +14,24 @@ TAU = 10.0      # s: bound of the bounded slowdown (Feitelson, Metrics for paral
 
 
 @dataclass(frozen=True)
+class Foretold:
+    """What was foretold of each job when it was submitted: float64 (n,), s in the trace's time; NaN = nothing.
+
+    estimate  its start, if all jobs take the time that they asked for
+    likely    the median over runs with run times drawn from what users' earlier jobs did
+    late      the time by which nine of ten start
+    """
+
+    estimate: np.ndarray
+    likely: np.ndarray
+    late: np.ndarray
+
+    def select(self, keep: np.ndarray) -> Foretold:
+        """Those of some jobs."""
+        return Foretold(self.estimate[keep], self.likely[keep], self.late[keep])
+
+
+@dataclass(frozen=True)
 class Result:
     """One trace under one policy.
 
@@ -32,6 +50,7 @@ class Result:
     pass_count, pass_time  (64,): passes by queue length, and their time in s: [k] is for lengths from
                2**(k-1) to 2**k - 1 ([0] is the empty queue)
     left_out   rule -> number of jobs of the trace that were not simulated
+    foretold   what was foretold of the jobs; None where that was not asked for
     """
 
     trace: Trace
@@ -55,6 +74,7 @@ class Result:
     pass_count: np.ndarray = field(default_factory=lambda: np.zeros(64, dtype=np.int64))
     pass_time: np.ndarray = field(default_factory=lambda: np.zeros(64))
     left_out: Dict[str, int] = field(default_factory=dict)
+    foretold: Optional[Foretold] = None
 
     @property
     def wait(self) -> np.ndarray:

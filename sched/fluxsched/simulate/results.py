@@ -8,11 +8,12 @@ import os
 import shutil
 import tempfile
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import numpy as np
 
 from fluxsched.errors import FluxSchedError
+from fluxsched.simulate.forecast import accuracy
 from fluxsched.simulate.metrics import Result, measure
 
 # In the order and by the names that evalys reads.
@@ -126,12 +127,19 @@ def summary(result: Result) -> Dict[str, object]:
         "notes": result.trace.notes,
         "left_out": result.left_out,
         **measures,
+        **({} if result.foretold is None else {"forecast": _forecast(result)}),
         # Measured on the machine that ran this, so different each time; all else is reproducible.
         "timing": {**timing, "pass_time_by_queue_length": [
             {"queue": [0 if k == 0 else 2**(k - 1), 0 if k == 0 else 2**k - 1], "passes": int(count),
              "mean": float(time / count)}
             for k, (count, time) in enumerate(zip(result.pass_count, result.pass_time)) if used[k]]},
     }
+
+
+def _forecast(result: Result) -> Dict[str, Dict[str, Optional[float]]]:
+    """How good the forecasts were; what is of no job is None."""
+    return {what: {name: value if value == value else None for name, value in measures.items()}
+            for what, measures in accuracy(result)}
 
 
 def _column(values: np.ndarray) -> List[str]:
