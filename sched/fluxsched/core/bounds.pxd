@@ -34,7 +34,8 @@ cdef struct Change:
 # From start to end (or at a point: start), so many cores and gpus are free, and so many were before.
 cdef struct Piece:
     Place start
-    Place end
+    i32 from_               # places in difference
+    i32 to
     i32 cores_before
     i32 gpus_before
     i32 cores
@@ -57,7 +58,18 @@ cdef class Bounds:
         i32 epoch               # of the kinds for which the columns hold
         Timeline timeline
         Column column[COLUMNS]
+        i32 most_cores          # of a node
+        i32 most_gpus
+        i32 *by_cores           # [COLUMNS][most_cores + 1] what fits where so many are free, as far as cores say
+        i32 *by_gpus            # [COLUMNS][most_gpus + 1] and gpus
         # Scratch.
+        i32 first               # chunk in which the change that is made begins
+        i32 last                # and ends
+        i32 *difference         # [COLUMNS][span] of a column from each point to the next one; a point has a place in
+                                # it by its chunk, from first on, and its number there
+        i32 span
+        bint touched[COLUMNS]   # its differences hold
+        i32 difference_room
         Piece *piece
         i32 npieces
         i32 piece_room
@@ -71,12 +83,19 @@ cdef class Bounds:
         i64 query
 
     cdef int reset(self, NodeFutures futures, const i32 *of) except -1
-    cdef void begin(self, usec_t now) noexcept nogil
+    cdef bint begin(self, usec_t now) noexcept nogil
     cdef void forget(self) noexcept nogil
     cdef i32 known(self, const Shape *shape) noexcept nogil
     cdef usec_t bound(self, i32 k, i32 need, usec_t duration) noexcept nogil
     cdef void remember(self, i32 k, i32 need, usec_t duration, usec_t start) noexcept nogil
+    cdef int open(self, usec_t start, usec_t end) except -1 nogil
+    cdef void close(self) noexcept nogil
+    cdef bint counts(self) noexcept nogil
+    cdef void tell(self, i32 k) noexcept nogil
+    cdef i32 fits_at(self, i32 k, const Group *g, i32 ncores, i32 ngpus) noexcept nogil
+    cdef i32 place(self, Place at) noexcept nogil
     cdef int change(self, const Change *change, usec_t start, usec_t end, const u64 *bits, bint take) except -1 nogil
+    cdef void count_pieces(self, i32 k, const Group *g, i32 nvalues) noexcept nogil
     cdef int find_pieces(self, const Change *change, usec_t start, usec_t end, const u64 *bits,
                          bint take) except -1 nogil
     cdef int find_rises(self, i32 id, usec_t start, usec_t end, i32 nodes) except -1 nogil
@@ -84,4 +103,3 @@ cdef class Bounds:
     cdef i32 column_of(self, const Shape *shape, i32 *factor) except -1 nogil
     cdef int fill_column(self, i32 k) except -1 nogil
     cdef int need_counts(self) except -1 nogil
-    cdef i32 fits_words(self, const Shape *shape, const Group *g, const u64 *words) noexcept nogil

@@ -14,25 +14,17 @@ from fluxsched.core.bits cimport count_bits, lowest
 from fluxsched.core.eligible cimport Eligible
 from fluxsched.core.kinds cimport Group, Kinds
 from fluxsched.core.memory cimport grow, zeroed
-from fluxsched.core.nodefuture cimport Future, NodeFutures, point_of, times_of, words_of
-from fluxsched.core.shape cimport Shape, fits_counts, same_shape
+from fluxsched.core.nodefuture cimport Future, NodeFutures, gains, point_of, times_of, words_of
+from fluxsched.core.shape cimport Shape, same_shape
 from fluxsched.core.state cimport State
-from fluxsched.core.timeline cimport COLUMNS, Chunk, Place, Timeline
+from fluxsched.core.timeline cimport CHUNK, COLUMNS, Chunk, Place, Timeline
 from fluxsched.core.types cimport i32, i64, time_never, u64, usec_t
-
-
-cdef inline bint gains(const u64 *before, const u64 *after, i32 width) noexcept nogil:
-    """Whether there is anything in a set that was not in it before."""
-    cdef i32 w
-    for w in range(width):
-        if after[w] & ~before[w]:
-            return True
-    return False
 
 
 cdef class Bounds:
 
     def __cinit__(self, State state not None, Eligible eligible not None, Kinds kinds not None):
+        cdef i32 i
         self.eligible = eligible
         self.kinds = kinds
         self.cw = state.cw
@@ -41,8 +33,16 @@ cdef class Bounds:
         self.timeline = Timeline()
         self.word = <u64 *> zeroed(self.width, sizeof(u64))
         self.epoch = -1
+        for i in range(state.inv.nnodes):
+            self.most_cores = max(self.most_cores, state.inv.ncores[i])
+            self.most_gpus = max(self.most_gpus, state.inv.ngpus[i])
+        self.by_cores = <i32 *> zeroed(COLUMNS * (self.most_cores + 1), sizeof(i32))
+        self.by_gpus = <i32 *> zeroed(COLUMNS * (self.most_gpus + 1), sizeof(i32))
 
     def __dealloc__(self):
+        free(self.by_cores)
+        free(self.by_gpus)
+        free(self.difference)
         free(self.piece)
         free(self.word)
         free(self.count)
@@ -56,13 +56,15 @@ cdef class Bounds:
         self.timeline = Timeline()
         return 0
 
-    cdef void begin(self, usec_t now) noexcept nogil:
-        """The time is now; the kinds may have changed."""
+    cdef bint begin(self, usec_t now) noexcept nogil:
+        """The time is now. False if the kinds have changed: then there are no columns any more."""
         self.now = now
         self.timeline.trim(now)
-        if self.epoch != self.kinds.epoch:
-            self.epoch = self.kinds.epoch
-            self.timeline.ncolumns = 0
+        if self.epoch == self.kinds.epoch:
+            return True
+        self.epoch = self.kinds.epoch
+        self.timeline.ncolumns = 0
+        return False
 
     cdef void forget(self) noexcept nogil:
         """Something has come back: starts that were found bound no others."""
@@ -94,14 +96,26 @@ cdef class Bounds:
         column.found[column.nfound % FOUND] = Found(need, duration, start)
         column.nfound = column.nfound + 1 if column.nfound < 2 * FOUND - 1 else FOUND
 
+    cdef bint counts(self) noexcept nogil:
+        """Whether there is a column for which changes count."""
+        return self.epoch == self.kinds.epoch and self.timeline.ncolumns > 0
+
+    cdef int open(self, usec_t start, usec_t end) except -1 nogil:
+        """Nodes are about to change from start to end, which are points of the timeline, or before it, or never."""
+        self.first = self.timeline.locate(start).c
+        self.last = self.timeline.end_of(end).c
+        self.span = (self.last - self.first + 1) * CHUNK + 1
+        if self.counts():
+            self.difference = <i32 *> grow(self.difference, &self.difference_room,
+                                           <i64> self.timeline.ncolumns * self.span, sizeof(i32))
+            memset(self.touched, 0, sizeof(self.touched))
+        return 0
+
     cdef int change(self, const Change *change, usec_t start, usec_t end, const u64 *bits, bint take) except -1 nogil:
-        """Count the nodes of a change in the columns."""
-        cdef i32 k, i, j, before, after
-        cdef Column *column
-        cdef Chunk *chunk
-        cdef Piece *p
+        """Count the nodes of a change, between open and close."""
+        cdef i32 k, i
         cdef Group *g
-        if change.group < 0 or self.epoch != self.kinds.epoch or self.timeline.ncolumns == 0:
+        if change.group < 0 or not self.counts():
             return 0
         g = self.kinds.group + change.group
         self.npieces = 0
@@ -110,21 +124,50 @@ cdef class Bounds:
         self.find_rises(change.old, start, end, -change.nodes)
         self.find_rises(change.new, start, end, change.nodes)
         for k in range(self.timeline.ncolumns):
-            column = self.column + k
-            if not self.kinds.in_set(g, column.shape.elig):
+            if not self.kinds.in_set(g, self.column[k].shape.elig):
                 continue
-            for j in range(self.npieces):
-                p = self.piece + j
-                before = fits_counts(&column.shape, g.ncores, g.ngpus, p.cores_before, p.gpus_before)
-                after = fits_counts(&column.shape, g.ncores, g.ngpus, p.cores, p.gpus)
-                if before == after:
-                    continue
-                if j < i:
-                    self.timeline.add(k, p.start, p.end, (after - before) * p.nodes)
-                elif after > before:
+            if not self.touched[k]:
+                memset(self.difference + <size_t> k * self.span, 0, self.span * sizeof(i32))
+                self.touched[k] = True
+            self.count_pieces(k, g, i)
+        return 0
+
+    cdef void count_pieces(self, i32 k, const Group *g, i32 nvalues) noexcept nogil:
+        """Count the pieces of nodes of a kind in a column: first those of its values, then those of its rises."""
+        cdef i32 i, before, after
+        cdef i32 *difference = self.difference + <size_t> k * self.span
+        cdef const i32 *by_cores = self.by_cores + k * (self.most_cores + 1)
+        cdef const i32 *by_gpus = self.by_gpus + k * (self.most_gpus + 1)
+        cdef i32 least_cores = g.ncores if self.column[k].shape.whole else 0
+        cdef i32 least_gpus = g.ngpus if self.column[k].shape.whole else 0
+        cdef const Piece *p = self.piece
+        cdef Chunk *chunk
+        for i in range(self.npieces):
+            before = min(by_cores[p.cores_before], by_gpus[p.gpus_before])
+            after = min(by_cores[p.cores], by_gpus[p.gpus])
+            if p.cores_before < least_cores or p.gpus_before < least_gpus:
+                before = 0
+            if p.cores < least_cores or p.gpus < least_gpus:
+                after = 0
+            if before != after:
+                if i < nvalues:
+                    difference[p.from_] += (after - before) * p.nodes
+                    difference[p.to] -= (after - before) * p.nodes
+                else:
                     chunk = self.timeline.chunk[p.start.c]
                     chunk.rise[k][p.start.i] += (after - before) * p.nodes
-        return 0
+            p += 1
+
+    cdef void close(self) noexcept nogil:
+        """All nodes have changed: the columns count them from now on."""
+        cdef i32 k
+        for k in range(self.timeline.ncolumns if self.counts() else 0):
+            if self.touched[k]:
+                self.timeline.add(k, self.first, self.last, self.difference + <size_t> k * self.span)
+
+    cdef i32 place(self, Place at) noexcept nogil:
+        """Of a point in difference."""
+        return (at.c - self.first) * CHUNK + at.i
 
     cdef int find_pieces(self, const Change *change, usec_t start, usec_t end, const u64 *bits,
                          bint take) except -1 nogil:
@@ -133,12 +176,12 @@ cdef class Bounds:
         cdef const usec_t *time = times_of(f)
         cdef const u64 *words
         cdef i32 i, w
-        cdef usec_t a, b
+        cdef usec_t b
         cdef Piece *p
+        cdef Place at = self.timeline.locate(max(start, self.now))
         for i in range(point_of(f, max(start, self.now)), f.n):
             if time[i] >= end:
                 break
-            a = time[i] if time[i] > start else start
             b = time[i + 1] if i + 1 < f.n else time_never()
             b = b if b < end else end
             words = words_of(f) + <size_t> i * self.width
@@ -150,8 +193,9 @@ cdef class Bounds:
             p.cores = count_bits(self.word, self.cw)
             p.gpus = count_bits(self.word + self.cw, self.gw)
             p.nodes = change.nodes
-            p.start = self.timeline.locate(a)
-            p.end = self.timeline.end_of(b)
+            p.from_ = self.place(at)
+            at = self.timeline.end_of(b)
+            p.to = self.place(at)
         return 0
 
     cdef int find_rises(self, i32 id, usec_t start, usec_t end, i32 nodes) except -1 nogil:
@@ -199,6 +243,7 @@ cdef class Bounds:
                 # The last one is for all others: a core, wherever it is.
                 self.column[k].shape = Shape(0, 1, 0, 0, 0)
             self.column[k].nfound = 0
+            self.tell(k)
             self.fill_column(k)
             self.timeline.ncolumns += 1
             if k < COLUMNS - 1:
@@ -250,7 +295,8 @@ cdef class Bounds:
                 f = self.futures.item[id]
                 last = 0
                 for node in range(f.n):
-                    fit = self.fits_words(shape, g, words_of(f) + node * self.width)
+                    fit = self.fits_at(k, g, count_bits(words_of(f) + node * self.width, self.cw),
+                                       count_bits(words_of(f) + node * self.width + self.cw, self.gw))
                     at = self.timeline.locate(times_of(f)[node])
                     chunk = self.timeline.chunk[at.c]
                     chunk.value[k][at.i] += (fit - last) * self.count[id]
@@ -271,6 +317,20 @@ cdef class Bounds:
             memset(self.counted + old, 0, <size_t> (self.counted_room - old) * sizeof(i64))
         return 0
 
-    cdef i32 fits_words(self, const Shape *shape, const Group *g, const u64 *words) noexcept nogil:
-        """Slots (or nodes: 0 or 1) of a shape on a node of a kind that has these cores and gpus free."""
-        return fits_counts(shape, g.ncores, g.ngpus, count_bits(words, self.cw), count_bits(words + self.cw, self.gw))
+    cdef void tell(self, i32 k) noexcept nogil:
+        """Fill in what fits for a column."""
+        cdef const Shape *s = &self.column[k].shape
+        cdef i32 n, fit
+        for n in range(self.most_cores + 1):
+            fit = n / s.cores if s.cores else 0x7FFFFFFF
+            self.by_cores[k * (self.most_cores + 1) + n] = fit >= s.slots if s.slots else fit
+        for n in range(self.most_gpus + 1):
+            fit = n / s.gpus if s.gpus else 0x7FFFFFFF
+            self.by_gpus[k * (self.most_gpus + 1) + n] = fit >= s.slots if s.slots else fit
+
+    cdef i32 fits_at(self, i32 k, const Group *g, i32 ncores, i32 ngpus) noexcept nogil:
+        """Slots (or nodes: 0 or 1) of the shape of a column on a node of a kind that has so many free: what
+        shape.fits_counts says."""
+        if self.column[k].shape.whole and (ncores < g.ncores or ngpus < g.ngpus):
+            return 0
+        return min(self.by_cores[k * (self.most_cores + 1) + ncores], self.by_gpus[k * (self.most_gpus + 1) + ngpus])

@@ -35,6 +35,15 @@ cdef inline i32 point_of(Future *f, usec_t t) noexcept nogil:
     return low
 
 
+cdef inline bint gains(const u64 *before, const u64 *after, i32 width) noexcept nogil:
+    """Whether there is anything in a set that was not in it before."""
+    cdef i32 w
+    for w in range(width):
+        if after[w] & ~before[w]:
+            return True
+    return False
+
+
 @cython.final
 cdef class NodeFutures:
     """The futures of nodes, each once."""

@@ -5,9 +5,10 @@ cimport cython
 from fluxsched.core.alloc cimport Alloc
 from fluxsched.core.bounds cimport Bounds, Change
 from fluxsched.core.eligible cimport Eligible
+from fluxsched.core.fits cimport Fits
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport Job
-from fluxsched.core.kinds cimport Group, Kinds
+from fluxsched.core.kinds cimport Kinds
 from fluxsched.core.match cimport Matcher
 from fluxsched.core.nodefuture cimport Future, NodeFutures
 from fluxsched.core.running cimport Running
@@ -55,24 +56,16 @@ cdef class SharedPlan:
         i32 *of                 # [nnodes] future of a node
         Timeline timeline
         Bounds bounds
+        Fits fits
         Reservation *reservation    # in the order in which they were made; end < 0: it was taken back
         i32 nreserved
         i32 reservation_room
         Failed failed[16]
         i32 nfailed
         # Scratch.
-        i32 *fit                # [fits] what fits on a node with this future, if
-        i64 *asked_of           # [fits] it was found out in this query
-        i32 fit_room
-        i32 asked_room
-        i64 query
         Change changes[CHANGES]
-        i32 fitted              # what fits, where gather says that it is too little
         u64 *bits               # [width] that change
         u64 *word               # [width]
-        u64 *chosen             # [width] the lowest cores and gpus for
-        i32 chosen_slots        # so many slots on a node of
-        i32 chosen_of           # this future; -1: none
         u64 *core               # [nnodes * cw] scratch: of each node, what is free once, or in a window
         u64 *gpu                # [nnodes * gw]
         i64 *pool               # [npools] once there are any
@@ -95,16 +88,10 @@ cdef class SharedPlan:
     cdef int fits_now(self, const Job *j, const Request *request, usec_t end, Running running,
                       const Job *jobs) except -1 nogil
     cdef bint fits_idle(self, const Job *j, const Request *request) except -1 nogil
-    cdef int gather(self, const Job *j, const Shape *shape, i32 need, usec_t start, usec_t end,
-                    bint bare) except -1 nogil
-    cdef int need_fits(self) except -1 nogil
-    cdef i32 fits_future(self, const Shape *shape, const Group *g, i32 id, usec_t start, usec_t end) noexcept nogil
-    cdef void show_node(self, i32 node, usec_t start, usec_t end, bint bare) noexcept nogil
-    cdef int pick(self, const Job *j, const Group *g, i32 node, usec_t start, usec_t end, i32 nslots,
-                  bint bare) except -1 nogil
     cdef int take_cores(self, const Job *j) except -1 nogil
     cdef int earliest(self, const Job *j, const Request *request, Running running, const Job *jobs,
                       usec_t *out) except -1 nogil
+    cdef bint confined_here(self, const Shape *shape) noexcept nogil
     cdef int earliest_tree(self, const Job *j, const Request *request, Running running, const Job *jobs,
                            usec_t *out) except -1 nogil
     cdef int fits_tree(self, const Request *request, usec_t start, usec_t end, Running running,

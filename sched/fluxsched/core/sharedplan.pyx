@@ -22,20 +22,21 @@ room for takes the very cores that it would take without them.
 
 The timeline bounds a search: for each shape that jobs ask for, it counts what
 would fit at each instant by itself. Where that is enough for the whole
-duration, the nodes are looked at, each distinct future once. What running jobs
-hold stays in the plan from pass to pass; an expected end changes nothing.
+duration, the nodes are looked at (fluxsched.core.fits). What running jobs hold
+stays in the plan from pass to pass; an expected end changes nothing.
 """
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from fluxsched.core.alloc cimport Alloc, Entry, alloc_clear, alloc_part, alloc_reset, alloc_whole
-from fluxsched.core.bits cimport count_bits, low_bits, lowest, popcount, same_bits
+from fluxsched.core.alloc cimport Alloc, Entry, alloc_clear
+from fluxsched.core.bits cimport count_bits, lowest, same_bits
 from fluxsched.core.bounds cimport Bounds
 from fluxsched.core.eligible cimport Eligible
+from fluxsched.core.fits cimport Fits
 from fluxsched.core.job cimport Job
-from fluxsched.core.kinds cimport Group, Kinds
+from fluxsched.core.kinds cimport Kinds
 from fluxsched.core.memory cimport grow, zeroed
-from fluxsched.core.nodefuture cimport Future, NodeFutures, point_of, times_of, words_of
+from fluxsched.core.nodefuture cimport NodeFutures
 from fluxsched.core.running cimport Running, release_time
 from fluxsched.core.shape cimport Shape, fits_counts, same_shape, shape_of
 from fluxsched.core.state cimport State
@@ -54,10 +55,10 @@ cdef class SharedPlan:
         self.width = state.cw + state.gw
         self.futures = NodeFutures(self.width)
         self.bounds = Bounds(state, eligible, kinds)
+        self.fits = Fits(state, kinds)
         self.of = <i32 *> zeroed(state.inv.nnodes, sizeof(i32))
         self.bits = <u64 *> zeroed(self.width, sizeof(u64))
         self.word = <u64 *> zeroed(self.width, sizeof(u64))
-        self.chosen = <u64 *> zeroed(self.width, sizeof(u64))
         self.core = <u64 *> zeroed(<size_t> state.inv.nnodes * self.cw, sizeof(u64))
         self.gpu = <u64 *> zeroed(<size_t> state.inv.nnodes * self.gw, sizeof(u64))
 
@@ -67,11 +68,8 @@ cdef class SharedPlan:
             alloc_clear(&self.reservation[i].alloc)
         free(self.reservation)
         free(self.of)
-        free(self.fit)
-        free(self.asked_of)
         free(self.bits)
         free(self.word)
-        free(self.chosen)
         free(self.core)
         free(self.gpu)
         free(self.pool)
@@ -89,7 +87,8 @@ cdef class SharedPlan:
         self.now = now
         if not self.built:
             self.build(running, jobs)
-        self.bounds.begin(now)
+        if not self.bounds.begin(now):
+            self.fits.forget()
         for i in range(running.count):
             if running.item[i].end > now:
                 break
@@ -100,7 +99,8 @@ cdef class SharedPlan:
         """The time is now; what has changed since it was less was planned."""
         self.nfailed = 0
         self.now = now
-        self.bounds.begin(now)
+        if not self.bounds.begin(now):
+            self.fits.forget()
 
     cdef int build(self, Running running, const Job *jobs) except -1 nogil:
         """The futures of all nodes, from the running jobs."""
@@ -108,6 +108,7 @@ cdef class SharedPlan:
         with gil:
             self.futures = NodeFutures(self.width)
             self.bounds.reset(self.futures, self.of)
+            self.fits.reset(self.futures, self.of)
             self.timeline = self.bounds.timeline
         self.state.free_once(running, jobs, self.core, self.gpu)
         for node in range(self.inv.nnodes):
@@ -132,6 +133,7 @@ cdef class SharedPlan:
         end = release_time(end, self.now)
         self.nfailed = 0
         self.bounds.forget()
+        self.fits.forget()
         # Overdue, it held until one tick from now.
         self.apply(a, 0, end, False, 0)
         self.timeline.unmark(end)
@@ -153,6 +155,7 @@ cdef class SharedPlan:
         try:
             self.timeline.mark(start, uses)
             self.timeline.mark(end, uses)
+            self.bounds.open(start, end)
             for i in range(a.nentries):
                 e = a.entry + i
                 if e.count == 0:
@@ -164,6 +167,7 @@ cdef class SharedPlan:
                                   self.inv.gpu_all + <size_t> node * self.gw, start, end, take)
                     self.move_node(node, start, end, take)
             self.flush_all(start, end, take)
+            self.bounds.close()
             done = True
         finally:
             if not done:
@@ -246,7 +250,10 @@ cdef class SharedPlan:
             return 0
         if self.state.npools and j.exclusive:
             self.pools_then(self.now, end, running, jobs)
-        if self.gather(j, &shape, need, self.now, end, False):
+        if not self.confined_here(&shape):
+            return 0
+        if self.fits.gather(j, &shape, k, need, self.now, end, True,
+                            self.pool if self.state.npools and j.exclusive else NULL, &self.picked):
             return 1
         self.remember(&shape, need, end)
         return 0
@@ -271,148 +278,20 @@ cdef class SharedPlan:
                 word &= word - 1
                 if j.exclusive and self.state.npools and not self.inv.tree.pools_whole(node, self.state.pool_free):
                     continue
-                self.show_node(node, 0, 0, True)
-                need -= fits_counts(&shape, self.inv.ncores[node], self.inv.ngpus[node], count_bits(self.word, self.cw),
-                                    count_bits(self.word + self.cw, self.gw))
+                self.fits.show(node, 0, 0, True)
+                need -= fits_counts(&shape, self.inv.ncores[node], self.inv.ngpus[node],
+                                    count_bits(self.fits.word, self.cw),
+                                    count_bits(self.fits.word + self.cw, self.gw))
                 if need <= 0:
                     return True
         return False
-
-    cdef int gather(self, const Job *j, const Shape *shape, i32 need, usec_t start, usec_t end,
-                    bint bare) except -1 nogil:
-        """1 and the resources of a job in picked, if it fits from start to end (bare: now, were nothing reserved);
-        else 0."""
-        cdef i32 m, w, node, fit, id, last = -1, last_fit = 0, wanted = need
-        cdef u64 word
-        cdef Group *g
-        cdef bint now = start == self.now or bare
-        cdef bint pools = j.exclusive and self.state.npools
-        alloc_reset(&self.picked)
-        self.chosen_of = -1
-        if shape.elig >= self.kinds.nsets or self.kinds.set_component[shape.elig] < 0:
-            return 0
-        if not bare:
-            self.need_fits()
-        for m in range(self.kinds.set_first[shape.elig], self.kinds.set_first[shape.elig + 1]):
-            g = self.kinds.group + self.kinds.member[m]
-            if g.ngpus < shape.gpus * max(1, shape.slots) or g.ncores < shape.cores * max(1, shape.slots):
-                continue
-            self.query += 1
-            last = -1
-            for w in range(g.first, g.last):
-                word = g.nodes[w - g.first]
-                if now:
-                    if shape.whole:
-                        word &= self.state.idle[w]
-                    elif shape.cores:
-                        word &= self.state.some[w]
-                while word:
-                    node = w * 64 + lowest(word)
-                    word &= word - 1
-                    id = self.of[node]
-                    if bare:
-                        self.show_node(node, start, end, bare)
-                        fit = self.bounds.fits_words(shape, g, self.word)
-                    else:
-                        if id != last:
-                            last_fit = self.fits_future(shape, g, id, start, end)
-                            last = id
-                        fit = last_fit
-                    # A job that holds memory of a node may have its cores elsewhere.
-                    if fit == 0 or (pools and not self.inv.tree.pools_whole(
-                            node, self.state.pool_free if bare else self.pool)):
-                        continue
-                    fit = fit if fit < need else need
-                    self.pick(j, g, node, start, end, j.nslots if j.nnodes else fit, bare)
-                    need -= fit
-                    if need == 0:
-                        return 1
-        self.fitted = wanted - need
-        return 0
-
-    cdef int need_fits(self) except -1 nogil:
-        """Room for an answer for each future."""
-        cdef i32 old = self.asked_room, n = self.futures.nitems
-        self.fit = <i32 *> grow(self.fit, &self.fit_room, n, sizeof(i32))
-        self.asked_of = <i64 *> grow(self.asked_of, &self.asked_room, n, sizeof(i64))
-        if self.asked_room > old:
-            memset(self.asked_of + old, 0, <size_t> (self.asked_room - old) * sizeof(i64))
-        return 0
-
-    cdef i32 fits_future(self, const Shape *shape, const Group *g, i32 id, usec_t start, usec_t end) noexcept nogil:
-        """Slots (or nodes: 0 or 1) of a shape on a node of a kind that has this future. It looks no further than there
-        is enough for one."""
-        cdef Future *f
-        cdef const usec_t *time
-        cdef const u64 *words
-        cdef i32 w, i, ncores, ngpus = 0
-        cdef i32 least_cores = g.ncores if shape.whole else shape.cores * max(1, shape.slots)
-        cdef i32 least_gpus = g.ngpus if shape.whole else shape.gpus * max(1, shape.slots)
-        if self.asked_of[id] == self.query:
-            return self.fit[id]
-        self.asked_of[id] = self.query
-        self.fit[id] = 0
-        f = self.futures.item[id]
-        time = times_of(f)
-        i = point_of(f, start)
-        words = words_of(f) + <size_t> i * self.width
-        for w in range(self.width):
-            self.word[w] = words[w]
-        while True:
-            ncores = count_bits(self.word, self.cw)
-            if ncores < least_cores:
-                return 0
-            if least_gpus:
-                ngpus = count_bits(self.word + self.cw, self.gw)
-                if ngpus < least_gpus:
-                    return 0
-            i += 1
-            if i == f.n or time[i] >= end:
-                break
-            words += self.width
-            for w in range(self.width):
-                self.word[w] &= words[w]
-        self.fit[id] = fits_counts(shape, g.ncores, g.ngpus, ncores, ngpus)
-        return self.fit[id]
-
-    cdef void show_node(self, i32 node, usec_t start, usec_t end, bint bare) noexcept nogil:
-        """What is free of a node from start to end (bare: now, were nothing reserved), in word."""
-        if bare:
-            memcpy(self.word, self.state.core_free + <size_t> node * self.cw, self.cw * sizeof(u64))
-            memcpy(self.word + self.cw, self.state.gpu_free + <size_t> node * self.gw, self.gw * sizeof(u64))
-        else:
-            self.futures.least(self.of[node], start, end, self.word)
-
-    cdef int pick(self, const Job *j, const Group *g, i32 node, usec_t start, usec_t end, i32 nslots,
-                  bint bare) except -1 nogil:
-        """Add nslots slots of a node to picked: its lowest cores and gpus, or all of it."""
-        cdef i32 w, k, ncores = nslots * j.cores, ngpus = nslots * j.gpus
-        if not j.whole and (ncores < g.ncores or ngpus < g.ngpus):
-            # Nodes with one future give the same.
-            if bare or self.chosen_of != self.of[node] or self.chosen_slots != nslots:
-                self.show_node(node, start, end, bare)
-                for w in range(self.width):
-                    k = popcount(self.word[w])
-                    if w < self.cw:
-                        self.chosen[w] = low_bits(self.word[w], ncores)
-                        ncores -= k if k < ncores else ncores
-                    else:
-                        self.chosen[w] = low_bits(self.word[w], ngpus)
-                        ngpus -= k if k < ngpus else ngpus
-                self.chosen_of = self.of[node]
-                self.chosen_slots = nslots
-            return alloc_part(&self.picked, node, self.chosen, self.cw, self.chosen + self.cw, self.gw)
-        alloc_whole(&self.picked, node, 1)
-        if j.exclusive and self.state.npools:
-            self.inv.tree.whole_pools(node, &self.picked)
-        return 0
 
     # Now, where numbers say that there is enough, and only names are wanted.
 
     cdef int take_cores(self, const Job *j) except -1 nogil:
         """1 and the resources of a job that takes any cores in picked; 0 if there are not so many."""
         cdef Shape shape = shape_of(j)
-        return self.gather(j, &shape, j.nslots, 0, 0, True)
+        return self.confined_here(&shape) and self.fits.gather_idle(j, &shape, j.nslots, &self.picked)
 
     # Later.
 
@@ -421,31 +300,40 @@ cdef class SharedPlan:
         """1, the earliest start that no reservation forbids, and the resources in picked; or 0: never."""
         cdef Shape shape = shape_of(j)
         cdef i32 k, factor, least, need = j.nnodes if j.nnodes else j.nslots
-        cdef usec_t t, from_ = self.now
-        cdef bint exact
+        cdef usec_t t, end, from_ = self.now
+        cdef bint exact, again = False
+        cdef const i64 *pool = NULL
         if j.tree >= 0:
             return self.earliest_tree(j, request, running, jobs, out)
+        if not self.confined_here(&shape):
+            return 0
         k = self.bounds.column_of(&shape, &factor)
         exact = same_shape(&self.bounds.column[k].shape, &shape) and not (self.state.npools and j.exclusive)
         least = need * factor
         if exact:
             from_ = self.bounds.bound(k, need, j.duration)
-        while self.timeline.search(k, least, j.duration, from_, &t):
+        while from_ != time_never() and self.timeline.search(k, least, j.duration, from_, &t):
+            end = time_add(t, j.duration)
             if self.state.npools and j.exclusive:
-                self.pools_then(t, time_add(t, j.duration), running, jobs)
-            if self.gather(j, &shape, need, t, time_add(t, j.duration), False):
+                self.pools_then(t, end, running, jobs)
+                pool = self.pool
+            if (not (exact and again and shape.slots == 0) or self.fits.may_fit(&shape, k, need, t, end)) and (
+                    self.fits.gather(j, &shape, k if exact else -1, need, t, end, t == self.now, pool, &self.picked)):
                 if exact:
                     self.bounds.remember(k, need, j.duration, t)
                 out[0] = t
                 return 1
+            again = True
             if exact:
                 # At the next point no more fits than fits now and what gets free there.
-                from_ = self.timeline.enough(k, t, self.fitted, need)
+                from_ = max(self.timeline.enough(k, t, self.fits.fitted, need), self.fits.next)
             else:
                 from_ = self.timeline.after(t)
-            if from_ == time_never():
-                return 0
         return 0
+
+    cdef bint confined_here(self, const Shape *shape) noexcept nogil:
+        """Whether there is any node that is up of those to which a job is confined."""
+        return shape.elig < self.kinds.nsets and self.kinds.set_component[shape.elig] >= 0
 
     # General requests, and pools.
 
@@ -556,6 +444,7 @@ cdef class SharedPlan:
             return 0
         self.nfailed = 0
         self.bounds.forget()
+        self.fits.forget()
         self.apply(&r.alloc, r.start, r.end, False, 0)
         self.timeline.unmark(r.start)
         self.timeline.unmark(r.end)

@@ -45,7 +45,7 @@ cdef class Timeline:
     cdef void trim(self, usec_t now) noexcept nogil
     cdef void spoil(self, i32 c) noexcept nogil
     cdef void measure(self, i32 c, i32 column) noexcept nogil
-    cdef void add(self, i32 column, Place start, Place end, i32 amount) noexcept nogil
+    cdef void add(self, i32 column, i32 first, i32 last, const i32 *difference) noexcept nogil
     cdef void fill(self, i32 column) noexcept nogil
     cdef void sum_up(self, i32 column) noexcept nogil
     cdef usec_t after(self, usec_t t) noexcept nogil

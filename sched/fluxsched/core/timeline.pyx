@@ -199,23 +199,31 @@ cdef class Timeline:
         chunk.high[column] = high
         chunk.stale[column] = False
 
-    cdef void add(self, i32 column, Place start, Place end, i32 amount) noexcept nogil:
-        """A column is greater by amount from start (of locate) to end (of end_of)."""
-        cdef i32 c, k, first, last
+    cdef void add(self, i32 column, i32 first, i32 last, const i32 *difference) noexcept nogil:
+        """Change a column in chunks first to last: at point i of the n-th of these, difference[n * CHUNK + i] is by how
+        much the change is more than at the point before."""
+        cdef i32 c, k, amount = 0, inside
         cdef Chunk *chunk
         cdef i32 *value
-        for c in range(start.c, end.c + 1):
+        for c in range(first, last + 1):
             chunk = self.chunk[c]
-            first = start.i if c == start.c else 0
-            last = end.i if c == end.c else chunk.n
             value = chunk.value[column]
-            for k in range(first, last):
-                value[k] += amount
-            if first == 0 and last == chunk.n:
+            amount += difference[0]
+            inside = 0
+            for k in range(1, chunk.n):
+                inside |= difference[k]
+            if inside == 0 and amount:
+                for k in range(chunk.n):
+                    value[k] += amount
                 chunk.low[column] += amount
                 chunk.high[column] += amount
-            elif first < last:
+            elif inside:
                 chunk.stale[column] = True
+                value[0] += amount
+                for k in range(1, chunk.n):
+                    amount += difference[k]
+                    value[k] += amount
+            difference += CHUNK
 
     # A column at once: fill, then the change of its value and its rise at each point, then sum_up.
 

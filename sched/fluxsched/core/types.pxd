@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The typedefs of the engine: one of each, in one place."""
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 ctypedef int32_t i32
 ctypedef int64_t i64
+ctypedef uint32_t u32
 ctypedef uint64_t u64
 
 # Time is microseconds since the epoch (of the trace, in a simulation). A

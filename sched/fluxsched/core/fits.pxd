@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+cimport cython
+
+from fluxsched.core.alloc cimport Alloc
+from fluxsched.core.inventory cimport Inventory
+from fluxsched.core.job cimport Job
+from fluxsched.core.kinds cimport Group, Kinds
+from fluxsched.core.nodefuture cimport Future, NodeFutures
+from fluxsched.core.shape cimport Shape
+from fluxsched.core.state cimport State
+from fluxsched.core.timeline cimport COLUMNS
+from fluxsched.core.types cimport i32, i64, u32, u64, usec_t
+
+# What was last found out about a shape on a node: until resources come back, no more fits.
+cdef struct Seen:
+    usec_t start            # fit is 0: at no time from start to end does any fit;
+    usec_t end              # else so many fit at most in a window as long that begins from start to end
+    usec_t length
+    i32 fit
+    u32 query               # of Fits, in which it was found out
+
+# From start to end no slot fits on any node of a word.
+cdef struct Span:
+    usec_t start
+    usec_t end
+
+
+@cython.final
+cdef class Fits:
+    """What fits on which nodes from a time to another, and the choice among them."""
+    cdef:
+        State state
+        Inventory inv
+        Kinds kinds
+        NodeFutures futures
+        const i32 *of           # [nnodes] future of a node
+        i32 cw                  # core words a node
+        i32 gw                  # gpu words a node
+        i32 width               # both
+        Seen *seen[COLUMNS + 1]     # [nnodes] for each column of the bounds, and for shapes without; NULL: not yet
+        Span *span[COLUMNS + 1]     # [words of the kinds' groups]
+        i32 span_room[COLUMNS + 1]
+        i64 seen_in[COLUMNS + 1]    # generation for which these hold
+        i64 generation          # changes whenever resources come back
+        u32 query               # of may_fit, > 0
+        u32 looked              # its last, if gather is to rely on it
+        # Of the last search, if there was too little:
+        i32 fitted              # no more than so much fits
+        usec_t next             # no start before it is worth a look
+        # Scratch.
+        i32 *node               # [nfound] what serves,
+        i32 *fit                # [nfound] and how much of it
+        i32 nfound
+        usec_t *later           # [nlater] when nodes that do not fit may
+        i32 nlater
+        Seen memo               # of the last look, at
+        i32 memo_of             # this future; -1: none
+        u64 *word               # [width]
+        u64 *chosen             # [width] the lowest cores and gpus for
+        i32 chosen_slots        # so many slots on a node of
+        i32 chosen_of           # this future; -1: none
+
+    cdef int reset(self, NodeFutures futures, const i32 *of) except -1
+    cdef void forget(self) noexcept nogil
+    cdef int gather(self, const Job *j, const Shape *shape, i32 k, i32 need, usec_t start, usec_t end, bint now,
+                    const i64 *pool, Alloc *picked) except -1 nogil
+    cdef int gather_idle(self, const Job *j, const Shape *shape, i32 need, Alloc *picked) except -1 nogil
+    cdef bint may_fit(self, const Shape *shape, i32 k, i32 need, usec_t start, usec_t end) except -1 nogil
+    cdef i32 column(self, i32 k) except -1 nogil
+    cdef bint serves(self, const Shape *shape, const Group *g) noexcept nogil
+    cdef u64 candidates(self, const Shape *shape, const Group *g, i32 w, bint now) noexcept nogil
+    cdef u64 fitting(self, const Shape *shape, const Group *g, i32 k, i32 w, u64 word, usec_t start, usec_t end,
+                     bint exact) noexcept nogil
+    cdef void look(self, const Shape *shape, const Group *g, i32 id, usec_t start, usec_t end,
+                   Seen *seen) noexcept nogil
+    cdef void look_at(self, const Shape *shape, const Group *g, Future *f, usec_t start, usec_t end,
+                      Seen *seen) noexcept nogil
+    cdef void show(self, i32 node, usec_t start, usec_t end, bint idle) noexcept nogil
+    cdef int pick(self, const Job *j, i32 node, usec_t start, usec_t end, i32 nslots, bint idle,
+                  Alloc *picked) except -1 nogil

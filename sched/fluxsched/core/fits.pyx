@@ -1,0 +1,336 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What fits on which nodes from a time to another, and the choice among them.
+
+The nodes are gone through in their order (fluxsched.core.kinds) until there is enough. While resources are only taken,
+what did not fit on a node does not fit later: for each shape that the bounds have a column of, a node keeps what was
+last found out about it, so that most nodes are passed over without a look at their futures:
+
+        node 3          ....xxxxxxxxx....       x: too few cores for a slot, at each instant
+        windows         [-----)  no                     [----) to be looked at
+"""
+from libc.stdlib cimport free
+from libc.string cimport memcpy, memset
+
+from fluxsched.core.alloc cimport Alloc, alloc_part, alloc_reset, alloc_whole
+from fluxsched.core.bits cimport count_bits, low_bits, lowest, popcount
+from fluxsched.core.job cimport Job
+from fluxsched.core.kinds cimport Group, Kinds
+from fluxsched.core.memory cimport grow, zeroed
+from fluxsched.core.nodefuture cimport Future, NodeFutures, gains, point_of, times_of, words_of
+from fluxsched.core.shape cimport Shape, fits_counts
+from fluxsched.core.state cimport State
+from fluxsched.core.timeline cimport COLUMNS
+from fluxsched.core.types cimport i32, i64, time_never, u64, usec_t
+
+
+cdef usec_t smallest(usec_t *value, i32 count, i32 k) noexcept nogil:
+    """The k-th smallest (from 1) of the values, which are put in another order (quickselect; Hoare: Algorithm 65,
+    CACM 4(7), 1961)."""
+    cdef i32 low = 0, high = count - 1, i, m
+    cdef usec_t pivot, swap
+    k -= 1
+    while low < high:
+        pivot = value[(low + high) >> 1]
+        i = low
+        m = high
+        while i <= m:
+            while value[i] < pivot:
+                i += 1
+            while value[m] > pivot:
+                m -= 1
+            if i <= m:
+                swap = value[i]
+                value[i] = value[m]
+                value[m] = swap
+                i += 1
+                m -= 1
+        if k <= m:
+            high = m
+        elif k >= i:
+            low = i
+        else:
+            break
+    return value[k]
+
+
+cdef class Fits:
+
+    def __cinit__(self, State state not None, Kinds kinds not None):
+        self.state = state
+        self.inv = state.inv
+        self.kinds = kinds
+        self.cw = state.cw
+        self.gw = state.gw
+        self.width = state.cw + state.gw
+        self.generation = 1
+        self.query = 1
+        self.node = <i32 *> zeroed(state.inv.nnodes, sizeof(i32))
+        self.fit = <i32 *> zeroed(state.inv.nnodes, sizeof(i32))
+        self.later = <usec_t *> zeroed(state.inv.nnodes, sizeof(usec_t))
+        self.word = <u64 *> zeroed(self.width, sizeof(u64))
+        self.chosen = <u64 *> zeroed(self.width, sizeof(u64))
+
+    def __dealloc__(self):
+        cdef i32 k
+        for k in range(COLUMNS + 1):
+            free(self.seen[k])
+            free(self.span[k])
+        free(self.node)
+        free(self.fit)
+        free(self.later)
+        free(self.word)
+        free(self.chosen)
+
+    cdef int reset(self, NodeFutures futures, const i32 *of) except -1:
+        """Begin anew. of: the futures of the nodes, which stay the owner's."""
+        self.futures = futures
+        self.of = of
+        self.forget()
+        return 0
+
+    cdef void forget(self) noexcept nogil:
+        """Resources have come back, or the columns are others."""
+        self.generation += 1
+
+    cdef i32 column(self, i32 k) except -1 nogil:
+        """Make what is known for a column hold; -1 is for a shape that has none, of which nothing is known. Answers its
+        number."""
+        cdef i32 rooms
+        if k < 0:
+            k = COLUMNS
+        rooms = self.span_room[k]
+        if self.seen[k] is NULL:
+            self.seen[k] = <Seen *> zeroed(self.inv.nnodes, sizeof(Seen))
+        self.span[k] = <Span *> grow(self.span[k], &self.span_room[k], self.kinds.group_words_room, sizeof(Span))
+        if k == COLUMNS or self.seen_in[k] != self.generation or rooms != self.span_room[k]:
+            memset(self.seen[k], 0, self.inv.nnodes * sizeof(Seen))
+            memset(self.span[k], 0, self.span_room[k] * sizeof(Span))
+        self.seen_in[k] = self.generation
+        return k
+
+    cdef bint serves(self, const Shape *shape, const Group *g) noexcept nogil:
+        """Whether a node of a kind is large enough."""
+        return g.ngpus >= shape.gpus * max(1, shape.slots) and g.ncores >= shape.cores * max(1, shape.slots)
+
+    cdef u64 candidates(self, const Shape *shape, const Group *g, i32 w, bint now) noexcept nogil:
+        """The nodes of a kind in a word, without those that are of no use now."""
+        cdef u64 word = g.nodes[w - g.first]
+        if now and shape.whole:
+            word &= self.state.idle[w]
+        elif now and shape.cores:
+            word &= self.state.some[w]
+        return word
+
+    cdef int gather(self, const Job *j, const Shape *shape, i32 k, i32 need, usec_t start, usec_t end, bint now,
+                    const i64 *pool, Alloc *picked) except -1 nogil:
+        """1 and the resources of a job in picked, if it fits from start to end; else 0. k: the column of its shape, or
+        -1; now: that is when it starts; pool: what is free of the pools, which the nodes must have all of, or NULL."""
+        cdef i32 m, w, i, node, fit, wanted = need
+        cdef u64 word
+        cdef Group *g
+        self.nfound = 0
+        self.nlater = 0
+        k = self.column(k)
+        for m in range(self.kinds.set_first[shape.elig], self.kinds.set_first[shape.elig + 1]):
+            g = self.kinds.group + self.kinds.member[m]
+            if not self.serves(shape, g):
+                continue
+            self.memo_of = -1
+            for w in range(g.first, g.last):
+                word = self.fitting(shape, g, k, w, self.candidates(shape, g, w, now), start, end, True)
+                while word and need:
+                    node = w * 64 + lowest(word)
+                    word &= word - 1
+                    # A job that holds memory of a node may have its cores elsewhere.
+                    if pool is not NULL and not self.inv.tree.pools_whole(node, pool):
+                        continue
+                    fit = self.seen[k][node].fit
+                    self.node[self.nfound] = node
+                    self.fit[self.nfound] = fit if fit < need else need
+                    need -= self.fit[self.nfound]
+                    self.nfound += 1
+                if need == 0:
+                    break
+            if need == 0:
+                break
+        self.looked = 0
+        if need:
+            self.fitted = wanted - need
+            self.next = start
+            if shape.slots and not now and pool is NULL:
+                self.next = smallest(self.later, self.nlater, need) if need <= self.nlater else time_never()
+            return 0
+        self.chosen_of = -1
+        alloc_reset(picked)
+        for i in range(self.nfound):
+            self.pick(j, self.node[i], start, end, j.nslots if j.nnodes else self.fit[i], False, picked)
+        return 1
+
+    cdef bint may_fit(self, const Shape *shape, i32 k, i32 need, usec_t start, usec_t end) except -1 nogil:
+        """Whether need slots of a shape may fit from start to end, by what is known and by a look at the nodes of
+        which too little is."""
+        cdef i32 m, w, wanted = need
+        cdef u64 word
+        cdef Group *g
+        self.query += 1
+        self.nlater = 0
+        k = self.column(k)
+        for m in range(self.kinds.set_first[shape.elig], self.kinds.set_first[shape.elig + 1]):
+            g = self.kinds.group + self.kinds.member[m]
+            if not self.serves(shape, g):
+                continue
+            self.memo_of = -1
+            for w in range(g.first, g.last):
+                word = self.fitting(shape, g, k, w, g.nodes[w - g.first], start, end, False)
+                while word:
+                    need -= self.seen[k][w * 64 + lowest(word)].fit
+                    word &= word - 1
+                if need <= 0:
+                    self.looked = self.query
+                    return True
+        self.fitted = wanted - need
+        return False
+
+    cdef u64 fitting(self, const Shape *shape, const Group *g, i32 k, i32 w, u64 word, usec_t start, usec_t end,
+                     bint exact) noexcept nogil:
+        """Of these nodes of a word of a kind, those on which any fits from start to end; how much does (or, unless
+        exact, may) is in seen of the column. When the others may is added to later."""
+        cdef i32 node
+        cdef u64 rest = word, out = 0
+        cdef usec_t high = 0, low = time_never()
+        cdef Seen *s
+        cdef Span *span = self.span[k] + (g.nodes - self.kinds.group_words) + (w - g.first)
+        if start < span.end and end > span.start:
+            for node in range(self.nlater, self.nlater + popcount(word)):
+                self.later[node] = span.end
+            self.nlater += popcount(word)
+            return 0
+        while rest:
+            node = w * 64 + lowest(rest)
+            s = self.seen[k] + node
+            if s.fit == 0 and start < s.end and end > s.start:
+                pass
+            elif exact and (self.looked == 0 or s.query != self.looked):
+                self.look(shape, g, self.of[node], start, end, s)
+            elif not exact and (s.fit == 0 or not s.start <= start < s.end or end - start < s.length):
+                self.look(shape, g, self.of[node], start, end, s)
+            if s.fit:
+                out |= rest & (~rest + 1)
+            else:
+                high = max(high, s.start)
+                low = min(low, s.end)
+                self.later[self.nlater] = s.end
+                self.nlater += 1
+            rest &= rest - 1
+        if out == 0 and high < low and word == g.nodes[w - g.first]:
+            span[0] = Span(high, low)
+        return out
+
+    cdef void look(self, const Shape *shape, const Group *g, i32 id, usec_t start, usec_t end,
+                   Seen *seen) noexcept nogil:
+        """Find out what fits on a node of a kind that has this future, and what that tells of other windows."""
+        if id != self.memo_of:
+            self.look_at(shape, g, self.futures.item[id], start, end, &self.memo)
+            self.memo_of = id
+        seen[0] = self.memo
+
+    cdef void look_at(self, const Shape *shape, const Group *g, Future *f, usec_t start, usec_t end,
+                      Seen *seen) noexcept nogil:
+        """The same for a future. It looks no further than there is enough for one."""
+        cdef const usec_t *time = times_of(f)
+        cdef i32 first = point_of(f, start), i = first, w, ncores, ngpus = 0
+        cdef i32 least_cores = g.ncores if shape.whole else shape.cores * max(1, shape.slots)
+        cdef i32 least_gpus = g.ngpus if shape.whole else shape.gpus * max(1, shape.slots)
+        cdef const u64 *words = words_of(f) + <size_t> i * self.width
+        memcpy(self.word, words, self.width * sizeof(u64))
+        while True:
+            ncores = count_bits(self.word, self.cw)
+            if least_gpus:
+                ngpus = count_bits(self.word + self.cw, self.gw)
+            if ncores < least_cores or ngpus < least_gpus:
+                break
+            i += 1
+            if i == f.n or time[i] >= end:
+                seen[0] = Seen(start, time_never(), end - start,
+                               fits_counts(shape, g.ncores, g.ngpus, ncores, ngpus), self.query)
+                words = words_of(f) + <size_t> first * self.width
+                for i in range(first + 1, f.n):
+                    if gains(words, words + self.width, self.width):
+                        seen.end = time[i]
+                        break
+                    words += self.width
+                return
+            words += self.width
+            for w in range(self.width):
+                self.word[w] &= words[w]
+        # Never, and it may fit right after start: unless the loop finds out more.
+        seen[0] = Seen(time_never(), start, 0, 0, self.query)
+        # Where other cores were free before, each instant may have enough.
+        while i < f.n and (count_bits(words, self.cw) < least_cores or (
+                least_gpus and count_bits(words + self.cw, self.gw) < least_gpus)):
+            seen.start = min(seen.start, time[i])
+            i += 1
+            words += self.width
+            seen.end = time[i] if i < f.n else time_never()
+
+    # Names.
+
+    cdef int gather_idle(self, const Job *j, const Shape *shape, i32 need, Alloc *picked) except -1 nogil:
+        """The same for what is free now, were nothing reserved."""
+        cdef i32 m, w, node, fit
+        cdef u64 word
+        cdef Group *g
+        alloc_reset(picked)
+        for m in range(self.kinds.set_first[shape.elig], self.kinds.set_first[shape.elig + 1]):
+            g = self.kinds.group + self.kinds.member[m]
+            if not self.serves(shape, g):
+                continue
+            for w in range(g.first, g.last):
+                word = self.candidates(shape, g, w, True)
+                while word:
+                    node = w * 64 + lowest(word)
+                    word &= word - 1
+                    self.show(node, 0, 0, True)
+                    fit = fits_counts(shape, g.ncores, g.ngpus, count_bits(self.word, self.cw),
+                                      count_bits(self.word + self.cw, self.gw))
+                    if fit == 0:
+                        continue
+                    fit = fit if fit < need else need
+                    self.pick(j, node, 0, 0, j.nslots if j.nnodes else fit, True, picked)
+                    need -= fit
+                    if need == 0:
+                        return 1
+        return 0
+
+    cdef void show(self, i32 node, usec_t start, usec_t end, bint idle) noexcept nogil:
+        """What is free of a node from start to end (idle: now, were nothing reserved), in word."""
+        if idle:
+            memcpy(self.word, self.state.core_free + <size_t> node * self.cw, self.cw * sizeof(u64))
+            memcpy(self.word + self.cw, self.state.gpu_free + <size_t> node * self.gw, self.gw * sizeof(u64))
+        else:
+            self.futures.least(self.of[node], start, end, self.word)
+
+    cdef int pick(self, const Job *j, i32 node, usec_t start, usec_t end, i32 nslots, bint idle,
+                  Alloc *picked) except -1 nogil:
+        """Add nslots slots of a node to picked: its lowest cores and gpus, or all of it."""
+        cdef i32 w, k, ncores = nslots * j.cores, ngpus = nslots * j.gpus
+        if not j.whole and (ncores < self.inv.ncores[node] or ngpus < self.inv.ngpus[node]):
+            # Nodes with one future give the same.
+            if idle or self.chosen_of != self.of[node] or self.chosen_slots != nslots:
+                self.show(node, start, end, idle)
+                for w in range(self.width):
+                    k = popcount(self.word[w])
+                    if w < self.cw:
+                        self.chosen[w] = low_bits(self.word[w], ncores)
+                        ncores -= k if k < ncores else ncores
+                    else:
+                        self.chosen[w] = low_bits(self.word[w], ngpus)
+                        ngpus -= k if k < ngpus else ngpus
+                self.chosen_of = -1 if idle else self.of[node]
+                self.chosen_slots = nslots
+            return alloc_part(picked, node, self.chosen, self.cw, self.chosen + self.cw, self.gw)
+        alloc_whole(picked, node, 1)
+        if j.exclusive and self.state.npools:
+            self.inv.tree.whole_pools(node, picked)
+        return 0
