@@ -436,16 +436,32 @@ class Model:
         self.check_promise(requests, started)
         return outcome
 
+    def size_of(self, jobid, wanted):
+        """(nnodes, nslots) that a job got, as sizes() has them."""
+        slots = self.engine.R(jobid)["execution"]["nslots"]
+        nnodes = len({rank for units in held(self.engine, jobid) for rank, _ in units})
+        return (nnodes, slots // nnodes) if wanted.nnodes else (0, slots)
+
+    def greatest(self, wanted):
+        """The greatest size of a job that fits beside what runs."""
+        for nnodes, nslots in sizes(wanted):
+            if self.fits(wanted._replace(nnodes=nnodes, nslots=nslots), self.up, *self.free(self.running)):
+                return nnodes, nslots
+        return None
+
     def take(self, jobid, wanted):
         cores, gpus = held(self.engine, jobid)
         self.running[jobid] = (cores, gpus, self.now + int(wanted.duration) if wanted.duration else None)
 
     def check_start(self, jobid, wanted):
-        """What a job got is what it asked for."""
+        """What a job got is what it asked for, in one of the sizes that it accepts."""
         assert self.both("cores_by_rank", jobid) == self.engine.cores_by_rank(jobid)
         cores, gpus = held(self.engine, jobid)
         ranks = {rank for rank, _ in cores | gpus}
         assert ranks <= self.up & self.eligible(wanted)
+        size = self.size_of(jobid, wanted)
+        assert size in sizes(wanted)
+        wanted = wanted._replace(nnodes=size[0], nslots=size[1])
         slots = 0
         for rank in ranks:
             mine = {unit for r, unit in cores if r == rank}
@@ -493,6 +509,7 @@ class Model:
                 blocked[wanted.queue] = self.eligible(wanted)
             elif self.fits(wanted, self.up, *self.free(self.running)):
                 assert jobid in started
+                assert self.size_of(jobid, wanted) == self.greatest(wanted)
                 self.take(jobid, wanted)
             else:
                 assert jobid not in started
@@ -509,6 +526,8 @@ class Model:
             if self.cannot(jobid, requests, denied, started):
                 continue
             if jobid in started:
+                if not reserved:
+                    assert self.size_of(jobid, wanted) == self.greatest(wanted)
                 self.take(jobid, wanted)
                 continue
             estimate = self.told[jobid][1]

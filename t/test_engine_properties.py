@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from fluxsched.formats import idset
-from naive import Model, cores, machine, mixed, nodes, request, scheduler, units
+from naive import Model, accepts, cores, machine, mixed, nodes, request, scheduler, units
 from naive_tree import Shape, TreeModel
 from oracle import Job, conservative, easy, fcfs, hybrid, replay
 
@@ -38,7 +38,16 @@ def rank_set(rng, count):
 
 
 def some_request(rng, rows, kinds, queues, constrained):
-    """A request on a machine of these rows, most often one that it can serve."""
+    """A request on a machine of these rows, most often one that it can serve. Some accept several sizes."""
+    wanted = one_size(rng, rows, kinds, queues, constrained)
+    nodes, slots = [wanted.nnodes], [wanted.nslots]
+    for numbers in (nodes, slots):
+        for _ in range(rng.choice([0] * 6 + [1, 3])):
+            numbers.append(numbers[-1] + rng.choice([1, 1, 2, 7]))
+    return accepts(wanted, nodes if wanted.nnodes else (), slots if wanted.cores or wanted.gpus else ())
+
+
+def one_size(rng, rows, kinds, queues, constrained):
     kind = rng.choice(kinds)
     more = {"duration": rng.choice([0, 1, 2, 3, 5, 8, 13, 20]), "queue": rng.choice(queues)}
     if rng.random() < constrained:
