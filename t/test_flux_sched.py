@@ -116,9 +116,23 @@ def test_when(instance, waiting):
     assert instance.stats()["jobs"]["pending"] == 2
 
 
+def test_plan(instance, waiting):
+    out = sched(instance, "plan")
+    ids = [f58(instance, jobid) for jobid in waiting]
+    assert "1 job running, 2 planned, 0 without a start (backfill.plugin1)" in out
+    assert re.search(r"^fake0 \|A", out, re.M) and all(jobid in out for jobid in ids)
+    answer = json.loads(sched(instance, "plan", "--json"))
+    assert [(job["id"], job["state"]) for job in answer["jobs"]] == [
+        (waiting[0], "running"), (waiting[1], "planned"), (waiting[2], "planned")]
+    assert answer["nodes"] == "fake[0-3]" and answer["jobs"][1]["start"] == answer["jobs"][0]["end"]
+    guest = {"FLUX_HANDLE_ROLEMASK": "0x2", "FLUX_HANDLE_USERID": str(os.getuid())}
+    assert instance.run("sched", "plan", env=guest).returncode == 1
+
+
 def test_refusals(instance):
     for topic, payload in (("sched.why", {}), ("sched.why", {"id": -1}), ("sched.queue", {"count": 0}),
-                           ("sched.stats", {"format": "xml"}), ("sched.when", {"jobspec": 1})):
+                           ("sched.stats", {"format": "xml"}), ("sched.when", {"jobspec": 1}),
+                           ("sched.plan", {"until": -1})):
         with pytest.raises(OSError) as caught:
             instance.ask("rpc", topic=topic, payload=payload)
         assert caught.value.errno == errno.EPROTO and topic in str(caught.value)

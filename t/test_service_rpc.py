@@ -10,6 +10,7 @@ import pytest
 from fakehost import Bench, make_r
 from fluxsched.service.ask import Questions
 from fluxsched.service.fields import Bool, Int
+from fluxsched.service.plan import Plans
 from fluxsched.service.protocol import ProtocolError
 from fluxsched.service.rpc import GUEST, JOB_MANAGER, OWNER, declarations, rpc
 from fluxsched.service.service import RPCS, Service
@@ -50,7 +51,7 @@ def test_what_is_refused(payload, text):
 def test_each_handler_takes_what_is_declared():
     assert [topic for topic, declared in RPCS.items() if declared.guests] == [
         "feasibility.check", "sched.why", "sched.when"]
-    for owner in (Service, Questions, Whens):
+    for owner in (Service, Questions, Whens, Plans):
         for topic, declared in declarations(owner).items():
             assert RPCS[topic] is declared
             parameters = list(inspect.signature(getattr(owner, declared.handler)).parameters)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakehost import Bench, jobspec, make_r
-from fluxsched.service import when
+from fluxsched.service import slices
 from test_service_ask import EASY, ask, at, busy, refusal
 
 
@@ -147,42 +147,42 @@ def test_queues_and_defaults_are_those_of_the_instance():
 
 def test_questions_wait_for_each_other_and_not_without_end():
     bench = busy()
-    for number in range(when.WAITING_MAX + 1):
+    for number in range(slices.WAITING_MAX + 1):
         bench.send("sched.when", wanted(nodes=4, exclusive=True, duration=60.0), f"q{number}")
     assert [code for _, code, _ in bench.host.errors] == [errno.EAGAIN]
     bench.host.run(10.0)
     answered = [request for request, _ in bench.host.answers if request.startswith("q")]
-    assert answered == [f"q{number}" for number in range(when.WAITING_MAX)]
+    assert answered == [f"q{number}" for number in range(slices.WAITING_MAX)]
 
 
 def test_it_is_run_in_slices(monkeypatch):
-    monkeypatch.setattr(when, "FIRST", 1)
-    monkeypatch.setattr(when, "SLICE", 0.0)
+    monkeypatch.setattr(slices, "FIRST", 1)
+    monkeypatch.setattr(slices, "SLICE", 0.0)
     bench = Bench(EASY, R=make_r(4, 1))
     for jobid in range(1, 60):
         bench.alloc(jobid, nodes=1 + jobid % 4, duration=10.0 + jobid)
     whole = ask(bench, "sched.when", **wanted(nodes=4, duration=60.0))
     bench.send("sched.when", wanted(nodes=4, duration=60.0), "sliced")
-    slices = 0
+    count = 0
     while not [request for request, _ in bench.host.answers if request == "sliced"]:
-        slices += 1
+        count += 1
         bench.send("sched.queue", {}, "meanwhile")
         bench.host.soon.pop(0)() if bench.host.soon else bench.host.run(0.1)
-    assert slices > 20
+    assert count > 20
     assert [request for request, _ in bench.host.answers][-2:] == ["meanwhile", "sliced"]
     assert bench.host.answers[-1][1]["start"] == whole["start"]
 
 
 def test_what_is_too_far_away(monkeypatch):
-    monkeypatch.setattr(when, "FIRST", 1)
-    monkeypatch.setattr(when, "SLICE", 0.0)
-    monkeypatch.setattr(when, "SLICES_MAX", 3)
+    monkeypatch.setattr(slices, "FIRST", 1)
+    monkeypatch.setattr(slices, "SLICE", 0.0)
+    monkeypatch.setattr(slices, "SLICES_MAX", 3)
     bench = Bench(EASY, R=make_r(4, 1))
     for jobid in range(1, 60):
         bench.alloc(jobid, nodes=1 + jobid % 4, duration=10.0 + jobid)
     bench.send("sched.when", wanted(nodes=4, duration=60.0), "question")
     bench.host.run(10.0)
-    assert bench.host.errors == [("question", errno.ETIMEDOUT, "its start is too far away to be found out")]
+    assert bench.host.errors == [("question", errno.ETIMEDOUT, "the answer is too far away")]
 
 
 FAULTY = """

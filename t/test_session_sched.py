@@ -5,6 +5,7 @@
 import json
 import os
 import re
+import signal
 
 import pytest
 
@@ -199,3 +200,38 @@ def test_default_time_limit(tmp_path):
     path.write_text(json.dumps({"policy": {"jobspec": {"defaults": {"system": {"duration": "soon"}}}}}))
     done = flux("start", "-c", str(path), "true")
     assert done.returncode == 1 and "policy.jobspec.defaults.system.duration: expected a duration" in done.stderr
+
+
+def test_plan(session, waiting, tmp_path):
+    first, second, third = waiting
+    out = session("sched", "plan", env={"COLUMNS": "60", "LINES": "40"})
+    rows = out.splitlines()
+    assert [row[:4] for row in rows[:4]] == ["n0 |", "n1 |", "n2 |", "n3 |"] and max(map(len, rows[:4])) <= 60
+    assert {row[4] for row in rows[:2]} == {"A"} and {row[4] for row in rows[2:4]} == {"."}
+    assert "1 job running, 2 planned, 0 without a start (backfill.plugin1)" in out
+    table = [row.split() for row in rows[rows.index("") + 3:]]
+    assert [row[:2] for row in table] == [["A", first], ["B", second], ["C", third]]
+    assert table[2][3] == r"a\x1b[31mb" and [row[-1] for row in table] == ["n[0-1]", "n[0-3]", "n[0-1]"]
+    assert session("sched", "plan", "-c1").endswith("and 2 others: -c 0 shows all")
+    answer = json.loads(session("sched", "plan", "--json", "--until=15m"))
+    assert [job["state"] for job in answer["jobs"]] == ["running", "planned"]
+    assert [job["name"] for job in answer["unplanned"]] == ["a\x1b[31mb"]
+    assert "expected a duration" in session.fail("sched", "plan", "--until=soon")
+    pytest.importorskip("matplotlib")
+    out = session("sched", "plan", f"--png={tmp_path}/p.png", f"--svg={tmp_path}/p.svg")
+    assert out == f"{tmp_path}/p.png: written\n{tmp_path}/p.svg: written"
+    assert (tmp_path / "p.png").stat().st_size > 1000 and "<svg" in (tmp_path / "p.svg").read_text()
+    assert "No such file" in session.fail("sched", "plan", f"--png={tmp_path}/nowhere/p.png")
+
+
+def test_plan_that_is_watched(session, waiting):
+    shown = session.popen("sched", "plan", "--watch", "--interval=0.2", "-c1")
+    seen = 0
+    for line in shown.stdout:
+        seen += "job running" in line
+        if seen == 3:
+            break
+    shown.send_signal(signal.SIGINT)
+    shown.stdout.close()
+    assert shown.wait(30) != 0 and "Traceback" not in shown.stderr.read()
+    shown.stderr.close()

@@ -21,6 +21,7 @@ from fluxsched.version import VERSION
 
 COMMANDS = {
     "generate-trace": ("fluxsched.cli.generate", "generate_trace"),
+    "plan": ("fluxsched.cli.plan", "plan"),
     "plugin": ("fluxsched.cli.plugin", "plugin"),
     "queue": ("fluxsched.cli.queue", "queue"),
     "rdl": ("fluxsched.cli.rdl", "rdl"),

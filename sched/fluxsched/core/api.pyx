@@ -392,6 +392,11 @@ cdef class Engine:
         rows = report.held(self.core, self.slot(jobid, JOB_RUNNING))
         return report.hosts_text(self.core, [row[:2] for row in rows])
 
+    def place(self, jobid):
+        """Where and how long a job runs, as a tuple of id, start and end (s since the epoch; None: it has none), nodes
+        (a host list) and runs ([first, last] places of nodes in the inventory, ascending)."""
+        return report.place_of(self.core, self.slot(jobid, JOB_RUNNING))
+
     def resource_summary(self, jobid):
         """What a job holds in short: "rank[0-1]/core[0-3]"."""
         return report.summary(self.core, self.slot(jobid, JOB_RUNNING))

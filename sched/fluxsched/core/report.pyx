@@ -17,7 +17,7 @@ from fluxsched.core.job cimport (
 from fluxsched.core.memory cimport zeroed
 from fluxsched.core.running cimport far_future
 from fluxsched.core.shortage cimport UNIT_CORES, UNIT_NODES, UNIT_SLOTS, Shortage
-from fluxsched.core.types cimport USEC, i32, i64, u64, usec_t
+from fluxsched.core.types cimport USEC, i32, i64, time_never, u64, usec_t
 from fluxsched.core.why cimport Holders, holders, planned, why_waits
 
 from fluxsched.core.nodeview import mask_of_runs, runs_of_mask
@@ -37,6 +37,7 @@ UNITS = {UNIT_NODES: "node", UNIT_SLOTS: "slot", UNIT_CORES: "core"}
 Why = namedtuple("Why", "code unit need able up free gains holder holders")
 Gain = namedtuple("Gain", "id units end")
 Holder = namedtuple("Holder", "id queue planned")
+Place = namedtuple("Place", "id start end nodes runs")
 NodesFor = namedtuple("NodesFor", "able count down downs")
 
 
@@ -207,6 +208,19 @@ cdef dict stats(Engine e):
                   "idle": e.state.nidle},
         "cores": {"up": e.state.up_cores, "free": e.state.free_cores},
     }
+
+
+cdef place_of(Engine e, i32 slot):
+    """Where and how long a job runs, as a Place."""
+    cdef const Job *j = e.jobs.item + slot
+    cdef list runs = []
+    for first, last, _, _ in held(e, slot):
+        if runs and runs[-1][1] == first - 1:
+            runs[-1][1] = last
+        else:
+            runs.append([first, last])
+    return Place(j.id, j.start / <double> USEC, None if j.end == time_never() else j.end / <double> USEC,
+                 hosts_text(e, runs), runs)
 
 
 cdef why_of(Engine e, i32 slot):

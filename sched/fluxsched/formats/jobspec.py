@@ -128,6 +128,15 @@ def parse(jobspec: Any) -> Request:
     return Request(*numbers, duration, queue, limits, tree, node_counts, slot_counts)
 
 
+def name(jobspec: Any) -> str:
+    """Return the name of a job by its `jobspec`, which parse() has read: the one that it was given, or its command's.
+
+    It is the user's: not fit for a terminal as it is."""
+    job = _system(jobspec).get("job")
+    given = job.get("name") if isinstance(job, dict) else None
+    return given if isinstance(given, str) and given else jobspec["tasks"][0]["command"][0].rpartition("/")[2]
+
+
 def task_count(jobspec: Any, nslots_total: int, nnodes: int, ncores: int) -> int:
     """Return the number of tasks of `jobspec` on an allocation.
 

@@ -29,6 +29,7 @@ class Job:
         "id",
         "jobspec",
         "message",
+        "name",
         "priority",
         "reason",
         "request",
@@ -47,6 +48,7 @@ class Job:
         self.priority = priority
         self.t_submit = t_submit
         self.user = user                            # the Flux userid
+        self.name = ""                              # as flux jobs shows it; "": it ran before the load
         self.message = message                      # the sched.alloc request to answer
         self.request: Optional[Request] = None
         self.jobspec: Optional[dict] = None         # until the job starts

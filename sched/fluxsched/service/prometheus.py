@@ -73,7 +73,7 @@ METRICS = (
     Metric("flux_sched_pass_longest_seconds", "gauge", "The longest pass.", _one("pass", "max")),
     Metric("flux_sched_slices_total", "counter", "Slices of passes.", _one("pass", "slices")),
     Metric("flux_sched_slice_longest_seconds", "gauge", "The longest slice of a pass.", _one("pass", "longest_slice")),
-    Metric("flux_sched_when_total", "counter", "Questions when a job would start.", _one("when", "count")),
+    Metric("flux_sched_when_total", "counter", "Questions about the future (when, plan).", _one("when", "count")),
     Metric("flux_sched_when_seconds_total", "counter", "Time spent on these questions.", _one("when", "seconds")),
     Metric("flux_sched_forecasts_total", "counter", "Forecasts of starts.", _one("forecast", "count")),
     Metric("flux_sched_forecast_runs_total", "counter", "Runs forward in forecasts.", _one("forecast", "runs")),

@@ -43,12 +43,14 @@ from fluxsched.service.host import LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_WARNING, Ho
 from fluxsched.service.jobs import COMMITTING, PENDING, RUNNING, STARTED, Job, Jobs
 from fluxsched.service.lwj_writer import Recorder
 from fluxsched.service.passes import Passes
+from fluxsched.service.plan import Plans
 from fluxsched.service.protocol import ProtocolError, ServiceError, field
 from fluxsched.service.reasons import Reasons
 from fluxsched.service.resources import Resources
 from fluxsched.service.rpc import GUEST, JOB_MANAGER, declarations, rpc
 from fluxsched.service.runtimes import RunTimes
 from fluxsched.service.settings import Settings
+from fluxsched.service.slices import Slices
 from fluxsched.service.when import Whens
 
 __all__ = ["Host", "Service", "ServiceError"]
@@ -97,10 +99,12 @@ class Service:
         self.questions = Questions(
             host, engine, self.jobs, reasons, self.ends, lambda: self.settings, self.statistics
         )
-        self.whens = Whens(host, engine, self.resources.placed, reasons, self.ends, self.guard)
+        self.slices = Slices(host, self.guard)
+        self.whens = Whens(host, engine, self.resources.placed, reasons, self.ends, self.slices)
+        self.plans = Plans(host, engine, self.jobs, reasons, self.ends, self.slices)
         self._handlers = {
             topic: getattr(owner, declaration.handler)
-            for owner in (self, self.forecast, self.questions, self.whens)
+            for owner in (self, self.forecast, self.questions, self.whens, self.plans)
             for topic, declaration in declarations(type(owner)).items()
         }
         self.ready = False
@@ -358,6 +362,7 @@ class Service:
             self.answers.deny(job, f"the scheduler cannot handle this request: {type(error).__name__}: {error}")
             return
         job.jobspec = jobspec
+        job.name = _jobspec.name(jobspec)
         self.jobs.add(job)
         self.annotator.added(jobid)
         if self.settings.verbosity > 1:
@@ -483,7 +488,7 @@ class Service:
         self.answers.clear()
         self.passes.clear()
         self.committer.clear()
-        self.whens.clear()
+        self.slices.clear()
         self.forecast.clear()
         self._cpu_begin = time.thread_time()
         self.host.respond(message, None)
@@ -520,7 +525,7 @@ class Service:
                 "slices": self.passes.slices,
                 "longest_slice": self.passes.longest_slice,
             },
-            "when": {"count": self.whens.count, "seconds": self.whens.seconds, "longest": self.whens.longest},
+            "when": {"count": self.slices.count, "seconds": self.slices.seconds, "longest": self.slices.longest},
             "forecast": self.forecast.statistics,
             # processor time of this thread, all of it the scheduler's in a real broker
             "cpu": time.thread_time() - self._cpu_begin,
@@ -534,6 +539,6 @@ class Service:
 #: The requests of the service by topic.
 RPCS = {
     topic: declaration
-    for owner in (Service, Forecast, Questions, Whens)
+    for owner in (Service, Forecast, Questions, Whens, Plans)
     for topic, declaration in declarations(owner).items()
 }

@@ -4,17 +4,14 @@
 
 A copy of the engine gets the job, and a pass is run in it: the policy itself decides whether it would start at once.
 If the pass reserves a start for it, that is the answer; else the copy is run forward until the job starts, with all
-jobs taking the time that they asked for and no other coming.  All of it is run in slices, one question at a time, so
-that the scheduler answers meanwhile and passes are not held up.
+jobs taking the time that they asked for and no other coming.
 """
 
 from __future__ import annotations
 
 import copy
 import errno
-import time
-from collections import deque
-from typing import Any, Callable, Generator, Optional
+from typing import Any, Callable, Optional
 
 from fluxsched.core import Engine, Infeasible
 from fluxsched.core.forward import Forward
@@ -23,38 +20,19 @@ from fluxsched.formats import queues as _queues
 from fluxsched.formats.constraint import ConstraintError
 from fluxsched.service.ends import Ends
 from fluxsched.service.fields import Int, Object
-from fluxsched.service.guard import Guard
 from fluxsched.service.host import Host
 from fluxsched.service.jobs import Job
 from fluxsched.service.protocol import ProtocolError
 from fluxsched.service.reasons import Reasons
 from fluxsched.service.rpc import GUEST, rpc
+from fluxsched.service.slices import Slices, Steps
 
 __all__ = ["Whens"]
 
-#: Questions that may wait for their answer.
-WAITING_MAX = 256
-#: Seconds that a slice is to take.
-SLICE = 0.005
-#: Jobs that the policy is asked about in the first slice, at most; their cost tells how many the next takes.
-FIRST = 512
-#: Slices after which a question is given up.
-SLICES_MAX = 4000
-#: After the first slices, each is followed by a pause as long as itself.
-PAUSE_AFTER = 0.02
 #: The job that is asked about, which comes after all others of its priority.
 NOBODY = 2**63 - 1
 # As flux-core has it, for users other than the instance's owner.
 GUEST_URGENCY_MAX = 16
-
-
-class Question:
-    """One request, with the steps that lead to its answer."""
-
-    def __init__(self, message: Any, steps: Generator[None, None, dict[str, Any]]) -> None:
-        self.message = message
-        self.steps = steps
-        self.spent = 0.0
 
 
 class Whens:
@@ -70,24 +48,14 @@ class Whens:
         placed: Callable[[_jobspec.Request], _jobspec.Request],
         reasons: Reasons,
         ends: Ends,
-        guard: Guard,
+        slices: Slices,
     ) -> None:
         self._host = host
         self._engine = engine
         self._placed = placed
         self._reasons = reasons
         self._ends = ends
-        self._guard = guard
-        self._open: deque[Question] = deque()
-        self._budget = FIRST
-        self.count = 0          # questions that were answered
-        self.seconds = 0.0      # that they took
-        self.longest = 0.0
-
-    def clear(self) -> None:
-        """Count from 0 again."""
-        self.count = 0
-        self.seconds = self.longest = 0.0
+        self._slices = slices
 
     @rpc("sched.when", sender=GUEST, after=True, jobspec=Object(), urgency=Int(0, 31, default=16))
     def _when(self, message: Any, jobspec: dict[str, Any], urgency: int) -> None:
@@ -97,8 +65,6 @@ class Whens:
             raise ProtocolError(
                 f"only the instance owner can submit with urgency >{GUEST_URGENCY_MAX}", errno.EPERM
             )
-        if len(self._open) >= WAITING_MAX:
-            raise ProtocolError("too many questions wait for an answer: ask again later", errno.EAGAIN)
         spec = copy.deepcopy(jobspec)
         try:
             attributes = spec.get("attributes")
@@ -110,47 +76,9 @@ class Whens:
             raise ProtocolError(str(error), errno.EINVAL) from None
         job = Job(NOBODY, urgency, self._host.now(), user=asker)
         job.request = request
-        self._open.append(Question(message, self._steps(job)))
-        if len(self._open) == 1:
-            self._host.call_soon(self._guard(self._go_on))
+        self._slices.add(message, "sched.when", self._steps(job))
 
-    def _go_on(self) -> None:
-        """A slice of the first question."""
-        question = self._open[0]
-        begin = time.monotonic()
-        try:
-            next(question.steps)
-        except StopIteration as end:
-            self._end(begin, end.value, None)
-        except Exception as error:
-            self._end(begin, None, error)
-        else:
-            took = time.monotonic() - begin
-            self._budget = max(1, min(4 * self._budget, int(self._budget * SLICE / max(took, 1e-6))))
-            question.spent += took
-            self.seconds += took
-            if question.spent > PAUSE_AFTER:
-                self._host.call_later(took, self._guard(self._go_on))
-                return
-        if self._open:
-            self._host.call_soon(self._guard(self._go_on))
-
-    def _end(self, begin: float, answer: Any, problem: Optional[Exception]) -> None:
-        """The first question is answered."""
-        question = self._open.popleft()
-        took = time.monotonic() - begin
-        self.count += 1
-        self.seconds += took
-        self.longest = max(self.longest, question.spent + took)
-        if problem is None:
-            self._host.respond(question.message, answer)
-        elif isinstance(problem, ProtocolError):
-            self._host.respond_error(question.message, problem.errno, str(problem))
-        else:
-            self._guard.report("sched.when", problem)
-            self._host.respond_error(question.message, errno.EINVAL, f"{type(problem).__name__}: {problem}")
-
-    def _steps(self, job: Job) -> Generator[None, None, dict[str, Any]]:
+    def _steps(self, job: Job) -> Steps:
         """Find the answer, a slice at a time."""
         now, request = job.t_submit, job.request
         assert request is not None
@@ -165,7 +93,7 @@ class Whens:
         except (Infeasible, ConstraintError) as error:
             return {**answer, "reason": f"unsatisfiable request: {error}"}
         # The pass that it would meet.
-        while engine.schedule(now, self._budget).more:
+        while engine.schedule(now, self._slices.budget).more:
             yield
         if not engine.waits(job.id):
             return {**answer, "verdict": "now", "start": now, "nodes": engine.hosts(job.id)}
@@ -176,11 +104,7 @@ class Whens:
         if start is None:
             forward = Forward(engine, now, passed=True)
             forward.ask(job.id)
-            spent = 0
-            while forward.advance(None, self._budget):
-                spent += 1
-                if spent > SLICES_MAX:
-                    raise ProtocolError("its start is too far away to be found out", errno.ETIMEDOUT)
+            while forward.advance(None, self._slices.budget):
                 yield
             start = forward.start_of(job.id)
         if start is None:

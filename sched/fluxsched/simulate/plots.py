@@ -22,7 +22,7 @@ MOST_BOXES = 200_000        # above this a Gantt chart shows how busy each patch
 BINS = 1200                 # columns of a curve or patch over time, about the pixels of the picture
 COARSE = 150                # the same where several curves overlap
 
-_STYLE: Dict[str, Any] = {
+STYLE: Dict[str, Any] = {
     "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold", "axes.titlelocation": "left",
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#DDDDDD",
     "grid.linewidth": 0.6, "axes.axisbelow": True, "legend.frameon": False, "svg.hashsalt": "flux-sched",
@@ -30,7 +30,8 @@ _STYLE: Dict[str, Any] = {
 }
 
 
-def _time_unit(span: float) -> Tuple[float, str]:
+def time_unit(span: float) -> Tuple[float, str]:
+    """The unit in which a span of seconds is shown: its seconds, and its name."""
     for size, name in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
         if span >= 3 * size:
             return size, name
@@ -67,7 +68,7 @@ def _save(figure: Figure, folder: str, name: str) -> List[str]:
 def _span(results: Sequence[Result]) -> Tuple[float, float, float, str]:
     begin = min(float(r.trace.submit[0]) for r in results)
     end = max(r.ended for r in results)
-    unit, name = _time_unit(end - begin)
+    unit, name = time_unit(end - begin)
     return begin, max(end, begin + 1.0), unit, name
 
 
@@ -187,7 +188,7 @@ def _draw_queue(axes: Any, results: Sequence[Result], begin: float, end: float, 
 
 def plot(result: Result, folder: str) -> List[str]:
     """Draw gantt, load (utilisation and queue length over time) and wait, each .png and .svg; gives the paths."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         begin, end, unit, name = _span([result])
         paths = []
         if result.offset is not None:
@@ -212,7 +213,7 @@ def plot(result: Result, folder: str) -> List[str]:
 
 def compare(results: Sequence[Result], folder: str) -> List[str]:
     """Draw one figure, compare.png and .svg, of several runs over the same trace; gives the paths."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         begin, end, unit, name = _span(results)
         figure = _figure(12, 9)
         grid = figure.add_gridspec(3, 3, height_ratios=[1.25, 1, 1])
@@ -232,7 +233,7 @@ def _bars(axes: Any, results: Sequence[Result]) -> None:
     """Mean wait of each policy, with its bounded slowdown as text."""
     measured = [measure(result) for result in results]
     wait = np.array([m["mean_wait"] or 0.0 for m in measured])
-    unit, name = _time_unit(float(wait.max()))
+    unit, name = time_unit(float(wait.max()))
     place = np.arange(len(results))[::-1]
     axes.barh(place, wait / unit, color=_colours(len(results)), height=0.65)
     most = float(wait.max()) / unit or 1.0

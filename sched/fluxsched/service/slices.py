@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Questions that take long: answered one after another, each in slices, so that the scheduler goes on meanwhile.
+
+A question is a generator, which yields between two slices and returns its answer.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections import deque
+from typing import Any, Generator, Optional
+
+from fluxsched.service.guard import Guard
+from fluxsched.service.host import Host
+from fluxsched.service.protocol import ProtocolError
+
+__all__ = ["Slices", "Steps"]
+
+#: Questions that may wait for their answer.
+WAITING_MAX = 256
+#: Seconds that a slice is to take.
+SLICE = 0.005
+#: Jobs that the policy is asked about in the first slice, at most; their cost tells how many the next takes.
+FIRST = 512
+#: Slices after which a question is given up.
+SLICES_MAX = 4000
+#: After the first slices, each is followed by a pause as long as itself.
+PAUSE_AFTER = 0.02
+
+Steps = Generator[None, None, "dict[str, Any]"]
+
+
+class Question:
+    """One request, with the steps that lead to its answer."""
+
+    def __init__(self, message: Any, topic: str, steps: Steps) -> None:
+        self.message = message
+        self.topic = topic
+        self.steps = steps
+        self.spent = 0.0
+        self.slices = 0
+
+
+class Slices:
+    """Runs questions. `budget` is how many jobs the next slice may have the policy asked about."""
+
+    def __init__(self, host: Host, guard: Guard) -> None:
+        self._host = host
+        self._guard = guard
+        self._open: deque[Question] = deque()
+        self.budget = FIRST
+        self.clear()
+
+    def clear(self) -> None:
+        """Count from 0 again."""
+        self.count = 0          # questions that were answered
+        self.seconds = 0.0      # that they took
+        self.longest = 0.0      # the longest of them
+
+    def add(self, message: Any, topic: str, steps: Steps) -> None:
+        """Answer a request by these steps.  Raises ProtocolError if too many wait."""
+        if len(self._open) >= WAITING_MAX:
+            raise ProtocolError("too many questions wait for an answer: ask again later", errno.EAGAIN)
+        self._open.append(Question(message, topic, steps))
+        if len(self._open) == 1:
+            self._host.call_soon(self._guard(self._go_on))
+
+    def _go_on(self) -> None:
+        """A slice of the first question."""
+        question = self._open[0]
+        begin = time.monotonic()
+        try:
+            next(question.steps)
+        except StopIteration as end:
+            self._end(begin, end.value, None)
+        except Exception as error:
+            self._end(begin, None, error)
+        else:
+            took = time.monotonic() - begin
+            self.budget = max(1, min(4 * self.budget, int(self.budget * SLICE / max(took, 1e-6))))
+            question.spent += took
+            question.slices += 1
+            self.seconds += took
+            if question.slices >= SLICES_MAX:
+                self._end(time.monotonic(), None, ProtocolError("the answer is too far away", errno.ETIMEDOUT))
+            elif question.spent > PAUSE_AFTER:
+                self._host.call_later(took, self._guard(self._go_on))
+                return
+        if self._open:
+            self._host.call_soon(self._guard(self._go_on))
+
+    def _end(self, begin: float, answer: Optional[dict[str, Any]], problem: Optional[Exception]) -> None:
+        """The first question is answered."""
+        question = self._open.popleft()
+        took = time.monotonic() - begin
+        self.count += 1
+        self.seconds += took
+        self.longest = max(self.longest, question.spent + took)
+        if problem is None:
+            self._host.respond(question.message, answer)
+        elif isinstance(problem, ProtocolError):
+            self._host.respond_error(question.message, problem.errno, str(problem))
+        else:
+            self._guard.report(question.topic, problem)
+            self._host.respond_error(question.message, errno.EINVAL, f"{type(problem).__name__}: {problem}")
