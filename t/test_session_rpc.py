@@ -16,16 +16,18 @@ from fluxsched.service.rpc import JOB_MANAGER
 from fluxsched.service.service import RPCS
 from fluxsched.session import wire
 from fluxsched.session.broker import rpc
+from fluxsched.session.broker.bulk import Bulk
 from fluxsched.session.broker.job_info import JobInfo
 from fluxsched.session.broker.job_manager import Manager
 from fluxsched.session.broker.kvs import KVS
 from fluxsched.session.broker.modules import Modules
+from fluxsched.session.broker.queues import Queues
 from fluxsched.session.broker.ranks import Resources
 from fluxsched.session.broker.sched_module import Scheduler
 from fluxsched.session.broker.update import Updates
 from fluxsched.session.errors import RequestError
 
-OWNERS = (Manager, JobInfo, Updates, Scheduler, Resources, KVS, Modules)
+OWNERS = (Manager, Bulk, Queues, JobInfo, Updates, Scheduler, Resources, KVS, Modules)
 
 
 def declarations():
@@ -184,7 +186,11 @@ VALUES = [
     "sched", "x" * 5000, [], [1], [[]], ["a"], [["a", "b"]], {}, {"a": 1}, {"version": 1}, [None] * 50,
 ]  # fmt: skip
 # These would take the module away, or end what the other tests use.
-SPARED = ("module.load", "module.remove", "module.reload")
+# They remove the scheduler, stop the queue, or wait for its end.
+SPARED = (
+    "module.load", "module.remove", "module.reload", "job-manager.queue-enable", "job-manager.queue-start",
+    "job-manager.drain", "job-manager.idle",
+)  # fmt: skip
 
 
 def guess(rng, field):

@@ -109,6 +109,7 @@ class Broker:
         router = Router(
             self.manager,
             Bulk(self.manager),
+            self.manager.queues,
             JobInfo(self.manager),
             Updates(self.manager),
             self.scheduler,

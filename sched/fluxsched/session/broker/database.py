@@ -35,6 +35,7 @@ from fluxsched.session.errors import SessionError
 
 VERSION = 2
 RETRY = 1.0  # seconds between attempts while the disk refuses writes
+PAUSE = 0.005  # seconds between two syncs
 LOOK = 0.2  # seconds after which it is made sure that the files written to are still there
 LAZY = 0.01  # seconds that a change for which nobody waits may wait for others
 CHECKPOINT = 4000  # pages in SQLite's log from which it is taken into the database
@@ -118,6 +119,8 @@ class Database:
         self._retry: Timer | None = None
         self._later: Timer | None = None  # for the changes for which nobody waits
         self._failing = False
+        self._synced_at = 0.0  # when the last sync ended (time.monotonic())
+        self._pausing = False  # a sync is put off
         self._looked = 0.0  # when it was last made sure that the files are there (time.monotonic())
         self.commits = commits
         self._synced = commits  # how many of them are on the disk
@@ -265,6 +268,7 @@ class Database:
         background, self._background = self._background, None
         if background is not None:
             background.close()
+        self._pausing = False
         self._sync()
         self._db.close()
 
@@ -348,7 +352,13 @@ class Database:
 
     def _sync(self) -> None:
         """Begin to bring what is committed to the disk, unless that is under way."""
-        if self._syncing is not None or self._synced == self.commits:
+        if self._syncing is not None or self._synced == self.commits or self._pausing:
+            return
+        pause = self._synced_at + PAUSE - time.monotonic()
+        if pause > 0 and self._background is not None and self._loop is not None:
+            # More comes meanwhile; and a commit would wait for a sync that is under way.
+            self._pausing = True
+            self._loop.call_later(pause, self._pause_over)
             return
         self._syncing, self._waiting = self._waiting, []
         work, done = partial(sync, self.path + "-wal"), partial(self._on_synced, self.commits)
@@ -357,8 +367,13 @@ class Database:
         else:
             self._background.do(work, done)
 
+    def _pause_over(self) -> None:
+        self._pausing = False
+        self._sync()
+
     def _on_synced(self, count: int, error: OSError | None) -> None:
         told, self._syncing = self._syncing or [], None
+        self._synced_at = time.monotonic()
         if error is not None:
             try:
                 self._look()
@@ -483,6 +498,16 @@ class Database:
         if not isinstance(value, kind):
             raise StoreError(f"{self.path}: it is damaged: what it holds of job {jobid} cannot be read")
         return value
+
+    def meta(self, key: str) -> str | None:
+        """A text that is kept under a name.  Raises StoreError."""
+        rows = self._read("SELECT value FROM meta WHERE key=?", (key,))
+        return rows[0][0] if rows else None
+
+    @staticmethod
+    def op_meta(key: str, value: str) -> Operation:
+        """Keep a text under a name."""
+        return ("INSERT OR REPLACE INTO meta VALUES (?,?)", (key, value))
 
     def epoch(self) -> float:
         """The time, in seconds, at which the ids of this state directory begin."""

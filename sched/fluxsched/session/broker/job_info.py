@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import errno
+import heapq
 import os
 import time
 from syslog import LOG_ERR
@@ -89,7 +90,8 @@ class JobInfo:
     def _active(self, now: float, count: int) -> list[dict]:
         """Descriptions of the jobs that are not over, those that wait first."""
         active = self.manager.active.values()
-        pending = sorted((job for job in active if job.state == SCHED), key=Job.order)
+        waiting = (job for job in active if job.state == SCHED)
+        pending = heapq.nsmallest(count, waiting, Job.order) if count else sorted(waiting, key=Job.order)
         others = [job for job in active if job.state != SCHED]
         others.sort(key=lambda job: -job.info.get("t_run", 0))
         return [jobs.describe(job.id, job.state, job.info, now) for job in (pending + others)[: count or None]]

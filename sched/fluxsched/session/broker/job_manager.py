@@ -27,6 +27,7 @@ from fluxsched.session.broker.database import Operation, StoreError
 from fluxsched.session.broker.job import CANCELLING, CLEANUP, HELD, INACTIVE, NONE, REQUESTED, RUN, SCHED, Job
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop
+from fluxsched.session.broker.queues import Queues
 from fluxsched.session.broker.rpc import JOBID, Int, Nullable, Object, Text, rpc
 from fluxsched.session.broker.server import Request
 from fluxsched.session.broker.store import Store
@@ -69,6 +70,7 @@ class Manager:
         self.config = config
         self.active: dict[int, Job] = {}
         self.ended: dict[int, Job] = {}
+        self.queues = Queues(self)
         self.scheduler = scheduler(self)
         self.executor = executor(self)
         self.accepting = True
@@ -112,7 +114,9 @@ class Manager:
         if not self.accepting:
             raise RequestError(errno.EINVAL, "the session is ending and takes no more jobs")
         self._set_queue(jobspec)
-        return jobs.check(jobspec)
+        parsed = jobs.check(jobspec)
+        self.queues.check(parsed.queue)
+        return parsed
 
     def refuse(self, request: Request, error: RequestError) -> None:
         """Refuse a job after its request was handled."""

@@ -244,12 +244,33 @@ class Scheduler:
 
     def enqueue(self, job: jobs.Job) -> None:
         """Ask for resources as soon as the job may have some."""
-        if self.ready and self.limit is None and job.info["priority"] > 0:
+        may = self._may(job)
+        if self.ready and self.limit is None and may:
             self._request(job)
             return
         self.waiting[job.id] = job
-        if job.info["priority"] > 0:
+        if may:
             self._pump()
+        else:
+            self._explain(job)
+
+    def _may(self, job: jobs.Job) -> bool:
+        """Whether resources may be asked for: the job is not held, nor its queue stopped."""
+        return job.info["priority"] > 0 and self.manager.queues.why_stopped(job.info) is None
+
+    def _explain(self, job: jobs.Job) -> None:
+        """Tell why resources are not asked for, if its queue is the reason."""
+        reason = self.manager.queues.why_stopped(job.info)
+        self.manager.annotate(job, {"sched": {"reason_pending": reason, "t_estimate": None}})
+
+    def reconsider(self) -> None:
+        """Queues were stopped or started: take requests back that may not be any more, and ask for what may be."""
+        for job in list(self.manager.active.values()):
+            if job.alloc == REQUESTED and not self._may(job):
+                self.ask_again(job)
+            elif job.alloc == NONE and job.id in self.waiting:
+                self._explain(job)
+        self._pump()
 
     def dequeue(self, job: jobs.Job) -> None:
         """Do not ask for the job's resources."""
@@ -258,12 +279,11 @@ class Scheduler:
     def _pump(self) -> None:
         if not self.ready or not self.waiting:
             return
-        for job in sorted(self.waiting.values(), key=jobs.Job.order):
+        for job in sorted((job for job in self.waiting.values() if self._may(job)), key=jobs.Job.order):
             if self.limit is not None and self.in_flight >= self.limit:
                 return
-            if job.info["priority"] > 0:
-                del self.waiting[job.id]
-                self._request(job)
+            del self.waiting[job.id]
+            self._request(job)
 
     def _request(self, job: jobs.Job) -> None:
         job.alloc = REQUESTED
@@ -287,7 +307,7 @@ class Scheduler:
             self._pump()
         elif job.id in self.holding:
             return  # asked for again with the answer to the cancel, if it may then
-        elif job.info["priority"] > 0:
+        elif self._may(job):
             self._send("sched.prioritize", job, {"jobs": [[job.id, job.info["priority"]]]})
         else:
             self.ask_again(job)
@@ -381,7 +401,7 @@ class Scheduler:
         elif held_back and job.alloc == REQUESTED:
             job.alloc = NONE
             self.waiting[job.id] = job
-            self.manager.annotate(job, {"sched": {"reason_pending": None, "t_estimate": None}})
+            self._explain(job)
         else:
             self.manager.on_cancelled(job)
         self._pump()

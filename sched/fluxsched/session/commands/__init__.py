@@ -36,7 +36,7 @@ TABLE = (
     Command("waitjob", "job", "wait for one job", _JOBS),
     Command("update", "update", "change the time limit of a job", _JOBS),
     Command("resource", "resource", "list resources, drain and undrain them", _INFO),
-    Command("queue", "resource", "list queues", _INFO),
+    Command("queue", "queue", "list queues, stop and start them, disable and enable them", _INFO),
     Command("uptime", "info", "how long this session has been running", _INFO),
     Command("sched", "sched", "why a job waits, when it would start; the plan, the simulator (flux-sched)", _INFO),
     Command("dmesg", "dmesg", "show or clear the log", _INFO),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""flux resource: list, status, drain, undrain; flux queue list, status."""
+"""flux resource: list, status, drain, undrain."""
 from __future__ import annotations
 
 import argparse
@@ -26,8 +26,6 @@ HINT = """\
 
 def main(name: str, words: list[str]) -> int:
     """flux resource and flux queue; the exit code."""
-    if name == "queue":
-        return subcommands(name, words, {"list": queue_list, "status": queue_status}, QUEUE_HINT)
     table = {"list": list_, "status": status, "drain": drain, "undrain": undrain, "R": print_R}
     return subcommands(name, words, table, HINT)
 
@@ -184,30 +182,4 @@ def print_R(words: list[str]) -> int:
     """flux resource R"""
     Parser("resource R", description="Print the resources as an R object.").parse_args(words)
     print(json.dumps(call(Client().rpc, "resource.status")["R"]))
-    return 0
-
-
-QUEUE_HINT = """\
-   list            list queues and their constraints
-   status          tell whether jobs are taken and scheduled"""
-
-
-def queue_list(words: list[str]) -> int:
-    """flux queue list"""
-    Parser("queue list", description="List the configured queues.").parse_args(words)
-    queues = call(Client().rpc, "queue.list")["queues"]
-    virtual = any(parent for _, _, parent in queues)
-    print(f"{'QUEUE':<12} {'PARENT':<12} REQUIRES" if virtual else f"{'QUEUE':<12} REQUIRES")
-    for name, requires, parent in queues:
-        words = [f"{name:<12}", *([f"{parent:<12}"] if virtual else []), ",".join(requires)]
-        print(printable(" ".join(words).rstrip()))
-    return 0
-
-
-def queue_status(words: list[str]) -> int:
-    """flux queue status"""
-    Parser("queue status", description="Tell whether jobs are taken and scheduled.").parse_args(words)
-    scheduling = call(Client().rpc, "queue.list")["scheduling"]
-    print("Job submission is enabled")
-    print("Scheduling is started" if scheduling else "Scheduling is stopped: no scheduler is loaded")
     return 0
