@@ -252,12 +252,14 @@ def test_fuzz_of_bytes(session):
 
 
 def test_events_that_are_asked_for(session):
-    jobid = session("submit", "sh", "-c", "exit 3")
+    jobid = session("submit", "--urgency=hold", "true")
+    session("cancel", "-m", "why", jobid)
     session.wait_state(jobid, "INACTIVE")
     raw = Raw(session)
     number = int(session("job", "id", jobid))
-    answer = raw.ask(1, "job.watch", {"id": number, "output": False, "events": ["finish", "nosuch"]})
-    assert (answer["payload"]["event"]["name"], answer["payload"]["event"]["context"]) == ("finish", {"status": 768})
+    answer = raw.ask(1, "job.watch", {"id": number, "output": False, "events": ["exception", "nosuch"]})
+    assert answer["payload"]["event"]["name"] == "exception"
+    assert answer["payload"]["event"]["context"]["note"] == "why"
     assert json.loads(raw.file.readline())["errnum"] == errno.ENODATA
     raw.close()
 
