@@ -67,6 +67,11 @@ def load(nnodes):
     return json.loads(out.stdout)
 
 
+def resident_mib():
+    """Memory of this process."""
+    return int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
+
+
 def checksum(engine):
     """A number that two schedules share only if they are the same."""
     text = ";".join(f"{job}={engine.resource_summary(job)}" for job in sorted(engine.running_jobs()))
@@ -145,7 +150,8 @@ QUEUES = {
 
 
 def queued(nnodes, waiting, parts):
-    """An engine with whole-node jobs on nearly all nodes, and jobs that wait in queues of their own nodes."""
+    """An engine with whole-node jobs on nearly all nodes, and jobs that wait in queues of their own nodes; and a
+    request like the last one."""
     engine = Engine(Inventory.from_counts(nnodes, CORES, GPUS), load_plugin("backfill.plugin1", "reserve-depth=-1"))
     constraints = split(nnodes, parts) if parts else [None]
     sizes = [int((last - first) * nnodes) for first, last in parts] if parts else [nnodes]
@@ -161,12 +167,12 @@ def queued(nnodes, waiting, parts):
         size = 1 + (job * 7919) % max(1, sizes[q] // 4)
         wanted = request(size, 1, 1, 0, True, 300.0 + job % 5000, f"q{q}", constraints[q])
         engine.add(FIRST + job, wanted, t_submit=1e6 + job)
-    return engine
+    return engine, wanted
 
 
 def shared(nnodes, waiting):
     """An engine whose nodes jobs share: slots of 1 to 16 cores, a quarter of them with a gpu, none larger than a
-    hundredth of the machine."""
+    hundredth of the machine; and a request of this kind."""
     engine = Engine(Inventory.from_counts(nnodes, CORES, GPUS), load_plugin("backfill.plugin1", "reserve-depth=-1"))
     rng = random.Random(1)
 
@@ -183,23 +189,35 @@ def shared(nnodes, waiting):
                 break
     for job in range(waiting):
         engine.add(FIRST + job, wanted(), t_submit=1e6 + job)
-    return engine
+    return engine, wanted()
 
 
-def plan_rows(make, row, nnodes, name, one):
-    """A pass from scratch, and passes after nothing and after one arrival at the end of the queue (one: a Request)."""
-    engine = make()
+def plan_rows(make, row, nnodes, name):
+    """A pass from scratch, and passes after small changes. make: an engine, and a Request that may come."""
+    engine, one = make()
     waiting = len(engine.waiting())
+    what = f"conservative, {name}, {waiting} waiting"
     seconds, _ = median_of(1, lambda: engine.schedule(1.0))
     check = f"{zlib.crc32(repr([engine.estimate(job) for job in engine.waiting()]).encode()):08x}"
-    row(nnodes, f"conservative, {name}, {waiting} waiting: from scratch", seconds * 1e3, "ms", check)
+    row(nnodes, f"{what}: from scratch", seconds * 1e3, "ms", check)
     seconds, _ = median_of(5, lambda: engine.schedule(1.0))
-    row(nnodes, f"conservative, {name}, {waiting} waiting: after nothing", seconds * 1e3, "ms")
+    row(nnodes, f"{what}: after nothing", seconds * 1e3, "ms")
     times = []
     for job in range(5):
         engine.add(2 * FIRST + job, one, t_submit=1e7 + job)
         times.append(median_of(1, lambda: engine.schedule(1.0))[0])
-    row(nnodes, f"conservative, {name}, {waiting} waiting: after one arrival", statistics.median(times) * 1e3, "ms")
+    row(nnodes, f"{what}: after one arrival", statistics.median(times) * 1e3, "ms")
+    times = []
+    for _ in range(5):
+        end = min(engine.times(job)[1] for job in engine.running_jobs())
+        for other in [other for other in engine.running_jobs() if engine.times(other)[1] == end]:
+            engine.free(other)
+        times.append(median_of(1, lambda end=end: engine.schedule(end))[0])
+    row(nnodes, f"{what}: after one expected end", statistics.median(times) * 1e3, "ms")
+    engine.free(max((engine.times(job)[1], job) for job in engine.running_jobs())[1])
+    seconds, _ = median_of(1, lambda: engine.schedule(end))
+    row(nnodes, f"{what}: after one early end", seconds * 1e3, "ms")
+    row(nnodes, f"{what}: resident", resident_mib(), "MiB")
 
 
 def forks(row, nnodes=16384, running=5000, waiting=10000):

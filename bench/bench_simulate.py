@@ -7,6 +7,7 @@ Wall time and processor time are both given, as the wall time is only worth some
 `make bench`, or by itself with the number of synthetic jobs and paths of traces as arguments.
 """
 import json
+import random
 import subprocess
 import sys
 import time
@@ -14,7 +15,10 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+from fluxsched.simulate.loop import Loop
 
+from fluxsched.core import Engine, Inventory
+from fluxsched.policy.loader import load_plugin
 from fluxsched.simulate import api
 from fluxsched.traces import generator as lublin
 from fluxsched.traces import load as formats
@@ -66,6 +70,28 @@ def in_process(jobs, procs, load, policy, record):
     }))
 
 
+def mixed(jobs, exact):
+    """Seconds of loop and checksum of a simulation of jobs of mixed shapes that share nodes, at twice the load that the
+    machine of 256 nodes of 64 cores bears; exact: they run for as long as they asked for."""
+    rng = random.Random(2)
+    shapes, requested, run, work = [], [], [], 0
+    for _ in range(jobs):
+        if rng.random() < 0.5:
+            shape = (0, rng.randint(1, 32), rng.choice([1, 2, 4, 8]))
+        else:
+            shape = (rng.randint(1, 16), rng.randint(1, 4), rng.choice([1, 2, 4, 8, 16]))
+        seconds = rng.randint(60, 7200)
+        shapes.append(shape)
+        requested.append(seconds * 10**6)
+        run.append((seconds if exact else int(seconds * rng.uniform(0.1, 1))) * 10**6)
+        work += max(shape[0], 1) * shape[1] * shape[2] * run[-1]
+    submit = sorted(int(rng.uniform(0, work / (256 * 64) / 2)) for _ in range(jobs))
+    engine = Engine(Inventory.from_counts(256, 64), load_plugin("backfill.plugin1", "reserve-depth=-1"))
+    loop = Loop(engine, submit, run, requested, *zip(*shapes), [0] * jobs, record=False)
+    _, processor, _ = timed(lambda: loop.advance(2**62, 1e9))
+    return processor, f"{zlib.crc32(loop.start.tobytes()):08x}"
+
+
 def main(jobs, traces):
     rows = []
 
@@ -110,6 +136,11 @@ def main(jobs, traces):
         what = f"{count:,} jobs, 1,024 processors, load 1.5, {policy}"
         row(f"{what}: wall", figures["wall"], "s", figures["checksum"])
         row(f"{what}: processor", figures["processor"], "s")
+    for count, exact in ((jobs // 250, True), (jobs // 1000, False)):
+        processor, check = mixed(count, exact)
+        ends = "as expected" if exact else "early"
+        row(f"{count:,} jobs of mixed shapes, 256 nodes, load 2, ends {ends}, conservative: processor", processor, "s",
+            check)
     (OUT / "simulate.json").write_text(json.dumps(rows, indent=1) + "\n")
     print(f"written to {OUT / 'simulate.json'}")
 
