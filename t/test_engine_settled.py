@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from fluxsched.core import Engine, Inventory
 from fluxsched.formats.jobspec import Request
 from fluxsched.policy.loader import load_plugin
+from naive import accepts
 
 DURATIONS = [1, 2, 3, 5, 8, 13]
 
@@ -57,6 +58,13 @@ class Play:
         return answers[0]
 
     def request(self):
+        wanted, rng = self.one_size(), self.rng
+        if rng.random() < 0.85:
+            return wanted
+        nodes = [wanted.nnodes + more for more in (0, 1, 3)] if wanted.nnodes else ()
+        return accepts(wanted, nodes, () if wanted.exclusive else [wanted.nslots, wanted.nslots + rng.randint(1, 3)])
+
+    def one_size(self):
         rng = self.rng
         constraint = {"ranks": [rng.choice(self.sets)]} if self.sets and rng.random() < 0.5 else None
         queue, duration = rng.choice(["", "", "b"]), rng.choice(DURATIONS)

@@ -4,7 +4,7 @@
 
 import pytest
 
-from fluxsched.core import Infeasible
+from fluxsched.core import Infeasible, Inventory
 from naive import (
     DOWN,
     EASY,
@@ -13,12 +13,14 @@ from naive import (
     confined,
     cores,
     held,
+    hype,
     machine,
     mixed,
     nodes,
     request,
     run,
     scheduler,
+    tree_request,
     vertex,
 )
 
@@ -230,11 +232,42 @@ def test_cancelled_and_forgotten():
     engine.sanity_check()
 
 
-def test_a_general_request_gets_its_least():
-    engine = machine(3)
-    wanted = request(2, 0, 0, tree=(vertex("node", 2, vertex("core", 1)),))
-    assert run(engine, wanted._replace(node_counts=(range(2, 4),))).started == [1]
-    assert len(ranks(engine, 1)) == 2
+@pytest.mark.parametrize(("taken", "got"), [(0, 4), (1, 3), (2, 2), (3, None)])
+def test_a_general_request_of_nodes(taken, got):
+    """Nodes of four cores and 2000 MB, of which other jobs hold the memory."""
+    engine = scheduler(Inventory.from_rdl(hype(4)), EASY)
+    for jobid in range(1, taken + 1):
+        engine.add(jobid, tree_request(vertex("node", 1, vertex("core", 1), vertex("memory", 1500)), duration=10))
+    node = vertex("node", 2, vertex("slot", 2, vertex("core", 1), vertex("memory", 400)))
+    wanted = request(2, 2, 1, tree=(node,), duration=5)._replace(node_counts=(range(2, 5),))
+    engine.add(9, wanted)
+    started = engine.schedule(0.0).started
+    engine.sanity_check()
+    if got is None:
+        assert 9 not in started and engine.estimate(9) == 10.0
+        for jobid in started:
+            engine.free(jobid)
+        assert engine.schedule(4.0).started == [9]
+        got = 4
+    assert len(held(engine, 9)[0]) == 2 * got == engine.R(9)["execution"]["nslots"]
+    assert len(ranks(engine, 9)) == got
+    engine.sanity_check()
+
+
+def test_a_general_request_of_slots():
+    engine = scheduler(Inventory.from_rdl(hype(2)))
+    slot = vertex("slot", 1, vertex("core", 1), vertex("memory", 900))
+    wanted = request(0, 1, 1, tree=(slot,))._replace(slot_counts=(range(1, 2**31),))
+    assert run(engine, tree_request(vertex("memory", 500), vertex("core", 1)), wanted).started == [1, 2]
+    # Of four pools of 1000 MB one lacks 500.
+    assert len(held(engine, 2)[0]) == 3 == engine.R(2)["execution"]["nslots"]
+    engine.free(2)
+    copy = engine.fork()
+    for each in (engine, copy):
+        each.add(3, wanted)
+        assert each.schedule(1.0).started == [3]
+        assert len(held(each, 3)[0]) == 3
+        each.sanity_check()
 
 
 def test_a_plugin_in_python_sees_the_least(tmp_path, monkeypatch):

@@ -79,11 +79,30 @@ def test_shapes(resources, expected, nodes, slots):
     assert (listed(request.node_counts), listed(request.slot_counts)) == (nodes, slots)
 
 
-def test_general_requests_ask_for_the_least():
-    request = jobspec.parse(make(node("2-3", slot("1-2", core(1), other("memory", "5-9", unit="GB")))))
-    assert (request.node_counts, request.slot_counts) == ((), ())
-    top = request.tree[0]
-    assert (top.count, top.children[0].count, top.children[0].children[1].count) == (2, 1, 5000)
+MEMORY = other("memory", 4, unit="GB")
+
+
+@pytest.mark.parametrize(
+    ("roots", "least", "nodes", "slots"),
+    [
+        # the root varies, and all that is in it with it
+        ([node("2-3", slot(2, core(1), MEMORY))], 2, [2, 3], []),
+        ([node("2,5", core(1), MEMORY)], 2, [2, 5], []),
+        ([slot("2-3", core(1), MEMORY)], 2, [], [2, 3]),
+        ([slot("2-3", node(2, core(1), MEMORY))], 2, [4, 6], []),
+        ([slot("2-3", node(2), other("ssd", 1))], 2, [], [2, 3]),
+        # no other count
+        ([node(2, slot("2-3", core(1), MEMORY))], 2, [], []),
+        ([slot(2, node("2-3", core(1), MEMORY))], 2, [], []),
+        ([node("2-3", core(1)), core(2)], 2, [], []),
+        ([other("socket", "2-3", core(1))], 2, [], []),
+        ([core("2-3", **{"with": [other("pu", 2)]})], 2, [], []),
+    ],
+)
+def test_general_requests(roots, least, nodes, slots):
+    request = jobspec.parse(make(*roots))
+    assert request.tree[0].count == least
+    assert (listed(request.node_counts), listed(request.slot_counts)) == (nodes, slots)
 
 
 def test_counts_stay_within_what_a_job_may_ask_for():
@@ -140,6 +159,10 @@ PER_GPU = {"per_resource": {"type": "gpu", "count": 1}}
         (slot(3, node("2-4")), {"per_slot": 1}, (9, 9, 36), 3),
         (slot(3, node("2-4", core(1), gpu(2))), PER_GPU, (9, 9, 9), 18),
         (slot("2-4", node(2, core(1), gpu(2))), PER_GPU, (6, 6, 6), 12),
+        # general requests
+        (node("2-4", slot(2, core(1), MEMORY)), {"per_slot": 1}, (6, 3, 6), 6),
+        (slot("2-4", core(1), MEMORY), {"per_slot": 2}, (3, 2, 3), 6),
+        (slot("2-4", node(2, core(1), MEMORY)), {"per_slot": 1}, (0, 6, 6), 3),
     ],
 )
 def test_tasks_of_what_was_granted(resources, count, got, tasks):

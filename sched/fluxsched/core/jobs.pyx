@@ -69,8 +69,15 @@ cdef class Jobs:
 
     cdef void resize(self, Job *j, const Size *size) noexcept nogil:
         """Let a job that accepts several sizes ask for this one, until shrink."""
-        j.nnodes = self.sizes.number(j.sizes, NODES, size.at[NODES])
-        j.nslots = self.sizes.number(j.sizes, SLOTS, size.at[SLOTS])
+        cdef i32 nnodes = self.sizes.number(j.sizes, NODES, size.at[NODES])
+        cdef i32 nslots = self.sizes.number(j.sizes, SLOTS, size.at[SLOTS])
+        cdef Want *root
+        if j.tree >= 0:
+            # All that it asks for is in its root, so the numbers grow with the count of that.
+            root = self.general[j.tree].want
+            root.count = root.count * nnodes / j.nnodes if j.nnodes else root.count * nslots / j.nslots
+        j.nnodes = nnodes
+        j.nslots = nslots
         self.measure(j)
 
     cdef void shrink(self, Job *j) noexcept nogil:

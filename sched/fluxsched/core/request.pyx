@@ -97,13 +97,18 @@ cdef i32 keep_general(Engine e, vertices) except -1:
 cdef i32 _keep_sizes(Engine e, Job *j, request) except -1:
     """Keep the sizes that a job accepts, as far as there could ever be room for them, for Job.sizes; 0: it is one."""
     cdef i32 c
-    if request.tree is not None or not (request.node_counts or request.slot_counts):
+    if not (request.node_counts or request.slot_counts):
         return 0
-    per_node = max([e.inventory.class_cores[c] // j.cores if j.cores else e.inventory.class_gpus[c] // j.gpus
-                    for c in range(e.inventory.nclasses)], default=0)
-    nodes = _runs(request.node_counts, j.nnodes, e.inventory.nnodes)
-    most = per_node if j.nnodes else min(per_node * e.inventory.nnodes, INT32_MAX)
-    slots = _runs(request.slot_counts, j.nslots, most)
+    if request.tree is not None:
+        # Whatever it is that one holds, it is a core or a gpu at the least.
+        per_node = max([e.inventory.class_cores[c] + e.inventory.class_gpus[c] for c in range(e.inventory.nclasses)],
+                       default=0)
+    else:
+        per_node = max([e.inventory.class_cores[c] // j.cores if j.cores else e.inventory.class_gpus[c] // j.gpus
+                        for c in range(e.inventory.nclasses)], default=0)
+    everywhere = min(per_node * e.inventory.nnodes, INT32_MAX)
+    nodes = _runs(request.node_counts, j.nnodes, e.inventory.nnodes if request.tree is None else everywhere)
+    slots = _runs(request.slot_counts, j.nslots, per_node if j.nnodes else everywhere)
     if all([len(runs) == 1 and runs[0][0] == runs[0][1] for runs in (nodes, slots)]):
         return 0
     return e.jobs.sizes.keep(nodes, slots)

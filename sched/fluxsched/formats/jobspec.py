@@ -10,8 +10,8 @@ on a number of nodes, become plain numbers:
     node                        node > core, gpu            core
 
 Any other is kept as a tree as well. A count may be a range or an idset (RFC 14, RFC 45): the counts of nodes and slots
-of these shapes, and of a core alone, are then all kept. Any other such count asks for its least, which is one of those
-that the job accepts.
+of these shapes, of a core alone, and of the one node or slot at the root of a tree, are then all kept. Any other such
+count asks for its least, which is one of those that the job accepts.
 
 Two readings are ours, where RFC 14 leaves it open:
 
@@ -124,7 +124,7 @@ def parse(jobspec: Any) -> Request:
             raise JobspecError(f"attributes.system.constraints: {error}") from None
         limits = system["constraints"] or None
     queue = _name(system["queue"], "attributes.system.queue", 0) if "queue" in system else ""
-    node_counts, slot_counts = ((), ()) if tree else _accepted(resources.roots[0])
+    node_counts, slot_counts = _accepted_by_root(tree, numbers) if tree else _accepted(resources.roots[0])
     return Request(*numbers, duration, queue, limits, tree, node_counts, slot_counts)
 
 
@@ -149,7 +149,7 @@ def task_count(jobspec: Any, nslots_total: int, nnodes: int, ncores: int) -> int
     _object(jobspec, "jobspec")
     resources = _resources(jobspec)
     tasks = _tasks(jobspec, resources)
-    slots = _granted(resources, nslots_total)
+    slots = _granted(resources, nslots_total, nnodes)
     per_resource = _shell_per_resource(_system(jobspec))
     if per_resource:
         kind, count = per_resource
@@ -294,14 +294,20 @@ class _Resources:
         return Vertex(kind, count, exclusive, children, counts), below
 
 
-def _granted(resources: _Resources, nslots_total: int) -> dict[str, _Slot]:
-    """The slots by label, where so many slots of one node were allocated. Only if several numbers are accepted does
-    that change anything."""
+def _granted(resources: _Resources, nslots_total: int, nnodes: int) -> dict[str, _Slot]:
+    """The slots by label, where so many slots of one node, and nodes, were allocated. Only if several numbers are
+    accepted does that change anything."""
     numbers = _flat(resources.roots)
-    if numbers is None or not any(_accepted(resources.roots[0])):
+    flat = numbers is not None
+    if numbers is None:
+        numbers = _averages(resources)
+    top = resources.roots[0]
+    if not any(_accepted(top) if flat else _accepted_by_root(resources.roots, numbers)):
         return resources.slots
     least = max(numbers[0], 1) * numbers[1]
-    top = resources.roots[0]
+    if not least:
+        # There is no whole number of slots to a node.
+        least, nslots_total = numbers[0], nnodes
     if top.type == "slot" and not top.counts:
         # It is the nodes in each slot that vary.
         return {
@@ -347,6 +353,16 @@ def _accepted(top: Vertex) -> tuple[Counts, Counts]:
             return _times(top.counts, below.count), ()
         return _times(below.counts, top.count), ()
     return (), top.counts
+
+
+def _accepted_by_root(roots: tuple[Vertex, ...], numbers: _Numbers) -> tuple[Counts, Counts]:
+    """The same for a general request, of which only the count of the node or slot that holds all else may vary."""
+    top = roots[0]
+    if len(roots) > 1 or top.type not in ("node", "slot"):
+        return (), ()
+    if numbers[0]:
+        return _times(top.counts, numbers[0] // top.count), ()
+    return (), _times(top.counts, numbers[1] // top.count)
 
 
 def _times(counts: Counts, factor: int) -> Counts:

@@ -28,7 +28,7 @@ def _slots(request: jobspecs.Request, rows: Sequence[Row], total: int) -> list[i
         return [len(cores) // request.cores for _, _, cores, _ in rows]
     if request.gpus:
         return [len(gpus) // request.gpus for _, _, _, gpus in rows]
-    return _spread(request.nslots, len(rows))
+    return _spread(total if request.slot_counts else request.nslots, len(rows))
 
 
 def _spread(total: int, n: int) -> list[int]:
