@@ -169,7 +169,7 @@ def test_a_job_that_runs_goes_on_as_long_as_those_that_ran_so_long():
     engine.schedule(0.0)
     history = History()
     for part in (0.1, 0.2, 0.5, 0.7):
-        history.note("ann", part)
+        history.note("ann", part, 100.0)
 
     def starts(now):
         found = []
@@ -186,28 +186,54 @@ def test_a_job_that_runs_goes_on_as_long_as_those_that_ran_so_long():
     assert {second for second, _ in starts(71.0)} == {100.0}
     # The same seed draws the same.
     assert starts(0.0) == starts(0.0)
-    # Of a user without a history all is as asked for.
-    engine.free(1)
-    engine.cancel(2)
-    engine.schedule(0.0)
-    engine.add(4, nodes(1, 5), user="ann")
-    forward = Forward(engine.fork(), 1.0, history, 7)
+    # Without any history all is as asked for.
+    forward = Forward(engine.fork(), 1.0, History(), 7)
     forward.advance()
-    assert forward.start_of(4) == 100.0
+    assert (forward.start_of(2), forward.start_of(3)) == (100.0, 200.0)
 
 
 def test_history_keeps_the_last_jobs_of_each_user():
     history = History()
-    assert history.users == [] and history.parts("ann") == []
+    assert history.users == [] and history.jobs("ann") == []
     for i in range(40):
-        history.note("ann", i / 100)
-    history.note(7, 2.5)
+        history.note("ann", i / 100, 64.0)
+    history.note(7, 2.5, 100.0)
     assert history.users == ["ann", 7]
-    assert history.parts("ann") == [i / 100 for i in range(8, 40)]
-    assert history.parts(7) == [1.0]
+    assert history.jobs("ann") == [(i / 100, 64.0) for i in range(8, 40)]
+    assert history.jobs(7) == [(1.0, pytest.approx(100.0))]
     for bad in (-0.5, float("nan")):
-        with pytest.raises(ValueError, match="expected a number, 0 or more"):
-            history.note("ann", bad)
+        with pytest.raises(ValueError, match="part .*: expected a number, 0 or more"):
+            history.note("ann", bad, 1.0)
+    for bad in (0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="time .*: expected a number of seconds"):
+            history.note("ann", 0.5, bad)
+
+
+def drawn_parts(history, asked, user):
+    """Parts of its time that a job of a user ran in many runs."""
+    engine = machine(1, 4)
+    engine.add(1, nodes(1, asked), user=user)
+    engine.add(2, nodes(1, 1), user="nobody")
+    found = []
+    for seed in range(300):
+        forward = Forward(engine.fork(), 0.0, history, seed)
+        forward.advance()
+        found.append(forward.start_of(2) / asked)
+    return found
+
+
+def test_jobs_that_asked_for_alike_times_are_drawn_the_most():
+    history = History()
+    for _ in range(8):
+        history.note("ann", 0.2, 100.0)
+        history.note("ann", 0.8, 10000.0)
+    short, long = drawn_parts(history, 128.0, "ann"), drawn_parts(history, 8192.0, "ann")
+    # Of three that are drawn, one is of its kind in seven of eight cases.
+    assert short.count(0.2) / 300 == pytest.approx(7 / 8, abs=0.08)
+    assert long.count(0.8) / 300 == pytest.approx(7 / 8, abs=0.08)
+    # Of a user who is not known, the last jobs of all tell.
+    assert set(drawn_parts(history, 128.0, "bob")) == {0.2, 0.8}
+    assert set(drawn_parts(History(), 128.0, "bob")) == {1.0}
 
 
 def test_spread_of_several_runs():
@@ -222,7 +248,7 @@ def test_spread_of_several_runs():
         spread.starts(2, [0.5])
     history = History()
     for part in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0):
-        history.note("ann", part)
+        history.note("ann", part, 100.0)
     seen = {}
     for seed in range(20):
         forward = Forward(engine.fork(), 0.0, history, seed)

@@ -3,17 +3,19 @@
 """What the jobs of each user did with the time that they asked for.
 
 A job that is over leaves the part of its requested time that it ran. The last ones of a user are kept, and the run time
-of another of that user's is drawn from them. This is the model of Tsafrir, Etsion and Feitelson (Backfilling using
-system-generated predictions rather than user runtime estimates, IEEE TPDS 18(6), 2007), who take the mean of the last
-two; a draw keeps their spread.
+of another of that user's is drawn from them: of three that are drawn, the one that asked for the time that is most
+alike. (A request that is large is so the more often because too much was asked for.) The model is that of Tsafrir,
+Etsion and Feitelson (Backfilling using system-generated predictions rather than user runtime estimates, IEEE TPDS
+18(6), 2007), who take the mean of the last two; a draw keeps the spread.
 """
+from libc.math cimport INFINITY, exp2, fabs, log2
 from libc.stdlib cimport free
 from libc.string cimport memset
 
 from fluxsched.core.engine cimport Engine
 from fluxsched.core.job cimport JOB_RUNNING, JOB_WAITING, Job
 from fluxsched.core.memory cimport grow, zeroed
-from fluxsched.core.types cimport i32, time_never, u64, usec_t
+from fluxsched.core.types cimport USEC, i32, time_never, u64, usec_t
 
 
 cdef inline u64 next_random(u64 *state) noexcept nogil:
@@ -26,21 +28,30 @@ cdef inline u64 next_random(u64 *state) noexcept nogil:
     return z ^ (z >> 31)
 
 
-cdef double drawn(const Past *p, double least, u64 *state) noexcept nogil:
-    """The part that one of a user's jobs ran, of those that ran more than `least`; 1 if none did."""
-    cdef i32 i, count = 0
-    cdef u64 place
-    for i in range(p.count):
-        count += p.part[i] > least
-    if count == 0:
-        return 1.0
-    place = next_random(state) % <u64> count
+cdef double drawn(const Past *p, double least, double asked, u64 *state) noexcept nogil:
+    """The part that one of a user's jobs ran, of those that ran more than `least`; 1 if none did. asked: log2 of the
+    time that the job asks for, in s."""
+    cdef i32 kept[KEPT]
+    cdef i32 i, chosen, count = 0
+    cdef double nearest, best = 1.0
     for i in range(p.count):
         if p.part[i] > least:
-            if place == 0:
-                return p.part[i]
-            place -= 1
-    return 1.0
+            kept[count] = i
+            count += 1
+    for i in range(LIKE if count else 0):
+        chosen = kept[next_random(state) % <u64> count]
+        if i == 0 or fabs(p.asked[chosen] - asked) < nearest:
+            nearest = fabs(p.asked[chosen] - asked)
+            best = p.part[chosen]
+    return best
+
+
+cdef void keep(Past *p, double part, double asked) noexcept nogil:
+    """One more job."""
+    p.part[p.next] = part
+    p.asked[p.next] = asked
+    p.next = (p.next + 1) % KEPT
+    p.count = min(p.count + 1, KEPT)
 
 
 cdef class History:
@@ -52,30 +63,30 @@ cdef class History:
     def __dealloc__(self):
         free(self.past)
 
-    def note(self, user, double part):
+    def note(self, user, double part, double asked):
         """A job of a user is over, and has run this part of the time that it asked for: 0 to 1, and what is beyond
-        counts as 1. ValueError for no number."""
-        cdef Past *p
+        counts as 1. asked: that time in s, more than 0. ValueError for no such numbers."""
         if not part >= 0:
             raise ValueError(f"part {part!r}: expected a number, 0 or more")
+        if not 0 < asked < INFINITY:
+            raise ValueError(f"time {asked!r}: expected a number of seconds, more than 0")
         if user not in self.rows:
             self.past = <Past *> grow(self.past, &self.room, self.nrows + 1, sizeof(Past))
             memset(self.past + self.nrows, 0, sizeof(Past))
             self.rows[user] = self.nrows
             self.nrows += 1
-        p = self.past + <i32> self.rows[user]
-        p.part[p.next] = min(part, 1.0)
-        p.next = (p.next + 1) % KEPT
-        p.count = min(p.count + 1, KEPT)
+        keep(self.past + <i32> self.rows[user], min(part, 1.0), log2(asked))
+        keep(&self.everyone, min(part, 1.0), log2(asked))
 
-    def parts(self, user):
-        """What is kept of a user, oldest first; [] for one who is not known."""
+    def jobs(self, user):
+        """What is kept of a user's jobs, oldest first: (part, asked) as in note; [] for one who is not known."""
         cdef const Past *p
         cdef i32 i
         if user not in self.rows:
             return []
         p = self.past + <i32> self.rows[user]
-        return [p.part[(p.next - p.count + i + KEPT) % KEPT] for i in range(p.count)]
+        at = [(p.next - p.count + i + KEPT) % KEPT for i in range(p.count)]
+        return [(p.part[<i32> place], exp2(p.asked[<i32> place])) for place in at]
 
     @property
     def users(self):
@@ -83,11 +94,13 @@ cdef class History:
         return list(self.rows)
 
     cdef int draw(self, Engine e, dict numbers, usec_t now, u64 seed, usec_t *length) except -1:
-        """Draw the run time of each job of an engine into length, by slot; it stays as it is for a job without a limit
-        and for one whose user is not known. numbers: the engine's number of each user, from 1 on."""
+        """Draw the run time of each job of an engine into length, by slot; it stays as it is for a job without a limit.
+        That of a user of whom nothing is kept is drawn from the last jobs of all. numbers: the engine's number of each
+        user, from 1 on."""
         cdef i32 slot, row
         cdef usec_t limit
         cdef const Job *j
+        cdef const Past *p
         cdef double least
         cdef u64 state = seed
         cdef i32 *row_of = <i32 *> zeroed(len(numbers) + 1, sizeof(i32))
@@ -98,7 +111,8 @@ cdef class History:
             for slot in range(e.jobs.count):
                 j = e.jobs.item + slot
                 row = row_of[j.user]
-                if row < 0 or (j.state != JOB_WAITING and j.state != JOB_RUNNING):
+                p = self.past + row if row >= 0 else &self.everyone
+                if p.count == 0 or (j.state != JOB_WAITING and j.state != JOB_RUNNING):
                     continue
                 limit = j.duration
                 least = -1.0
@@ -107,7 +121,7 @@ cdef class History:
                     limit = j.end if j.end == time_never() else j.end - j.start
                     least = (now - j.start) / <double> limit if limit > 0 else 1.0
                 if limit > 0 and limit != time_never():
-                    length[slot] = <usec_t> (limit * drawn(self.past + row, least, &state))
+                    length[slot] = <usec_t> (limit * drawn(p, least, log2(limit / <double> USEC), &state))
         finally:
             free(row_of)
         return 0

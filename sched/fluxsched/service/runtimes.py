@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any, Callable, Optional
 
 from fluxsched.core.history import History
-from fluxsched.service.coverage import Coverage
+from fluxsched.service.coverage import LEVEL_MAX, LEVEL_MIN, Coverage
 from fluxsched.service.host import LOG_WARNING, Host
 from fluxsched.service.jobs import Job
 
@@ -39,28 +39,27 @@ class RunTimes:
             self._host.log(LOG_WARNING, f"{KEY}: {error}; run times are learnt anew")
         elif value is not None:
             try:
-                level = value["level"]
-                parts = {int(user): [float(part) for part in row] for user, row in value["users"].items()}
-                coverage, history = Coverage(float(level)), History()
-                for user, row in parts.items():
-                    for part in row + self.history.parts(user):
-                        history.note(user, part)
+                level = float(value["level"])
+                if not LEVEL_MIN <= level <= LEVEL_MAX:
+                    raise ValueError(f"level {level!r}")
+                kept = {int(user): [(float(part), float(asked)) for part, asked in row]
+                        for user, row in value["users"].items()}
+                coverage, history = Coverage(level), History()
+                for user in [*kept, *(user for user in self.history.users if user not in kept)]:
+                    for part, asked in kept.get(user, []) + self.history.jobs(user):
+                        history.note(user, part, asked)
             except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as problem:
                 what = f"{type(problem).__name__}: {problem}"
                 self._host.log(LOG_WARNING, f"{KEY}: {what}; expected level and users; run times are learnt anew")
                 return
-            for user in self.history.users:
-                if user not in parts:
-                    for part in self.history.parts(user):
-                        history.note(user, part)
             self.history, self.coverage = history, coverage
 
     def ended(self, job: Job, now: float) -> None:
         """A job that ran is over. One without a time limit, or whose user is not known, says nothing."""
         if job.user is None or not job.expiration or job.expiration <= job.starttime:
             return
-        part = (now - job.starttime) / (job.expiration - job.starttime)
-        self.history.note(job.user, max(part, 0.0))
+        asked = job.expiration - job.starttime
+        self.history.note(job.user, max((now - job.starttime) / asked, 0.0), asked)
         self.changed()
 
     def changed(self) -> None:
@@ -80,7 +79,8 @@ class RunTimes:
         if not self._dirty:
             return
         self._dirty = False
-        users = {str(user): [round(part, 3) for part in self.history.parts(user)] for user in self.history.users}
+        users = {str(user): [[round(part, 3), round(asked, 3)] for part, asked in self.history.jobs(user)]
+                 for user in self.history.users}
         value = {"level": round(self.coverage.level, 4), "users": users}
         self._host.commit({KEY: value}, self._guarded(self._written))
 

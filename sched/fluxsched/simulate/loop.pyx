@@ -202,7 +202,8 @@ cdef class Loop(EventLoop):
         cdef i32 job = self.job_of[slot]
         if self.history is not None:
             with gil:
-                self.history.note(self.users_[job], self.run_[job] / <double> self.request_[job])
+                self.history.note(self.users_[job], self.run_[job] / <double> self.request_[job],
+                                  self.request_[job] / <double> USEC)
         return 0
 
     cdef int denies(self, i32 slot) except -1 nogil:
