@@ -10,6 +10,7 @@ import time
 import pytest
 
 from fakehost import Bench, make_r
+from fluxsched.cli.why import running, text
 from fluxsched.formats.jobspec import Request
 from fluxsched.formats.words import clock, plural
 from fluxsched.service import prometheus
@@ -68,7 +69,8 @@ def test_why_a_job_waits_for_resources():
     assert answer["nodes"] == {"able": "node[0-3]", "count": 4, "down": "", "downs": 0}
     assert answer["gains"] == [{"id": 1, "count": 2, "end": 1600.0}] and answer["enough_at"] == 1600.0
     assert answer["ahead"] == {"count": 0, "jobs": [], "queue": ""} and answer["obstacles"] == []
-    assert answer["planned"] == {"start": 1600.0, "by": "reservation"}
+    assert answer["planned"]["start"] == 1600.0 and answer["planned"]["by"] in ("forecast", "reservation")
+    assert answer["unplanned"] is None
 
 
 def test_why_a_job_waits_for_one_ahead():
@@ -78,6 +80,23 @@ def test_why_a_job_waits_for_one_ahead():
     ahead = {"id": 2, "by": "submission", "priority": 16, "t_submit": 1000.0, "planned": 1600.0}
     assert answer["ahead"] == {"count": 1, "jobs": [ahead], "queue": ""}
     assert (answer["missing"], answer["gains"], answer["enough_at"], answer["planned"]) == (0, [], None, None)
+
+
+def test_a_job_without_a_reservation_has_its_start_from_the_forecast():
+    bench = busy()
+    bench.host.run(10.0)
+    answer = ask(bench, "sched.why", id=3)
+    assert answer["planned"] == {"start": 1660.0, "by": "forecast", "likely": 1660.0, "late": 1660.0}
+    assert ask(bench, "sched.queue")["jobs"][1]["planned"] == 1660.0
+    assert running("3", ask(bench, "sched.why", id=1)).startswith("3 has been running since")
+    shown = text("3", answer)
+    assert shown[-1].startswith(f"Planned     {at(1660)} (in 10m50s); as likely as not by {at(1660)}, in nine of ten")
+    bench.alloc(4, nodes=4, exclusive=True)
+    bench.alloc(5, nodes=4, exclusive=True, duration=6000.0)
+    bench.host.run(10.0)
+    answer = ask(bench, "sched.why", id=5)
+    assert answer["planned"] is None
+    assert text("5", answer)[-1] == "Planned     a job without a time limit is ahead: no start can be told"
 
 
 def test_who_is_ahead_and_why():

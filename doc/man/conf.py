@@ -36,13 +36,17 @@ suppress_warnings = ["myst.header", "toc.not_included"]
 smartquotes = False
 man_make_section_directory = True
 
-# The file of a page, what it says below NAME, and other names under which it is found.
+# The file of a page, what it says below NAME, and other names under which it is found (of the session, if not whole).
 PAGES = {
-    "flux-sched.1": ("tools of the flux-sched scheduler", ()),
+    "flux-sched.1": ("ask the flux-sched scheduler, and tools", ("sched",)),
     "flux-sched-generate-trace.1": ("make a synthetic job trace", ()),
     "flux-sched-plugin.1": ("build and check scheduling policies", ()),
     "flux-sched-rdl.1": ("show what an RDL file describes", ()),
     "flux-sched-simulate.1": ("replay a job trace in virtual time", ()),
+    "flux-sched-why.1": (
+        "why a job waits, and when it will start",
+        ("flux-sched-when", "flux-sched-plan", "flux-sched-queue", "flux-sched-stats"),
+    ),
     "flux-waitjob.1": ("wait until a job is over", ()),
     "flux-wreckrun.1": ("run a program on resources that the scheduler gives", ()),
     "flux-session.1": ("schedule jobs on one machine without flux-core", ("start",)),
@@ -70,6 +74,7 @@ REFERENCES = {
     "rdl": "flux-sched-rdl(5)",
     "simulate": "flux-sched-simulate(1)",
     "traces": "flux-sched-traces(5)",
+    "why": "flux-sched-why(1)",
 }
 PAGE = re.compile(r"\bdoc/(\w+)\.md\b")
 
@@ -78,7 +83,7 @@ def _entries() -> list[tuple[str, str, str, list[str], int]]:
     found = []
     for file, (summary, aliases) in PAGES.items():
         name, section = file.rsplit(".", 1)
-        for alias in (name, *(f"flux-session-{alias}" for alias in aliases)):
+        for alias in (name, *(alias if alias.startswith("flux-") else f"flux-session-{alias}" for alias in aliases)):
             found.append((file, alias, summary, [], int(section)))
     return found
 

@@ -44,6 +44,9 @@ def rows(a: dict[str, Any]) -> list[tuple[str, str]]:
         ("time of a pass", f"{_ms(passes['mean'])} mean, {_ms(passes['max'])} longest"),
         ("longest slice", _ms(passes["longest_slice"])),
         ("time in passes", f"{passes['seconds']:.3f} s"),
+        ("forecasts", f"{a['forecast']['count']} in {a['forecast']['seconds']:.3f} s, longest slice "
+                      f"{_ms(a['forecast']['longest_slice'])}"),
+        ("questions", f"{a['when']['count']} (when, plan) in {a['when']['seconds']:.3f} s"),
         ("processor time", f"{a['cpu']:.3f} s"),
         ("errors logged", str(counts["errors"])),
     ]

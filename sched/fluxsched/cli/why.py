@@ -102,12 +102,20 @@ def text(name: str, a: dict[str, Any]) -> list[str]:
     for obstacle in a["obstacles"]:
         found.append(head + obstacle["text"])
         head = " " * len(head)
-    if a["planned"] is None:
-        found.append("Planned     no start is planned for it")
-    else:
-        start = a["planned"]["start"]
-        found.append(f"Planned     {clock(start, now)} ({until(start, now)})")
+    found.append(f"Planned     {_planned(a)}")
     return found
+
+
+def _planned(a: dict[str, Any]) -> str:
+    """When it is planned to start."""
+    planned, now = a["planned"], a["now"]
+    if planned is None:
+        return a["unplanned"] or "no start is planned for it"
+    text = f"{clock(planned['start'], now)} ({until(planned['start'], now)})"
+    if planned["likely"] is not None and planned["late"] is not None:
+        text += f"; as likely as not by {clock(planned['likely'], now)}, in nine of ten cases by "
+        text += clock(planned["late"], now)
+    return text
 
 
 def _ahead(ahead: dict[str, Any], now: float) -> list[str]:

@@ -16,6 +16,7 @@ from fluxsched.formats.words import plural
 from fluxsched.service import prometheus
 from fluxsched.service.ends import Ends
 from fluxsched.service.fields import JOBID, Int, Text
+from fluxsched.service.forecast import Forecast
 from fluxsched.service.host import Host
 from fluxsched.service.jobs import PENDING, RUNNING, Job, Jobs
 from fluxsched.service.protocol import ProtocolError
@@ -43,6 +44,7 @@ class Questions:
         jobs: Jobs,
         reasons: Reasons,
         ends: Ends,
+        forecast: Forecast,
         settings: Callable[[], Settings],
         statistics: Callable[[], dict[str, Any]],
     ) -> None:
@@ -51,6 +53,7 @@ class Questions:
         self._jobs = jobs
         self._reasons = reasons
         self._ends = ends
+        self._forecast = forecast
         self._settings = settings
         self._statistics = statistics
 
@@ -78,6 +81,11 @@ class Questions:
             answer.update(state="starting", resources=self._engine().resource_summary(id))
         self._host.respond(message, answer)
 
+    def _start(self, jobid: int) -> Optional[float]:
+        """The planned start of a waiting job alone."""
+        planned = self._planned(jobid)["planned"]
+        return None if planned is None else planned["start"]
+
     def _waiting(self, job: Job, now: float) -> dict[str, Any]:
         engine, request = self._engine(), job.request
         assert request is not None
@@ -85,7 +93,6 @@ class Questions:
         line = self._reasons.line_of(job, why, now)
         missing = max(why.need - why.free, 0)
         given = sum(gain.units for gain in why.gains)
-        start = engine.estimate(job.id)
         return {
             "state": "waiting",
             "code": why.code,
@@ -104,8 +111,19 @@ class Questions:
             "enough_at": why.gains[-1].end if why.gains and given >= missing else None,
             "ahead": self._ahead(job, now),
             "obstacles": self._obstacles(job, why, nodes),
-            "planned": None if start is None or self._ends.reached(start) else {"start": start, "by": "reservation"},
+            **self._planned(job.id),
         }
+
+    def _planned(self, jobid: int) -> dict[str, Any]:
+        """The start of a waiting job, from the forecast or as the last pass has reserved it; or why there is none."""
+        outlook, reserved = self._forecast.get(jobid), self._engine().estimate(jobid)
+        if outlook is not None and outlook.t_estimate is not None:
+            found = {"start": outlook.t_estimate, "by": "forecast", "likely": outlook.t_likely, "late": outlook.t_late}
+        elif reserved is not None and not self._ends.reached(reserved):
+            found = {"start": reserved, "by": "reservation", "likely": None, "late": None}
+        else:
+            return {"planned": None, "unplanned": None if outlook is None else outlook.reason}
+        return {"planned": found, "unplanned": None}
 
     def _ahead(self, job: Job, now: float) -> dict[str, Any]:
         """The jobs that are considered before this one, and why: the first ones by name."""
@@ -127,7 +145,7 @@ class Questions:
                 by = "order"
             named.append({
                 "id": jobid, "by": by, "priority": other.priority, "t_submit": other.t_submit,
-                "planned": engine.estimate(jobid),
+                "planned": self._start(jobid),
             })
         return {"count": len(ahead), "jobs": named, "queue": domain}
 
@@ -165,7 +183,7 @@ class Questions:
             job = self._jobs[jobid]
             rows.append({
                 "id": jobid, "userid": job.user, "queue": engine.domain(jobid), "priority": job.priority,
-                "t_submit": job.t_submit, "score": score, "parts": parts, "planned": engine.estimate(jobid),
+                "t_submit": job.t_submit, "score": score, "parts": parts, "planned": self._start(jobid),
             })
         settings = self._settings()
         self._host.respond(message, {

@@ -97,7 +97,7 @@ class Service:
             self.passes.ask, self._check_quiescent,
         )
         self.questions = Questions(
-            host, engine, self.jobs, reasons, self.ends, lambda: self.settings, self.statistics
+            host, engine, self.jobs, reasons, self.ends, self.forecast, lambda: self.settings, self.statistics
         )
         self.slices = Slices(host, self.guard)
         self.whens = Whens(host, engine, self.resources.placed, reasons, self.ends, self.slices)
