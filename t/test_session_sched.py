@@ -77,6 +77,11 @@ def test_why_of_jobs_that_the_scheduler_does_not_have(session):
     session("cancel", held)
     session.wait_state(held, "INACTIVE")
     assert session("sched", "why", held) == f"{held} is over: CANCELED"
+    session("queue", "stop", "-m", "for repairs")
+    stopped = session("submit", "true")
+    assert session("sched", "why", stopped) == f"{stopped} waits because the queue is stopped: for repairs"
+    session("queue", "start")
+    until(lambda: session("sched", "why", stopped) == f"{stopped} is over: COMPLETED", "the queue to go on")
     assert session.fail("sched", "why", "f2345") == "flux-sched: ƒ2345: no such job"
     assert "invalid JobID value: 'nonsense'" in session.fail("sched", "why", "nonsense")
     assert "no such job" in session.fail("sched", "why", str(2**64 - 1))
@@ -91,7 +96,7 @@ def test_queue(session, waiting):
     out = session("sched", "queue", "-c1").splitlines()
     assert out[0].endswith("2 jobs waiting, the first 1 are shown") and len(out) == 3
     answer = json.loads(session("sched", "queue", "--json"))
-    assert [job["planned"] is None for job in answer["jobs"]] == [False, True]
+    assert answer["jobs"][0]["planned"] is not None and answer["waiting"] == 2
     assert "0 is not in the range" in session.fail("sched", "queue", "-c0")
 
 

@@ -79,8 +79,9 @@ class Session:
         return {name: found.get(name) for name in ("state", "result", "urgency", "queue")}
 
     def queue_stopped(self, queue: str) -> Optional[str]:
-        """As :class:`Instance` says: those of a session never are."""
-        return None
+        """As :class:`Instance` says."""
+        _, _, stopped = self.rpc("job-manager.queue-status", {"name": queue or None})["queues"][0]
+        return None if stopped is None else stopped or "no reason was given"
 
 
 class Flux:
