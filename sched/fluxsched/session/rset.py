@@ -11,9 +11,27 @@ from fluxsched.formats import hostlist, idset
 Row = tuple[int, str, list[int], list[int]]
 
 
+# The rows of the last few resource sets: on a small machine jobs get the same ones again and again.
+_known: dict[str, list[Row]] = {}
+_KNOWN_MAX = 64
+_TEXT_MAX = 4096  # characters
+
+
 def held(R: dict[str, Any]) -> list[Row]:
-    """The rows of an R object that this session has made, in its order."""
+    """The rows of an R object that this session has made, in its order. Nobody changes the lists in them."""
     execution = R["execution"]
+    text = repr((execution["R_lite"], execution.get("nodelist")))
+    rows = _known.get(text)
+    if rows is None:
+        rows = _read(execution)
+        if len(text) <= _TEXT_MAX:
+            if len(_known) >= _KNOWN_MAX:
+                del _known[next(iter(_known))]
+            _known[text] = rows
+    return list(rows)
+
+
+def _read(execution: dict[str, Any]) -> list[Row]:
     rows: list[tuple[int, list[int], list[int]]] = []
     for entry in execution["R_lite"]:
         children = entry.get("children", {})
