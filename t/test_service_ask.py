@@ -265,6 +265,7 @@ def test_nothing_keeps_it():
     (Request(0, 1, 0, 1, False, 0.0, "", None, None), "slot", 1, "1 gpu"),
     (Request(0, 2, 4, 1, False, 0.0, "", None, None), "slot", 2, "2 slots of 4 cores and 1 gpu"),
     (Request(0, 2, 4, 0, True, 0.0, "", None, None), "slot", 2, "2 slots of 4 cores on whole nodes"),
+    (Request(2, 1, 1, 0, True, 0.0, "", None, None, node_counts=((2, 4),)), "node", 2, "at least 2 nodes"),
     (Request(0, 0, 0, 0, False, 0.0, "", None, ()), "core", 0, "what its jobspec asks for"),
     (Request(0, 2, 4, 0, False, 0.0, "", None, ()), "core", 8, "8 cores"),
 ])

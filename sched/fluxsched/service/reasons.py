@@ -30,6 +30,8 @@ def wanted(request: Request, unit: str, need: int) -> str:
     """What a job asks for in words; `unit` and `need` as in ``Engine.why``."""
     if unit == "core":
         return plural(need, "core") if need else "what its jobspec asks for"
+    if request.node_counts or request.slot_counts:
+        return "at least " + wanted(request._replace(node_counts=(), slot_counts=()), unit, need)
     of = request.nslots if request.nnodes else 1
     parts = [plural(of * count, noun) for count, noun in ((request.cores, "core"), (request.gpus, "gpu")) if count]
     inside = " and ".join(parts)
