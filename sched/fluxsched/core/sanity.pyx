@@ -2,10 +2,18 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 # cython: boundscheck=True, wraparound=True
 """Whether all that the engine's structures say of themselves, and of each other, is true. For tests."""
-from fluxsched.core.alloc cimport Entry
+from fluxsched.core.alloc cimport Alloc, Entry
+from fluxsched.core.bits cimport count_bits
 from fluxsched.core.check cimport must
 from fluxsched.core.engine cimport Engine
+from fluxsched.core.fits cimport Seen
+from fluxsched.core.future cimport PLAN_EACH
 from fluxsched.core.job cimport JOB_FREE, JOB_WAITING, Job
+from fluxsched.core.kinds cimport Group
+from fluxsched.core.nodefuture cimport Future, point_of, times_of, words_of
+from fluxsched.core.running cimport release_time
+from fluxsched.core.sharedplan cimport SharedPlan
+from fluxsched.core.timeline cimport Chunk
 from fluxsched.core.types cimport i32
 
 
@@ -30,6 +38,11 @@ cdef int sanity_check(Engine e) except -1:
     must(sorted(e.domain_index.values()) == list(range(e.ndomains)) and len(e.domain_names) == e.ndomains,
          "engine: domains")
     must(e.future.nwaiting == e.queue.count, "future: waiting jobs")
+    _settled(e)
+    if e.settled.holds and e.future.plan == PLAN_EACH and e.inventory.nnodes <= 8:
+        _futures(e)
+        _columns(e)
+        _seen(e)
     return _holdings(e)
 
 
@@ -63,4 +76,125 @@ cdef int _holdings(Engine e) except -1:
                  & ~e.state.gpu_free[node * gw + w], "engine: a gpu is lost, or held and free")
     for i in range(e.state.npools):
         must(pools.get(i, 0) == e.inventory.tree.pool_size[i] - e.state.pool_free[i], "engine: a pool")
+    return 0
+
+
+cdef int _settled(Engine e) except -1:
+    """AssertionError unless what the last pass has planned is the plan, in the order of the queue."""
+    cdef i32 i, slot, last = -1, gone = 0, made
+    cdef const Job *j
+    if not e.settled.holds:
+        return 0
+    made = e.future.nodes.nreserved if e.future.plan == PLAN_EACH else e.future.count.nmade
+    must(e.settled.nplanned == made, "settled: planned starts and reservations")
+    for i in range(e.settled.nplanned):
+        slot = e.settled.planned[i].slot
+        gone += slot < 0
+        if slot < 0:
+            continue
+        j = e.jobs.item + slot
+        must(j.state == JOB_WAITING, "settled: a job with a planned start does not wait")
+        must(e.settled.first <= e.settled.planned[i].start, "settled: the first planned start")
+        must(last < 0 or e.queue.precedes(last, slot), "settled: not in the order of the queue")
+        must(e.settled.tail < 0 or e.queue.precedes(slot, e.settled.tail), "settled: planned behind the tail")
+        last = slot
+    must(gone == e.settled.ngone, "settled: jobs that have started")
+    must(e.settled.tail < 0 or e.jobs.item[e.settled.tail].state == JOB_WAITING, "settled: the tail does not wait")
+    return 0
+
+
+cdef dict _taken(Engine e, const Alloc *a):
+    """What an allocation holds: {(node, word): bits}."""
+    cdef i32 i, node, w, cw = e.state.cw
+    cdef const Entry *entry
+    held = {}
+    for i in range(a.nentries):
+        entry = a.entry + i
+        for node in range(entry.node, entry.node + (entry.count if entry.count else 1)):
+            for w in range(cw + e.state.gw):
+                held[node, w] = (a.bits[entry.bits + w] if entry.count == 0 else e.inventory.core_all[node * cw + w]
+                                 if w < cw else e.inventory.gpu_all[node * e.state.gw + w - cw])
+    return held
+
+
+cdef int _futures(Engine e) except -1:
+    """AssertionError unless the future of each node is what running jobs and reservations leave of it."""
+    cdef SharedPlan plan = e.future.nodes
+    cdef i32 i, k, w, node, cw = e.state.cw
+    cdef Future *f
+    if e.once or not plan.built:
+        return 0
+    taken = []
+    users = {}
+    for i in range(e.jobs.running.count):
+        taken.append((0, release_time(e.jobs.running.item[i].end, plan.now),
+                      _taken(e, &e.jobs.item[e.jobs.running.item[i].job].alloc)))
+    for i in range(plan.nreserved):
+        if plan.reservation[i].end >= 0:
+            taken.append((plan.reservation[i].start, plan.reservation[i].end, _taken(e, &plan.reservation[i].alloc)))
+    for node in range(e.inventory.nnodes):
+        users[plan.of[node]] = users.get(plan.of[node], 0) + 1
+        f = plan.futures.item[plan.of[node]]
+        for k in range(point_of(f, plan.now), f.n):
+            t = max(times_of(f)[k], plan.now)
+            for w in range(plan.width):
+                free = e.inventory.core_all[node * cw + w] if w < cw else e.inventory.gpu_all[node * plan.gw + w - cw]
+                for start, end, held in taken:
+                    if start <= t < end:
+                        must(held.get((node, w), 0) & ~free == 0, "plan: two jobs have the same")
+                        free &= ~held.get((node, w), 0)
+                must(words_of(f)[k * plan.width + w] == free, "plan: the future of a node")
+    must(all([plan.futures.item[i].users == n for i, n in users.items()]), "plan: users of a future")
+    return 0
+
+
+cdef int _columns(Engine e) except -1:
+    """AssertionError unless the columns count what fits at each instant."""
+    cdef SharedPlan plan = e.future.nodes
+    cdef i32 k, c, i, node, at
+    cdef Chunk *chunk
+    cdef Future *f
+    cdef Group *g
+    for k in range(plan.timeline.ncolumns if plan.bounds.counts() else 0):
+        for c in range(plan.timeline.nchunks):
+            chunk = plan.timeline.chunk[c]
+            for i in range(chunk.n):
+                total = 0
+                for node in range(e.inventory.nnodes):
+                    if e.future.kinds.kind_of[node] < 0:
+                        continue
+                    g = e.future.kinds.group + e.future.kinds.kind_of[node]
+                    if not e.future.kinds.in_set(g, plan.bounds.column[k].shape.elig):
+                        continue
+                    f = plan.futures.item[plan.of[node]]
+                    at = point_of(f, max(chunk.time[i], plan.now)) * plan.width
+                    total += plan.bounds.fits_at(k, g, count_bits(words_of(f) + at, plan.cw),
+                                                 count_bits(words_of(f) + at + plan.cw, plan.gw))
+                must(chunk.value[k][i] == total, "bounds: a column")
+                must(chunk.stale[k] or chunk.low[k] <= total <= chunk.high[k], "bounds: least and greatest of a chunk")
+    return 0
+
+
+cdef int _seen(Engine e) except -1:
+    """AssertionError unless nothing fits where it is known that nothing does."""
+    cdef SharedPlan plan = e.future.nodes
+    cdef i32 k, node, at
+    cdef const Seen *s
+    cdef Future *f
+    cdef Group *g
+    for k in range(plan.timeline.ncolumns if plan.bounds.counts() else 0):
+        if plan.fits.seen[k] is NULL or plan.fits.seen_in[k] != plan.fits.generation:
+            continue
+        for node in range(e.inventory.nnodes):
+            s = plan.fits.seen[k] + node
+            if s.fit or s.start >= s.end or e.future.kinds.kind_of[node] < 0:
+                continue
+            g = e.future.kinds.group + e.future.kinds.kind_of[node]
+            f = plan.futures.item[plan.of[node]]
+            at = point_of(f, max(s.start, plan.now))
+            while at < f.n and times_of(f)[at] < s.end:
+                must(plan.bounds.fits_at(k, g, count_bits(words_of(f) + at * plan.width, plan.cw),
+                                         count_bits(words_of(f) + at * plan.width + plan.cw, plan.gw)) == 0,
+                     "fits: something fits on a node")
+                at += 1
     return 0
