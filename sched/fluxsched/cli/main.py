@@ -98,4 +98,6 @@ def show_version(ctx: click.Context, param: click.Parameter, value: bool) -> Non
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=show_version,
               help="Show the version and exit.")
 def main() -> None:
-    """The flux-sched scheduler: why, queue and stats ask the one that is loaded; the others need no running Flux."""
+    """The flux-sched scheduler: why, when, plan, queue and stats ask the one that is loaded.
+
+    The other commands are tools that need no running Flux."""
