@@ -285,7 +285,7 @@ def changed(path, value):
     [
         5,
         {},
-        changed(["version"], 9),
+        changed(["version"], 0),
         changed(["resources"], "x"),
         changed(["resources", 0, "count"], -1),
         changed(["resources", 0, "count"], int(HUGE)),

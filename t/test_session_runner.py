@@ -58,7 +58,8 @@ def test_process_has_a_group_of_its_own_and_no_signals_of_ours(start):
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert group == pid
-    assert rest[rest.index("SigIgn:") + 1] == "0" * 16
+    # 32 and 33 are the C library's own, which nobody else may set; make leaves them ignored.
+    assert int(rest[rest.index("SigIgn:") + 1], 16) & ~(3 << 31) == 0
     assert rest[rest.index("SigBlk:") + 1] == "0" * 16
 
 
