@@ -18,12 +18,13 @@ cdef struct Seen:
     usec_t end              # else so many fit at most in a window as long that begins from start to end
     usec_t length
     i32 fit
-    u32 query               # of Fits, in which it was found out
+    u32 found               # Fits.tick when it was found out
 
 # From start to end no slot fits on any node of a word.
 cdef struct Span:
     usec_t start
     usec_t end
+    u32 found
 
 
 @cython.final
@@ -38,13 +39,13 @@ cdef class Fits:
         i32 cw                  # core words a node
         i32 gw                  # gpu words a node
         i32 width               # both
-        Seen *seen[COLUMNS + 1]     # [nnodes] for each column of the bounds, and for shapes without; NULL: not yet
+        Seen *seen[COLUMNS + 1]     # [nnodes] for each column of the bounds, and for shapes without, of which
+                                    # nothing is known from search to search; NULL: not yet
         Span *span[COLUMNS + 1]     # [words of the kinds' groups]
         i32 span_room[COLUMNS + 1]
-        i64 seen_in[COLUMNS + 1]    # generation for which these hold
-        i64 generation          # changes whenever resources come back
-        u32 query               # of may_fit, > 0
-        u32 looked              # its last, if gather is to rely on it
+        u32 tick                # counts up; what was found out in
+        u32 since               # this one or later holds still
+        u32 looked              # that of the last may_fit, if gather is to rely on it; else 0
         # Of the last search, if there was too little:
         i32 fitted              # no more than so much fits
         usec_t next             # no start before it is worth a look
@@ -67,11 +68,12 @@ cdef class Fits:
                     const i64 *pool, Alloc *picked) except -1 nogil
     cdef int gather_idle(self, const Job *j, const Shape *shape, i32 need, Alloc *picked) except -1 nogil
     cdef bint may_fit(self, const Shape *shape, i32 k, i32 need, usec_t start, usec_t end) except -1 nogil
-    cdef i32 column(self, i32 k) except -1 nogil
+    cdef void next_tick(self) noexcept nogil
+    cdef int need(self, i32 k) except -1 nogil
     cdef bint serves(self, const Shape *shape, const Group *g) noexcept nogil
     cdef u64 candidates(self, const Shape *shape, const Group *g, i32 w, bint now) noexcept nogil
-    cdef u64 fitting(self, const Shape *shape, const Group *g, i32 k, i32 w, u64 word, usec_t start, usec_t end,
-                     bint exact) noexcept nogil
+    cdef u64 fitting(self, const Shape *shape, const Group *g, i32 k, i32 w, u64 word, i32 need, usec_t start,
+                     usec_t end, bint exact) noexcept nogil
     cdef void look(self, const Shape *shape, const Group *g, i32 id, usec_t start, usec_t end,
                    Seen *seen) noexcept nogil
     cdef void look_at(self, const Shape *shape, const Group *g, Future *f, usec_t start, usec_t end,

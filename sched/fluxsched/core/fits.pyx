@@ -63,8 +63,7 @@ cdef class Fits:
         self.cw = state.cw
         self.gw = state.gw
         self.width = state.cw + state.gw
-        self.generation = 1
-        self.query = 1
+        self.tick = self.since = 1
         self.node = <i32 *> zeroed(state.inv.nnodes, sizeof(i32))
         self.fit = <i32 *> zeroed(state.inv.nnodes, sizeof(i32))
         self.later = <usec_t *> zeroed(state.inv.nnodes, sizeof(usec_t))
@@ -91,23 +90,29 @@ cdef class Fits:
 
     cdef void forget(self) noexcept nogil:
         """Resources have come back, or the columns are others."""
-        self.generation += 1
+        self.next_tick()
+        self.since = self.tick
 
-    cdef i32 column(self, i32 k) except -1 nogil:
-        """Make what is known for a column hold; -1 is for a shape that has none, of which nothing is known. Answers its
-        number."""
-        cdef i32 rooms
-        if k < 0:
-            k = COLUMNS
-        rooms = self.span_room[k]
+    cdef void next_tick(self) noexcept nogil:
+        cdef i32 k
+        self.tick += 1
+        if self.tick == 0:
+            # It has come round.
+            self.tick = self.since = 1
+            for k in range(COLUMNS):
+                if self.seen[k] is not NULL:
+                    memset(self.seen[k], 0, self.inv.nnodes * sizeof(Seen))
+                if self.span[k] is not NULL:
+                    memset(self.span[k], 0, self.span_room[k] * sizeof(Span))
+
+    cdef int need(self, i32 k) except -1 nogil:
+        """Room for what is found out for a column."""
+        cdef i32 old = self.span_room[k]
         if self.seen[k] is NULL:
             self.seen[k] = <Seen *> zeroed(self.inv.nnodes, sizeof(Seen))
         self.span[k] = <Span *> grow(self.span[k], &self.span_room[k], self.kinds.group_words_room, sizeof(Span))
-        if k == COLUMNS or self.seen_in[k] != self.generation or rooms != self.span_room[k]:
-            memset(self.seen[k], 0, self.inv.nnodes * sizeof(Seen))
-            memset(self.span[k], 0, self.span_room[k] * sizeof(Span))
-        self.seen_in[k] = self.generation
-        return k
+        memset(self.span[k] + old, 0, (self.span_room[k] - old) * sizeof(Span))
+        return 0
 
     cdef bint serves(self, const Shape *shape, const Group *g) noexcept nogil:
         """Whether a node of a kind is large enough."""
@@ -131,14 +136,16 @@ cdef class Fits:
         cdef Group *g
         self.nfound = 0
         self.nlater = 0
-        k = self.column(k)
+        k = COLUMNS if k < 0 else k
+        self.need(k)
         for m in range(self.kinds.set_first[shape.elig], self.kinds.set_first[shape.elig + 1]):
             g = self.kinds.group + self.kinds.member[m]
             if not self.serves(shape, g):
                 continue
             self.memo_of = -1
             for w in range(g.first, g.last):
-                word = self.fitting(shape, g, k, w, self.candidates(shape, g, w, now), start, end, True)
+                word = self.fitting(shape, g, k, w, self.candidates(shape, g, w, now),
+                                    need if pool is NULL else 0x7FFFFFFF, start, end, True)
                 while word and need:
                     node = w * 64 + lowest(word)
                     word &= word - 1
@@ -158,7 +165,7 @@ cdef class Fits:
         if need:
             self.fitted = wanted - need
             self.next = start
-            if shape.slots and not now and pool is NULL:
+            if shape.slots and k < COLUMNS and not now and pool is NULL:
                 self.next = smallest(self.later, self.nlater, need) if need <= self.nlater else time_never()
             return 0
         self.chosen_of = -1
@@ -173,58 +180,77 @@ cdef class Fits:
         cdef i32 m, w, wanted = need
         cdef u64 word
         cdef Group *g
-        self.query += 1
+        self.next_tick()
         self.nlater = 0
-        k = self.column(k)
+        self.need(k)
         for m in range(self.kinds.set_first[shape.elig], self.kinds.set_first[shape.elig + 1]):
             g = self.kinds.group + self.kinds.member[m]
             if not self.serves(shape, g):
                 continue
             self.memo_of = -1
             for w in range(g.first, g.last):
-                word = self.fitting(shape, g, k, w, g.nodes[w - g.first], start, end, False)
+                word = self.fitting(shape, g, k, w, g.nodes[w - g.first], need, start, end, False)
                 while word:
                     need -= self.seen[k][w * 64 + lowest(word)].fit
                     word &= word - 1
                 if need <= 0:
-                    self.looked = self.query
+                    self.looked = self.tick
                     return True
         self.fitted = wanted - need
         return False
 
-    cdef u64 fitting(self, const Shape *shape, const Group *g, i32 k, i32 w, u64 word, usec_t start, usec_t end,
-                     bint exact) noexcept nogil:
-        """Of these nodes of a word of a kind, those on which any fits from start to end; how much does (or, unless
-        exact, may) is in seen of the column. When the others may is added to later."""
+    cdef u64 fitting(self, const Shape *shape, const Group *g, i32 k, i32 w, u64 word, i32 need, usec_t start,
+                     usec_t end, bint exact) noexcept nogil:
+        """Of these nodes of a word of a kind, those on which any fits from start to end, as many as it takes for need;
+        how much does (or, unless exact, may) is in seen of the column. When the others may is added to later."""
         cdef i32 node
         cdef u64 rest = word, out = 0
+        cdef bint found
         cdef usec_t high = 0, low = time_never()
         cdef Seen *s
         cdef Span *span = self.span[k] + (g.nodes - self.kinds.group_words) + (w - g.first)
-        if start < span.end and end > span.start:
+        cdef bint known = k < COLUMNS
+        cdef const i32 *of = self.of
+        # A future on which nothing fits, of which nothing more is to be kept.
+        cdef i32 none = self.memo_of if not known and self.memo.fit == 0 else -1
+        if known and span.found >= self.since and start < span.end and end > span.start:
             for node in range(self.nlater, self.nlater + popcount(word)):
                 self.later[node] = span.end
             self.nlater += popcount(word)
             return 0
         while rest:
             node = w * 64 + lowest(rest)
+            if of[node] == none:
+                rest &= rest - 1
+                continue
             s = self.seen[k] + node
-            if s.fit == 0 and start < s.end and end > s.start:
-                pass
-            elif exact and (self.looked == 0 or s.query != self.looked):
-                self.look(shape, g, self.of[node], start, end, s)
-            elif not exact and (s.fit == 0 or not s.start <= start < s.end or end - start < s.length):
-                self.look(shape, g, self.of[node], start, end, s)
+            if known and s.found >= self.since:
+                if s.fit == 0 and start < s.end and end > s.start:
+                    found = True
+                elif exact:
+                    found = s.found == self.looked
+                else:
+                    found = s.fit and s.start <= start < s.end and end - start >= s.length
+            else:
+                found = False
+            if not found and of[node] == self.memo_of and self.memo.fit == 0:
+                s = &self.memo
+            elif not found:
+                self.look(shape, g, of[node], start, end, s)
+                none = self.memo_of if not known and self.memo.fit == 0 else -1
             if s.fit:
                 out |= rest & (~rest + 1)
+                need -= s.fit
+                if need <= 0:
+                    break
             else:
                 high = max(high, s.start)
                 low = min(low, s.end)
                 self.later[self.nlater] = s.end
                 self.nlater += 1
             rest &= rest - 1
-        if out == 0 and high < low and word == g.nodes[w - g.first]:
-            span[0] = Span(high, low)
+        if known and out == 0 and high < low and word == g.nodes[w - g.first]:
+            span[0] = Span(high, low, self.tick)
         return out
 
     cdef void look(self, const Shape *shape, const Group *g, i32 id, usec_t start, usec_t end,
@@ -253,7 +279,7 @@ cdef class Fits:
             i += 1
             if i == f.n or time[i] >= end:
                 seen[0] = Seen(start, time_never(), end - start,
-                               fits_counts(shape, g.ncores, g.ngpus, ncores, ngpus), self.query)
+                               fits_counts(shape, g.ncores, g.ngpus, ncores, ngpus), self.tick)
                 words = words_of(f) + <size_t> first * self.width
                 for i in range(first + 1, f.n):
                     if gains(words, words + self.width, self.width):
@@ -265,7 +291,7 @@ cdef class Fits:
             for w in range(self.width):
                 self.word[w] &= words[w]
         # Never, and it may fit right after start: unless the loop finds out more.
-        seen[0] = Seen(time_never(), start, 0, 0, self.query)
+        seen[0] = Seen(time_never(), start, 0, 0, self.tick)
         # Where other cores were free before, each instant may have enough.
         while i < f.n and (count_bits(words, self.cw) < least_cores or (
                 least_gpus and count_bits(words + self.cw, self.gw) < least_gpus)):

@@ -183,11 +183,11 @@ cdef int _seen(Engine e) except -1:
     cdef Future *f
     cdef Group *g
     for k in range(plan.timeline.ncolumns if plan.bounds.counts() else 0):
-        if plan.fits.seen[k] is NULL or plan.fits.seen_in[k] != plan.fits.generation:
+        if plan.fits.seen[k] is NULL:
             continue
         for node in range(e.inventory.nnodes):
             s = plan.fits.seen[k] + node
-            if s.fit or s.start >= s.end or e.future.kinds.kind_of[node] < 0:
+            if s.found < plan.fits.since or s.fit or s.start >= s.end or e.future.kinds.kind_of[node] < 0:
                 continue
             g = e.future.kinds.group + e.future.kinds.kind_of[node]
             f = plan.futures.item[plan.of[node]]
