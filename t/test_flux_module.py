@@ -240,7 +240,12 @@ def test_rdl_agrees(instance, tmp_path):
     instance.event(jobid, "clean")
     assert instance.R(jobid)["execution"]["nodelist"] == ["fake0"]
     instance.remove()    # which writes what is left of the record
-    number = instance.ask("kvs", key="lwj.next") - 1
+
+    def last():
+        return instance.ask("kvs", key="lwj.next") - 1
+
+    instance.wait(lambda: str(instance.ask("kvs", key=f"lwj.{last()}.id")) == str(jobid), "the record")
+    number = last()
     text = str(instance.ask("kvs", key=f"lwj.{number}.rdl"))
     assert "socket0" in text and "socket1" in text and "fake0" in text
 
