@@ -19,9 +19,10 @@ of the least that is free of a kind in [t, t + d) is at least n. It takes from
 the kinds in their order. Neighbours that are equal are merged.
 
 A plan lasts until a pass plans from scratch. A running job returns what it
-holds at its expected end (one tick from now, if that is past); a job without a duration returns it at
-far_future(), a time after every finite end, so a reservation that depends on
-it still protects its nodes from jobs without a duration.
+holds at its expected end (one tick from now, if that is past); a job without a
+duration returns it at far_future(), a time after every finite end, so a
+reservation that depends on it still protects its nodes from jobs without a
+duration.
 """
 from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy, memmove, memset

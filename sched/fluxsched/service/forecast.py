@@ -24,6 +24,7 @@ from fluxsched.service.host import LOG_WARNING, Host
 from fluxsched.service.jobs import PENDING, Jobs
 from fluxsched.service.rpc import rpc
 from fluxsched.service.runtimes import RunTimes
+from fluxsched.service.slices import next_budget
 
 __all__ = ["Forecast", "Outlook"]
 
@@ -271,7 +272,7 @@ class Forecast:
             begin = time.monotonic()
             more = forward.advance(until, self._cost)
             took = time.monotonic() - begin
-            self._cost = max(1, min(4 * self._cost, int(self._cost * SLICE / max(took, 1e-6))))
+            self._cost = next_budget(self._cost, took, SLICE)
             yield
         starts.add(forward)
         return bool(forward.endless)

@@ -14,6 +14,7 @@ from typing import Any, Callable, Optional
 
 from fluxsched.core import Engine
 from fluxsched.service.host import Host
+from fluxsched.service.slices import next_budget
 
 __all__ = ["Passes"]
 
@@ -142,7 +143,7 @@ class Passes:
 
     def _adapt(self, took: float) -> None:
         """Choose the length of the next slice by how long this one took."""
-        self._limit = max(1, min(4 * self._limit, int(self._limit * SLICE / max(took, 1e-6))))
+        self._limit = next_budget(self._limit, took, SLICE)
         self._first = min(FIRST, self._limit)
 
     def _end(self) -> None:

@@ -16,7 +16,7 @@ from fluxsched.service.guard import Guard
 from fluxsched.service.host import Host
 from fluxsched.service.protocol import ProtocolError
 
-__all__ = ["Slices", "Steps"]
+__all__ = ["Slices", "Steps", "next_budget"]
 
 #: Questions that may wait for their answer.
 WAITING_MAX = 256
@@ -30,6 +30,12 @@ SLICES_MAX = 4000
 PAUSE_AFTER = 0.02
 
 Steps = Generator[None, None, "dict[str, Any]"]
+
+
+def next_budget(budget: int, took: float, seconds: float) -> int:
+    """How many jobs the policy may be asked about in a slice of so many seconds, if so many took that long; it grows
+    no faster than fourfold."""
+    return max(1, min(4 * budget, int(budget * seconds / max(took, 1e-6))))
 
 
 class Question:
@@ -79,7 +85,7 @@ class Slices:
             self._end(begin, None, error)
         else:
             took = time.monotonic() - begin
-            self.budget = max(1, min(4 * self.budget, int(self.budget * SLICE / max(took, 1e-6))))
+            self.budget = next_budget(self.budget, took, SLICE)
             question.spent += took
             question.slices += 1
             self.seconds += took
