@@ -488,11 +488,11 @@ cdef class Engine:
         """Whether the last pass can be gone on with: all has gone as it was expected to, up to now."""
         if not self.settled.holds or self.stale or self.removal or not self.future.same() or now < self.clock:
             return False
+        # Reservations begin when something ends; an overdue job is taken to end a tick after the pass began.
+        if now != self.now and self.jobs.running.count and self.jobs.running.item[0].end <= now:
+            return False
         if now == self.clock:
             return self.settled.nended == 0
-        # Reservations begin when something ends; an overdue job is taken to end a tick later.
-        if self.jobs.running.count and self.jobs.running.item[0].end <= now:
-            return False
         return self.settled.nended == 0 or (self.settled.ended == now and self.settled.first >= now
                                             and self.expiration == 0 and self.future.repeats())
 
