@@ -129,8 +129,11 @@ def check_sound(spec):
     if request.tree is None:
         assert request.nslots >= 1
         assert request.cores >= 1 or request.exclusive
+    # It got the least that it accepts.
+    nnodes = max(request.nnodes, 1)
+    nslots = nnodes * request.nslots
     try:
-        assert jobspec.task_count(spec, 4, 2, 8) >= 1
+        assert jobspec.task_count(spec, nslots, nnodes, nslots * max(request.cores, 1)) >= 1
     except JobspecError:
         pass
 

@@ -39,7 +39,8 @@ cdef int sanity_check(Engine e) except -1:
          "engine: domains")
     must(e.future.nwaiting == e.queue.count, "future: waiting jobs")
     _settled(e)
-    if e.settled.holds and e.future.plan == PLAN_EACH and e.inventory.nnodes <= 8:
+    # The columns stand for the kinds of nodes of the last pass.
+    if e.settled.holds and e.future.same() and e.future.plan == PLAN_EACH and e.inventory.nnodes <= 8:
         _futures(e)
         _columns(e)
         _seen(e)
