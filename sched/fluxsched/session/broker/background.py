@@ -7,23 +7,30 @@ A disk takes milliseconds to bring something on it for good, during which hundre
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
 import threading
+import time
 from typing import Any, Callable, Optional
 
 from fluxsched.session.broker.loop import READ, Loop
 
+PAUSE = 0.05  # seconds until a descriptor is asked for again
 Work = Callable[[], Optional[OSError]]
 Done = Callable[[Optional[OSError]], Any]
 
 
 def sync(path: str) -> OSError | None:
-    """Bring a file to the disk; what stood in the way."""
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        return error
+    """Bring a file to the disk; what stood in the way. Where there is no descriptor, wait for one."""
+    while True:
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            break
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                return error
+            time.sleep(PAUSE)
     try:
         os.fdatasync(fd)
     except OSError as error:

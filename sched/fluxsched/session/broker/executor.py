@@ -21,7 +21,6 @@ import json
 import os
 import resource
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -36,6 +35,7 @@ from fluxsched.session import jobid as ids
 from fluxsched.session.broker import layout
 from fluxsched.session.broker.background import Background
 from fluxsched.session.broker.job import RUN, Job
+from fluxsched.session.broker.jobfolder import tidy
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop, Timer
 from fluxsched.session.broker.running import Link, Running
@@ -102,18 +102,6 @@ def _tidy_workers(base: str) -> None:
             os.close(fd)
 
 
-def _keep_output(directory: str) -> None:
-    """Remove what a dead supervisor has left beside the output; and the output, if it is empty."""
-    shutil.rmtree(os.path.join(directory, "tmp"), ignore_errors=True)
-    output = os.path.join(directory, "output")
-    try:
-        if os.path.getsize(output) == 0:
-            os.unlink(output)
-        os.rmdir(directory)
-    except OSError:
-        return  # there is output
-
-
 class Executor:
     """Launches jobs, follows those that run, and pretends to run those that ask for that."""
 
@@ -138,8 +126,8 @@ class Executor:
         self.grace = grace
         self.boot = boot_id()
         self.nofile = raise_limit()
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self.most = max(1, limit * 3 // 4 - 8)  # jobs that run at a time; the rest is for commands and files
+        free = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - len(os.listdir("/proc/self/fd"))
+        self.most = max(1, free * 3 // 4 - 4)  # jobs that run at a time; the rest is for commands and files
         self.held_back: deque[Job] = deque()  # jobs that wait for a descriptor
         self.running: dict[int, Running] = {}
         self.links: set[Link] = set()  # to the workers of this session
@@ -411,9 +399,13 @@ class Executor:
         """Connect to the supervisor if it lives, else read what it has left."""
         if running.finished or self.running.get(running.job.id) is not running:
             return
-        # A worker may outlive the end of its job.
-        alive = self._alive(running)
-        entries = self._entries(running)
+        try:
+            # A worker may outlive the end of its job.
+            alive = self._alive(running)
+            entries = self._entries(running)
+        except OSError as error:
+            self._later(running, error, self._follow)
+            return
         if not alive or any(entry["event"] == "finish" for entry in entries):
             self._collect(running, entries)
             return
@@ -441,7 +433,12 @@ class Executor:
 
     def disconnected(self, running: Running) -> None:
         """The connection was lost before the end of the job was known."""
-        if running.failed is not None or self._claim(running) is None:
+        try:
+            never = running.failed is not None or self._claim(running) is None
+        except OSError as error:
+            self._later(running, error, self.disconnected)
+            return
+        if never:
             del self.running[running.job.id]
             if running.reused and running.failed is None and running.job.state == RUN:
                 self._launch(running.job)  # its worker ended while it waited
@@ -451,6 +448,13 @@ class Executor:
             self._next()
             return
         self._follow(running)
+
+    def _later(self, running: Running, error: OSError, again: Callable[[Running], None]) -> None:
+        """A job's files cannot be read now, most likely for want of descriptors: try again."""
+        running.tries += 1
+        if running.tries == 1:
+            self.log("job-exec", LOG_ERR, f"{ids.f58(running.job.id)}: {error.filename}: {error.strerror}")
+        self.loop.call_later(CONNECT_PAUSE, lambda: again(running))
 
     def _entries(self, running: Running) -> list[dict[str, Any]]:
         """What the supervisor has written to its events file."""
@@ -544,28 +548,11 @@ class Executor:
 
     def tidy(self, job: Job) -> None:
         """The end of a job is durable: keep its output, drop the rest, in a thread."""
-        self._background.do(partial(self._tidy, self.directory(job.id), self._claim_path(job)), self._tidied)
+        self._background.do(partial(tidy, self.directory(job.id), self._claim_path(job)), self._tidied)
 
     def _tidied(self, error: Optional[OSError]) -> None:
         if error is not None:
             self.log("job-exec", LOG_WARNING, f"{error.filename}: {error.strerror}")
-
-    @staticmethod
-    def _tidy(directory: str, claim: str) -> Optional[OSError]:
-        files = [os.path.join(directory, name) for name in ("claim", "events", "ctl")]
-        for path in (*files, claim):
-            try:
-                os.unlink(path)
-            except OSError:
-                pass  # never made
-        try:
-            os.rmdir(directory)
-        except OSError as error:
-            if error.errno == errno.ENOTEMPTY:
-                _keep_output(directory)
-            elif error.errno != errno.ENOENT:
-                return error
-        return None
 
     def close(self) -> None:
         """Disconnect from the jobs, which keep running."""

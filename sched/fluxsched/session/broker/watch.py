@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 from typing import Any, Optional
 
@@ -13,6 +14,7 @@ from fluxsched.session.broker.server import Request
 
 PIECE = 1 << 18  # bytes of the record in one answer
 LINE_MAX = 4 << 20  # bytes of a line of it
+PAUSE = 0.5  # seconds until a record is read again that could not be read
 
 
 class Watch:
@@ -57,7 +59,7 @@ class Watch:
         """Send what there is, as far as the client keeps up."""
         if not self.request.open:
             return
-        while self.pending:
+        while self.pending and self.request.open:
             if self._full():
                 return
             if self.pending[0]["name"] in ("finish", "clean") and self._output():
@@ -68,7 +70,7 @@ class Watch:
             if entry["name"] == "clean":
                 self.request.end()
                 return
-        while not self._full() and self._output():
+        while self.request.open and not self._full() and self._output():
             pass
 
     def _full(self) -> bool:
@@ -81,7 +83,7 @@ class Watch:
         self.pump()
 
     def _output(self) -> bool:
-        """Send a piece of the output record; False if there is no more now."""
+        """Send a piece of the output record; False if there is no more now, or `waiting` is set."""
         if self.path is None:
             return False
         try:
@@ -92,6 +94,14 @@ class Watch:
                     data += file.readline(LINE_MAX)
         except FileNotFoundError:
             return False
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                self.request.error(errno.EIO, f"{self.path}: {error.strerror}")
+                return False
+            # There is no descriptor now: nothing goes out until there is one.
+            self.waiting = True
+            self.request.connection.server.loop.call_later(PAUSE, self._drained)
+            return True
         end = data.rfind(b"\n") + 1
         if not end and len(data) < LINE_MAX:
             return False

@@ -1,0 +1,40 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The folder of a job that is over: its output stays, and nothing else."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+
+FILES = ("claim", "events", "ctl")  # what a supervisor keeps beside the output
+
+
+def tidy(directory: str, claim: str) -> OSError | None:
+    """Remove a job's claim, and all in its folder but output; what stood in the way."""
+    for path in (*(os.path.join(directory, name) for name in FILES), claim):
+        try:
+            os.unlink(path)
+        except OSError:
+            pass  # never made
+    try:
+        os.rmdir(directory)
+    except OSError as error:
+        if error.errno == errno.ENOTEMPTY:
+            _keep_output(directory)
+        elif error.errno != errno.ENOENT:
+            return error
+    return None
+
+
+def _keep_output(directory: str) -> None:
+    """Remove what a dead supervisor has left beside the output; and the output, if it is empty."""
+    shutil.rmtree(os.path.join(directory, "tmp"), ignore_errors=True)
+    output = os.path.join(directory, "output")
+    try:
+        if os.path.getsize(output) == 0:
+            os.unlink(output)
+        os.rmdir(directory)
+    except OSError:
+        return  # there is output
