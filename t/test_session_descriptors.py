@@ -57,8 +57,8 @@ def test_output_is_read_when_there_is_a_descriptor(monkeypatch, tmp_path):
     loop, answers = watched(path)
     assert answers == [{"event": {"name": "start"}}]
     loop.calls.pop()()
-    assert answers[1:] == [
-        {"output": [{"s": "stdout", "r": 0, "d": "40\n"}]}, {"event": {"name": "finish"}}, {"event": {"name": "clean"}}, ()]
+    output = {"output": [{"s": "stdout", "r": 0, "d": "40\n"}]}
+    assert answers[1:] == [output, {"event": {"name": "finish"}}, {"event": {"name": "clean"}}, ()]
     assert not loop.calls
 
 
