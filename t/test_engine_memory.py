@@ -5,7 +5,7 @@
 import pytest
 
 from fluxsched.core import Inventory, memory
-from naive import accepts, nodes, request, scheduler
+from naive import accepts, hype, nodes, request, scheduler, tree_request, vertex
 
 PLUGINS = [
     ("sched.plugin1", ""), ("backfill.plugin1", "order=sjf,aging=5"), ("backfill.plugin1", "reserve-depth=-1"),
@@ -42,6 +42,28 @@ def shared(engine):
     yield engine.schedule, 60.0
 
 
+def through_tree(engine):
+    """Sockets, cores with memory of their node's pool, and slots with bandwidth on their way up, beside other jobs."""
+    for jobid in range(1, 30):
+        kind, more = jobid % 5, {"duration": 5.0 + jobid % 9}
+        if kind == 0:
+            wanted = tree_request(vertex("socket", 1 + jobid % 3), **more)
+        elif kind == 1:
+            parts = vertex("core", 1), vertex("memory", 400)
+            wanted = tree_request(vertex("node", 1 + jobid % 2, *parts), **more)
+        elif kind == 2:
+            inside = vertex("node", 1, vertex("core", 1), vertex("bandwidth", 25))
+            wanted = tree_request(vertex("slot", 1 + jobid % 4, inside), **more)
+        elif kind == 3:
+            wanted = request(nslots=1 + jobid % 4, **more)
+        else:
+            wanted = nodes(1, **more)
+        yield engine.add, jobid, wanted, 16, float(jobid), jobid % 4
+    yield engine.schedule, 40.0
+    yield engine.schedule, 41.0, 1
+    yield engine.schedule, 60.0
+
+
 def play(make, script=whole):
     """The engine, and how many calls raised MemoryError; each of these is made again."""
     failed = 0
@@ -62,11 +84,20 @@ def play(make, script=whole):
     return engine, failed
 
 
-@pytest.mark.parametrize("script", [whole, shared])
+def even():
+    return Inventory.from_counts(6, 4)
+
+
+def with_pools():
+    """Four nodes of two sockets, with memory by socket and bandwidth by node and of all."""
+    return Inventory.from_rdl(hype(4, 100, 60))
+
+
+@pytest.mark.parametrize("inventory, script", [(even, whole), (even, shared), (with_pools, through_tree)])
 @pytest.mark.parametrize("plugin, options", PLUGINS)
-def test_each_allocation_fails_in_turn(plugin, options, script):
+def test_each_allocation_fails_in_turn(plugin, options, inventory, script):
     def make():
-        return scheduler(Inventory.from_counts(6, 4), plugin, options)
+        return scheduler(inventory(), plugin, options)
 
     expected, failed = play(make, script)
     assert failed == 0
