@@ -27,7 +27,8 @@ $(VENV): $(CONFIG) pyproject.toml
 build: $(VENV)
 	@$(PY) setup.py -q build_tree
 
-# On all cores; tests of one file run one after another. t/conftest.py says in which order, and when one process will do.
+# With two more processes than cores, as many tests wait; tests of one file run one after another. t/conftest.py says in
+# which order, and when one process will do.
 check: build
 	@$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder $(CHECK)
 

@@ -33,11 +33,12 @@ LONGEST = ("test_install", "test_flux_", "test_session_", "test_build", "test_li
 
 
 def pytest_xdist_auto_num_workers(config):
-    """What -n auto means: the cores of this process; none beside this one for tests of a single file."""
+    """What -n auto means: two more than the cores of this process, as half the time of sessions and instances is
+    waiting; none beside this one for tests of a single file."""
     files = {argument.split("::")[0] for argument in config.args}
     if len(files) == 1 and all(Path(name).is_file() for name in files):
         return 0
-    return len(os.sched_getaffinity(0))
+    return len(os.sched_getaffinity(0)) + 2
 
 
 def pytest_collection_modifyitems(items):

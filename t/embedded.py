@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """An embedded session under test, driven through its commands as a person would."""
 
-import json
 import os
 import re
 import signal
@@ -11,6 +10,9 @@ import sys
 import time
 
 import pytest
+
+from fluxsched.session import jobid as ids
+from fluxsched.session.commands.client import Client
 
 FLUX = [sys.executable, "-m", "fluxsched.session.main"]
 WAIT = 30.0  # seconds after which something that should happen has not
@@ -90,14 +92,24 @@ class Session:
         options.setdefault("stderr", subprocess.PIPE)
         return subprocess.Popen([*FLUX, *words], env=self.env, text=True, **options)
 
+    def ask(self, topic, **payload):
+        """The answer to a request, without a command; for what is asked again and again."""
+        client = Client(self.uri)
+        try:
+            return client.rpc(topic, payload)
+        finally:
+            client.close()
+
     def job(self, jobid):
-        return json.loads(self("jobs", "--json", jobid))
+        """What flux jobs --json shows of a job."""
+        return self.ask("job.list", ids=[ids.parse(jobid)])["jobs"][0]
 
     def state(self, jobid):
         return self.job(jobid)["state"]
 
     def events(self, jobid):
-        return [json.loads(line) for line in self("job", "eventlog", "--format=json", jobid).splitlines()]
+        """What flux job eventlog --format=json shows of a job."""
+        return self.ask("job.info", id=ids.parse(jobid), key="eventlog")["value"]
 
     def wait_state(self, jobid, state):
         until(lambda: self.state(jobid) == state, f"{jobid} to be {state}")

@@ -10,7 +10,7 @@ from fluxsched.formats import idset
 from naive import PlainPlay, accepts, confined, held, machine, nodes, scheduler
 from naive_kinds import FAR, NEVER, Job, one_pass
 
-PLAYS = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PLAYS = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 RANDOM = st.randoms(use_true_random=False)
 DEPTHS = st.sampled_from([-1, -1, 1, 1, 0, 2, 3])
 

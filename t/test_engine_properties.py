@@ -297,7 +297,7 @@ def test_conservative_oracle(kind, trace):
 
 
 @given(st.randoms(use_true_random=False))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_conservative_oracle_long_queue(rng):
     # More shapes wait than the plan remembers starts of; many jobs are alike, so neighbours of the profile merge.
     procs = rng.choice([3, 8, 16])

@@ -225,6 +225,9 @@ def test_eventlog_and_info(session):
     assert re.search(r"^\d+\.\d{6} submit userid=\d+ urgency=16 flags=0 version=1$", log, re.M)
     assert re.search(r"^\d+\.\d{6} finish status=512$", log, re.M)
     assert session("job", "eventlog", "-F", jobid) == log
+    lines = session("job", "eventlog", "--format=json", jobid).splitlines()
+    assert [json.loads(line) for line in lines] == session.events(jobid)
+    assert json.loads(session("jobs", "--json", jobid)) == session.job(jobid)
     human = session("job", "eventlog", "-H", jobid)
     assert re.match(r"\[\w{3}\d\d \d\d:\d\d\] submit .*\n\[ +\+0\.\d+\] validate", human)
     assert session("job", "wait-event", jobid, "finish").endswith("finish status=512")
