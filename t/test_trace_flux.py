@@ -3,11 +3,13 @@
 """Reading job traces that `flux jobs --json` printed."""
 import json
 
+import numpy as np
 import pytest
 
 from fluxsched.traces import files
 from fluxsched.traces.files import TraceError
 from fluxsched.traces.load import load
+from fluxsched.traces.trace import ENDED, RUNNING, WAITING
 
 
 def job(jobid, submit, run=None, end=None, **more):
@@ -35,10 +37,13 @@ def test_jobs(read):
                        job(3, 1700000000.0, 1700000001.0, 1700000002.0, duration=0, queue="debug")]})
     assert t.job_id.tolist() == [3, big]
     assert t.unix_start == 1700000000 and t.submit.tolist() == [0, 5.5]
-    assert t.run.tolist() == [1, 10.25] and t.request.tolist() == [1, 60]
-    assert t.procs.tolist() == [4, 4] and t.nodes.tolist() == [1, 1] and t.user.tolist() == [1000, 1000]
+    assert t.run.tolist() == [1, 10.25] and t.request.tolist() == [np.inf, 60]      # without a limit, as in Flux
+    assert t.procs.tolist() == [4, 4] and t.user.tolist() == [1000, 1000]
+    assert t.nodes.tolist() == [0, 0] and t.ran_on.tolist() == [1, 1]
+    assert t.began.tolist() == [1, 6] and t.state.tolist() == [ENDED, ENDED] and t.taken is None
+    assert t.priority.tolist() == [-1, -1] and t.ready is t.submit
     assert t.header["queue"] == ["batch", "debug"] and t.queue.tolist() == [1, 0]
-    assert t.notes == {"unsorted": 1, "no_request": 1}
+    assert t.notes == {"unsorted": 1, "no_limit": 1}
 
 
 def test_a_list_and_a_single_job(read):
@@ -53,10 +58,67 @@ def test_fewer_keys(read):
     assert t.procs.tolist() == [3, 7] and t.run.tolist() == [3, 1]
 
 
-def test_jobs_that_never_ran_or_still_run(read):
-    t = read([job(1, 10.0), job(2, 10.0, 11.0), job(3, 10.0, 11.0, 12.0), job(3, 10.0, 11.0, 12.0)])
+def test_jobs_that_never_ran(read):
+    t = read([job(1, 10.0, state="INACTIVE"), job(3, 10.0, 11.0, 12.0), job(3, 10.0, 11.0, 12.0)])
     assert t.job_id.tolist() == [3]
-    assert t.notes == {"no_run": 2, "duplicate": 1}
+    assert t.notes == {"no_run": 1, "duplicate": 1}
+
+
+def test_jobs_that_run_or_wait(read):
+    """They take part, and run for as long as they may."""
+    t = read([job(1, 10.0, 11.0, 12.0), job(2, 10.0, 15.0, runtime=5.5, state="RUN"),
+              job(3, 11.0, 15.25, runtime=5.25, duration=0.0, expiration=0.0),          # no word: by its times
+              job(4, 12.0, 16.0, state="RUN", expiration=116.0),                        # its limit was changed
+              job(5, 13.0, state="SCHED"), job(6, 14.0, state="SCHED", duration=0.0),
+              job(7, 14.0, 15.0, 19.0, state="RUN")])                                   # it ended meanwhile
+    assert t.state.tolist() == [ENDED, RUNNING, RUNNING, RUNNING, WAITING, WAITING, ENDED]
+    assert t.run.tolist() == [1, 60, np.inf, 100, 60, np.inf, 4] and t.taken == 10.5
+    assert t.request.tolist() == [60, 60, np.inf, 100, 60, np.inf, 60]
+    assert t.notes == {"running": 3, "waiting": 2, "no_limit": 2}
+    assert t.select(t.state == WAITING).job_id.tolist() == [5, 6]
+
+
+def test_when_a_snapshot_was_taken(read):
+    """By how long jobs have run, else the last time that it knows."""
+    assert read([job(1, 10.5), job(2, 11.0, 12.0, 17.5, t_inactive=18.0)]).taken == 8.0
+    assert read([job(1, 10.5), job(2, 11.0)]).taken == 1.0
+    assert read([job(1, 10.5), job(2, 11.0, t_priority=13.0)]).taken == 3.0
+    assert read([job(1, 10.5), job(2, 11.0, 13.0, runtime=2.5)]).taken == 5.5
+
+
+def test_held_jobs_are_left_out(read):
+    t = read([job(1, 10.0, 11.0, 12.0, urgency=0, priority=0), job(2, 10.0, urgency=0, priority=0),
+              job(3, 10.0, priority=0), job(4, 10.0, urgency=1, priority=0), job(5, 10.0)])
+    assert t.job_id.tolist() == [1, 4, 5] and t.notes == {"held": 2, "waiting": 2}
+
+
+def test_urgency_and_priority(read):
+    """The priority counts, where a plugin of Flux's has made another of the urgency."""
+    t = read([job(k, 10.0, 11.0, 12.0, **more) for k, more in enumerate((
+        {}, {"urgency": 16}, {"urgency": 31, "priority": 2**32 - 1}, {"urgency": 20, "priority": 120000},
+        {"urgency": 7, "priority": -1}))])
+    assert t.priority.tolist() == [-1, 16, 2**32 - 1, 120000, 7]
+
+
+def test_what_waits_states_its_nodes(read):
+    """A job that waits has nnodes if it has asked for nodes; that of others is where they run or ran. Without cores it
+    has asked for whole nodes."""
+    t = read([job(1, 10.0, 11.0, 12.0), job(2, 10.0), job(3, 10.0, nnodes=2, ncores=""), job(4, 10.0, nnodes=None)])
+    assert t.nodes.tolist() == [0, 1, 2, 0] and t.ran_on.tolist() == [1, 0, 0, 0]
+    assert t.exclusive.tolist() == [False, False, True, False] and t.procs.tolist() == [4, 4, 2, 4]
+
+
+def test_what_a_job_depended_on_is_over_before_it_can_be_scheduled(read):
+    t = read([job(1, 10.0, 11.0, 12.0, t_priority=10.25), job(2, 10.5, 31.0, 32.0, t_priority=30.0),
+              job(3, 11.0, 12.0, 13.0)])
+    assert t.submit.tolist() == [0, 0.5, 1] and t.ready.tolist() == [0.25, 20, 1]
+
+
+@pytest.mark.parametrize("count, cut", [(999, False), (1000, True), (1001, False)])
+def test_a_cut_export_is_noticed(read, count, cut):
+    """flux jobs lists a thousand, unless it is told otherwise."""
+    t = read([job(k, 10.0, 11.0, 12.0) for k in range(count)])
+    assert t.notes == ({"cut": 1000} if cut else {})
 
 
 @pytest.mark.parametrize("value, what", [
@@ -74,7 +136,10 @@ def test_jobs_that_never_ran_or_still_run(read):
     ('[{"id": 1, "t_submit": Infinity}]', r"jobs\[0\].t_submit: a number expected"),
     ([job(1, 1.0, queue=["x"])], r"jobs\[0\].queue: a string expected"),
     ([{"id": 1}], "no job has t_submit"),
-    ([job(1, 1.0)], r"no usable job in the trace \(no_run 1\)"),
+    ([job(1, 1.0, t_inactive=2.0)], r"no usable job in the trace \(no_run 1\)"),
+    ([job(1, 1.0, urgency=0)], r"no usable job in the trace \(held 1\)"),
+    ([job(1, 1.0, state="ASLEEP")], r"state 'ASLEEP': one of DEPEND, PRIORITY, SCHED, RUN, CLEANUP, INACTIVE expected"),
+    ([job(1, 1.0, priority=2**60)], "job 1: priority 1.15292e.18 is above 9.0072e.15"),
 ])
 def test_bad_input(read, value, what):
     with pytest.raises(TraceError, match=what):

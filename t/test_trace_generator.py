@@ -98,7 +98,7 @@ def test_written_and_read_back(tmp_path):
     swf.write(t, tmp_path / "x.swf.gz")
     u = load(tmp_path / "x.swf.gz")
     for name in trace.ARRAYS:
-        assert (getattr(t, name) == getattr(u, name)).all()
+        assert np.array_equal(getattr(t, name), getattr(u, name), equal_nan=True)
 
 
 @pytest.mark.parametrize("change, what", [

@@ -233,7 +233,7 @@ def test_written_and_read_back(read, tmp_path, name):
     swf.write(t, tmp_path / name, {"Note": "again"})
     u = load(tmp_path / name)
     for field in trace.ARRAYS:
-        assert (getattr(t, field) == getattr(u, field)).all(), field
+        assert np.array_equal(getattr(t, field), getattr(u, field), equal_nan=True), field
     assert (u.max_procs, u.max_nodes, u.unix_start, u.header["Note"]) == (128, 64, 749458803, ["again"])
     first = (tmp_path / name).read_bytes()
     swf.write(t, tmp_path / name, {"Note": "again"})
@@ -307,7 +307,7 @@ def test_what_is_written_is_read(tmp_path_factory, rows):
     u = load(path)
     if "duplicate" not in u.notes:
         for name in trace.ARRAYS:
-            assert (getattr(t, name) == getattr(u, name)).all(), name
+            assert np.array_equal(getattr(t, name), getattr(u, name), equal_nan=True), name
 
 
 def test_twelve_million_lines_are_refused_in_bounded_memory(tmp_path):

@@ -174,6 +174,9 @@ def fail(text: object, code: int = 1) -> NoReturn:
               "+ORDER.  Default: sched.plugin1.")
 @click.option("--plugin-opts", default="", metavar="K=V,...", help="Options for the plugin.")
 @click.option("--compare", metavar="NAME,NAME...", help="Several policies: one table, one figure.")
+@click.option("--snapshot", is_flag=True, default=None,
+              help="Begin with the jobs that ran and waited when the trace was exported, and leave out those that had "
+              "ended.  Default: if none had.")
 @click.option("--until", type=Seconds(), metavar="TIME",
               help="Stop at this time of the trace (seconds, or 30d, 12h ...).")
 @click.option("--forecast", is_flag=False, flag_value=0, default=None, type=click.IntRange(0), metavar="[N]",
@@ -184,7 +187,7 @@ def fail(text: object, code: int = 1) -> NoReturn:
 def simulate(
     trace_path: str, trace_format: str | None, rdl: str | None, uri: str, nodes: int | None, cores: int | None,
     procs: int | None, exclusive: bool, plugin: str | None, plugin_opts: str, compare: str | None,
-    until: float | None, forecast: int | None, out: str | None, plot: bool,
+    snapshot: bool | None, until: float | None, forecast: int | None, out: str | None, plot: bool,
 ) -> None:
     """Replay a job trace in virtual time: the engine and plugins of production decide.
 
@@ -212,7 +215,7 @@ def simulate(
             results.check(out)
         machine = {"procs": procs, "nodes": nodes, "cores": cores, "rdl": rdl, "uri": uri}
         options = {"options": plugin_opts, "until": until, "exclusive": exclusive, "record": out is not None,
-                   "forecast": forecast}
+                   "forecast": forecast, "snapshot": snapshot}
         ran = _run(names, (trace_path, trace_format), machine, options)
     except results.ResultsError as err:
         fail(f"results cannot be written: {err}")
@@ -267,6 +270,9 @@ def _tell(ran: list[Any], out: str | None, plot: bool, compare: bool) -> None:
         reached = f"interrupted at {results.duration(ran[-1].ended)} of the trace"
         fail(reached + (": what there is was written" if out else ""), 130)
     for result in ran:
+        if result.stopped == "blocked":
+            click.echo(f"{printable(result.policy)}: jobs wait for others that have no time limit: some never ran",
+                       err=True)
         if result.stopped == "stalled":
             fail(f"{result.policy}: the plugin starts no more jobs, though all is free: some never ran", 1)
 

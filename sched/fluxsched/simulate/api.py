@@ -19,11 +19,11 @@ from fluxsched.errors import FluxSchedError
 from fluxsched.formats.jobspec import Vertex
 from fluxsched.policy.loader import load_plugin
 from fluxsched.simulate.forecast import Watch
-from fluxsched.simulate.loop import Loop, node_cores
+from fluxsched.simulate.loop import DEFAULT_PRIORITY, NEVER, Loop, node_cores
 from fluxsched.simulate.metrics import Result
 from fluxsched.simulate.policy import Choice, PolicyError, choose, options_text
 from fluxsched.traces.load import load
-from fluxsched.traces.trace import Trace, build
+from fluxsched.traces.trace import ENDED, RUNNING, Trace, build
 
 SLICE = 0.05                   # s of real time in the loop between looks at signals
 LAST = 9e12                    # s: later times would not fit the engine's microseconds
@@ -33,8 +33,22 @@ class SimulateError(FluxSchedError, ValueError):
     """A simulation that cannot be set up; the text says what was expected."""
 
 
-#: Numbers for the engine, int64 of shape (jobs,): nodes (0: any), slots (a node, or all), cores of a slot.
-_Request = Tuple[np.ndarray, np.ndarray, np.ndarray]
+class _Request(NamedTuple):
+    """What jobs ask for, as numbers for the engine, of shape (jobs,)."""
+
+    nodes: np.ndarray       # int32; 0: any
+    slots: np.ndarray       # int32: on each node, or in all
+    cores: np.ndarray       # int32: of a slot
+    exclusive: np.ndarray   # uint8: whole nodes
+
+
+class _Course(NamedTuple):
+    """When jobs come and how long they run, int64 of shape (jobs,), µs."""
+
+    arrival: np.ndarray
+    run: np.ndarray
+    request: np.ndarray
+    submit: np.ndarray
 
 
 class Machine(NamedTuple):
@@ -115,8 +129,8 @@ def trace_of(submit: Any, run: Any, procs: Any, request: Any = None, user: Any =
 def run(trace: Trace | str | os.PathLike, *, procs: Optional[int] = None, nodes: Optional[int] = None,
         cores: Optional[int] = None, rdl: Optional[str] = None, plugin: str = "sched.plugin1",
         options: str | Dict[str, str] = "", name: Optional[str] = None, until: Optional[float] = None,
-        exclusive: bool = False, record: bool = True, forecast: Optional[int] = None, on: Optional[Machine] = None,
-        progress: Optional[Callable[[int, int, int], None]] = None) -> Result:
+        exclusive: bool = False, record: bool = True, forecast: Optional[int] = None, snapshot: Optional[bool] = None,
+        on: Optional[Machine] = None, progress: Optional[Callable[[int, int, int], None]] = None) -> Result:
     """Replay a trace on a machine under a plugin; gives start and finish of each job, and measures of the run.
 
     trace: a Trace, or the path of one.
@@ -127,6 +141,8 @@ def run(trace: Trace | str | os.PathLike, *, procs: Optional[int] = None, nodes:
     exclusive: jobs take whole nodes.
     record: keep which processors each job had (8 bytes a range).
     forecast: foretell the start of so many jobs at the most, each when it is submitted; 0: of all.
+    snapshot: begin with the jobs that run and wait in the snapshot that the trace is, when it was taken; what had ended
+        by then is left out. None: where no job had ended.
     progress: called now and then with (ended, arrived, all) jobs.
 
     Ctrl-C ends the run: the result says stopped="interrupted", and holds what was reached (a second one, in
@@ -144,16 +160,16 @@ def run(trace: Trace | str | os.PathLike, *, procs: Optional[int] = None, nodes:
         choice = choose(plugin, options)
     except PolicyError as err:
         raise SimulateError(str(err)) from None
+    trace, taken = _part(trace, snapshot)
     jobs, left_out, request = _requests(trace, on, exclusive)
+    course = _course(jobs, taken)
     engine = Engine(on.inventory, load_plugin(choice.plugin, choice.options))
-    length = np.minimum(jobs.run, jobs.request)
-    if jobs.submit[-1] + float(length.sum()) > LAST:
-        raise SimulateError("the trace is too long: times beyond 285,000 years")
-    loop = Loop(engine, _micro(jobs.submit), _micro(length), _micro(jobs.request), *request,
-                np.unique(jobs.user, return_inverse=True)[1], exclusive=exclusive, record=record,
+    loop = Loop(engine, course.arrival, course.run, course.request, request.nodes, request.slots, request.cores,
+                np.unique(jobs.user, return_inverse=True)[1], submit=course.submit, priority=_priority(jobs, taken),
+                exclusive=request.exclusive if request.exclusive.any() else None, record=record,
                 tree_of=_bandwidth(jobs, on, request, exclusive) if engine.io_aware else None,
                 history=None if forecast is None else History())
-    watch = None if forecast is None else Watch(loop, _micro(jobs.submit), forecast)
+    watch = None if forecast is None else Watch(loop, course.arrival, forecast)
     limit = int(until * 1e6) if until is not None else 2**62
     with _interrupts() as interrupted:
         more = True
@@ -161,20 +177,67 @@ def run(trace: Trace | str | os.PathLike, *, procs: Optional[int] = None, nodes:
             more = loop.advance(limit, SLICE) if watch is None else watch.advance(limit)
             if progress is not None:
                 progress(loop.ended, loop.arrived, len(jobs))
-    result = _result(loop, jobs, on, choice, name, left_out, until, more)
+    result = _result(loop, jobs, on, choice, name, left_out, until, more, taken)
     if watch is not None:
         result = replace(result, foretold=watch.foretold().select(~loop.denied.astype(bool)))
     return result
 
 
 def _micro(seconds: np.ndarray) -> np.ndarray:
-    return np.rint(seconds * 1e6).astype(np.int64)
+    """Seconds as int64 microseconds, infinite ones as NEVER."""
+    finite = np.isfinite(seconds)
+    if finite.all():
+        return np.rint(seconds * 1e6).astype(np.int64)
+    return np.where(finite, np.rint(np.where(finite, seconds, 0) * 1e6).astype(np.int64), NEVER)
+
+
+def _part(trace: Trace, snapshot: Optional[bool]) -> Tuple[Trace, Optional[float]]:
+    """The jobs that take part, in the order in which they come; and the time of the snapshot to begin with, or None."""
+    going = trace.state > ENDED
+    if snapshot and not going.any():
+        raise SimulateError(f"{trace.source}: no snapshot: a job that runs or waits expected, all have ended")
+    if snapshot or (snapshot is None and going.all()):
+        if trace.taken is None:
+            raise SimulateError(f"{trace.source}: nothing tells when the snapshot was taken")
+        return trace.select(going), trace.taken
+    if (np.diff(trace.ready) < 0).any():
+        trace = trace.select(np.argsort(trace.ready, kind="stable"))
+    return trace, None
+
+
+def _course(jobs: Trace, taken: Optional[float]) -> _Course:
+    """The course of the jobs, which begins at a snapshot that was taken, or (None) with the first arrival."""
+    run, request, submit = np.minimum(jobs.run, jobs.request), jobs.request, _micro(jobs.submit)
+    arrival = submit if jobs.ready is jobs.submit else _micro(jobs.ready)
+    if taken is not None:
+        # A job that is past its limit will end before long; as in a forecast, a tick from now.
+        left = np.maximum(request - np.where(jobs.state == RUNNING, np.fmax(taken - jobs.began, 0), 0), 1e-6)
+        run = request = left
+        arrival = np.full(len(jobs), round(taken * 1e6), dtype=np.int64)
+    if arrival[-1] / 1e6 + float(run[np.isfinite(run)].sum()) > LAST:
+        raise SimulateError("the trace is too long: times beyond 285,000 years")
+    return _Course(arrival, _micro(run), _micro(request), submit)
+
+
+def _priority(jobs: Trace, taken: Optional[float]) -> Optional[np.ndarray]:
+    """The priority of each job, or None where all are alike. What runs in a snapshot goes before what waits."""
+    if not (jobs.priority >= 0).any() and taken is None:
+        return None
+    priority = np.where(jobs.priority >= 0, jobs.priority, DEFAULT_PRIORITY)
+    return np.where(jobs.state == RUNNING, 2**62, priority) if taken is not None else priority
 
 
 def _requests(trace: Trace, on: Machine, exclusive: bool) -> Tuple[Trace, Dict[str, int], _Request]:
     """Jobs that the machine can run, how many it cannot, and their nnodes, nslots and cores for the engine."""
-    nodes = trace.nodes if on.by_node else np.zeros(len(trace), dtype=np.int64)
+    nodes = np.zeros(len(trace), dtype=np.int64)
+    whole = trace.exclusive | exclusive
     most = int(on.cores.max())
+    if on.by_node:
+        # A job that had all cores of its nodes has asked for nodes; those of any other are where its slots came to lie.
+        each = trace.procs / np.maximum(trace.ran_on, 1)
+        had_all = (trace.ran_on > 0) & np.isin(each, on.cores)
+        nodes = np.where(had_all, trace.ran_on, trace.nodes)
+        whole = whole | had_all
     if exclusive:
         nodes = np.where(nodes > 0, nodes, -(-trace.procs // most))
     per_node = -(-trace.procs // np.maximum(nodes, 1))
@@ -186,11 +249,12 @@ def _requests(trace: Trace, on: Machine, exclusive: bool) -> Tuple[Trace, Dict[s
         raise SimulateError(f"{trace.source}: every job is larger than the machine of {on.procs} processors")
     jobs = trace.select(~too_large) if too_large.any() else trace
     keep = ~too_large
-    nodes, per_node = nodes[keep], per_node[keep]
+    nodes, per_node = nodes[keep].astype(np.int32), per_node[keep]
     left_out = {"too_large": int(too_large.sum())} if too_large.any() else {}
     placed = nodes > 0
     # With nodes: one slot of all its cores on each; else single cores anywhere.
-    return jobs, left_out, (nodes, np.where(placed, 1, jobs.procs), np.where(placed, per_node, 1))
+    return jobs, left_out, _Request(nodes, np.where(placed, 1, jobs.procs).astype(np.int32),
+                                    np.where(placed, per_node, 1).astype(np.int32), whole[keep].astype(np.uint8))
 
 
 def _bandwidth(jobs: Trace, on: Machine, request: _Request, exclusive: bool) -> Optional[Callable[[int], Any]]:
@@ -199,7 +263,7 @@ def _bandwidth(jobs: Trace, on: Machine, request: _Request, exclusive: bool) -> 
         return None
     if exclusive and (on.cores != on.cores[0]).any():
         raise SimulateError("bandwidth and whole nodes: nodes of equal cores expected")
-    nnodes, nslots, cores = request
+    nnodes, nslots, cores, _ = request
 
     def tree_of(i: int) -> Optional[Tuple[Vertex, ...]]:
         if jobs.io_rate[i] <= 0:
@@ -252,21 +316,32 @@ def _processors(loop: Loop) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
     return offset, first[begins], last[ends]
 
 
+def _stopped(loop: Loop, jobs: int) -> str:
+    """What kept jobs from their ends, as in Result, when the loop came to its own."""
+    if loop.ended == jobs:
+        return ""
+    if not loop.over:
+        return "until"
+    if loop.waiting == 0:
+        return ""
+    return "stalled" if jobs - loop.ended == loop.waiting else "blocked"
+
+
 def _result(loop: Loop, jobs: Trace, on: Machine, choice: Choice, name: Optional[str], left_out: Dict[str, int],
-            until: Optional[float], more: bool) -> Result:
+            until: Optional[float], more: bool, taken: Optional[float]) -> Result:
     denied = loop.denied.astype(bool)
     if denied.any():
         left_out = {**left_out, "denied": int(denied.sum())}
     start = np.where(loop.start < 0, np.nan, loop.start / 1e6)
+    if taken is None:
+        jobs = replace(jobs, submit=jobs.ready)          # when they came to the scheduler
+    else:
+        start = np.where((jobs.state == RUNNING) & ~np.isnan(start), jobs.began, start)
     finish = start + np.minimum(jobs.run, jobs.request)
     ended = loop.clock / 1e6
-    stopped = "interrupted" if more else ""
-    if not more and loop.ended < len(jobs) - int(denied.sum()):
-        stopped = "until"
-        if until is None or (loop.ended == loop.arrived - loop.waiting and loop.arrived == len(jobs)):
-            stopped = "stalled"            # the plugin starts nothing, and nothing more will happen
-        else:
-            ended = until
+    stopped = "interrupted" if more else _stopped(loop, len(jobs) - int(denied.sum()))
+    if stopped == "until" and until is not None:
+        ended = until
     finish[~(finish <= ended + 1e-9)] = np.nan
     offset = first = last = None
     if loop.record:

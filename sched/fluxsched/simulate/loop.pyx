@@ -17,11 +17,25 @@ from fluxsched.core.memory cimport grow, zeroed
 from fluxsched.core.request cimport keep_general
 from fluxsched.core.types cimport USEC, i32, i64, time_never, u64, usec_t
 
+cdef enum:
+    PRIORITY = 16
+
+
+#: A time that does not come, µs.
+NEVER = time_never()
+#: Of a job that states none: Flux's default.
+DEFAULT_PRIORITY = PRIORITY
+
 
 cdef inline i64 clock_ns() noexcept nogil:
     cdef timespec t
     clock_gettime(CLOCK_MONOTONIC, &t)
     return <i64> t.tv_sec * 1000000000 + t.tv_nsec
+
+
+def own(values, kind):
+    """An array of this type that nobody writes to: `values` itself, if it is one."""
+    return np.ascontiguousarray(values, dtype=kind)
 
 
 def node_cores(Inventory inventory not None):
@@ -36,11 +50,15 @@ def node_cores(Inventory inventory not None):
 cdef class Loop(EventLoop):
     """One run of a trace through an engine that is the loop's alone.
 
-    submit, run, request   int64 (n,), microseconds, submit ascending; run: how long the job will run
+    arrival, run, request  int64 (n,), microseconds, arrival ascending; run: how long the job will run; request: for how
+                           long it may; both NEVER: it does not end
     nnodes, nslots, cores  int32 (n,), the request: nslots slots of cores (on each of nnodes nodes, if that is
                            not 0, else on any)
     users                  int32 (n,) number of the job's user, >= 0, for fair share
-    exclusive              whole nodes
+    submit                 int64 (n,), microseconds: when the job was submitted, which is its place among those of its
+                           priority; None: as `arrival`
+    priority               int64 (n,), or None: all alike
+    exclusive              uint8 (n,): takes whole nodes
     record                 keep which processors each job had
     tree_of                gives the general request (tuple of formats.jobspec.Vertex) of job i, or None where the
                            arrays say all; called when the job arrives
@@ -53,10 +71,12 @@ cdef class Loop(EventLoop):
     """
     cdef:
         readonly object start, backfilled, denied, pass_count, pass_ns, range_begin, range_count
-        i64[::1] submit_, run_, request_, start_, count_, ns_, range_begin_
-        i32[::1] nnodes_, nslots_, cores_, users_, range_count_, slot_
+        const i64[::1] arrival_, submit_, priority_, run_, request_
+        const i32[::1] nnodes_, nslots_, cores_, users_
+        const unsigned char[::1] exclusive_
+        i64[::1] start_, count_, ns_, range_begin_
+        i32[::1] range_count_, slot_
         unsigned char[::1] backfilled_, denied_
-        bint exclusive
         readonly bint record
         PythonEngine face
         readonly History history
@@ -73,27 +93,31 @@ cdef class Loop(EventLoop):
         i64 nranges
         i32 range_room
 
-    def __cinit__(self, PythonEngine engine not None, submit, run, request, nnodes, nslots, cores, users, *,
-                  bint exclusive=False, bint record=True, tree_of=None,
+    def __cinit__(self, PythonEngine engine not None, arrival, run, request, nnodes, nslots, cores, users, *,
+                  submit=None, priority=None, exclusive=None, bint record=True, tree_of=None,
                   History history=None):
         cdef Inventory inv = engine.core.inventory
         cdef i32 node
-        cdef Py_ssize_t n = len(submit)
-        self.submit_ = np.array(submit, dtype=np.int64)
-        self.run_ = np.array(run, dtype=np.int64)
-        self.request_ = np.array(request, dtype=np.int64)
-        self.nnodes_ = np.array(nnodes, dtype=np.int32)
-        self.nslots_ = np.array(nslots, dtype=np.int32)
-        self.cores_ = np.array(cores, dtype=np.int32)
-        self.users_ = np.array(users, dtype=np.int32)
-        if any(len(a) != n for a in (run, request, nnodes, nslots, cores, users)):
+        cdef Py_ssize_t n = len(arrival)
+        submit = arrival if submit is None else submit
+        if any([len(a) != n for a in (run, request, nnodes, nslots, cores, users, submit, priority, exclusive)
+                if a is not None]):
             raise ValueError("arrays of one length expected")
+        self.arrival_ = own(arrival, np.int64)
+        self.submit_ = own(submit, np.int64)
+        self.run_ = own(run, np.int64)
+        self.request_ = own(request, np.int64)
+        self.nnodes_ = own(nnodes, np.int32)
+        self.nslots_ = own(nslots, np.int32)
+        self.cores_ = own(cores, np.int32)
+        self.users_ = own(users, np.int32)
+        self.priority_ = None if priority is None else own(priority, np.int64)
+        self.exclusive_ = None if exclusive is None else own(exclusive, np.uint8)
         self.total = n
         self.history = history
         self.face = engine
         engine.user_numbers.update((user, user) for user in np.unique(self.users_).tolist())
         self.slot_ = np.full(n, -1, dtype=np.int32)
-        self.exclusive = exclusive
         self.record = record
         self.domain = engine.core.need_domain("")
         self.tree_of = tree_of
@@ -124,7 +148,7 @@ cdef class Loop(EventLoop):
         cdef i32 slot
         memset(&template, 0, sizeof(Job))
         template.id = job + 1
-        template.priority = 16
+        template.priority = PRIORITY if self.priority_ is None else self.priority_[job]
         template.sequence = self.submit_[job]        # the engine's submit order is (time, id)
         template.submitted = self.submit_[job]
         template.user = self.users_[job]
@@ -132,7 +156,7 @@ cdef class Loop(EventLoop):
         template.nnodes = self.nnodes_[job]
         template.nslots = self.nslots_[job]
         template.cores = self.cores_[job]
-        template.exclusive = self.exclusive
+        template.exclusive = self.exclusive_ is not None and self.exclusive_[job]
         template.domain = self.domain
         template.tree = -1
         if self.has_trees:
@@ -181,10 +205,10 @@ cdef class Loop(EventLoop):
         return 0
 
     cdef usec_t next_arrival(self) noexcept nogil:
-        return self.submit_[self.arrived] if self.arrived < self.total else time_never()
+        return self.arrival_[self.arrived] if self.arrived < self.total else time_never()
 
     cdef int arrive(self, usec_t now) except -1 nogil:
-        while self.arrived < self.total and self.submit_[self.arrived] == now:
+        while self.arrived < self.total and self.arrival_[self.arrived] == now:
             self.arrived += 1
             self.add(<i32> (self.arrived - 1))
         return 0
@@ -196,11 +220,13 @@ cdef class Loop(EventLoop):
         self.backfilled_[job] = j.backfilled
         if self.record:
             self.keep_alloc(job, &j.alloc)
+        if self.run_[job] == time_never():
+            return 0
         return self.push(now + self.run_[job], job, slot)
 
     cdef int ends(self, i32 slot) except -1 nogil:
         cdef i32 job = self.job_of[slot]
-        if self.history is not None:
+        if self.history is not None and self.request_[job] != time_never():
             with gil:
                 self.history.note(self.users_[job], self.run_[job] / <double> self.request_[job],
                                   self.request_[job] / <double> USEC)
@@ -256,6 +282,11 @@ cdef class Loop(EventLoop):
         if not 0 <= job < self.total or self.slot_[job] < 0:
             raise ValueError(f"job {job} has not come")
         return forward.start[self.slot_[job]]
+
+    @property
+    def over(self):
+        """Whether nothing more will happen."""
+        return not self.suspended and self.nheap == 0 and self.next_arrival() == time_never()
 
     @property
     def waiting(self):

@@ -41,7 +41,8 @@ class Result:
     backfilled bool (n,): started while a job ahead of it in the queue went on waiting
     procs      processors of the machine
     ended      s: time of the last event, or where the simulation was cut
-    stopped    "" = ran to its end, "until" = cut at a time, "interrupted"
+    stopped    "" = ran to its end, "until" = cut at a time, "interrupted", "blocked" = jobs wait for others that have
+               no time limit, "stalled" = the plugin starts no more jobs, though all is free
     offset     int64 (n+1,), and first, last: int64 (offset[n],): processors first..last of range k, both
                included, offset[i] <= k < offset[i+1], are those of job i; None where they were not recorded.
                Processor p is core p % cores of node p // cores.

@@ -143,8 +143,9 @@ def _forecast(result: Result) -> Dict[str, Dict[str, Optional[float]]]:
 
 
 def _column(values: np.ndarray) -> List[str]:
-    """Numbers as text: whole ones without a point, else up to six digits after it; NaN is empty."""
-    known = ~np.isnan(values)
+    """Numbers as text: whole ones without a point, else up to six digits after it; NaN and infinity are
+    empty."""
+    known = np.isfinite(values)
     out = np.full(len(values), "", dtype=object)
     whole = known & (values == np.floor(values))
     out[whole] = [str(v) for v in values[whole].astype(np.int64).tolist()]

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Job traces from a Flux instance: the output of ``flux jobs -a --json``.
+"""Job traces from a Flux instance: the output of ``flux jobs -aA -c 0 --json``.
 
 Either an object with a list "jobs", that list alone, or one job (what is printed for one id).  The keys read
-are id, t_submit, t_run, t_cleanup, t_inactive, duration, ncores, ntasks, nnodes, userid, queue and bank;
-times in seconds since the epoch.  Jobs are read one by one, so that memory holds no more than one of them as text.
+are those of _NUMBERS and _NAMED, and id; times in seconds since the epoch.  Jobs are read one by one, so that memory
+holds no more than one of them as text.
 """
 from __future__ import annotations
 
@@ -17,10 +17,15 @@ import numpy as np
 
 from fluxsched.formats.quote import quote
 from fluxsched.traces.files import TraceError, characters, check_jobs
-from fluxsched.traces.trace import Trace, build
+from fluxsched.traces.trace import ENDED, RUNNING, WAITING, Trace, build
 
-_NUMBERS = ("t_submit", "t_run", "t_cleanup", "t_inactive", "duration", "ncores", "ntasks", "nnodes", "userid")
-_NAMED = ("queue", "bank")
+_NUMBERS = ("t_submit", "t_priority", "t_run", "t_cleanup", "t_inactive", "expiration", "runtime", "duration",
+            "ncores", "ntasks", "nnodes", "userid", "urgency", "priority")
+_NAMED = ("queue", "bank", "state")
+_STATES = {"DEPEND": WAITING, "PRIORITY": WAITING, "SCHED": WAITING, "RUN": RUNNING, "CLEANUP": ENDED,
+           "INACTIVE": ENDED}
+_CUT = 1000                   # so many jobs flux jobs lists, unless it is told otherwise
+_READ = frozenset(("id", *_NUMBERS, *_NAMED))
 _LONGEST = 1 << 20            # characters of one job
 _BLANK = " \t\r\n"
 _DIGITS = "0123456789.eE+-"
@@ -132,7 +137,7 @@ def _jobs(text: _Text) -> Iterator[Tuple[Any, str]]:
                 yield from _listed(text)
             else:
                 value, _ = text.value()
-                if key in _NUMBERS or key in _NAMED or key == "id":
+                if key in _READ:
                     job[key] = value
             closed = text.take(",}") == "}"
         if not listed:
@@ -186,9 +191,10 @@ def read(path: str, begun: Optional[Iterator[bytes]] = None) -> Trace:
 
     begun: the file's pieces, where somebody has begun to read it.
 
-    The run time is from t_run to t_cleanup (else t_inactive); a job that never ran, or still runs, has none
-    and is left out.  Processors are ncores, else ntasks, else nnodes.  A duration of 0 is no limit: a missing
-    request.  Submit times are counted from the first job's.
+    The run time is from t_run to t_cleanup (else t_inactive).  A job that never ran, and is over or held, is left out;
+    one that runs or waits runs for as long as it may.  Processors are ncores, else ntasks, else nnodes; nodes are
+    asked for by a job that waits and has nnodes, while those of the others are what they got.  A duration of 0 is no
+    limit.  Submit times are counted from the first job's.
     """
     source = os.path.basename(os.fspath(path))
     table = _Table(source)
@@ -201,23 +207,77 @@ def read(path: str, begun: Optional[Iterator[bytes]] = None) -> Trace:
     return _trace(table)
 
 
+def _states(table: _Table, started: np.ndarray, ended: np.ndarray) -> np.ndarray:
+    """The state of each job, by its word, else by the times that it has; shape (n,)."""
+    words = list(table.words["state"])
+    for word in words:
+        if word not in _STATES:
+            raise TraceError(f"{table.source}: state {quote(word)}: one of {', '.join(_STATES)} expected")
+    by_times = np.where(ended, ENDED, np.where(started, RUNNING, WAITING))
+    if not words:
+        return by_times
+    said = np.frombuffer(table.named["state"], dtype=np.int64)
+    by_word = np.array([_STATES[word] for word in words])[said]
+    # An export takes a while: a job may have ended since its state was looked up.
+    return np.where((said < 0) | ended, by_times, by_word)
+
+
 def _trace(table: _Table) -> Trace:
     value = {name: np.frombuffer(column) for name, column in table.values.items()}
     end = np.where(value["t_cleanup"] > 0, value["t_cleanup"], value["t_inactive"])
-    run = np.where((value["t_run"] > 0) & (end > 0), end - value["t_run"], np.nan)
+    started = value["t_run"] > 0
+    state = _states(table, started, end > 0)
     procs = np.where(value["ncores"] > 0, value["ncores"], value["ntasks"])
     procs = np.where(procs > 0, procs, value["nnodes"])
     submit = value["t_submit"]
     if np.isnan(submit).all():
         raise TraceError(f"{table.source}: no job has t_submit")
-    start = float(np.floor(np.nanmin(submit)))
-    first = np.unique(np.frombuffer(table.hashes, dtype=np.int64), return_index=True)[1]
-    keep = np.zeros(len(table.ids), dtype=bool)
-    keep[first] = True
-    return build({"job_id": np.frombuffer(table.ids, dtype=np.int64), "submit": submit - start, "run": run,
-                  "procs": procs, "request": value["duration"], "nodes": np.nan_to_num(value["nnodes"]),
-                  "user": value["userid"], "group": np.frombuffer(table.named["bank"], dtype=np.int64),
-                  "queue": np.frombuffer(table.named["queue"], dtype=np.int64)},
-                 source=table.source, keep=keep, unix_start=start,
-                 notes={"duplicate": len(keep) - len(first)} if len(first) < len(keep) else None,
-                 header={name: list(words) for name, words in table.words.items() if words})
+    origin = float(np.floor(np.nanmin(submit)))
+    # The limit of a job that runs may have been changed.
+    limit = np.where((state == RUNNING) & (value["expiration"] > value["t_run"]),
+                     value["expiration"] - value["t_run"], value["duration"])
+    nodes = np.nan_to_num(value["nnodes"])
+    waits = state == WAITING
+    notes: Dict[str, int] = {}
+    columns = {
+        "job_id": np.frombuffer(table.ids, dtype=np.int64), "submit": submit - origin,
+        "run": np.where(started & (end > 0), end - value["t_run"], np.nan), "procs": procs,
+        "request": np.where(limit == 0, np.inf, limit), "nodes": np.where(waits, nodes, 0),
+        "ran_on": np.where(waits, 0, nodes), "user": value["userid"],
+        # Of whole nodes nobody knows how many cores they will be.
+        "exclusive": waits & (nodes > 0) & ~(value["ncores"] > 0),
+        "group": np.frombuffer(table.named["bank"], dtype=np.int64),
+        "queue": np.frombuffer(table.named["queue"], dtype=np.int64),
+        "priority": np.where(value["priority"] >= 0, value["priority"], value["urgency"]),
+        "ready": value["t_priority"] - origin, "began": value["t_run"] - origin, "state": state,
+    }
+    return build(columns, source=table.source, keep=_kept(table, columns, value["urgency"], notes), unix_start=origin,
+                 taken=_taken(value, state, origin), notes=notes,
+                 header={name: list(words) for name, words in table.words.items() if words and name != "state"})
+
+
+def _kept(table: _Table, columns: Dict[str, np.ndarray], urgency: np.ndarray, notes: Dict[str, int]) -> np.ndarray:
+    """Mask of the jobs to keep: none twice, and none that is held."""
+    n = len(table.ids)
+    keep = np.zeros(n, dtype=bool)
+    keep[np.unique(np.frombuffer(table.hashes, dtype=np.int64), return_index=True)[1]] = True
+    held = keep & (columns["state"] == WAITING) & (np.where(urgency >= 0, urgency, columns["priority"]) == 0)
+    for rule, count in (("cut", n if n == _CUT else 0), ("duplicate", n - int(keep.sum())), ("held", int(held.sum()))):
+        if count:
+            notes[rule] = count
+    return keep & ~held
+
+
+def _taken(value: Dict[str, np.ndarray], state: np.ndarray, origin: float) -> Optional[float]:
+    """When the snapshot was taken, in s after the origin; None if no job runs or waits.
+
+    flux jobs prints no such time, but how long each job has run by then; else it is the last time of any job.
+    """
+    if not (state > ENDED).any():
+        return None
+    running = (state == RUNNING) & (value["runtime"] >= 0)
+    now = value["t_run"] + value["runtime"]
+    if running.any():
+        return float(now[running].max()) - origin
+    times = [np.nanmax(value[name], initial=origin) for name in ("t_submit", "t_priority", "t_run", "t_inactive")]
+    return float(max(times)) - origin

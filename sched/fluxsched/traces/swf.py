@@ -135,6 +135,8 @@ def _unique(ids: np.ndarray, hashes: np.ndarray, partial: np.ndarray, notes: Dic
 
 
 def _number(value: float) -> str:
+    if value == float("inf"):
+        return "-1"                       # the format has no word for it
     return "%d" % value if value == int(value) else ("%.6f" % value).rstrip("0")
 
 

@@ -4,14 +4,15 @@
 
 Each rule is counted in ``Trace.notes`` under its name in RULES.  Lines that are not in order of submit time are sorted,
 stably ("unsorted" counts those that come before their predecessor); a missing requested time becomes the run time,
-and every request is at least 1 s; a job that ran longer than its request is cut there when it runs.
+and every request is at least 1 s; a job that ran longer than its request is cut there when it runs.  A job that runs
+or waits in a snapshot runs for as long as it may.
 
 Jobs larger than the machine are left out by the simulator, which alone knows the machine.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Dict, List, Mapping, Optional
+from dataclasses import dataclass, field, replace
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 import numpy as np
 
@@ -21,7 +22,11 @@ from fluxsched.traces.files import TraceError
 MAX_SECONDS = 1e10            # about 317 years, for a run or a request
 MAX_SUBMIT = 1e12
 MAX_PROCS = 2**31 - 1
-MAX_NUMBER = 2**53 - 1        # of a user, group or queue
+MAX_NUMBER = 2**53 - 1        # of a user, group, queue or partition
+MAX_PRIORITY = 2**53 - 1
+
+# States of a job in its source.
+ENDED, RUNNING, WAITING = 0, 1, 2
 
 # What each rule of the readers did to so many lines, for people.
 RULES = {
@@ -34,6 +39,11 @@ RULES = {
     "no_submit": "have no submit time: left out",
     "no_run": "never started, or have no run time: left out",
     "no_procs": "have no processors: left out",
+    "running": "run in the snapshot: until their limit",
+    "waiting": "wait in the snapshot: they run until their limit",
+    "held": "are held: left out",
+    "no_limit": "have no time limit",
+    "cut": "jobs is the most that flux jobs lists: probably more have run; export with -c 0",
     "more_fields": "lines have more than 18 fields: the further ones are passed over",
 }
 
@@ -44,16 +54,22 @@ class Trace:
 
     All arrays have the shape (n,), n >= 1, and are read-only.
 
-    job_id   int64    number in the source
-    submit   float64  s after `unix_start`, ascending, microsecond resolution
-    run      float64  s, >= 0: how long the job would run without a limit
-    procs    int64    processors, >= 1
-    request  float64  s, >= 1: the time asked for
-    nodes    int64    nodes asked for, 0 = not stated
-    user     int64    user number, -1 = unknown
-    group    int64    group or account number, -1 = unknown
-    queue    int64    queue number, -1 = unknown
-    io_rate  float64  MB/s per processor, as in the C original, 0 = none
+    job_id    int64    number in the source
+    submit    float64  s after `unix_start`, ascending, microsecond resolution
+    run       float64  s, >= 0: how long the job would run without a limit; inf = for ever
+    procs     int64    processors, >= 1
+    request   float64  s, >= 1: the time asked for; inf = no limit
+    nodes     int64    nodes asked for, 0 = not stated
+    ran_on    int64    nodes that the job had, where the source does not say whether it asked for them, 0 = not known
+    exclusive bool     takes whole nodes
+    user      int64    user number, -1 = unknown
+    group     int64    group or account number, -1 = unknown
+    queue     int64    queue number, -1 = unknown
+    io_rate   float64  MB/s per processor, as in the C original, 0 = none
+    priority  int64    >= 0, the higher goes first; -1 = unknown
+    ready     float64  s as `submit`, and no earlier: from when on the job could be scheduled
+    began     float64  s as `submit`: when the job started in the source, NaN = unknown
+    state     int8     ENDED, RUNNING or WAITING when the source was written
     """
 
     job_id: np.ndarray
@@ -62,11 +78,18 @@ class Trace:
     procs: np.ndarray
     request: np.ndarray
     nodes: np.ndarray
+    ran_on: np.ndarray
+    exclusive: np.ndarray
     user: np.ndarray
     group: np.ndarray
     queue: np.ndarray
     io_rate: np.ndarray
+    priority: np.ndarray
+    ready: np.ndarray
+    began: np.ndarray
+    state: np.ndarray
     unix_start: float = 0.0                                   # s since the epoch; 0 = unknown
+    taken: Optional[float] = None                             # s as `submit`: when the snapshot was taken
     max_procs: Optional[int] = None                           # machine size that the source states
     max_nodes: Optional[int] = None
     source: str = ""
@@ -79,24 +102,55 @@ class Trace:
 
     def select(self, keep: np.ndarray) -> Trace:
         """The jobs where `keep` (bool, shape (n,)) is true, as a trace of their own."""
-        chosen: Dict[str, Any] = {name: _frozen(getattr(self, name)[keep]) for name in ARRAYS}
+        chosen: Dict[str, Any] = {name: _frozen(_chosen(getattr(self, name), keep)) for name in ARRAYS}
         return replace(self, **chosen)
 
 
-_TYPES: Dict[str, Any] = {
-    "job_id": np.int64, "submit": np.float64, "run": np.float64, "procs": np.int64, "request": np.float64,
-    "nodes": np.int64, "user": np.int64, "group": np.int64, "queue": np.int64, "io_rate": np.float64,
+class _Column(NamedTuple):
+    """How the array of a column is made: its type, what stands for no value, and the most that is taken."""
+
+    kind: Any
+    unknown: float
+    most: float
+
+
+_COLUMNS: Dict[str, _Column] = {
+    "job_id": _Column(np.int64, -1, np.inf),
+    "submit": _Column(np.float64, np.nan, MAX_SUBMIT),
+    "run": _Column(np.float64, np.nan, MAX_SECONDS),
+    "procs": _Column(np.int64, 0, MAX_PROCS),
+    "request": _Column(np.float64, np.nan, MAX_SECONDS),
+    "nodes": _Column(np.int64, 0, MAX_PROCS),
+    "ran_on": _Column(np.int64, 0, MAX_PROCS),
+    "exclusive": _Column(np.bool_, 0, 1),
+    "user": _Column(np.int64, -1, MAX_NUMBER),
+    "group": _Column(np.int64, -1, MAX_NUMBER),
+    "queue": _Column(np.int64, -1, MAX_NUMBER),
+    "io_rate": _Column(np.float64, 0, np.inf),
+    "priority": _Column(np.int64, -1, MAX_PRIORITY),
+    "ready": _Column(np.float64, np.nan, MAX_SUBMIT),
+    "began": _Column(np.float64, np.nan, MAX_SUBMIT),
+    "state": _Column(np.int8, ENDED, WAITING),
 }
-_NUMBERED = ("user", "group", "queue")
-_MOST = {"submit": MAX_SUBMIT, "run": MAX_SECONDS, "request": MAX_SECONDS, "procs": MAX_PROCS, "nodes": MAX_PROCS,
-         **dict.fromkeys(_NUMBERED, MAX_NUMBER)}
-ARRAYS = tuple(f.name for f in fields(Trace) if f.name in _TYPES)
+ARRAYS = tuple(_COLUMNS)
+_NEEDED = ("job_id", "submit", "run", "procs", "request")       # with rules of their own
+_TIMES = ("submit", "run", "request", "ready", "began")
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
-    array = np.ascontiguousarray(array)
-    array.flags.writeable = False
+    """The array, read-only; one of equal elements without a place for each stays so."""
+    if array.strides != (0,):
+        array = np.ascontiguousarray(array)
+        array.flags.writeable = False
     return array
+
+
+def _chosen(array: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """Some elements of an array: by a mask or by their places."""
+    if array.strides == (0,):
+        count = int(keep.sum()) if keep.dtype == bool else len(keep)
+        return np.broadcast_to(array[:1].reshape(()), (count,))
+    return array[keep]
 
 
 def build(columns: Mapping[str, Any], *, source: str, keep: Optional[np.ndarray] = None,
@@ -105,49 +159,50 @@ def build(columns: Mapping[str, Any], *, source: str, keep: Optional[np.ndarray]
 
     columns: name -> array-like of shape (n,); "job_id", "submit" (s), "run" (s), "procs" and
     "request" (s) are needed, where a value <= 0 (submit and run: < 0, or NaN) means missing; the rest
-    may be absent.
+    may be absent, and what is negative or NaN in them is unknown.
     keep: bool, shape (n,): lines that the reader's own rules leave in, counted in `notes` by it.
     about: further members of the Trace.
     Raises TraceError where nothing is left or a value is out of range.
     """
     counts = dict(notes or {})
-    raw = {}
     n = len(columns["job_id"])
-    for name in _TYPES:
-        default = -1.0 if name in _NUMBERED else 0.0
-        kind = np.int64 if name == "job_id" else np.float64        # Flux's ids need all 64 bits
-        raw[name] = np.asarray(columns[name], dtype=kind) if name in columns else np.full(n, default)
+    # Flux's job ids need all 64 bits.
+    raw = {name: np.asarray(columns[name], dtype=np.int64 if name == "job_id" else np.float64)
+           for name in ARRAYS if name in columns}
     keep = _usable(raw, np.ones(n, dtype=bool) if keep is None else keep, counts)
     if not keep.any():
         left = ", ".join(f"{k} {v}" for k, v in counts.items()) or "it is empty"
         raise TraceError(f"{source}: no usable job in the trace ({left})")
     if not keep.all():
         raw = {name: value[keep] for name, value in raw.items()}
-    _check_range(raw, source)
     step = np.diff(raw["submit"])
     if (step < 0).any():
         counts["unsorted"] = int((step < 0).sum())
         order = np.argsort(raw["submit"], kind="stable")
         raw = {name: value[order] for name, value in raw.items()}
-
-    missing = ~(raw["request"] > 0)
-    raw["request"] = np.maximum(np.where(missing, raw["run"], raw["request"]), 1.0)
-    for name, unknown in (("io_rate", 0.0), ("nodes", 0.0), ("user", -1.0), ("group", -1.0), ("queue", -1.0)):
-        raw[name] = np.where(raw[name] >= 0, raw[name], unknown)
-    for rule, which in (("no_request", missing), ("zero_run", raw["run"] == 0),
-                        ("over_request", raw["run"] > raw["request"])):
-        if which.any():
-            counts[rule] = int(which.sum())
-    for name in ("submit", "run", "request"):
-        raw[name] = np.round(raw[name], 6)
-    arrays: Dict[str, Any] = {name: _frozen(raw.pop(name).astype(kind)) for name, kind in _TYPES.items()}
+    _complete(raw, counts)
+    _check_range(raw, source)
+    n = int(keep.sum())
+    arrays: Dict[str, Any] = {name: _array(raw.pop(name, None), name, n) for name in ARRAYS}
+    if "ready" not in columns or (arrays["ready"] == arrays["submit"]).all():
+        arrays["ready"] = arrays["submit"]
     return Trace(**arrays, source=source, notes=counts, **about)
+
+
+def _array(value: Optional[np.ndarray], name: str, n: int) -> np.ndarray:
+    """The array of a column; of one that is not there, of one element n times."""
+    column = _COLUMNS[name]
+    if value is None:
+        return np.broadcast_to(np.asarray(column.unknown, dtype=column.kind), (n,))
+    return _frozen((np.round(value, 6) if name in _TIMES else value).astype(column.kind))
 
 
 def _usable(raw: Dict[str, np.ndarray], keep: np.ndarray, counts: Dict[str, int]) -> np.ndarray:
     """`keep` without the jobs that lack what every job needs; each is counted under the first thing it lacks."""
     keep = keep.copy()
-    for rule, good in (("no_submit", raw["submit"] >= 0), ("no_run", raw["run"] >= 0), ("no_procs", raw["procs"] >= 1)):
+    going = raw["state"] > ENDED if "state" in raw else np.zeros(len(keep), dtype=bool)
+    for rule, good in (("no_submit", raw["submit"] >= 0), ("no_run", (raw["run"] >= 0) | going),
+                       ("no_procs", raw["procs"] >= 1)):
         left_out = keep & ~good
         if left_out.any():
             counts[rule] = counts.get(rule, 0) + int(left_out.sum())
@@ -155,9 +210,34 @@ def _usable(raw: Dict[str, np.ndarray], keep: np.ndarray, counts: Dict[str, int]
     return keep
 
 
+def _complete(raw: Dict[str, np.ndarray], counts: Dict[str, int]) -> None:
+    """Fill in what jobs do not state, by the rules."""
+    if "state" in raw:
+        for rule, state in (("running", RUNNING), ("waiting", WAITING)):
+            which = raw["state"] == state
+            if which.any():
+                counts[rule] = int(which.sum())
+        going = raw["state"] > ENDED
+        # Without a limit nobody knows when they will end.
+        limit = np.where(raw["request"] > 0, raw["request"], np.inf)
+        raw["run"] = np.where(going, limit, raw["run"])
+    missing = ~(raw["request"] > 0)
+    raw["request"] = np.maximum(np.where(missing, raw["run"], raw["request"]), 1.0)
+    for name in raw:
+        if name not in _NEEDED:
+            raw[name] = np.where(raw[name] >= 0, raw[name], _COLUMNS[name].unknown)
+    if "ready" in raw:
+        raw["ready"] = np.fmax(raw["ready"], raw["submit"])
+    for rule, which in (("no_request", missing), ("no_limit", np.isinf(raw["request"])), ("zero_run", raw["run"] == 0),
+                        ("over_request", raw["run"] > raw["request"])):
+        if which.any():
+            counts[rule] = int(which.sum())
+
+
 def _check_range(raw: Dict[str, np.ndarray], source: str) -> None:
-    for name, limit in _MOST.items():
-        above = raw[name] > limit
+    for name, value in raw.items():
+        limit = _COLUMNS[name].most
+        above = (value > limit) & (np.isfinite(value) if name in ("run", "request") else True)
         if above.any():
             at = int(np.argmax(above))
             raise TraceError(f"{source}: job {int(raw['job_id'][at])}: {name} {raw[name][at]:g} is above {limit:g}")
