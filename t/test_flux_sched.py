@@ -10,6 +10,7 @@ import re
 import pytest
 
 from fluxinstance import TOP, Instance, config_text, flux_command
+from test_forward import PLAIN_PYTHON
 from test_service_ask import parse
 
 pytestmark = pytest.mark.flux
@@ -157,3 +158,18 @@ def test_without_our_scheduler(instance):
         instance.flux("module", "remove", "sched-simple")
     finally:
         instance.load("plugin=backfill.plugin1")
+
+
+def test_whatif(instance, waiting, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(PLAIN_PYTHON)
+    out = sched(instance, "whatif", f"first-fit,{path}").splitlines()
+    assert out[0].startswith("2 jobs waiting, 1 running; ")
+    assert [line.split()[:2] for line in out[3:6]] == [["present", "2"], ["first-fit", "2"], [str(path), "2"]]
+    gain = next(line for line in out if line.startswith("first-fit: start sooner, most: "))
+    assert f58(instance, waiting[2]) in gain
+    done = instance.run("sched", "whatif", "odd")
+    assert done.returncode == 1 and done.stderr.startswith("flux-sched: policy 'odd': expected fcfs, easy, ")
+    guest = {"FLUX_HANDLE_ROLEMASK": "0x2", "FLUX_HANDLE_USERID": str(os.getuid())}
+    done = instance.run("sched", "whatif", "easy", env=guest)
+    assert done.returncode == 1 and "flux-sched: " in done.stderr and "Traceback" not in done.stderr

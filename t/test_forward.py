@@ -2,12 +2,16 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """An engine run forward: what it foretells is what happens, if no other jobs come and all run as long as is said."""
 
+import math
 import random
+from itertools import product
 
 import numpy as np
 import pytest
+from fluxsched.core.comparison import Comparison
 from fluxsched.core.forward import Forward, Spread
 from fluxsched.core.history import History
+from fluxsched.core.lengths import Lengths
 from fluxsched.policy.orders import ORDERS
 from fluxsched.simulate.loop import Loop
 from hypothesis import HealthCheck, given, settings
@@ -293,3 +297,127 @@ def test_the_first_pass():
         forward = Forward(engine.fork(), 5.0, passed=passed)
         forward.advance()
         assert forward.start_of(2) == start
+
+
+# -- run times that are expected ----------------------------------------------
+
+
+def mean_drawn(kept, asked, least=-1.0):
+    """The mean part over all three that may be drawn: of the first drawn of those that asked for what is most alike."""
+    kept = [(part, math.log2(time)) for part, time in kept if part > least]
+    if not kept:
+        return 1.0
+    picked = [min(three, key=lambda job: abs(job[1] - math.log2(asked)))[0] for three in product(kept, repeat=3)]
+    return sum(picked) / len(picked)
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.sampled_from([100.0, 200.0, 400.0, 5000.0])), min_size=1, max_size=6),
+       st.sampled_from([50.0, 200.0, 300.0, 3000.0]))
+def test_expected_run_times_are_the_mean_of_what_is_drawn(kept, asked):
+    history = History()
+    for part, time in kept:
+        history.note(1, part / 100, time)
+    e = Engine(Inventory.from_counts(4, 4), load_plugin("backfill.plugin1"))
+    e.add(1, nodes(4, duration=900.0), user=1)
+    e.schedule(0.0)
+    e.add(2, nodes(4, duration=asked), user=1)
+    e.add(3, nodes(4, duration=asked), user=9)
+    e.add(4, nodes(4), user=1)
+    lengths = Lengths(e, 300.0, history)
+    kept = [(part / 100, time) for part, time in kept]
+    # Of a user of whom nothing is known all are drawn, who are the same here.
+    assert lengths.of(e, 2) == lengths.of(e, 3) == pytest.approx(asked * mean_drawn(kept, asked), abs=1e-5)
+    # No job that ran for less than this one does already says anything.
+    assert lengths.of(e, 1) == pytest.approx(900.0 * mean_drawn(kept, 900.0, 300.0 / 900.0), abs=1e-5)
+    assert lengths.of(e, 4) is None
+    with pytest.raises(ValueError, match="job 9 is not known"):
+        lengths.of(e, 9)
+
+
+def test_run_times_of_another_engine_are_refused():
+    e = Engine(Inventory.from_counts(1, 1), load_plugin("backfill.plugin1"))
+    lengths = Lengths(e, 0.0, History())
+    e.add(1, nodes(1, duration=5.0))
+    e.add(2, nodes(1, duration=5.0))
+    for call in (lambda: Forward(e.fork(), 0.0, lengths=lengths), lambda: lengths.limit(e)):
+        with pytest.raises(ValueError, match="run times of [0-9]+ slots, for an engine of"):
+            call()
+
+
+def test_run_times_as_limits():
+    history = History()
+    history.note(1, 0.5, 100.0)
+    e = Engine(Inventory.from_counts(1, 1), load_plugin("backfill.plugin1", "reserve-depth=-1"))
+    for jobid, duration in ((1, 100.0), (2, 200.0), (3, 0.0)):
+        e.add(jobid, nodes(1, duration=duration), user=1)
+    e.schedule(0.0)
+    copy = e.fork()
+    Lengths(e, 10.0, history).limit(copy)
+    copy.schedule(10.0)
+    copy.sanity_check()
+    assert copy.times(1) == (0.0, 50.0) and copy.estimate(2) == 50.0 and copy.estimate(3) == 150.0
+    assert e.times(1) == (0.0, 100.0) and e.estimate(2) == 100.0
+
+
+def test_a_copy_with_another_policy():
+    e = Engine(Inventory.from_counts(2, 1), load_plugin("sched.plugin1"))
+    e.add(1, nodes(1, duration=100.0))
+    e.add(2, nodes(2, duration=10.0))
+    e.add(3, nodes(1, duration=50.0))
+    e.schedule(0.0)
+    copy = e.fork(load_plugin("backfill.plugin1"))
+    assert copy.schedule(1.0).started == [3] and copy.plugin == "backfill.plugin1"
+    assert e.schedule(1.0).started == [] and e.plugin == "sched.plugin1"
+    for each in (e, copy):
+        each.sanity_check()
+
+
+# -- one run beside another ---------------------------------------------------
+
+
+def compared():
+    """One node; jobs 2, 3 and 4 wait, and 5 never starts."""
+    e = Engine(Inventory.from_counts(2, 1), load_plugin("backfill.plugin1"))
+    e.add(1, nodes(2, duration=100.0))
+    e.schedule(0.0)
+    for jobid, size, duration in ((2, 2, 100.0), (3, 2, 10.0), (4, 2, 10.0), (5, 1, 0.0), (6, 2, 1.0)):
+        e.add(jobid, nodes(size, duration=duration), t_submit=float(jobid))
+    comparison = Comparison(e)
+    for order in ("fcfs", "sjf", "ljf"):
+        forward = Forward(e.fork(load_plugin("backfill.plugin1", f"order={order}")), 50.0)
+        forward.advance()
+        comparison.add(forward)
+    return comparison
+
+
+def test_comparison():
+    found = compared()
+    assert found.jobs == [2, 3, 4, 5, 6] and len(found) == 5 and found.nruns == 3
+    assert found.submitted_at == [2.0, 3.0, 4.0, 5.0, 6.0]
+    assert found.starts(0) == [100.0, 200.0, 210.0, 220.0, None]
+    assert found.starts(1) == [121.0, 101.0, 111.0, 221.0, 100.0]
+    assert found.starts(2) == [None, None, None, 100.0, None]
+    assert found.measures(0) == (4, (98 + 197 + 206 + 215) / 4, 215.0, 220.0)
+    assert found.measures(1) == (5, (119 + 98 + 107 + 216 + 94) / 5, 216.0, 221.0)
+    assert found.changes(1, 0, 2) == (3, 2, [(6, None), (3, 99.0)], [(2, 21.0), (5, 1.0)])
+    assert found.changes(0, 0, 9) == (0, 0, [], [])
+    assert found.changes(2, 1, 0) == (1, 4, [], [])
+    for call in (lambda: found.starts(3), lambda: found.measures(-1), lambda: found.changes(0, 3, 1)):
+        with pytest.raises(ValueError, match="expected one of 3"):
+            call()
+
+
+def test_comparison_up_to_the_end_of_the_instance():
+    e = Engine(Inventory.from_counts(1, 1), load_plugin("sched.plugin1"))
+    for jobid in (1, 2, 3):
+        e.add(jobid, nodes(1, duration=10.0))
+    e.schedule(0.0)
+    comparison = Comparison(e)
+    forward = Forward(e.fork(), 0.0)
+    forward.advance()
+    assert comparison.add(forward, 20.0) == 0
+    assert comparison.starts(0) == [10.0, None] and comparison.measures(0) == (1, 10.0, 10.0, 20.0)
+    assert comparison.add(forward) == 1 and comparison.measures(1).end == 30.0
+    empty = Comparison(Engine(Inventory.from_counts(1, 1), load_plugin("sched.plugin1")))
+    empty.add(forward)
+    assert empty.measures(0) == (0, None, None, 30.0) and empty.starts(0) == []

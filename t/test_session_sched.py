@@ -11,6 +11,7 @@ import pytest
 
 from embedded import Session, clean_environment, flux, until
 from fluxsched.session.commands.client import is_session
+from test_forward import PLAIN_PYTHON
 from test_service_ask import parse
 
 CLUSTER = """
@@ -240,3 +241,24 @@ def test_plan_that_is_watched(session, waiting):
     shown.stdout.close()
     assert shown.wait(30) != 0 and "Traceback" not in shown.stderr.read()
     shown.stderr.close()
+
+
+def test_whatif(session, waiting, tmp_path):
+    out = session("sched", "whatif", "fcfs,easy+sjf,first-fit", "--times=requested").splitlines()
+    assert out[0] == "2 jobs waiting, 1 running; each runs as long as it asked for"
+    assert [line.split()[:2] for line in out[3:7]] == [
+        ["present", "2"], ["fcfs", "2"], ["easy+sjf", "2"], ["first-fit", "2"]]
+    assert out[8].startswith("present: backfill.plugin1")
+    gain = next(line for line in out if line.startswith("first-fit: start sooner, most: "))
+    assert waiting[2] in gain and "a\\x1b[31mb) by 30m" in gain
+    # Where a policy is a file, its text is sent.
+    path = tmp_path / "mine.py"
+    path.write_text(PLAIN_PYTHON)
+    picture = tmp_path / "waits.svg"
+    answer = json.loads(session("sched", "whatif", "--json", f"--plot={picture}", f"{path}:depth=3"))
+    assert [policy["name"] for policy in answer["policies"]] == ["present", f"{path}:depth=3"]
+    assert len(answer["policies"][1]["starts"]) == 2 and picture.read_text().startswith("<?xml")
+    assert "policy 'odd': expected fcfs, easy, conservative, first-fit, hybridN, each also with +ORDER (fcfs, sjf" in \
+        session.fail("sched", "whatif", "easy,odd")
+    assert "expected a file that ends in .png or .svg" in session.fail("sched", "whatif", "easy", "--plot=x.pdf")
+    assert "No such file" in session.fail("sched", "whatif", "./odd.py")

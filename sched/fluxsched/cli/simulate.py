@@ -231,8 +231,8 @@ def _run(
 ) -> list[Any]:
     """The results of each policy, up to one that was interrupted."""
     from fluxsched.policy.loader import load_plugin
+    from fluxsched.policy.names import choose
     from fluxsched.simulate import api
-    from fluxsched.simulate.policy import choose
     from fluxsched.traces.load import load
 
     policies = []

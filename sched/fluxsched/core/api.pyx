@@ -59,14 +59,17 @@ cdef class Engine:
             for node in range(inventory.nnodes):
                 self.core.state.set_up(node, True)
 
-    def fork(self):
+    def fork(self, Operations policy=None):
         """A copy of the engine that goes its own way: its jobs, resources and policy are its own, and only the
-        inventory is shared. A pass that is suspended begins anew in it. Raises PluginError within a pass, or if the
-        plugin cannot be copied."""
+        inventory is shared. policy: one that decides in the copy, and in no other engine; None: a copy of this one's.
+        A pass that is suspended begins anew in it. Raises PluginError within a pass, or if the plugin cannot be
+        copied."""
         cdef Engine out = Engine.__new__(Engine)
         out.slot_of = dict(self.slot_of)
         out.user_numbers = dict(self.user_numbers)
-        out.core = fork(self.core)
+        out.core = fork(self.core, policy)
+        if policy is not None:
+            out.set_policy(policy)
         return out
 
     @property

@@ -10,7 +10,7 @@ from libc.string cimport memcpy, memset
 from fluxsched.core.alloc cimport Alloc, Entry, Take
 from fluxsched.core.eligible cimport Eligible
 from fluxsched.core.domain cimport Domain
-from fluxsched.core.engine cimport Engine
+from fluxsched.core.engine cimport Engine, Operations
 from fluxsched.core.future cimport Future
 from fluxsched.core.job cimport Job
 from fluxsched.core.jobs cimport General, Jobs
@@ -25,9 +25,10 @@ from fluxsched.core.types cimport i32, i64, u64, usec_t
 from fluxsched.core.engine import PluginError
 
 
-cdef Engine fork(Engine e):
-    """An engine in the state of e that shares nothing with it but what is never written. If a pass of e is suspended,
-    that of the copy begins anew. Raises PluginError within a pass, what the policy's fork raises, and MemoryError."""
+cdef Engine fork(Engine e, Operations policy):
+    """An engine in the state of e that shares nothing with it but what is never written. policy: its policy; None: a
+    fork of that of e. If a pass of e is suspended, that of the copy begins anew. Raises PluginError within a pass, what
+    the policy's fork raises, and MemoryError."""
     cdef Engine out
     if e.in_pass:
         raise PluginError("an engine cannot be copied in a pass")
@@ -58,7 +59,7 @@ cdef Engine fork(Engine e):
     out.nstarted_total = e.nstarted_total
     out.nbackfilled = e.nbackfilled
     out.nconsidered = e.nconsidered
-    out.policy = e.policy.fork()
+    out.policy = e.policy.fork() if policy is None else policy
     return out
 
 

@@ -3,6 +3,7 @@
 from fluxsched.core.api cimport Engine as PythonEngine
 from fluxsched.core.engine cimport Engine
 from fluxsched.core.history cimport History
+from fluxsched.core.lengths cimport Lengths
 from fluxsched.core.types cimport i32, i64, u64, usec_t
 
 # A completion to come.
@@ -45,6 +46,7 @@ cdef class Forward(EventLoop):
         usec_t *start           # [nslots] by slot; -1: not started
         usec_t *length          # [nslots] how long a job will run from its start on, if its limit allows it
         i32 nslots
+        usec_t last             # when the last of the jobs ends of which the end is known
         i32 target              # slot of the job that is asked about; -1: all
 
     cdef int fill(self, usec_t now) except -1 nogil

@@ -16,6 +16,7 @@ from libc.stdlib cimport free, qsort
 
 from fluxsched.core.api cimport Engine as PythonEngine
 from fluxsched.core.history cimport History
+from fluxsched.core.lengths cimport Lengths
 from fluxsched.core.job cimport JOB_WAITING, Job
 from fluxsched.core.memory cimport grow, zeroed
 from fluxsched.core.seconds cimport to_instant, to_usec
@@ -152,7 +153,8 @@ cdef class Forward(EventLoop):
     """What happens to the jobs of an engine, if no others come.
 
     engine: the caller's copy (Engine.fork), which is run and belongs to this from now on. now: s since the epoch.
-    history: run times are drawn from it, with `seed`; None: each job runs as long as it asked for. A job that runs
+    history: run times are drawn from it, with `seed`; lengths: they are these, and no history is expected; None of
+    both: each job runs as long as it asked for. A job that runs
     goes on for as long as its user's jobs did that had run so long already. A job that is past its expected end ends
     one tick from now; one without a limit never does. passed: a pass has been run since anything has changed, so the
     next one is run when a job ends; else the first is that of now. ValueError for a time out of range.
@@ -161,7 +163,7 @@ cdef class Forward(EventLoop):
     """
 
     def __cinit__(self, PythonEngine engine not None, double now, History history=None, u64 seed=0,
-                  bint passed=False):
+                  bint passed=False, Lengths lengths=None):
         cdef i32 slot
         cdef usec_t t = to_instant(now)
         self.copy = engine
@@ -173,7 +175,9 @@ cdef class Forward(EventLoop):
             self.start[slot] = -1
             self.length[slot] = time_never()
         if history is not None:
-            history.draw(self.engine, engine.user_numbers, t, seed, self.length)
+            history.draw(self.engine, engine.user_numbers, t, seed, False, self.length)
+        if lengths is not None:
+            lengths.copy_to(self.length, self.nslots)
         self.fill(t)
         self.suspended = not passed
 
@@ -205,7 +209,9 @@ cdef class Forward(EventLoop):
                 end = drawn
             if end != time_never():
                 self.push(end if end > now else now + 1, slot, slot)
+                self.last = max(self.last, end)
         self.clock = now
+        self.last = max(self.last, now)
         self.done = self.engine.queue.count == 0
         return 0
 
@@ -217,6 +223,7 @@ cdef class Forward(EventLoop):
             end = j.end
         if end != time_never():
             self.push(end, slot, slot)
+            self.last = max(self.last, end)
         self.done = slot == self.target or self.engine.queue.count == 0 or self.done
         return 0
 

@@ -23,4 +23,4 @@ cdef class History:
         Past everyone           # the last jobs of all users
         i32 room
 
-    cdef int draw(self, Engine e, dict numbers, usec_t now, u64 seed, usec_t *length) except -1
+    cdef int draw(self, Engine e, dict numbers, usec_t now, u64 seed, bint mean, usec_t *length) except -1

@@ -46,6 +46,40 @@ cdef double drawn(const Past *p, double least, double asked, u64 *state) noexcep
     return best
 
 
+cdef double expected(const Past *p, double least, double asked) noexcept nogil:
+    """The mean of what is drawn: a job is what it is if no more alike one is drawn, and of those that are equally alike
+    the first that is drawn."""
+    cdef double apart[KEPT]
+    cdef double part[KEPT]
+    cdef double d, total, behind, mean = 0.0
+    cdef i32 i, j, count = 0
+    for i in range(p.count):
+        if p.part[i] > least:
+            d = fabs(p.asked[i] - asked)
+            j = count
+            while j and apart[j - 1] > d:
+                apart[j] = apart[j - 1]
+                part[j] = part[j - 1]
+                j -= 1
+            apart[j] = d
+            part[j] = p.part[i]
+            count += 1
+    if count == 0:
+        return 1.0
+    i = 0
+    while i < count:
+        total = 0.0
+        j = i
+        while j < count and apart[j] == apart[i]:
+            total += part[j]
+            j += 1
+        behind = <double> (count - j) / count
+        d = <double> (count - i) / count
+        mean += (d ** LIKE - behind ** LIKE) * total / (j - i)
+        i = j
+    return mean
+
+
 cdef void keep(Past *p, double part, double asked) noexcept nogil:
     """One more job."""
     p.part[p.next] = part
@@ -93,15 +127,15 @@ cdef class History:
         """All users of whom something is kept, in the order in which they came."""
         return list(self.rows)
 
-    cdef int draw(self, Engine e, dict numbers, usec_t now, u64 seed, usec_t *length) except -1:
-        """Draw the run time of each job of an engine into length, by slot; it stays as it is for a job without a limit.
-        That of a user of whom nothing is kept is drawn from the last jobs of all. numbers: the engine's number of each
-        user, from 1 on."""
+    cdef int draw(self, Engine e, dict numbers, usec_t now, u64 seed, bint mean, usec_t *length) except -1:
+        """Draw the run time of each job of an engine into length, by slot, or put the mean of what is drawn there; it
+        stays as it is for a job without a limit. That of a user of whom nothing is kept is drawn from the last jobs of
+        all. numbers: the engine's number of each user, from 1 on."""
         cdef i32 slot, row
         cdef usec_t limit
         cdef const Job *j
         cdef const Past *p
-        cdef double least
+        cdef double least, part, asked
         cdef u64 state = seed
         cdef i32 *row_of = <i32 *> zeroed(len(numbers) + 1, sizeof(i32))
         try:
@@ -121,7 +155,9 @@ cdef class History:
                     limit = j.end if j.end == time_never() else j.end - j.start
                     least = (now - j.start) / <double> limit if limit > 0 else 1.0
                 if limit > 0 and limit != time_never():
-                    length[slot] = <usec_t> (limit * drawn(p, least, log2(limit / <double> USEC), &state))
+                    asked = log2(limit / <double> USEC)
+                    part = expected(p, least, asked) if mean else drawn(p, least, asked, &state)
+                    length[slot] = <usec_t> (limit * part)
         finally:
             free(row_of)
         return 0

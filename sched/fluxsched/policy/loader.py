@@ -13,14 +13,21 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+import linecache
 import os
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from fluxsched.core.engine import PluginError
 from fluxsched.policy.base import Policy
 from fluxsched.policy.options import parse_options
 from fluxsched.policy.pyplugin import OPERATIONS, PythonPolicy, missing_operations
+
+
+class NotFound(PluginError):
+    """There is no plugin of a name."""
+
 
 _HERE = Path(__file__).resolve()
 
@@ -39,7 +46,7 @@ def find_plugin(name: str) -> Path:
         if path.suffix not in (".so", ".py"):
             raise PluginError(f"plugin {name}: expected a file that ends in .so or .py")
         if not path.is_file():
-            raise PluginError(f"plugin {name}: there is no such file")
+            raise NotFound(f"plugin {name}: there is no such file")
         return path
     folders = search_path()
     for folder in folders:
@@ -48,7 +55,7 @@ def find_plugin(name: str) -> Path:
             if path.is_file():
                 return path
     places = ":".join(str(folder) for folder in folders)
-    raise PluginError(f"plugin {name}: neither {name}.so nor {name}.py in {places}")
+    raise NotFound(f"plugin {name}: neither {name}.so nor {name}.py in {places}")
 
 
 def load_plugin(name: str, options: str | dict[str, Any] = "") -> Any:
@@ -76,6 +83,27 @@ def load_plugin(name: str, options: str | dict[str, Any] = "") -> Any:
         loader.exec_module(module)
     except Exception as error:
         raise PluginError(f"plugin {name}: {path} does not load: {type(error).__name__}: {error}") from error
+    return _policy(module, name, chosen, str(path))
+
+
+def load_text(name: str, text: str, options: str | dict[str, Any] = "") -> Any:
+    """The policy object of a plugin in Python that is given as a text, not as a file.
+
+    name: what errors and tracebacks call it.  Raises PluginError as load_plugin does.
+    """
+    module = ModuleType("fluxsched_plugin_text")
+    module.__file__ = name
+    try:
+        code = compile(text, name, "exec")
+        exec(code, module.__dict__)
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"plugin {name}: it does not load: {type(error).__name__}: {error}") from error
+    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    return _policy(module, name, parse_options(options), name)
+
+
+def _policy(module: ModuleType, name: str, chosen: dict[str, str], path: str) -> Any:
+    """The policy object of a module.  Raises PluginError."""
     kind = getattr(module, "Plugin", None)
     if not isinstance(kind, type):
         raise PluginError(f"plugin {name}: {path} has no class Plugin")

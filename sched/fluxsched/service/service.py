@@ -51,6 +51,7 @@ from fluxsched.service.rpc import GUEST, JOB_MANAGER, declarations, rpc
 from fluxsched.service.runtimes import RunTimes
 from fluxsched.service.settings import Settings
 from fluxsched.service.slices import Slices
+from fluxsched.service.whatif import WhatIfs
 from fluxsched.service.when import Whens
 
 __all__ = ["Host", "Service", "ServiceError"]
@@ -102,9 +103,10 @@ class Service:
         self.slices = Slices(host, self.guard)
         self.whens = Whens(host, engine, self.resources.placed, reasons, self.ends, self.slices)
         self.plans = Plans(host, engine, self.jobs, reasons, self.ends, self.slices)
+        self.whatifs = WhatIfs(host, engine, self.jobs, self.ends, self.run_times, self.slices)
         self._handlers = {
             topic: getattr(owner, declaration.handler)
-            for owner in (self, self.forecast, self.questions, self.whens, self.plans)
+            for owner in (self, self.forecast, self.questions, self.whens, self.plans, self.whatifs)
             for topic, declaration in declarations(type(owner)).items()
         }
         self.ready = False
@@ -539,6 +541,6 @@ class Service:
 #: The requests of the service by topic.
 RPCS = {
     topic: declaration
-    for owner in (Service, Forecast, Questions, Whens, Plans)
+    for owner in (Service, Forecast, Questions, Whens, Plans, WhatIfs)
     for topic, declaration in declarations(owner).items()
 }

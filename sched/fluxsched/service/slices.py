@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Questions that take long: answered one after another, each in slices, so that the scheduler goes on meanwhile.
 
-A question is a generator, which yields between two slices and returns its answer.
+A question is a generator, which yields between two slices and returns its answer. Most cut their slices by `budget`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def next_budget(budget: int, took: float, seconds: float) -> int:
 class Question:
     """One request, with the steps that lead to its answer."""
 
-    def __init__(self, message: Any, topic: str, steps: Steps) -> None:
+    def __init__(self, message: Any, topic: str, steps: Steps, own: bool) -> None:
+        self.own = own
         self.message = message
         self.topic = topic
         self.steps = steps
@@ -65,11 +66,12 @@ class Slices:
         self.seconds = 0.0      # that they took
         self.longest = 0.0      # the longest of them
 
-    def add(self, message: Any, topic: str, steps: Steps) -> None:
-        """Answer a request by these steps.  Raises ProtocolError if too many wait."""
+    def add(self, message: Any, topic: str, steps: Steps, own: bool = False) -> None:
+        """Answer a request by these steps; `own`: they have a measure of their own for slices, and for when to give up.
+        Raises ProtocolError if too many wait."""
         if len(self._open) >= WAITING_MAX:
             raise ProtocolError("too many questions wait for an answer: ask again later", errno.EAGAIN)
-        self._open.append(Question(message, topic, steps))
+        self._open.append(Question(message, topic, steps, own))
         if len(self._open) == 1:
             self._host.call_soon(self._guard(self._go_on))
 
@@ -85,9 +87,10 @@ class Slices:
             self._end(begin, None, error)
         else:
             took = time.monotonic() - begin
-            self.budget = next_budget(self.budget, took, SLICE)
+            if not question.own:
+                self.budget = next_budget(self.budget, took, SLICE)
+                question.slices += 1
             question.spent += took
-            question.slices += 1
             self.seconds += took
             if question.slices >= SLICES_MAX:
                 self._end(time.monotonic(), None, ProtocolError("the answer is too far away", errno.ETIMEDOUT))

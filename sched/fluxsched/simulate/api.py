@@ -18,10 +18,10 @@ from fluxsched.core.history import History
 from fluxsched.errors import FluxSchedError
 from fluxsched.formats.jobspec import Vertex
 from fluxsched.policy.loader import load_plugin
+from fluxsched.policy.names import Choice, PolicyError, choose, options_text
 from fluxsched.simulate.forecast import Watch
 from fluxsched.simulate.loop import DEFAULT_PRIORITY, NEVER, Loop, node_cores
 from fluxsched.simulate.metrics import Result
-from fluxsched.simulate.policy import Choice, PolicyError, choose, options_text
 from fluxsched.traces.load import load
 from fluxsched.traces.trace import ENDED, RUNNING, Trace, build
 
@@ -136,7 +136,7 @@ def run(trace: Trace | str | os.PathLike, *, procs: Optional[int] = None, nodes:
     trace: a Trace, or the path of one.
     procs, nodes, cores, rdl: the machine, see `machine`; or one that is made already, as `on`.
     plugin, options: a plugin as in production, also the path of a plain-Python one, or a short name such as "easy"
-        (see fluxsched.simulate.policy); name: what to call it in results.
+        (see fluxsched.policy.names); name: what to call it in results.
     until: s in the trace's time; events after it do not happen.
     exclusive: jobs take whole nodes.
     record: keep which processors each job had (8 bytes a range).

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterable, NamedTuple
+from typing import Any, Dict, Iterable, NamedTuple, Optional
 
 from fluxsched.errors import FluxSchedError
+from fluxsched.policy.loader import NotFound, load_plugin, load_text
 from fluxsched.policy.orders import ORDERS
 
 _NAMES = {
@@ -71,6 +72,25 @@ def choose(text: str, options: str | Dict[str, str] = "") -> Choice:
             if chosen.setdefault(key, value) != value:     # the name in the table would not be what ran
                 raise PolicyError(f"policy {name!r}: option {key} is given twice, as {chosen[key]} and {value}")
     return Choice(name, plugin, chosen)
+
+
+def load(choice: Choice, source: Optional[str] = None) -> Any:
+    """The policy object of a choice, for one engine.  source: the text of the plugin, which is in Python; None: it is
+    found by its name or path.
+
+    Raises PolicyError if there is none of that name, PluginError for what does not load or an option that it does not
+    take.
+    """
+    if source is not None:
+        return load_text(choice.plugin, source, choice.options)
+    try:
+        return load_plugin(choice.plugin, choice.options)
+    except NotFound as error:
+        if "/" in choice.plugin:
+            raise
+        known = f"{', '.join(_NAMES)}, hybridN, each also with +ORDER ({', '.join(ORDERS)})"
+        text = f"policy {choice.name!r}: expected {known}, or the name or file of a plugin; {error}"
+        raise PolicyError(text) from None
 
 
 def _options(items: Iterable[str]) -> Dict[str, str]:
