@@ -52,7 +52,7 @@ def test_why(session, waiting):
         r"^Needs       4 nodes, for 20m$", r"^Could run   on 4 nodes: n\[0-3\]$",
         r"^Free now    2 nodes of 4 that are up$",
         rf"^Given back  2 nodes at .* by {first}$", r"^Enough      at ", r"^Ahead       no other job$",
-        r"^Planned     .*\(in (10m|9m\d+s)\)$",
+        r"^Planned     .*\(in (10m|9m\d+s)\)(; as likely as not by .*)?$",
     ):
         assert re.search(part, out, re.M), out
     out = session("sched", "why", third)
@@ -181,6 +181,7 @@ def test_when_for_several_sizes(session, waiting):
     (["--nodes=x"], "flux-sched: --nodes: "),
     (["-qodd"], "flux-sched: 'odd' is not a valid queue: there are no queues here"),
     (["--dependency=afterok:1"], "flux-sched: --dependency: when other jobs will be over is not known"),
+    (["--begin-time=now"], "flux-sched: --begin-time: what is told is the start of a job that is handed over now"),
     (["--urgency=32"], "flux-sched: urgency range is [0:31]"),
     (["--requires=)"], "flux-sched: --requires"),
 ])

@@ -44,8 +44,8 @@ class Instance(Protocol):
         """The answer to a request.  Raises InstanceError."""
 
     def job(self, jobid: int) -> dict[str, Any]:
-        """What the job manager knows of a job: {"state", "result", "urgency", "queue"}, by their names in Flux.
-        Raises InstanceError."""
+        """What the job manager knows of a job: {"state", "result", "urgency", "queue", "dependencies"}, by their names
+        in Flux.  Raises InstanceError."""
 
     def queue_stopped(self, queue: str) -> Optional[str]:
         """Why a queue ("": the one without a name) is stopped, None if it is not."""
@@ -76,7 +76,7 @@ class Session:
             if error.errno != errno.ENOENT:
                 raise
             raise InstanceError(errno.ENOENT, f"{show_id(jobid)}: no such job") from None
-        return {name: found.get(name) for name in ("state", "result", "urgency", "queue")}
+        return {name: found.get(name) for name in ("state", "result", "urgency", "queue", "dependencies")}
 
     def queue_stopped(self, queue: str) -> Optional[str]:
         """As :class:`Instance` says."""
@@ -113,7 +113,7 @@ class Flux:
 
     def job(self, jobid: int) -> dict[str, Any]:
         """As :class:`Instance` says."""
-        wanted = ["state", "result", "urgency", "queue"]
+        wanted = ["state", "result", "urgency", "queue", "dependencies"]
         try:
             found = self.rpc("job-list.list-id", {"id": jobid, "attrs": wanted})["job"]
         except InstanceError as error:
@@ -122,7 +122,7 @@ class Flux:
             raise
         return {
             "state": JOB_STATES.get(found.get("state"), "NEW"), "result": JOB_RESULTS.get(found.get("result")),
-            "urgency": found.get("urgency"), "queue": found.get("queue"),
+            "urgency": found.get("urgency"), "queue": found.get("queue"), "dependencies": found.get("dependencies"),
         }
 
     def queue_stopped(self, queue: str) -> Optional[str]:

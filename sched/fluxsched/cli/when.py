@@ -49,6 +49,8 @@ def run(words: list[str]) -> int:
     o = p.parse_args(words)
     if o.dependency:
         raise FluxSchedError("--dependency: when other jobs will be over is not known")
+    if o.begin_time is not None:
+        raise FluxSchedError("--begin-time: what is told is the start of a job that is handed over now")
     command = (o.command[1:] if o.command[:1] == ["--"] else o.command) or ["app"]
     urgency, asked = buildspec.urgency(o.urgency), sizes(o.nodes)
     # What the scheduler does not look at need not travel.

@@ -53,7 +53,9 @@ def elsewhere(instance: Instance, jobid: int) -> dict[str, Any]:
     if job["state"] == "INACTIVE":
         return {"id": jobid, "state": "inactive", "reason": f"is over: {job['result'] or 'INACTIVE'}"}
     if job["state"] in ("NEW", "DEPEND"):
-        reason = "waits for its dependencies, and has not been handed to the scheduler"
+        reason = "waits for what it depends on, and has not been handed to the scheduler"
+        if job["dependencies"]:
+            reason += ": " + ", ".join(job["dependencies"])
     elif job["urgency"] == 0:
         reason = f"is held: its urgency is 0 (flux job urgency {show_id(jobid)} default releases it)"
     elif job["state"] == "PRIORITY":

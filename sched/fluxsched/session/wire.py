@@ -28,6 +28,7 @@ LINE_MAX = 64 << 20  # bytes of one message
 UNSENT_MAX = 256 << 20  # bytes; an end that does not read is given up beyond this many
 LOW_WATER = 1 << 20  # bytes; an end has room again when less than this is unsent
 CHUNK = 1 << 18  # bytes of one read
+LONGEST_WAIT = 86400.0  # seconds that a loop waits at a time: selectors do not take more than 2^31 milliseconds
 MARK = "embedded"  # a file beside the socket of a session; a Flux instance has none
 
 #: Watches a descriptor: (fd, READ and WRITE or both, function of the mask); 0 ends it, as does None.

@@ -76,12 +76,16 @@ class Bulk:
         stamps = dict.fromkeys(("t_submit", "t_depend", "t_priority", "t_sched"), time.time())
         now = {**info, **stamps}
         events = jobs.first_events(now)
+        waits = bool(spec["attributes"]["system"].get("dependencies"))
         taken: list[Job] = []
         operations: list[Operation] = []
         try:
             while copies and len(taken) < SOME:
                 whole, seen, own = _copy(spec, public, now, copies.popleft())
-                job, more = self.manager.new_job(whole, seen, own, list(events))
+                state, own_events = jobs.SCHED, list(events)
+                if waits:
+                    state, own_events = self.manager.dependencies.begin(whole, own)
+                job, more = self.manager.new_job(whole, seen, own, own_events, state)
                 taken.append(job)
                 operations += more
         except RequestError as error:
@@ -99,7 +103,8 @@ class Bulk:
             request.stream({"ids": [job.id for job in taken]})
             for job in taken:
                 self.manager.adopt(job)
-            self._tell_scheduler(taken)
+            if not waits:
+                self._tell_scheduler(taken)
             if last:
                 self._coming -= 1
                 request.end()

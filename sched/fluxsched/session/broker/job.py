@@ -27,6 +27,7 @@ STATES = {DEPEND: "DEPEND", PRIORITY: "PRIORITY", SCHED: "SCHED", RUN: "RUN", CL
 FLAG_DEBUG, FLAG_WAITABLE, FLAG_NOVALIDATE = 2, 4, 8
 URGENCY_MAX = 31
 PRIORITY_MAX = 2**32 - 1
+DEPENDENCIES_MAX = 1000  # of one job
 
 # where a job's resources stand
 NONE, REQUESTED, CANCELLING, HELD = range(4)
@@ -72,9 +73,9 @@ class Job:
         """Time of submission, in seconds since the epoch. It rises from job to job even if the clock was set back."""
         return self.info.get("t_turn", self.info["t_submit"])
 
-    def order(self) -> tuple[int, int]:
-        """Sorts jobs by priority, then as they were submitted."""
-        return (-self.info["priority"], self.id)
+    def order(self) -> tuple[bool, int, int]:
+        """Sorts jobs: those that wait for others come last; by priority, then as they were submitted."""
+        return (self.state == DEPEND, -self.info["priority"], self.id)
 
 
 def redact(jobspec: dict[str, Any]) -> dict[str, Any]:
@@ -108,8 +109,7 @@ def check(jobspec: Any) -> jobspecs.Request:
     check_environment(system.get("environment", {}))
     if not _plain(system.get("cwd", "/")):
         _refuse("attributes.system.cwd: expected a string")
-    if system.get("dependencies"):
-        _refuse("attributes.system.dependencies: job dependencies are not supported in this session")
+    _check_dependencies(system.get("dependencies", []))
     _check_shell(system.get("shell", {}))
     run_duration(system)
     return request
@@ -125,6 +125,15 @@ def check_environment(environment: Any) -> None:
     """Check an environment.  Raises RequestError."""
     if not isinstance(environment, dict) or not all(_variable(*item) for item in environment.items()):
         _refuse("attributes.system.environment: expected an object of strings")
+
+
+def _check_dependencies(entries: Any) -> None:
+    where = "attributes.system.dependencies"
+    if not isinstance(entries, list) or len(entries) > DEPENDENCIES_MAX:
+        _refuse(f"{where}: expected a list of at most {DEPENDENCIES_MAX}")
+    for i, entry in enumerate(entries):
+        if not (isinstance(entry, dict) and _plain(entry.get("scheme")) and _plain(entry.get("value"))):
+            _refuse(f"{where}[{i}]: expected an object with scheme and value, both strings")
 
 
 def _plain(value: Any) -> bool:
@@ -265,7 +274,7 @@ def describe(jobid: int, state: int, info: dict[str, Any], now: Optional[float] 
     if info.get("expiration"):
         out["expiration"] = info["expiration"]
     out["username"] = username(info["userid"])
-    out["dependencies"] = []
+    out["dependencies"] = info.get("dependencies", [])
     out["runtime"] = 0.0
     if "t_run" in info:
         out["runtime"] = max(0.0, (info.get("t_cleanup") or now or time.time()) - info["t_run"])

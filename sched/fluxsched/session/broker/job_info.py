@@ -11,7 +11,7 @@ import time
 from syslog import LOG_ERR
 
 from fluxsched.session.broker import job as jobs
-from fluxsched.session.broker.job import INACTIVE, RUN, SCHED, Job
+from fluxsched.session.broker.job import DEPEND, INACTIVE, RUN, SCHED, Job
 from fluxsched.session.broker.job_manager import Manager
 from fluxsched.session.broker.rpc import JOBID, Bool, Int, ListOf, Nullable, Number, Octets, Text, rpc
 from fluxsched.session.broker.server import Request
@@ -42,7 +42,7 @@ class JobInfo:
         job = self.manager.find(id)
         running = self.manager.executor.running.get(job.id)
         if running is None:
-            request.respond({"open": job.state in (SCHED, RUN), "wait": True})
+            request.respond({"open": job.state in (DEPEND, SCHED, RUN), "wait": True})
         else:
             running.stdin(data.encode("latin-1"), eof, lambda is_open: request.respond({"open": is_open}))
 
@@ -90,9 +90,9 @@ class JobInfo:
     def _active(self, now: float, count: int) -> list[dict]:
         """Descriptions of the jobs that are not over, those that wait first."""
         active = self.manager.active.values()
-        waiting = (job for job in active if job.state == SCHED)
+        waiting = (job for job in active if job.state in (DEPEND, SCHED))
         pending = heapq.nsmallest(count, waiting, Job.order) if count else sorted(waiting, key=Job.order)
-        others = [job for job in active if job.state != SCHED]
+        others = [job for job in active if job.state not in (DEPEND, SCHED)]
         others.sort(key=lambda job: -job.info.get("t_run", 0))
         return [jobs.describe(job.id, job.state, job.info, now) for job in (pending + others)[: count or None]]
 

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The job manager: takes jobs, leads each through its states, posts its events.
 
-    DEPEND PRIORITY SCHED  waits for resources (held back at urgency 0)
+    DEPEND                 waits for other jobs, or a time (see dependencies)
+    PRIORITY SCHED         waits for resources (held back at urgency 0)
     RUN                    has R; its processes run
     CLEANUP                has ended or was told to; gives R back
     INACTIVE               over
@@ -24,7 +25,8 @@ from fluxsched.formats import queues
 from fluxsched.formats.jobspec import Request as ResourceRequest
 from fluxsched.session.broker import job as jobs
 from fluxsched.session.broker.database import Operation, StoreError
-from fluxsched.session.broker.job import CANCELLING, CLEANUP, HELD, INACTIVE, NONE, REQUESTED, RUN, SCHED, Job
+from fluxsched.session.broker.dependencies import Dependencies
+from fluxsched.session.broker.job import CANCELLING, CLEANUP, DEPEND, HELD, INACTIVE, NONE, REQUESTED, RUN, SCHED, Job
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop
 from fluxsched.session.broker.queues import Queues
@@ -71,6 +73,7 @@ class Manager:
         self.active: dict[int, Job] = {}
         self.ended: dict[int, Job] = {}
         self.queues = Queues(self)
+        self.dependencies = Dependencies(self)
         self.scheduler = scheduler(self)
         self.executor = executor(self)
         self.accepting = True
@@ -144,7 +147,8 @@ class Manager:
     ) -> None:
         info = jobs.new_info(spec, parsed, urgency, flags, time.time())
         try:
-            job, operations = self.new_job(spec, public, info, jobs.first_events(info))
+            state, events = self.dependencies.begin(spec, info)
+            job, operations = self.new_job(spec, public, info, events, state)
         except RequestError as error:
             self.refuse(request, error)
             return
@@ -155,12 +159,18 @@ class Manager:
                 return
             request.respond({"id": job.id})
             self.adopt(job)
-            self.scheduler.enqueue(job)
+            if state == SCHED:
+                self.scheduler.enqueue(job)
 
         self.store.request(operations, written)
 
     def new_job(
-        self, spec: dict[str, Any], public: dict[str, Any], info: dict[str, Any], events: list[dict[str, Any]]
+        self,
+        spec: dict[str, Any],
+        public: dict[str, Any],
+        info: dict[str, Any],
+        events: list[dict[str, Any]],
+        state: int,
     ) -> tuple[Job, list[Operation]]:
         """A job that is none of ours before it is written, and what to write of it.  Raises RequestError."""
         try:
@@ -169,9 +179,9 @@ class Manager:
             raise RequestError(errno.EOVERFLOW, str(error)) from None
         # Jobs are in the order of their submission also while the clock is set back.
         info["t_turn"] = self._last_turn = max(info["t_submit"], self._last_turn + TICK)
-        job = Job(jobid, SCHED, public, info)
+        job = Job(jobid, state, public, info)
         job.events = events
-        return job, self.store.ops_insert(jobid, SCHED, spec, info, events)
+        return job, self.store.ops_insert(jobid, state, spec, info, events)
 
     def adopt(self, job: Job) -> None:
         """A new job is written: it is one of ours."""
@@ -181,6 +191,14 @@ class Manager:
             self.waits.add(job.id)
         for entry in job.events:
             self._tell(job, entry)
+        self.dependencies.adopt(job)
+
+    def release(self, job: Job) -> None:
+        """All that a job has waited for has come: it goes to the scheduler."""
+        self.post(job, "depend")
+        job.info["t_priority"] = job.events[-1]["timestamp"]
+        self.post(job, "priority", {"priority": job.info["priority"]}, state=SCHED)
+        self.scheduler.enqueue(job)
 
     def full_jobspec(self, job: Job) -> dict[str, Any]:
         """The job's jobspec as it is now, with its environment, which only the store has.  Raises StoreError."""
@@ -211,7 +229,7 @@ class Manager:
             entry["context"] = context
         if state is not None and state != job.state:
             job.state = state
-            stamp = {RUN: "t_run", CLEANUP: "t_cleanup", INACTIVE: "t_inactive"}[state]
+            stamp = {SCHED: "t_sched", RUN: "t_run", CLEANUP: "t_cleanup", INACTIVE: "t_inactive"}[state]
             job.info.setdefault(stamp, now)
         job.events.append(entry)
         self.store.event(job.id, len(job.events) - 1, entry)
@@ -233,7 +251,7 @@ class Manager:
         context = {"type": kind, "severity": severity, "note": note, "userid": os.getuid()}
         if severity == 0 and job.info.get("exception", {}).get("severity") != 0:
             job.info["exception"] = {"type": kind, "severity": severity, "note": note}
-        fatal = severity == 0 and job.state in (SCHED, RUN)
+        fatal = severity == 0 and job.state in (DEPEND, SCHED, RUN)
         was = job.state
         self.post(job, "exception", context, state=CLEANUP if fatal else None, t=t)
         if not fatal:
@@ -333,6 +351,7 @@ class Manager:
         """The job's processes run. May be called again after a restart."""
         if not any(entry["name"] == "start" for entry in job.events):
             self.post(job, "start", t=t)
+            self.dependencies.started(job)
 
     def on_timeout(self, job: Job, t: Optional[float] = None) -> None:
         """The job's time limit has passed. May be called again after a restart."""
@@ -378,6 +397,7 @@ class Manager:
             watcher.pump()
         job.watchers.clear()
         self.waits.ended(self, job)
+        self.dependencies.ended(job)
         for callback in list(self.on_idle):
             callback()
 
@@ -424,6 +444,8 @@ class Manager:
     def resume(self) -> None:
         """Continue recovered jobs; called when all parts of the broker exist."""
         for job in list(self.active.values()):
+            self.dependencies.adopt(job)
+        for job in list(self.active.values()):
             if job.executing:
                 row = self.store.job(job.id)
                 launch = (row[4] if row is not None else None) or {}
@@ -438,7 +460,7 @@ class Manager:
                         self.executor.terminate(job)
             elif job.state == SCHED:
                 self.scheduler.enqueue(job)
-            else:
+            elif job.state != DEPEND:
                 if job.state == RUN:
                     job.state = CLEANUP
                 self._cleanup(job)
@@ -493,14 +515,15 @@ class Manager:
     def urgency(self, request: Request, id: int, urgency: int) -> None:
         """Set the urgency of a job that waits.  Answers {"old_urgency"}."""
         job = self.find(id)
-        if job.state != SCHED:
+        if job.state not in (DEPEND, SCHED):
             raise RequestError(errno.EINVAL, f"{job.name}: urgency cannot be changed once resources are allocated")
         old = job.info["urgency"]
         job.info["urgency"] = urgency
         job.info["priority"] = jobs.PRIORITY_MAX if urgency == jobs.URGENCY_MAX else urgency
         self.post(job, "urgency", {"userid": os.getuid(), "urgency": urgency})
-        self.post(job, "priority", {"priority": job.info["priority"]})
-        self.scheduler.prioritize(job)
+        if job.state == SCHED:
+            self.post(job, "priority", {"priority": job.info["priority"]})
+            self.scheduler.prioritize(job)
         request.respond({"old_urgency": old})
 
     @rpc("job.wait", id=Nullable(JOBID))
@@ -516,6 +539,7 @@ class Manager:
             "active_jobs": len(self.active),
             "inactive_jobs": self.store.count(INACTIVE) + len(self.ended),
             "max_jobid": self.max_id,
+            "depending": sum(1 for job in self.active.values() if job.state == DEPEND),
             "waiting": sum(1 for job in self.active.values() if job.state == SCHED),
             "running": sum(1 for job in self.active.values() if job.state in (RUN, CLEANUP)),
         }

@@ -18,7 +18,7 @@ import time
 from collections import deque
 from typing import Any, Callable, Optional
 
-from fluxsched.session.wire import READ, watch_with
+from fluxsched.session.wire import LONGEST_WAIT, READ, watch_with
 
 
 class Timer:
@@ -95,7 +95,7 @@ class Loop:
             heapq.heappop(self._timers)
         if not self._timers:
             return None
-        return max(0.0, self._timers[0][0] - time.monotonic())
+        return min(max(0.0, self._timers[0][0] - time.monotonic()), LONGEST_WAIT)
 
     def run(self) -> None:
         """Run turns until :meth:`stop`."""

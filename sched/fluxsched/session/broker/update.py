@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, Optional
 
 from fluxsched.session.broker.fastjson import dumps
-from fluxsched.session.broker.job import RUN, SCHED, Job
+from fluxsched.session.broker.job import DEPEND, RUN, SCHED, Job
 from fluxsched.session.broker.rpc import JOBID, Number, rpc
 from fluxsched.session.broker.server import Request
 from fluxsched.session.errors import RequestError
@@ -29,7 +29,7 @@ class Updates:
     def update(self, request: Request, id: int, duration: float) -> None:
         """Set the time limit of a job, in seconds; 0 is none."""
         job = self.manager.find(id)
-        if job.state == SCHED:
+        if job.state in (DEPEND, SCHED):
             self._waiting(job, duration)
             request.respond()
         elif job.state == RUN:
@@ -45,7 +45,8 @@ class Updates:
         whole["attributes"]["system"]["duration"] = duration
         change = manager.store.op_jobspec(job.id, dumps(whole))
         manager.post(job, "jobspec-update", {"attributes.system.duration": duration}, operations=[change])
-        manager.scheduler.ask_again(job)
+        if job.state == SCHED:
+            manager.scheduler.ask_again(job)
 
     def _running(self, request: Request, job: Job, duration: float) -> None:
         manager = self.manager

@@ -6,17 +6,20 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, Optional
+from urllib.parse import parse_qs
 
 from fluxsched.errors import FluxSchedError
 from fluxsched.formats import jsontext
 from fluxsched.formats.quote import quote
 from fluxsched.session import fsd
-from fluxsched.session.commands import environ
+from fluxsched.session.commands import begintime, environ
 from fluxsched.session.commands import requires as constraints
 from fluxsched.session.commands.common import absolute, here
 
+_SCHEME = re.compile(r"[a-z][a-z0-9.+-]*")
 MAX_PARTS = 50  # of the dotted name of an attribute
 MAX_FILE = 16 << 20  # bytes of a file with an attribute
 
@@ -219,9 +222,28 @@ def _system(o: argparse.Namespace, env: Mapping[str, str]) -> dict[str, Any]:
             raise SpecError(f"--requires: {quote(o.requires)}: {error}") from None
     if templates:
         system["shell"] = {"options": {"env-expand": templates}}
-    if o.dependency:
-        raise SpecError("--dependency: job dependencies are not supported in this session")
+    dependencies = [_dependency(uri) for uri in o.dependency or []]
+    if o.begin_time is not None:
+        try:
+            dependencies.append({"scheme": "begin-time", "value": str(begintime.parse(o.begin_time))})
+        except ValueError as error:
+            raise SpecError(f"--begin-time: {error}") from None
+    if dependencies:
+        system["dependencies"] = dependencies
     return system
+
+
+def _dependency(uri: str) -> dict[str, Any]:
+    """--dependency: SCHEME:VALUE[?NAME=VALUE...] (RFC 26)."""
+    scheme, _, rest = uri.partition(":")
+    value, _, query = rest.partition("?")
+    if not _SCHEME.fullmatch(scheme):
+        raise SpecError(f"--dependency: Invalid dependency URI {uri!r}: expected SCHEME:VALUE, such as afterok:ID")
+    entry: dict[str, Any] = {"scheme": scheme, "value": value}
+    if query:
+        for name, values in parse_qs(query, keep_blank_values=True).items():
+            entry.setdefault(name, values[0] if len(values) == 1 else values)
+    return entry
 
 
 def _streams(o: argparse.Namespace, options: dict[str, Any], stdin: str) -> None:

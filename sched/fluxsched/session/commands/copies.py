@@ -15,8 +15,8 @@ from fluxsched.session.commands.buildspec import SpecError
 
 # Every option with a value that goes into the job.
 REPLACED = (
-    "queue", "time_limit", "urgency", "job_name", "setopt", "setattr", "dependency", "requires", "env", "input",
-    "output", "error", "cwd", "flags", "nodes", "ntasks", "cores_per_task", "gpus_per_task", "cores",
+    "queue", "time_limit", "urgency", "job_name", "setopt", "setattr", "dependency", "begin_time", "requires", "env",
+    "input", "output", "error", "cwd", "flags", "nodes", "ntasks", "cores_per_task", "gpus_per_task", "cores",
     "tasks_per_node", "tasks_per_core", "gpus_per_node",
 )  # fmt: skip
 

@@ -90,7 +90,7 @@ def _info(job: Job) -> str:
     if job["state"] == "PRIORITY":
         return "priority-wait"
     if job["state"] == "DEPEND":
-        return f"depends:{','.join(job['dependencies'])}"
+        return f"depends:{_dependencies(job)}"
     if job["state"] == "SCHED":
         sched = job["annotations"].get("sched", {})
         if sched.get("t_estimate") is not None:
@@ -100,6 +100,18 @@ def _info(job: Job) -> str:
             return "held"
         return sched.get("reason_pending", "")
     return job.get("nodelist", "")
+
+
+def _dependencies(job: Job) -> str:
+    """What the job waits for; a time as people read it."""
+    found = []
+    for text in job["dependencies"]:
+        if text.startswith("begin-time="):
+            t = time.localtime(float(text.partition("=")[2]))
+            today = t[:3] == time.localtime()[:3]
+            text = "begin@" + time.strftime(("" if today else "%b%d-") + "%H:%M" + (":%S" if t.tm_sec else ""), t)
+        found.append(text)
+    return ",".join(found)
 
 
 def _remaining(job: Job) -> float | str:
@@ -142,7 +154,7 @@ SPECIAL: dict[str, Callable[[Job], Any]] = {
     "result_abbrev": lambda job: ABBREVIATIONS.get(job.get("result", ""), ""),
     "t_remaining": _remaining,
     "inactive_reason": _reason,
-    "dependencies": lambda job: ",".join(job["dependencies"]),
+    "dependencies": _dependencies,
 }
 
 

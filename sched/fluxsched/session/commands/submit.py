@@ -34,7 +34,9 @@ def parser(name: str, doing: str = RUN) -> Parser:
     p.add_argument("--job-name", metavar="NAME", help="name of the job (default: that of the command)")
     p.add_argument("-o", "--setopt", metavar="OPT", action="append", help="set a shell option, OPT[=VAL]")
     p.add_argument("-S", "--setattr", metavar="ATTR", action="append", help="set a job attribute, ATTR[=VAL]")
-    p.add_argument("--dependency", metavar="URI", help="refused: dependencies are not supported here")
+    p.add_argument("--dependency", metavar="URI", action="append",
+                   help="wait for afterok:ID, afternotok:ID, afterany:ID, afterstart:ID, afterexcept:ID or singleton")
+    p.add_argument("--begin-time", metavar="TIME", help="start no earlier: +1h, 2030-01-31 12:00, tomorrow 8am")
     p.add_argument("--requires", metavar="CONSTRAINT", help="constraint: PROPERTY, host:LIST, rank:IDSET, and, or, not")
     p.add_argument("--env", metavar="RULE", action="append", help="VAR=VALUE, PATTERN, -PATTERN or ^FILE")
     p.add_argument("--env-remove", metavar="PATTERN", dest="env", action="append", type=lambda text: "-" + text,

@@ -26,7 +26,7 @@ from typing import Any, Callable, Optional
 from fluxsched.session.runner.processes import become_subreaper, start_time
 from fluxsched.session.runner.sinks import Note, in_thread
 from fluxsched.session.runner.supervisor import Supervisor
-from fluxsched.session.wire import READ, Channel, watch_with
+from fluxsched.session.wire import LONGEST_WAIT, READ, Channel, watch_with
 
 STOPPING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 ACCEPT_PAUSE = 0.5  # seconds until a connection is taken for which there was no descriptor
@@ -213,6 +213,7 @@ class Worker:
                 self.timers.pop(name)[1]()
             if self.timers:
                 wait = max(0.0, min(t for t, _ in self.timers.values()) - time.monotonic())
+                wait = min(wait, LONGEST_WAIT)
         for key, mask in self.selector.select(wait):
             if self.selector.get_map().get(key.fd) is key:
                 key.data(mask)
