@@ -23,7 +23,7 @@ class JobManager:
     def read(self):
         """Take in new answers; each request is answered once for good."""
         for _, payload in self.bench.host.answers[self.seen :]:
-            if "type" not in payload or payload["type"] == ANNOTATE:
+            if not payload or payload.get("type", ANNOTATE) == ANNOTATE:
                 continue
             self.waiting.remove(payload["id"])
             if payload["type"] == SUCCESS:

@@ -25,6 +25,7 @@ COMMANDS = {
     "plugin": ("fluxsched.cli.plugin", "plugin"),
     "queue": ("fluxsched.cli.queue", "queue"),
     "rdl": ("fluxsched.cli.rdl", "rdl"),
+    "replay": ("fluxsched.cli.replay", "replay"),
     "simulate": ("fluxsched.cli.simulate", "simulate"),
     "stats": ("fluxsched.cli.stats", "stats"),
     "whatif": ("fluxsched.cli.whatif", "whatif"),

@@ -289,6 +289,11 @@ cdef class Engine:
         self.checked()
         return Pass(started, denied, bool(self.core.suspended))
 
+    def plan_anew(self):
+        """The next pass asks about all jobs, whatever holds of the last one: so it would in an engine that was built
+        from what this one holds. What it decides is the same."""
+        self.core.settled.holds = False
+
     # What it tells of jobs.
 
     def waiting(self, i32 first=0, i32 most=INT32_MAX):
@@ -395,6 +400,11 @@ cdef class Engine:
         rows = report.held(self.core, self.slot(jobid, JOB_RUNNING))
         return report.hosts_text(self.core, [row[:2] for row in rows])
 
+    def holding(self, jobid):
+        """What a job holds, as plain values: a tuple of rows (first node, last node, core ids, gpu ids) and of pairs of
+        pool and amount. Raises ValueError for a job that holds nothing."""
+        return report.holding(self.core, self.slot(jobid, JOB_RUNNING))
+
     def place(self, jobid):
         """Where and how long a job runs, as a tuple of id, start and end (s since the epoch; None: it has none), nodes
         (a host list) and runs ([first, last] places of nodes in the inventory, ascending)."""
@@ -410,6 +420,22 @@ cdef class Engine:
         return report.tree_part(self.core, self.slot(jobid, JOB_RUNNING))
 
     # What it tells of all.
+
+    def marks(self):
+        """What has become of the resources since the inventory was made, as a dict: up and gone (idset strings of
+        ranks), properties (the same by name), denies (whether the next pass denies jobs that cannot do without ranks
+        that are gone) and expiration (when the instance ends, in s since the epoch; 0: never)."""
+        return report.marks(self.core)
+
+    @property
+    def users(self):
+        """The users of jobs so far, in the order in which they came."""
+        return list(self.user_numbers)
+
+    def know_users(self, users):
+        """Users that have come before, in that order."""
+        for user in users:
+            self.user_number(user)
 
     def resource_status(self):
         """R objects of all resources, of those that jobs hold, and of those

@@ -274,3 +274,25 @@ cdef int append_run(list runs, i32 node) except -1:
     else:
         runs.append((node, node))
     return 0
+
+
+cdef tuple holding(Engine e, i32 slot):
+    """What a job holds as plain values: rows of held, and pairs of pool and amount."""
+    cdef i32 i
+    cdef const Job *j = e.jobs.item + slot
+    return held(e, slot), [(j.alloc.take[i].pool, j.alloc.take[i].amount) for i in range(j.alloc.ntakes)]
+
+
+cdef dict marks(Engine e):
+    """What has become of the resources since the inventory was made; see Engine.marks."""
+    cdef i32 node
+    cdef list up = [], gone = []
+    for node in range(e.inventory.nnodes):
+        if not get_bit(e.state.present, node):
+            append_run(gone, node)
+        elif get_bit(e.state.up, node):
+            append_run(up, node)
+    return {
+        "up": ranks_text(e, up), "gone": ranks_text(e, gone), "denies": bool(e.removal), "expiration": e.expiration,
+        "properties": {name: ranks_text(e, runs_of_mask(mask)) for name, mask in e.eligible.properties.items()},
+    }

@@ -36,6 +36,14 @@ cdef class Policy(Operations):
         out.quiet_after = self.quiet_after
         return out
 
+    def state(self):
+        """What the policy has learnt and cannot find out again, for restore: a JSON value, None for nothing. A plugin
+        that keeps such things in its object tells of them, so that a part of a record can begin with it."""
+        return None
+
+    def restore(self, state):
+        """Be in the state that another policy of this name and options told of; called before there are jobs."""
+
     def ranking(self, Engine e not None, double now):
         """The waiting jobs in the order in which a pass at this time (s) would consider them, as rows of job id, score
         and parts; see fluxsched.policy.orders.Order.ranking. None: the policy does not tell."""
@@ -71,6 +79,14 @@ cdef class ListPolicy(Policy):
     def ranking(self, Engine e not None, double now):
         """See fluxsched.policy.orders.Order.ranking."""
         return self.order.ranking(e, now)
+
+    def state(self):
+        """That of the order."""
+        return self.order.state()
+
+    def restore(self, state):
+        """Be in the state that another policy of this name and options told of."""
+        self.order.restore(state)
 
     @property
     def order_name(self):

@@ -201,6 +201,25 @@ cdef class Order:
         out.made_at = -1
         return out
 
+    def state(self):
+        """What it has learnt, for restore: a dict of JSON values."""
+        cdef i32 i
+        return {"started": bool(self.started), "origin": self.origin, "usage_at": self.usage_at, "total": self.total,
+                "usage": [self.usage[i] for i in range(self.nusers)]}
+
+    def restore(self, state not None):
+        """Be in the state that another order of these options told of. Raises KeyError, TypeError, ValueError."""
+        cdef i32 i
+        usage = [float(amount) for amount in state["usage"]]
+        self.usage = <double *> grow(self.usage, &self.user_room, len(usage), sizeof(double))
+        self.nusers = len(usage)
+        for i in range(self.nusers):
+            self.usage[i] = usage[i]
+        self.total = state["total"]
+        self.usage_at = state["usage_at"]
+        self.origin = state["origin"]
+        self.started = state["started"]
+
     cdef int apply(self, Engine e) except -1 nogil:
         """Put the engine's queue in order for the pass that begins; for sched_loop_setup."""
         if self.formula.score == fcfs or e.queue.count == 0:

@@ -6,6 +6,8 @@ object called from the engine, and the engine as such an object sees it."""
 from collections import namedtuple
 from copy import deepcopy
 
+import orjson
+
 from fluxsched.core.engine cimport GO_ON as C_GO_ON, HOLD as C_HOLD, STOP as C_STOP, Engine
 from fluxsched.core.job cimport JOB_WAITING, WHY_RESERVED, WHY_RESOURCES, Job
 from fluxsched.core.memory cimport zeroed
@@ -174,6 +176,20 @@ cdef class PythonPolicy(Policy):
         out.queue_depth = self.queue_depth
         out.io_aware = self.io_aware
         return out
+
+    def state(self):
+        """The attributes of the object, if it has only such as JSON can hold; None: it has others, or none."""
+        found = getattr(self.plugin, "__dict__", None)
+        try:
+            return found if found and orjson.loads(orjson.dumps(found)) == found else None
+        except TypeError:
+            return None
+
+    def restore(self, state):
+        """Give the object these attributes."""
+        if state is not None:
+            self.plugin.__dict__.clear()
+            self.plugin.__dict__.update(state)
 
     cdef int sched_loop_setup(self, Engine e) except -1 nogil:
         with gil:

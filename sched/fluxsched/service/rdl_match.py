@@ -155,30 +155,34 @@ def _nodes(hierarchy: Hierarchy) -> list[_Node]:
     return found
 
 
-def inventory(R: Any, hierarchy: Optional[Hierarchy], in_sim: bool, path: str, log: Log) -> tuple[Inventory, bool]:
+#: An inventory, and the hierarchy that it was made of; None: it is as discovered.
+Found = tuple[Inventory, Optional[Hierarchy]]
+
+
+def inventory(R: Any, hierarchy: Optional[Hierarchy], in_sim: bool, path: str, log: Log) -> Found:
     """The inventory to schedule, from the instance's R and an RDL hierarchy
-    (None: only what was discovered), and whether it is the RDL's.  RError,
-    ValueError.
+    (None: only what was discovered), and the part of the RDL that it is, if it
+    is.  RError, ValueError.
     """
     if hierarchy is None:
-        return Inventory.from_r(R), False
+        return Inventory.from_r(R), None
     found = _r.parse(R)
     nodes = _nodes(hierarchy)
     if in_sim:
-        return _forced(found, hierarchy, nodes, path, log), True
+        return _forced(found, hierarchy, nodes, path, log)
     matched, wrong = _matched(found, hierarchy, nodes)
     if wrong:
         more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
         log(LOG_ERR, f"RDL({path}) does not agree with the instance: {'; '.join(wrong[:NAMED])}{more}")
         log(LOG_INFO, "using the resources that the instance discovered")
-        return Inventory.from_r(R), False
+        return Inventory.from_r(R), None
     left = len(nodes) - len(matched)
     if left:
         taken = {node.at for node, *_ in matched}
         names = ", ".join([node.name for node in nodes if node.at not in taken][:NAMED])
         dots = ", ..." if left > NAMED else ""
         log(LOG_WARNING, f"RDL({path}): {left} nodes have no rank and are left out: {names}{dots}")
-    return _assemble(hierarchy, matched, log), True
+    return _assemble(hierarchy, matched, log)
 
 
 def _ids(hierarchy: Hierarchy, vertices: list[int]) -> Optional[list[int]]:
@@ -224,7 +228,7 @@ def _matched(found: _r.RNodes, hierarchy: Hierarchy, nodes: list[_Node]) -> tupl
     return matched, wrong
 
 
-def _forced(found: _r.RNodes, hierarchy: Hierarchy, nodes: list[_Node], path: str, log: Log) -> Inventory:
+def _forced(found: _r.RNodes, hierarchy: Hierarchy, nodes: list[_Node], path: str, log: Log) -> Found:
     matched = []
     for node, rank in zip(nodes, sorted(found.ranks)):
         core_ids = _ids(hierarchy, node.cores)
@@ -241,15 +245,15 @@ def _forced(found: _r.RNodes, hierarchy: Hierarchy, nodes: list[_Node], path: st
     return _assemble(hierarchy, matched, log)
 
 
-def _assemble(hierarchy: Hierarchy, matched: list[_Match], log: Log) -> Inventory:
-    """The inventory of the matched nodes."""
+def _assemble(hierarchy: Hierarchy, matched: list[_Match], log: Log) -> Found:
+    """The inventory of the matched nodes, and their part of the hierarchy."""
     pruned, ordered = _prune(hierarchy, matched)
     ranks = [rank for _, rank, _, _ in ordered]
     if ranks != sorted(ranks):
         log(LOG_WARNING, "ranks run across the branches of the RDL tree: levels above the nodes are left out")
         pruned, ordered = _prune(hierarchy, matched, flat=True)
         ranks = [rank for _, rank, _, _ in ordered]
-    return Inventory.from_rdl(pruned, ranks)
+    return Inventory.from_rdl(pruned, ranks), pruned
 
 
 def _prune(hierarchy: Hierarchy, matched: list[_Match], flat: bool = False) -> tuple[Hierarchy, list[_Match]]:

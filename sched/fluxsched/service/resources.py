@@ -11,6 +11,7 @@ change.
 from __future__ import annotations
 
 import math
+import os
 from typing import Any, Callable, Iterable, Optional
 
 from fluxsched.core import Engine, PluginError
@@ -21,16 +22,19 @@ from fluxsched.formats import slips
 from fluxsched.formats.jobspec import Request
 from fluxsched.formats.quote import quote
 from fluxsched.policy.loader import load_plugin
-from fluxsched.service import rdl_match
+from fluxsched.service import parts, rdl_match
 from fluxsched.service import settings as _args
 from fluxsched.service.ends import Ends
 from fluxsched.service.host import LOG_INFO, LOG_WARNING, Host
 from fluxsched.service.protocol import ProtocolError, ServiceError, field
+from fluxsched.service.recording import Recording
 
 __all__ = ["Resources"]
 
 # Settings whose change needs another engine.
-REBUILT = frozenset(("rdl_conf", "rdl_resource", "sched_once", "in_sim", "queues"))
+REBUILT = frozenset((
+    "rdl_conf", "rdl_resource", "sched_once", "in_sim", "queues", "record", "record_size", "record_age",
+))
 
 # Tables of the configuration that say what is scheduled, and how; others are not ours to know.
 TABLES = ("policy", "queues", "resource", "sched")
@@ -63,12 +67,13 @@ DEPTH_AND_QUEUES = (
 class Resources:
     """The settings, and the resources of the instance as they are now.
 
-    Raises ServiceError if arguments, configuration, plugin or RDL cannot be used. `ends` is told when the instance
-    ends.
+    Raises ServiceError if arguments, configuration, plugin, RDL or the folder of the record cannot be used. `ends` is
+    told when the instance ends; `recording` makes the engines.
     """
 
-    def __init__(self, host: Host, arguments: Iterable[str], ends: Ends) -> None:
+    def __init__(self, host: Host, arguments: Iterable[str], ends: Ends, recording: Recording) -> None:
         self.host = host
+        self._recording = recording
         self.ends = ends
         self._arguments = list(arguments)
         self.settings, self._parents = self._read()
@@ -85,7 +90,7 @@ class Resources:
         for line in unknown_keys(config):
             self.host.log(LOG_WARNING, line)
         try:
-            settings = _args.parse(self._arguments, config.get("sched"))
+            settings = _args.parse(self._arguments, config.get("sched"), os.environ)
         except _args.ArgumentError as error:
             raise ServiceError(str(error)) from None
         try:
@@ -102,11 +107,16 @@ class Resources:
 
     @staticmethod
     def _load(settings: _args.Settings) -> Optional[_rdl.Hierarchy]:
-        """Check the plugin and its options, and read the RDL."""
+        """Check the plugin and its options and the folder of the record, and read the RDL."""
         try:
             load_plugin(settings.plugin, settings.plugin_opts)
         except PluginError as error:
             raise ServiceError(str(error)) from None
+        if settings.record:
+            try:
+                parts.prepare(settings.record)
+            except OSError as error:
+                raise ServiceError(f"record={settings.record}: {error.strerror or error}") from None
         if not settings.rdl_conf:
             return None
         try:
@@ -130,11 +140,12 @@ class Resources:
         """An engine in which all is as resource.acquire has said so far."""
         assert self._R is not None
         settings = self.settings
-        inventory, described = rdl_match.inventory(
+        inventory, hierarchy = rdl_match.inventory(
             self._R, self._hierarchy, settings.in_sim, settings.rdl_conf, self.host.log
         )
+        described = hierarchy is not None
         policy = load_plugin(settings.plugin, settings.plugin_opts)
-        engine = Engine(inventory, policy, settings.sched_once, down=True)
+        engine = self._recording.make(inventory, policy, settings, hierarchy)
         execution = self._R["execution"]
         if described:
             # The tree is RDL's; the instance's own properties hold beside its.

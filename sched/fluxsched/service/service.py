@@ -46,6 +46,7 @@ from fluxsched.service.passes import Passes
 from fluxsched.service.plan import Plans
 from fluxsched.service.protocol import ProtocolError, ServiceError, field
 from fluxsched.service.reasons import Reasons
+from fluxsched.service.recording import Recording
 from fluxsched.service.resources import Resources
 from fluxsched.service.rpc import GUEST, JOB_MANAGER, declarations, rpc
 from fluxsched.service.runtimes import RunTimes
@@ -76,7 +77,8 @@ class Service:
         self.host = host
         self.guard = Guard(host)
         self.ends = Ends()
-        self.resources = Resources(host, arguments, self.ends)
+        self.recording = Recording(host, self.guard)
+        self.resources = Resources(host, arguments, self.ends, self.recording)
         self.engine: Any = None         # core's Engine; None until resources are acquired
         self.jobs = Jobs()
         self.answers = Answers(host)
@@ -171,6 +173,7 @@ class Service:
             self.guard.report("new configuration, the engine stays as it was", error)
             return False
         self.engine = engine
+        self.recording.attach(engine)
         for job, reason in refused:
             self.jobs.remove(job)
             self.answers.deny(job, reason)
@@ -191,6 +194,7 @@ class Service:
         if self.ready:
             self.recorder.stop()
             self.run_times.stop()
+        self.recording.stop()
         self.guard.stopped = True
 
     def _on_acquire(self, payload: Any, error: Optional[OSError]) -> None:
@@ -208,6 +212,7 @@ class Service:
                 self.guard.report("resource.acquire", problem)
                 self.host.fatal(problem)
                 return
+            self.recording.attach(self.engine)
             self._hello_left = 2
             self.host.request(
                 "job-manager.sched-hello", {"partial-ok": True}, self.guard(self._on_hello), streaming=True

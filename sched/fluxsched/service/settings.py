@@ -10,9 +10,12 @@ the table, what it held, and what was expected.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, NamedTuple, Optional
+import os
+import re
+from typing import Any, Callable, Iterable, Mapping, NamedTuple, Optional
 
 from fluxsched.errors import FluxSchedError
+from fluxsched.formats import duration
 
 __all__ = ["ArgumentError", "Settings", "parse"]
 
@@ -21,6 +24,15 @@ DEFAULT_KEEP = 1000
 DEFAULT_FORECAST = 1.0
 FORECAST_MAX = 86400.0
 LIMIT_MAX = 2**31 - 1
+DEFAULT_RECORD_SIZE = 2**30
+DEFAULT_RECORD_AGE = 30 * 86400.0
+RECORD_SIZE_MIN = 2**16
+RECORD_SIZE_MAX = 2**50
+RECORD_AGE_MAX = 1e10
+#: The record of whatever is started here, where neither arguments nor configuration say otherwise.
+RECORD_VARIABLE = "FLUX_SCHED_RECORD"
+#: What may stand behind a number of bytes.
+BYTES = {"": 1, "k": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 class ArgumentError(FluxSchedError, ValueError):
@@ -42,6 +54,9 @@ class Settings(NamedTuple):
     queue_depth: Optional[int] = None
     lwj_keep: int = DEFAULT_KEEP
     forecast: Optional[float] = DEFAULT_FORECAST
+    record: str = ""
+    record_size: int = DEFAULT_RECORD_SIZE
+    record_age: float = DEFAULT_RECORD_AGE
 
 
 def _text(where: str, value: Any) -> str:
@@ -118,6 +133,30 @@ def _interval(where: str, value: Any) -> Optional[float]:
     return seconds
 
 
+def _folder(where: str, value: Any) -> str:
+    if not os.path.isabs(_text(where, value)) or "\0" in value:
+        raise ArgumentError(f"{where}: expected the absolute path of a folder, got {value!r}")
+    return value
+
+
+def _size(where: str, value: Any) -> int:
+    found = re.fullmatch(r"([0-9]{1,15})([kMGT]?)", str(value)) if type(value) in (int, str) else None
+    number = -1 if found is None else int(found[1]) * BYTES[found[2]]
+    if not RECORD_SIZE_MIN <= number <= RECORD_SIZE_MAX:
+        raise ArgumentError(f"{where}: expected bytes, at least 64k, as a number with k, M, G or T, got {value!r}")
+    return number
+
+
+def _age(where: str, value: Any) -> float:
+    try:
+        seconds = duration.parse(value) if isinstance(value, str) else float(value)
+    except (TypeError, ValueError):
+        seconds = -1.0
+    if isinstance(value, bool) or not 1 <= seconds <= RECORD_AGE_MAX:
+        raise ArgumentError(f"{where}: expected seconds, or a number with s, m, h or d, at least 1s, got {value!r}")
+    return seconds
+
+
 _PARSERS: dict[str, Callable[[str, Any], Any]] = {
     "rdl-conf": _name,
     "rdl-resource": _name,
@@ -129,13 +168,19 @@ _PARSERS: dict[str, Callable[[str, Any], Any]] = {
     "queue-depth": _depth,
     "lwj-keep": _keep,
     "forecast": _interval,
+    "record": _folder,
+    "record-size": _size,
+    "record-age": _age,
 }
 
 
-def parse(arguments: Iterable[str], table: Any = None) -> Settings:
+def parse(arguments: Iterable[str], table: Any = None, environment: Optional[Mapping[str, str]] = None) -> Settings:
     """Settings from the load's arguments (a list of ``NAME=VALUE``) over a
-    ``[sched]`` table (a dict, or None).  Raises ArgumentError."""
+    ``[sched]`` table (a dict, or None), over what the environment says of the
+    record alone (FLUX_SCHED_RECORD).  Raises ArgumentError."""
     found: dict[str, Any] = {}
+    if environment and environment.get(RECORD_VARIABLE):
+        found["record"] = _folder(RECORD_VARIABLE, environment[RECORD_VARIABLE])
     if table is None:
         table = {}
     if not isinstance(table, dict):

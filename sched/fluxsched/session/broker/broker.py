@@ -19,6 +19,7 @@ from typing import Any, Optional
 
 from fluxsched.formats import hostlist
 from fluxsched.program import tell
+from fluxsched.service.settings import RECORD_VARIABLE
 from fluxsched.session.broker import ranks
 from fluxsched.session.broker.bulk import Bulk
 from fluxsched.session.broker.executor import Executor
@@ -209,6 +210,8 @@ class Broker:
         env = dict(os.environ)
         env["FLUX_URI"] = self.uri(0)
         env["FLUX_SCHED_EMBEDDED"] = "1"
+        # Of this session alone, not of those that are started in it.
+        env.pop(RECORD_VARIABLE, None)
         if self.bindir is not None:
             env["PATH"] = self.bindir + os.pathsep + env.get("PATH", os.defpath)
         return env

@@ -35,7 +35,7 @@ def _arguments(words: list[str]) -> list[str]:
         key, _, value = word.partition("=")
         if key == "rdl-conf" and value:
             out.append(f"{key}={absolute(str(rdl.find(value)))}")
-        elif key == "plugin" and "/" in value:
+        elif value and (key == "record" or (key == "plugin" and "/" in value)):
             out.append(f"{key}={absolute(value)}")
         else:
             out.append(word)

@@ -1,0 +1,324 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The record of what the engine is told and what it decides (``record=DIR``), from which it can be replayed.
+
+The service calls an engine whose inputs are written down as they come: one seam, so that nothing is left out. What is
+written is in fluxsched.service.entries, where it goes in fluxsched.service.parts. Lines are handed to the system at the
+end of a pass, or after a second: nothing else is lost when the process is killed.
+
+An error of the disk ends the record with a line in the log, and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional
+
+import orjson
+
+from fluxsched.core import Engine
+from fluxsched.formats.rdl import Hierarchy
+from fluxsched.service import entries
+from fluxsched.service.guard import Guard
+from fluxsched.service.host import LOG_ERR, LOG_INFO, Host
+from fluxsched.service.parts import Parts
+from fluxsched.service.settings import Settings
+from fluxsched.version import VERSION
+
+__all__ = ["RecordedEngine", "Recording", "state"]
+
+#: Seconds for which a line may wait until it is written.
+FLUSH = 1.0
+#: Lines that are written at once, however short they have waited.
+FLUSH_LINES = 512
+
+
+class Asked:
+    """What an engine was told of a job.  `request` is None once it runs."""
+
+    __slots__ = ("priority", "request", "sequence", "t_submit", "user")
+
+    def __init__(self, request: Any, priority: int, t_submit: float, user: Any, sequence: Optional[int]) -> None:
+        self.request = request
+        self.priority = priority
+        self.t_submit = t_submit
+        self.user = user
+        self.sequence = sequence
+
+
+class RecordedEngine(Engine):
+    """An engine that tells of each input, and of what each pass decided.
+
+    note: is called with each row, once it is set; clock: the time in seconds since the epoch; over: is called at the
+    end of each pass.  The rest is as for Engine.
+    """
+
+    def __init__(
+        self, inventory: Any, policy: Any, sched_once: bool = False, down: bool = False,
+        hierarchy: Optional[Hierarchy] = None,
+    ) -> None:
+        super().__init__(inventory, policy, sched_once, down)
+        self.once = sched_once
+        self.inventory_fact = (
+            {"R": inventory.to_r()} if hierarchy is None else entries.hierarchy_fact(hierarchy, inventory.ranks)
+        )
+        self.asked: dict[int, Asked] = {}
+        self.note: Optional[Callable[[list[Any]], None]] = None
+        self.over: Callable[[], None] = lambda: None
+        self.clock: Callable[[], float] = lambda: 0.0
+
+    def _told(self, call: Callable[..., Any], row: list[Any], *values: Any) -> Any:
+        """Call a method of the engine, and note the row, with the error if it raises one."""
+        if self.note is None:
+            return call(self, *values)
+        row.insert(1, self.clock())
+        try:
+            found = call(self, *values)
+        except Exception as error:
+            self.note([*row, {"error": str(error)}])
+            raise
+        self.note(row)
+        return found
+
+    # Resources and settings.
+
+    def mark_up(self, ranks: Any) -> None:
+        """As for Engine."""
+        self._told(Engine.mark_up, ["up", ranks], ranks)
+
+    def mark_down(self, ranks: Any) -> None:
+        """As for Engine."""
+        self._told(Engine.mark_down, ["down", ranks], ranks)
+
+    def remove(self, ranks: Any) -> None:
+        """As for Engine."""
+        self._told(Engine.remove, ["gone", ranks], ranks)
+
+    def property_add(self, name: str, ranks: Any) -> None:
+        """As for Engine."""
+        self._told(Engine.property_add, ["property-add", name, ranks], name, ranks)
+
+    def property_remove(self, name: str, ranks: Any) -> None:
+        """As for Engine."""
+        self._told(Engine.property_remove, ["property-remove", name, ranks], name, ranks)
+
+    def set_expiration(self, t: float) -> None:
+        """As for Engine."""
+        self._told(Engine.set_expiration, ["expiration", t], t)
+
+    def set_policy(self, policy: Any) -> None:
+        """As for Engine."""
+        fact = entries.policy_fact(policy) if self.note is not None else None
+        self._told(Engine.set_policy, ["policy", fact], policy)
+
+    # Jobs.
+
+    def add(
+        self, jobid: int, request: Any, priority: int = 16, t_submit: float = 0.0, user: Any = None,
+        sequence: Optional[int] = None,
+    ) -> None:
+        """As for Engine."""
+        row = [] if self.note is None else [
+            "add", jobid, entries.request_row(request), priority, t_submit, user, sequence
+        ]
+        self._told(Engine.add, row, jobid, request, priority, t_submit, user, sequence)
+        self.asked[jobid] = Asked(request, priority, t_submit, user, sequence)
+
+    def adopt(
+        self, jobid: int, R: Any, freed_ranks: str = "", priority: int = 16, t_submit: float = 0.0, user: Any = None
+    ) -> None:
+        """As for Engine."""
+        row = ["adopt", jobid, R, freed_ranks, priority, t_submit, user]
+        self._told(Engine.adopt, row, jobid, R, freed_ranks, priority, t_submit, user)
+        self.asked[jobid] = Asked(None, priority, t_submit, user, None)
+
+    def cancel(self, jobid: int) -> bool:
+        """As for Engine."""
+        found = self._told(Engine.cancel, ["cancel", jobid], jobid)
+        if found:
+            del self.asked[jobid]
+        return found
+
+    def reprioritize(self, jobid: int, priority: int) -> bool:
+        """As for Engine."""
+        found = self._told(Engine.reprioritize, ["priority", jobid, priority], jobid, priority)
+        if found:
+            self.asked[jobid].priority = priority
+        return found
+
+    def free(self, jobid: int, ranks: Optional[str] = None, final: bool = True) -> None:
+        """As for Engine."""
+        self._told(Engine.free, ["free", jobid, ranks, final], jobid, ranks, final)
+        if final:
+            del self.asked[jobid]
+
+    def update_expiration(self, jobid: int, t: float) -> bool:
+        """As for Engine."""
+        return self._told(Engine.update_expiration, ["end", jobid, t], jobid, t)
+
+    # The pass.
+
+    def schedule(self, now: float, limit: int = -1) -> Any:
+        """As for Engine."""
+        try:
+            outcome = Engine.schedule(self, now, limit)
+        except Exception as error:
+            started = [jobid for jobid, asked in self.asked.items() if asked.request and not self.waits(jobid)]
+            for jobid in started:
+                self.asked[jobid].request = None
+            if self.note is not None:
+                self.note(["pass", now, limit, self._holdings(started), [], False, {"error": str(error)}])
+            raise
+        for jobid, _ in outcome.denied:
+            del self.asked[jobid]
+        for jobid in outcome.started:
+            self.asked[jobid].request = None
+        if self.note is not None:
+            self.note(["pass", now, limit, self._holdings(outcome.started), outcome.denied, outcome.more])
+            if not outcome.more:
+                self.over()
+        return outcome
+
+    def _holdings(self, started: list[int]) -> list[Any]:
+        return [[jobid, *self.holding(jobid)] for jobid in started]
+
+
+def state(engine: RecordedEngine, now: float) -> list[list[Any]]:
+    """The rows that tell of an engine between two passes, less the head."""
+    rows: list[list[Any]] = [["inventory", engine.inventory_fact]]
+    for jobid, asked in sorted(engine.asked.items()):
+        if engine.waits(jobid):
+            request = entries.request_row(asked.request)
+            rows.append(["add", now, jobid, request, asked.priority, asked.t_submit, asked.user, asked.sequence])
+        else:
+            start, end = engine.times(jobid)
+            rows.append([
+                "adopt", now, jobid, engine.R(jobid, start, end), "", asked.priority, asked.t_submit, asked.user
+            ])
+            rows.append(["end", now, jobid, end])
+    return rows
+
+
+def head(engine: RecordedEngine, now: float) -> dict[str, Any]:
+    """What the first row of a part tells, less what the writer knows."""
+    return {
+        "format": entries.FORMAT, "version": VERSION, "time": now, "once": engine.once,
+        "policy": entries.policy_fact(engine.policy), "users": engine.users, "marks": engine.marks(),
+    }
+
+
+class Recording:
+    """Makes engines, and writes the record of the one that is attached."""
+
+    def __init__(self, host: Host, guard: Guard) -> None:
+        self._host = host
+        self._guard = guard
+        self._settings: Optional[Settings] = None
+        self._engine: Any = None
+        self._parts: Optional[Parts] = None
+        self._lines: list[bytes] = []
+        self._timer: Optional[Any] = None
+
+    def make(
+        self, inventory: Any, policy: Any, settings: Settings, hierarchy: Optional[Hierarchy]
+    ) -> Engine:
+        """An engine by these settings, all of whose ranks are down; `hierarchy`: what its inventory was made of, where
+        that is RDL."""
+        self._settings = settings
+        if not settings.record:
+            return Engine(inventory, policy, settings.sched_once, down=True)
+        return RecordedEngine(inventory, policy, settings.sched_once, True, hierarchy)
+
+    def attach(self, engine: Engine) -> None:
+        """This engine, which is the last that was made, is the one in use: record it, in a part of its own."""
+        settings = self._settings
+        assert settings is not None
+        self._detach()
+        parts, self._parts = self._parts, None
+        try:
+            if parts is not None:
+                parts.close()
+            if not isinstance(engine, RecordedEngine):
+                return
+            self._parts = Parts(settings.record, settings.record_size, settings.record_age)
+            self._engine = engine
+            self._begin(continues=False)
+        except OSError as error:
+            self._failed(error)
+            return
+        self._host.log(LOG_INFO, f"record={settings.record}: all that is decided is recorded there")
+        engine.clock = self._host.now
+        engine.note = self._note
+        engine.over = self._over
+
+    def stop(self) -> None:
+        """The end: write what is left."""
+        self._flush()
+        self._detach()
+        if self._parts is not None:
+            self._parts.close()
+            self._parts = None
+
+    def _detach(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._engine is not None:
+            self._flush()
+            self._engine.note = None
+            self._engine = None
+        self._lines.clear()
+
+    def _begin(self, continues: bool) -> None:
+        now = self._host.now()
+        assert self._parts is not None and self._settings is not None
+        rows = [
+            ["head", {**head(self._engine, now), "continues": continues, "settings": self._settings._asdict()}],
+            *state(self._engine, now), ["begun", now],
+        ]
+        self._parts.begin([orjson.dumps(row) for row in rows])
+        # Passes that are sliced alike make a replay from here on exact.
+        self._engine.plan_anew()
+
+    def _note(self, row: list[Any]) -> None:
+        self._lines.append(orjson.dumps(row))
+        if len(self._lines) >= FLUSH_LINES:
+            self._flush()
+        elif self._timer is None:
+            self._timer = self._host.call_later(FLUSH, self._guard(self._due))
+
+    def _due(self) -> None:
+        self._timer = None
+        self._flush()
+
+    def _over(self) -> None:
+        """A pass is over: what it decided is written, and this is where another part may begin."""
+        self._flush()
+        if self._parts is not None and self._parts.full:
+            try:
+                self._begin(continues=True)
+            except OSError as error:
+                self._failed(error)
+
+    def _flush(self) -> None:
+        if not self._lines or self._parts is None:
+            return
+        lines, self._lines = self._lines, []
+        try:
+            self._parts.append(lines)
+        except OSError as error:
+            self._failed(error)
+
+    def _failed(self, error: OSError) -> None:
+        """Nothing can be written: there is no record from here on."""
+        place = error.filename or (self._settings.record if self._settings else "")
+        self._host.log(LOG_ERR, f"record: {place}: {error.strerror}; nothing is recorded any more")
+        self._lines.clear()
+        if self._engine is not None:
+            self._engine.note = None
+            self._engine = None
+        if self._parts is not None:
+            parts, self._parts = self._parts, None
+            try:
+                parts.close()
+            except OSError:
+                pass

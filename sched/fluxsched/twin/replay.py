@@ -1,0 +1,244 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""An engine that is driven by a record, and whose decisions are compared with it.
+
+Where a part goes on from the one before it, so does the engine, and its state is compared with the one that the part
+begins with. Else the state is built anew from the part.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, Callable, NamedTuple, Optional
+
+import orjson
+
+from fluxsched.core import PluginError
+from fluxsched.errors import FluxSchedError
+from fluxsched.policy.loader import load_plugin
+from fluxsched.service.entries import hash_of, inventory_of, request_of
+from fluxsched.service.recording import RecordedEngine, head, state
+from fluxsched.twin.read import Part, Row, parts
+
+__all__ = ["Difference", "Replay"]
+
+# What a row that is not what it should be may raise.
+_WRONG = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError, zlib.error)
+
+
+class Difference(NamedTuple):
+    """The first decision that was not the same."""
+
+    part: Part
+    line: int
+    time: float
+    what: str       # the kind of decision: "pass", "add", ...
+    recorded: Any
+    replayed: Any
+
+
+class Stop(Exception):
+    """The time to stop at is reached."""
+
+
+class Replay:
+    """Replays a record.
+
+    folder: of the record. watch: is called with (row, engine) before each row behind a state is applied, and with a
+    row ["begun", t] once an engine is built. Attributes: engine; time: of the last row; decisions: jobs that were
+    started or denied, and requests that were refused, so far; passes; warnings: lines for people; difference: the first
+    one, or None.
+    """
+
+    def __init__(self, folder: str, watch: Optional[Callable[[list[Any], RecordedEngine], Any]] = None) -> None:
+        self.parts = parts(folder)
+        self.engine: Any = None
+        self.time = 0.0
+        self.begun = self.parts[0].head["time"] if self.parts else 0.0
+        self.decisions = 0
+        self.passes = 0
+        self.warnings: list[str] = []
+        self.difference: Optional[Difference] = None
+        self._watch = watch
+        self._until = float("inf")
+        self._applies: dict[str, Callable[..., Any]] = {
+            "up": lambda e, ranks: e.mark_up(ranks),
+            "down": lambda e, ranks: e.mark_down(ranks),
+            "gone": lambda e, ranks: e.remove(ranks),
+            "property-add": lambda e, name, ranks: e.property_add(name, ranks),
+            "property-remove": lambda e, name, ranks: e.property_remove(name, ranks),
+            "expiration": lambda e, when: e.set_expiration(when),
+            "policy": lambda e, fact: e.set_policy(self._policy(fact)),
+            "add": _add,
+            "adopt": lambda e, *values: e.adopt(*values),
+            "end": lambda e, jobid, when: e.update_expiration(jobid, when),
+            "cancel": lambda e, jobid: e.cancel(jobid),
+            "priority": lambda e, jobid, priority: e.reprioritize(jobid, priority),
+            "free": lambda e, jobid, ranks, final: e.free(jobid, ranks, final),
+        }
+
+    def run(self, until: float = float("inf")) -> Optional[Difference]:
+        """Go on to the end, to the first difference, or to the last row that is not after this time (s since the
+        epoch).  Raises RecordError."""
+        self._until = until
+        follows = False
+        for part in self.parts:
+            if part.head["time"] > until:
+                break
+            rows = part.rows()
+            built = self._state(part, rows)
+            if follows and part.head["continues"]:
+                self._compare_state(part, built)
+                self.engine.plan_anew()
+            else:
+                self._build(part, built)
+            if self.difference is not None or not self._follow(part, rows):
+                break
+            follows = not part.torn
+            if part.torn:
+                lost = f"the last {part.torn} bytes are incomplete"
+                self.warnings.append(f"{part.path}: the scheduler was killed: {lost}")
+        return self.difference
+
+    # The state that a part begins with.
+
+    def _state(self, part: Part, rows: Any) -> list[Row]:
+        found: list[Row] = []
+        for row in rows:
+            if row.values[0] == "begun":
+                return found
+            found.append(row)
+        raise part.error(len(found) + 1, 'ends in its first state: no row ["begun", t]')
+
+    def _policy(self, fact: dict[str, Any]) -> Any:
+        """The policy that a row tells of."""
+        name = fact["name"]
+        policy = load_plugin(name, fact["options"])
+        if fact["hash"] != hash_of(name):
+            self.warnings.append(f"plugin {name}: its file is not the one that was recorded")
+        if fact["state"] is not None:
+            policy.restore(fact["state"])
+        return policy
+
+    def _build(self, part: Part, rows: list[Row]) -> None:
+        """Make the engine that the part begins with."""
+        line = 1
+        try:
+            inventory = inventory_of(rows[0].values[1])
+            engine = RecordedEngine(inventory, load_plugin("sched.plugin1"), part.head["once"], True)
+            engine.inventory_fact = rows[0].values[1]
+            self._mark(engine, part.head)
+            engine.set_policy(self._policy(part.head["policy"]))
+            engine.know_users(part.head["users"])
+            for row in rows[1:]:
+                line = row.line
+                self._applies[row.values[0]](engine, *row.values[2:])
+            if part.head["marks"]["denies"]:
+                engine.remove(part.head["marks"]["gone"])
+        except PluginError:
+            raise
+        except _WRONG as error:
+            raise part.error(line, f"{type(error).__name__}: {error}") from None
+        self.engine = engine
+        self.time = part.head["time"]
+        if self._watch is not None:
+            self._watch(["begun", self.time], engine)
+
+    @staticmethod
+    def _mark(engine: RecordedEngine, about: dict[str, Any]) -> None:
+        """Let the resources be as they were."""
+        marks = about["marks"]
+        for name, ranks in engine.marks()["properties"].items():
+            engine.property_remove(name, ranks)
+        for name, ranks in marks["properties"].items():
+            engine.property_add(name, ranks)
+        engine.mark_up(marks["up"])
+        engine.set_expiration(marks["expiration"])
+        if marks["gone"]:
+            engine.remove(marks["gone"])
+            # A pass without jobs: nobody is denied again for want of ranks that have been gone for long.
+            engine.schedule(about["time"])
+
+    def _compare_state(self, part: Part, rows: list[Row]) -> None:
+        """The engine of the part before is to be in the state that this one begins with."""
+        now = part.head["time"]
+        recorded = [part.head | {"continues": None, "settings": None, "version": None}, *(row.values for row in rows)]
+        replayed = _plain([head(self.engine, now) | {"continues": None, "settings": None, "version": None},
+                           *state(self.engine, now)])
+        if recorded == replayed:
+            return
+        for line, (left, right) in enumerate(zip(recorded, replayed), 1):
+            if left != right:
+                self.difference = Difference(part, line, now, "state", left, right)
+                return
+        self.difference = Difference(part, 1, now, "state", f"{len(recorded)} rows", f"{len(replayed)} rows")
+
+    # What happened.
+
+    def _follow(self, part: Part, rows: Any) -> bool:
+        """Apply the rows of a part behind its state; whether there is more to do."""
+        for line, values in rows:
+            try:
+                time = float(values[1])
+                if time > self._until:
+                    return False
+                self.time = time
+                if self._watch is not None:
+                    self._watch(values, self.engine)
+                if values[0] == "pass":
+                    self._pass(part, line, values)
+                else:
+                    self._apply(part, line, values)
+            except FluxSchedError:
+                raise
+            except _WRONG as error:
+                raise part.error(line, f"{type(error).__name__}: {error}") from None
+            if self.difference is not None:
+                return False
+        return True
+
+    def _apply(self, part: Part, line: int, values: list[Any]) -> None:
+        """One input; an error is a decision of the engine's."""
+        recorded = None
+        if isinstance(values[-1], dict) and values[-1].keys() == {"error"}:
+            recorded = values[-1]["error"]
+            values = values[:-1]
+            self.decisions += 1
+        apply = self._applies[values[0]]
+        replayed = None
+        try:
+            apply(self.engine, *values[2:])
+        except Exception as error:
+            replayed = str(error)
+            if recorded is None and not isinstance(error, FluxSchedError):
+                raise
+        if recorded != replayed:
+            self.difference = Difference(part, line, self.time, values[0], recorded, replayed)
+
+    def _pass(self, part: Part, line: int, values: list[Any]) -> None:
+        """A slice of a pass."""
+        _, now, limit, *recorded = values
+        self.passes += not recorded[2]
+        self.decisions += len(recorded[0]) + len(recorded[1])
+        decided: list[Any] = []
+        engine = self.engine
+        engine.note = decided.append
+        try:
+            engine.schedule(now, limit)
+        except Exception as error:
+            if not isinstance(recorded[-1], dict):
+                decided[-1][-1]["error"] = f"{type(error).__name__}: {error}"
+        finally:
+            engine.note = None
+        replayed = _plain(decided[-1])[3:]
+        if recorded != replayed:
+            self.difference = Difference(part, line, now, "pass", recorded, replayed)
+
+
+def _add(engine: RecordedEngine, jobid: int, request: list[Any], *values: Any) -> None:
+    engine.add(jobid, request_of(request), *values)
+
+
+def _plain(value: Any) -> Any:
+    """As it is read back from JSON."""
+    return orjson.loads(orjson.dumps(value))
