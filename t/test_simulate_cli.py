@@ -191,6 +191,59 @@ def test_ctrl_c_writes_what_there_is(trace, tmp_path):
     assert "not yet submitted" in out
 
 
+@pytest.mark.parametrize("where", ["fluxsched.traces.load.load", "fluxsched.simulate.api.machine",
+                                   "fluxsched.simulate.results.write", "fluxsched.simulate.plots.compare",
+                                   "fluxsched.cli.simulate.show"])
+def test_ctrl_c_at_any_time_exits_130(trace, tmp_path, where):
+    """While the trace is read, between two steps, while results are written or drawn: no traceback, nothing left."""
+    module, _, function = where.rpartition(".")
+    run = f"""
+import importlib, os, signal
+module = importlib.import_module({module!r})
+call = module.{function}
+def interrupted(*args, **more):
+    os.kill(os.getpid(), signal.SIGINT)
+    return call(*args, **more)
+module.{function} = interrupted
+""" + RUN
+    command = [sys.executable, "-c", run, "simulate", "--trace", "g.swf.gz", "--compare", "fcfs,easy", "--out", "o"]
+    done = subprocess.run([*command, "--plot"], cwd=tmp_path, env=ENV, capture_output=True, text=True, check=False)
+    assert done.returncode == 130, done.stderr
+    assert "Traceback" not in done.stderr and "Aborted" not in done.stderr
+    assert sorted(os.listdir(tmp_path)) == (["g.swf.gz", "o"] if where.endswith("show") else ["g.swf.gz"])
+
+
+def test_ctrl_c_while_modules_are_read(tmp_path):
+    (tmp_path / "numpy.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    env = {**ENV, "PYTHONPATH": f"{tmp_path}:{ENV['PYTHONPATH']}"}
+    done = subprocess.run([sys.executable, "-c", RUN, "simulate", "--trace", "g.swf.gz"], cwd=tmp_path, env=env,
+                          capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_matplotlib_is_for_pictures_only(trace, tmp_path):
+    (tmp_path / "matplotlib.py").write_text("raise ModuleNotFoundError(name='matplotlib')\n")
+    env = {**ENV, "PYTHONPATH": f"{tmp_path}:{ENV['PYTHONPATH']}"}
+    for args, code in ((["--plugin", "easy", "--out", "o"], 0), (["--compare", "easy,fcfs"], 0),
+                       (["--out", "p", "--plot"], 1), (["--compare", "easy,fcfs", "--out", "p"], 1)):
+        command = [sys.executable, "-c", RUN, "simulate", "--trace", "g.swf.gz", *args]
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert ("this needs matplotlib" in done.stderr) == bool(code)
+    assert not (tmp_path / "p").exists()
+
+
+def test_what_each_policy_ran_with(trace, tmp_path):
+    out, _ = call("simulate", "--trace", trace, "--compare", "fcfs,easy+sjf,easy+f2:aging=900", cwd=tmp_path)
+    assert out.endswith("""
+policy             plugin            options
+fcfs               sched.plugin1     none
+easy+sjf           backfill.plugin1  reserve-depth=1, order=sjf, aging=0
+easy+f2:aging=900  backfill.plugin1  reserve-depth=1, order=f2, aging=900
+""")
+    assert [line.split()[:3] for line in out.splitlines() if line.startswith("killed")] == [["killed", "at", "their"]]
+
+
 def test_killed_leaves_no_results(trace, tmp_path):
     (tmp_path / "slow.py").write_text(SLOW)
     process = command("simulate", "--trace", trace, "--plugin", "./slow.py", "--out", "o", cwd=tmp_path)

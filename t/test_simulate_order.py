@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fluxsched.core import Inventory, PluginError
 from fluxsched.formats.jobspec import Request
+from fluxsched.policy.loader import load_plugin
 from fluxsched.simulate import api
 from naive import scheduler
 from oracle import Job, conservative, easy, fcfs, replay
@@ -25,6 +26,9 @@ PLAIN = {
     "wfp3": lambda s, r, n, now: -((now - s) / r)**3 * n,
     "unicef": lambda s, r, n, now: -(now - s) / (max(math.log2(n), 1) * r),
     "f1": lambda s, r, n, now: math.log10(r) * n + 870 * math.log10(max(s, 1)),
+    "f2": lambda s, r, n, now: math.sqrt(r) * n + 25600 * math.log10(max(s, 1)),
+    "f3": lambda s, r, n, now: r * n + 6860000 * math.log10(max(s, 1)),
+    "f4": lambda s, r, n, now: r * math.sqrt(n) + 530000 * math.log10(max(s, 1)),
 }
 POLICIES = {"fcfs": fcfs, "easy": easy, "conservative": conservative}
 
@@ -150,6 +154,50 @@ def test_a_user_must_be_hashable():
     with pytest.raises(TypeError, match="hash"):
         engine.add(1, Request(0, 1, 1, 0, False, 1.0, "", None, None), user=[1001])
     assert engine.waiting() == []
+
+
+@pytest.mark.parametrize("plugin", ["sched.plugin1", "backfill.plugin1"])
+def test_the_submit_time_counts_from_the_oldest_job(plugin):
+    """Not from that of the foremost, which has a higher priority and came later."""
+    request = Request(0, 4, 1, 0, False, 100.0, "", None, None)
+    engine = scheduler(Inventory.from_counts(1, 4), plugin=plugin, options="order=f1,aging=0")
+    for jobid, priority, submit in ((1, 20, 1000.0), (2, 16, 400.0), (3, 16, 990.0)):
+        engine.add(jobid, request, priority, submit)
+    def scores():
+        return {jobid: score for jobid, score, _ in engine.ranking(2000.0)}
+    def told(origin):
+        return {jobid: pytest.approx(PLAIN["f1"](submit - origin, 100, 4, 0))
+                for jobid, submit in ((1, 1000), (2, 400), (3, 990))}
+    assert scores() == told(400)
+    assert engine.schedule(2000.0).started == [1]
+    expected = told(400)
+    del expected[1]
+    assert scores() == expected
+    # One that is older still comes, as when jobs are handed over after a reload: all are counted from it.
+    engine.add(4, request, 16, 100.0)
+    engine.free(1)
+    assert engine.schedule(2001.0).started == [4]
+    expected = told(100)
+    del expected[1]
+    assert scores() == expected and engine.waiting() == [2, 3]
+
+
+def test_the_orders_of_the_simulator_are_those_of_the_papers():
+    """No aging, unless it is asked for; and a result says what it ran with."""
+    trace = api.trace_of(submit=[0.0, 1.0, 604900.0], run=[605000.0, 900.0, 10.0], procs=[4, 4, 4])
+    run = api.run(trace, procs=4, plugin="easy+sjf")
+    assert run.start.tolist() == [0, 605010, 605000]
+    assert run.options == "reserve-depth=1,order=sjf,aging=0"
+    aged = api.run(trace, procs=4, plugin="easy+sjf", options="aging=604800")
+    assert aged.start.tolist() == [0, 605000, 605900]
+    assert aged.options == "reserve-depth=1,order=sjf,aging=604800"
+    assert api.run(trace, procs=4, plugin="easy").options == "reserve-depth=1"
+    options = dict(item.split("=") for item in api.run(trace, procs=4, options="order=multifactor,max-age=99"
+                                                       ).options.split(","))
+    assert options == {"order": "multifactor", "aging": "0", "max-age": "99", "weight-age": "1000",
+                       "weight-size": "1000", "weight-fairshare": "1000", "half-life": "604800"}
+    # In production it is a week still.
+    assert load_plugin("sched.plugin1", "order=sjf").in_effect() == {"order": "sjf", "aging": "604800"}
 
 
 @pytest.mark.parametrize("plugin", ["sched.plugin1", "easy", "conservative"])

@@ -92,9 +92,9 @@ def test_files(result, tmp_path):
     with open(tmp_path / "out/jobs.csv", newline="") as f:
         rows = list(csv.DictReader(f))
     assert tuple(rows[0]) == results.COLUMNS
-    assert rows[1] == {"job_id": "2", "submission_time": "1", "requested_number_of_resources": "8",
-                       "requested_time": "50", "starting_time": "100", "execution_time": "50", "finish_time": "150",
-                       "waiting_time": "99",
+    assert rows[1] == {"job_id": "2", "workload_name": "made", "submission_time": "1",
+                       "requested_number_of_resources": "8", "requested_time": "50", "success": "1",
+                       "starting_time": "100", "execution_time": "50", "finish_time": "150", "waiting_time": "99",
                        "turnaround_time": "149", "stretch": "2.98", "allocated_resources": "0-5 8-9"}
     summary = json.loads((tmp_path / "out/summary.json").read_text())
     assert summary["makespan"] == 650 and summary["stopped"] == "finished" and summary["notes"] == {"over_request": 1}
@@ -108,8 +108,40 @@ def test_fractions_zero_run_times_and_unknown_ends(tmp_path):
     r = replace(r, start=r.start + np.array([0.25, 0, 0]), finish=r.finish + np.array([0.25, 0, 0]), offset=None)
     results.write_jobs(r, tmp_path / "jobs.csv")
     assert (tmp_path / "jobs.csv").read_text().splitlines()[1:] == [
-        "1,0,1,5,0.25,0,0.25,0.25,0.25,,", "2,0,1,30,0,,,0,,,"]
+        "1,made,0,1,5,1,0.25,0,0.25,0.25,0.25,,", "2,made,0,1,30,,0,,,0,,,"]
 
+
+def test_jobs_that_were_killed(result, tmp_path):
+    results.write_jobs(result, tmp_path / "jobs.csv")
+    with open(tmp_path / "jobs.csv", newline="") as f:
+        assert [row["success"] for row in csv.DictReader(f)] == ["1", "1", "1", "1", "0"]
+    assert result.killed.tolist() == [False] * 4 + [True]
+    # It runs still where the run was cut.
+    assert not result_of(trace_of(JOBS), easy, 10, ended=640.0).killed.any()
+
+
+@pytest.mark.parametrize("source, name", [("a/last-month.swf.gz", "last-month"), ("x.y.csv", "x.y"), ("a, \"b\".json",
+                                          "a___b_"), (".swf", "trace"), ("é.swf", "_"), ("made", "made")])
+def test_workload_names_need_no_quotes(source, name):
+    assert results.workload_name(source) == name
+
+
+def test_evalys_draws_its_detailed_plot(result, tmp_path):
+    pytest.importorskip("evalys")
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from evalys.jobset import JobSet
+    from matplotlib import pyplot
+
+    results.write_jobs(result, tmp_path / "jobs.csv")
+    jobs = JobSet.from_csv(tmp_path / "jobs.csv")
+    assert len(jobs.df) == 5 and jobs.MaxProcs == 10
+    jobs.plot(with_details=True)
+    assert len(pyplot.gcf().axes) == 4
+    pyplot.savefig(tmp_path / "evalys.png")
+    pyplot.close("all")
+    assert len(np.unique(picture(tmp_path / "evalys.png").reshape(-1, 3), axis=0)) > 10
 
 def test_pass_times_by_queue_length(result):
     count, time = np.zeros(64, dtype=np.int64), np.zeros(64)
@@ -223,6 +255,16 @@ def test_table(result):
     labels = [row[0] for row in rows]
     assert "killed at their limit" in labels and "still waiting" not in labels
     assert ["makespan", "10.8 min", "10.8 min"] in rows and ["time per pass", "-", "-"] in rows
+    # Of jobs that were killed it is told when there are none, too.
+    clean = result_of(trace_of(JOBS[:4]), easy, 10)
+    assert ["killed at their limit", "1", "0"] in results.table([result, clean])
+
+
+def test_a_table_tells_what_each_policy_ran_with(result):
+    first = replace(result, plugin="backfill.plugin1", options="reserve-depth=1,order=sjf,aging=0")
+    assert results.policies([first, replace(result, plugin="sched.plugin1", options="")]) == [
+        ["policy", "plugin", "options"],
+        ["oracle", "backfill.plugin1", "reserve-depth=1, order=sjf, aging=0"], ["oracle", "sched.plugin1", "none"]]
 
 
 def test_binned_means():

@@ -13,7 +13,9 @@ import pytest
 from fluxsched.simulate.loop import Loop
 
 from fluxsched.core import Inventory, PluginError
-from fluxsched.simulate import api, metrics, policy
+from fluxsched.policy import names
+from fluxsched.policy.loader import load_plugin
+from fluxsched.simulate import api, metrics
 from fluxsched.simulate.api import SimulateError
 from fluxsched.traces import swf
 from fluxsched.traces.generator import generate
@@ -197,6 +199,17 @@ def test_not_in_the_main_thread():
     (dict(procs=5), "every job is larger than the machine of 5 processors"),
     (dict(procs=10, until=-1), "until: seconds from 0"),
     (dict(procs=10, until=float("nan")), "until: seconds from 0"),
+    (dict(procs="many"), "procs: a number from 1 to 10000000 expected, 'many' found"),
+    (dict(nodes=1.5), "nodes: a number from 1 to 10000000 expected, 1.5 found"),
+    (dict(procs=True), "procs: a number from 1 to 10000000 expected, True found"),
+    (dict(procs=10, until="soon"), "until: seconds from 0 to 9e.12 expected, 'soon' found"),
+    (dict(procs=10, forecast=-1), "forecast: a number of jobs expected, -1 found"),
+    (dict(procs=10, forecast=0.5), "forecast: a number of jobs expected, 0.5 found"),
+    (dict(procs=10, progress=3), "progress: a function expected, 3 found"),
+    (dict(on="nodes"), "on: a Machine expected, str found"),
+    (dict(procs=10, plugin=None), "plugin: a name, a class or an object with the five operations expected, None found"),
+    (dict(procs=10, plugin=int), "plugin: a name, a class or .* expected, <class 'int'> found"),
+    (dict(procs=10, options=3), "options: a text or a dict expected, 3 found"),
     (dict(procs=10, plugin="easy+random"), "unknown order 'random'"),
     (dict(procs=10, plugin=":x=1"), "a name expected"),
     (dict(procs=10, plugin="easy", options="x"), "plugin option 'x': key=value expected"),
@@ -209,6 +222,33 @@ def test_not_in_the_main_thread():
 def test_bad_arguments(arguments, what):
     with pytest.raises(SimulateError, match=what):
         api.run(trace_of(JOBS[:2]), **arguments)
+
+
+@pytest.mark.parametrize("trace", [None, 3, [1, 2]])
+def test_a_trace_that_is_none(trace):
+    with pytest.raises(SimulateError, match="trace: a Trace or the path of one expected, (NoneType|int|list) found"):
+        api.run(trace, procs=4)
+
+
+def test_a_plugin_as_a_class_or_an_object(tmp_path):
+    space = {}
+    exec(GREEDY, space)
+    kind = space["Plugin"]
+    trace = generate(100, 32, 1.2, seed=5, overestimate=3)
+    (tmp_path / "greedy.py").write_text(GREEDY)
+    expected = api.run(trace, procs=32, plugin=tmp_path / "greedy.py")          # a Path
+    mine = kind({})
+    for plugin in (kind, mine):
+        r = api.run(trace, procs=32, plugin=plugin)
+        assert r.start.tolist() == expected.start.tolist()
+        assert (r.policy, r.options) == ("Plugin", "") and r.plugin.endswith(".Plugin")
+    assert api.run(trace, procs=32, plugin=mine, name="mine").policy == "mine"
+    with pytest.raises(PluginError, match="plugin Plugin: an object has its options already"):
+        api.run(trace, procs=32, plugin=mine, options="a=1")
+    kind = type(load_plugin("backfill.plugin1"))
+    compiled = api.run(trace, procs=32, plugin=kind, options="reserve-depth=0,order=sjf")
+    assert compiled.options == "reserve-depth=0,order=sjf,aging=0"
+    assert compiled.start.tolist() == api.run(trace, procs=32, plugin="first-fit+sjf").start.tolist()
 
 
 def test_a_header_with_too_many_processors():
@@ -225,12 +265,18 @@ def test_a_trace_that_is_too_long():
 
 
 @pytest.mark.parametrize("plugin, options, what", [
-    ("no.such.plugin", "", "no.such.plugin"), ("sched.plugin1", "reserve-depth=1", "unknown option 'reserve-depth'"),
+    ("/no/such.py", "", "plugin /no/such.py: there is no such file"),
+    ("sched.plugin1", "reserve-depth=1", "unknown option 'reserve-depth'"),
     ("backfill.plugin1", "reserve-depth=many", "expected a whole number"),
 ])
 def test_unknown_plugins_and_options(plugin, options, what):
     with pytest.raises(PluginError, match=what):
         api.run(trace_of(JOBS), procs=10, plugin=plugin, options=options)
+
+
+def test_a_policy_that_nobody_knows():
+    with pytest.raises(SimulateError, match="policy 'esay': expected fcfs, easy, .* or the name or file of a plugin"):
+        api.run(trace_of(JOBS), procs=10, plugin="esay")
 
 
 def test_arrays_of_different_lengths():
@@ -256,15 +302,15 @@ def test_loop_wants_arrays_of_one_length():
     ("hybrid:3+f1", ("hybrid3+f1", "backfill.plugin1", {"reserve-depth": "3", "order": "f1"})),
     ("my.plugin:a=1:b=2", ("my.plugin:a=1:b=2", "my.plugin", {"a": "1", "b": "2"})),
     ("./x.py", ("./x.py", "./x.py", {})),
-    ("x.py:depth=3", ("x.py:depth=3", "./x.py", {"depth": "3"})),
+    ("x.py:depth=3", ("x.py:depth=3", "x.py", {"depth": "3"})),
     ("easy+sjf:aging=0", ("easy+sjf:aging=0", "backfill.plugin1",
                           {"reserve-depth": "1", "order": "sjf", "aging": "0"})),
 ])
 def test_names_of_policies(text, expected):
-    assert policy.choose(text) == expected
-    assert policy.choose(text, expected[2]) == expected            # the same again is no contradiction
-    assert policy.choose(text, "queue-depth=5").options == {**expected[2], "queue-depth": "5"}
-    assert policy.options_text(policy.choose(text, {"q": 1}).options).endswith("q=1")
+    assert names.choose(text) == expected
+    assert names.choose(text, expected[2]) == expected            # the same again is no contradiction
+    assert names.choose(text, "queue-depth=5").options == {**expected[2], "queue-depth": "5"}
+    assert names.options_text(names.choose(text, {"q": 1}).options).endswith("q=1")
 
 
 def test_queue_depth_bounds_a_pass():

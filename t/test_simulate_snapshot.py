@@ -94,7 +94,7 @@ def test_jobs_that_never_end(read):
 
 def test_a_time_without_end_is_empty(read, tmp_path):
     results.write_jobs(api.run(read((0, 0, 10, {"duration": 0.0})), procs=4), tmp_path / "jobs.csv")
-    assert (tmp_path / "jobs.csv").read_text().splitlines()[1].startswith("1,0,4,,0,10,10,")
+    assert (tmp_path / "jobs.csv").read_text().splitlines()[1].startswith("1,jobs,0,4,,1,0,10,10,")
 
 
 def test_whole_nodes_that_are_waited_for(read):

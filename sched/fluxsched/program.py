@@ -11,7 +11,9 @@ import io
 import os
 import signal
 import sys
-from typing import IO, Callable
+import threading
+from types import FrameType
+from typing import IO, Callable, NoReturn
 
 from fluxsched.errors import FluxSchedError
 from fluxsched.formats.quote import printable
@@ -62,6 +64,21 @@ def end_by_signal() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
+def exit_on_interrupt() -> None:
+    """Let Ctrl-C end this process with 128 + SIGINT, wherever it is, once what it has begun is put away.
+
+    For programs that have something to put away.  Python's own exception for it would be told as a traceback, or by
+    click as an exit code of 1.  A SIGINT that is ignored stays so.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _exit_by_interrupt)
+
+
+def _exit_by_interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def tell(text: str) -> None:

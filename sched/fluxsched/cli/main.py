@@ -59,6 +59,7 @@ class Commands(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run; output that cannot be written, or a reader that has gone, is no fault of ours."""
         program.secure_streams()
+        program.exit_on_interrupt()
         try:
             try:
                 return super().main(*args, **kwargs)

@@ -68,7 +68,7 @@ LEFT_OUT = {"too_large": "are larger than the machine: left out", "denied": "wer
 
 def show(results: list[Any]) -> None:
     """Print what was read and left out, and the table."""
-    from fluxsched.simulate.results import table
+    from fluxsched.simulate.results import policies, table
     from fluxsched.traces.trace import RULES
 
     result = results[0]
@@ -100,6 +100,11 @@ def show(results: list[Any]) -> None:
             words += [word.rjust(width) for word, width in zip(row[first:last], widths[first:last])]
             print("  ".join(words).rstrip())
         first = last
+    print()
+    rows = [[printable(cell) for cell in row] for row in policies(results)]
+    widths = [max(len(row[i]) for row in rows) for i in range(2)]
+    for row in rows:
+        print(f"{row[0].ljust(widths[0])}  {row[1].ljust(widths[1])}  {row[2]}")
 
 
 def show_forecasts(results: list[Any]) -> None:
@@ -208,7 +213,7 @@ def simulate(
 
     from fluxsched.simulate import results
 
-    if out is not None:
+    if plot or (compare and out is not None):
         from fluxsched.simulate import plots  # noqa: F401  what is not installed is told before a long run
     try:
         if out is not None:
@@ -230,15 +235,12 @@ def _run(
     names: list[str], source: tuple[str, str | None], machine: dict[str, Any], options: dict[str, Any]
 ) -> list[Any]:
     """The results of each policy, up to one that was interrupted."""
-    from fluxsched.policy.loader import load_plugin
-    from fluxsched.policy.names import choose
     from fluxsched.simulate import api
+    from fluxsched.simulate.policy import load as load_policy
     from fluxsched.traces.load import load
 
-    policies = []
-    for name in names:                 # all of them, before the first one runs
-        choice = choose(name, options["options"])
-        policies.append(load_plugin(choice.plugin, choice.options))
+    # All of them, before the first one runs.
+    policies = [load_policy(name, options["options"])[1] for name in names]
     trace = load(*source)
     on = api.machine(trace=trace, **machine)
     ran: list[Any] = []
@@ -287,8 +289,10 @@ def write(ran: list[Any], out: str, plot: bool, compare: bool) -> None:
     import json
     import os
 
-    from fluxsched.simulate import plots, results
+    from fluxsched.simulate import results
 
+    if plot or compare:
+        from fluxsched.simulate import plots
     with results.folder_of_results(out) as folder:
         if not compare:
             results.write(ran[0], folder)

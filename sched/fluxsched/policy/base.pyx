@@ -44,6 +44,11 @@ cdef class Policy(Operations):
     def restore(self, state):
         """Be in the state that another policy of this name and options told of; called before there are jobs."""
 
+    def in_effect(self):
+        """The options that this policy goes by, as a dict of strings: those that it was made with, and the defaults of
+        others where they matter."""
+        return dict(self.options)
+
     def ranking(self, Engine e not None, double now):
         """The waiting jobs in the order in which a pass at this time (s) would consider them, as rows of job id, score
         and parts; see fluxsched.policy.orders.Order.ranking. None: the policy does not tell."""
@@ -75,6 +80,15 @@ cdef class ListPolicy(Policy):
         cdef ListPolicy out = Policy.fork(self)
         out.order = self.order.fork()
         return out
+
+    def in_effect(self):
+        """See Policy; with all that the order goes by, if it is not first come, first served."""
+        found = dict(self.options)
+        if self.order.formula.name == "fcfs":
+            found.pop("aging", None)
+        else:
+            found.update(self.order.in_effect())
+        return found
 
     def ranking(self, Engine e not None, double now):
         """See fluxsched.policy.orders.Order.ranking."""

@@ -3,7 +3,8 @@
 """Finding and loading policy plugins.
 
 A plugin NAME is a file NAME.so (a Cython extension) or NAME.py, looked for
-along FLUX_MODULE_PATH, then beside the package. It holds a class Plugin with
+along FLUX_MODULE_PATH, then beside the package; a name with a slash, or that
+ends in .so or .py, is the path of such a file. It holds a class Plugin with
 the five operations of fluxsched.core.engine.Operations. In Cython that class
 derives from fluxsched.policy.base.Policy; in Python it derives from nothing, and is made with the
 plugin's options as its one argument.
@@ -17,10 +18,10 @@ import linecache
 import os
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Mapping
 
 from fluxsched.core.engine import PluginError
-from fluxsched.policy.base import Policy
+from fluxsched.policy.base import ListPolicy, Policy
 from fluxsched.policy.options import parse_options
 from fluxsched.policy.pyplugin import OPERATIONS, PythonPolicy, missing_operations
 
@@ -40,8 +41,8 @@ def search_path() -> list[Path]:
 
 
 def find_plugin(name: str) -> Path:
-    """The file of a plugin; name may also be a path. Raises PluginError."""
-    if "/" in name:
+    """The file of a plugin, by its name or path.  Raises PluginError."""
+    if "/" in name or name.endswith((".so", ".py")):
         path = Path(name)
         if path.suffix not in (".so", ".py"):
             raise PluginError(f"plugin {name}: expected a file that ends in .so or .py")
@@ -58,21 +59,22 @@ def find_plugin(name: str) -> Path:
     raise NotFound(f"plugin {name}: neither {name}.so nor {name}.py in {places}")
 
 
-def load_plugin(name: str, options: str | dict[str, Any] = "") -> Any:
+def load_plugin(name: str, options: str | dict[str, Any] = "", defaults: Mapping[str, str] | None = None) -> Any:
     """Load a plugin and make its policy object for one engine.
 
-    name: of a loadable, or the path of one; options: "key=value,…" or a dict.
+    name: of a loadable, or the path of one; options: "key=value,…" or a dict; defaults: those of ListPolicy's options
+    that are to count where they are not given.
     Raises PluginError: not found, does not load, lacks an operation, or an
     option that it does not take.
     """
     path = find_plugin(name)
-    chosen = parse_options(options)
     # Under a name without dots: an extension's init function has the name of
     # its module, and Python would look for a parent package.
     module_name = path.name[: -len(path.suffix)].replace(".", "_").replace("-", "_")
     loader: Any
     if path.suffix == ".so":
-        loader = importlib.machinery.ExtensionFileLoader(module_name, str(path))
+        # By its own folder: the name of a file alone is looked for along the path of libraries.
+        loader = importlib.machinery.ExtensionFileLoader(module_name, str(path.absolute()))
     else:
         module_name = "fluxsched_plugin_" + module_name
         loader = importlib.machinery.SourceFileLoader(module_name, str(path))
@@ -83,7 +85,7 @@ def load_plugin(name: str, options: str | dict[str, Any] = "") -> Any:
         loader.exec_module(module)
     except Exception as error:
         raise PluginError(f"plugin {name}: {path} does not load: {type(error).__name__}: {error}") from error
-    return _policy(module, name, chosen, str(path))
+    return make_policy(_plugin_of(module, name, path), name, options, defaults, str(path))
 
 
 def load_text(name: str, text: str, options: str | dict[str, Any] = "") -> Any:
@@ -99,25 +101,46 @@ def load_text(name: str, text: str, options: str | dict[str, Any] = "") -> Any:
     except (Exception, SystemExit) as error:
         raise PluginError(f"plugin {name}: it does not load: {type(error).__name__}: {error}") from error
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
-    return _policy(module, name, parse_options(options), name)
+    return make_policy(_plugin_of(module, name, name), name, options, place=name)
 
 
-def _policy(module: ModuleType, name: str, chosen: dict[str, str], path: str) -> Any:
-    """The policy object of a module.  Raises PluginError."""
+def _plugin_of(module: ModuleType, name: str, path: str | Path) -> type:
+    """The class Plugin of a module.  Raises PluginError."""
     kind = getattr(module, "Plugin", None)
     if not isinstance(kind, type):
         raise PluginError(f"plugin {name}: {path} has no class Plugin")
+    return kind
+
+
+def make_policy(plugin: Any, name: str, options: str | dict[str, Any] = "",
+                defaults: Mapping[str, str] | None = None, place: str = "") -> Any:
+    """The policy object of a plugin that is there already: of a class, one that is made with the options; of an object
+    with the five operations, the one that calls them; a Policy is one itself, and takes no options any more.
+
+    name: what errors call it; defaults: as for load_plugin; place: where it is from, for errors.
+    Raises PluginError: it lacks an operation, or an option that it does not take.
+    """
+    chosen = parse_options(options)
+    if chosen and not isinstance(plugin, type):
+        raise PluginError(f"plugin {name}: an object has its options already: none expected, {min(chosen)} found")
     try:
-        if issubclass(kind, Policy):
-            policy = kind(name, chosen)
+        if isinstance(plugin, type) and issubclass(plugin, Policy):
+            if issubclass(plugin, ListPolicy):
+                chosen = {**chosen, **{key: text for key, text in (defaults or {}).items() if key not in chosen}}
+            plugin = plugin(name, chosen)
+        if isinstance(plugin, Policy):
+            policy = plugin
             missing = missing_operations(policy)
         else:
-            missing = [op for op in OPERATIONS if not callable(getattr(kind, op, None))]
-            policy = None if missing else PythonPolicy(name, chosen, kind(dict(chosen)))
+            missing = [op for op in OPERATIONS if not callable(getattr(plugin, op, None))]
+            if isinstance(plugin, type) and not missing:
+                plugin = plugin(dict(chosen))
+            policy = None if missing else PythonPolicy(name, chosen, plugin)
     except PluginError as error:
         raise PluginError(f"plugin {name}: {error}") from None
     except Exception as error:
         raise PluginError(f"plugin {name}: {type(error).__name__}: {error}") from error
     if missing:
-        raise PluginError(f"plugin {name}: {path} lacks the operation {', '.join(missing)}")
+        subject = f"{place} lacks" if place else "lacks"
+        raise PluginError(f"plugin {name}: {subject} the operation {', '.join(missing)}")
     return policy

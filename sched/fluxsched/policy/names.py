@@ -46,6 +46,8 @@ def choose(text: str, options: str | Dict[str, str] = "") -> Choice:
     by the name (easy is reserve-depth=1); that the plugin exists, and takes its options, is found out when it is
     loaded.
     """
+    if not isinstance(options, (str, dict)):
+        raise PolicyError(f"options: a text or a dict expected, {options!r} found")
     if isinstance(options, dict):
         more = {str(key): str(value) for key, value in options.items()}
     else:
@@ -65,8 +67,6 @@ def choose(text: str, options: str | Dict[str, str] = "") -> Choice:
             chosen["order"] = order
     elif not plugin:
         raise PolicyError(f"policy {name!r}: a name expected")
-    elif plugin.endswith((".py", ".so")) and "/" not in plugin:
-        plugin = "./" + plugin                       # a file here, where the loader would look along its path
     for given in (_options(own), more):
         for key, value in given.items():
             if chosen.setdefault(key, value) != value:     # the name in the table would not be what ran
@@ -74,9 +74,9 @@ def choose(text: str, options: str | Dict[str, str] = "") -> Choice:
     return Choice(name, plugin, chosen)
 
 
-def load(choice: Choice, source: Optional[str] = None) -> Any:
+def load(choice: Choice, source: Optional[str] = None, defaults: Optional[Dict[str, str]] = None) -> Any:
     """The policy object of a choice, for one engine.  source: the text of the plugin, which is in Python; None: it is
-    found by its name or path.
+    found by its name or path.  defaults: as for fluxsched.policy.loader.load_plugin.
 
     Raises PolicyError if there is none of that name, PluginError for what does not load or an option that it does not
     take.
@@ -84,7 +84,7 @@ def load(choice: Choice, source: Optional[str] = None) -> Any:
     if source is not None:
         return load_text(choice.plugin, source, choice.options)
     try:
-        return load_plugin(choice.plugin, choice.options)
+        return load_plugin(choice.plugin, choice.options, defaults)
     except NotFound as error:
         if "/" in choice.plugin:
             raise

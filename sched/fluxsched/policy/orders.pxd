@@ -6,10 +6,10 @@ from fluxsched.core.types cimport i32, i64, usec_t
 
 # What a score may depend on; times in s.
 cdef struct Facts:
-    double submit               # since the first job's
+    double submit               # since the oldest job's
     double request              # requested time, more than 0
     double cores
-    double now                  # since the first job's submit time
+    double now                  # since the oldest job's submit time
     double wait                 # now - submit, at least 0
     double machine              # cores that are up
     double usage                # the user's part of all decayed usage, 0 to 1
@@ -47,7 +47,7 @@ cdef class Order:
         readonly double half_life       # s
         Facts facts                     # with the weights; the rest is filled in for each job
         bint started                    # origin is known
-        usec_t origin                   # submit time of the first job seen
+        usec_t origin                   # the oldest submit time of the jobs seen
         usec_t usage_at                 # when usage was last decayed
         double *usage                   # [nusers] core seconds, decayed
         double total                    # their sum

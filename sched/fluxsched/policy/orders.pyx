@@ -5,12 +5,12 @@
 A score is a function of a job's submit time, requested time and cores, and of now; the lowest comes first, equal
 scores in submit order.  Jobs of a higher priority stay ahead of all others, whatever their score.
 
-Plugin options: order=NAME; aging=SECONDS (default a week, 0 = none): a job that has waited so long goes to the
-front, in submit order.  So none starves where the head of the queue cannot be passed for ever: under sched.plugin1
-and under backfill.plugin1 with reserve-depth other than 0.  For order=multifactor: weight-age, weight-size,
-weight-fairshare, max-age and half-life (see ORDERS).
+Plugin options: order=NAME; aging=SECONDS (default a week, in the simulator 0, which is none): a job that has waited so
+long goes to the front, in submit order.  So none starves where the head of the queue cannot be passed for ever: under
+sched.plugin1 and under backfill.plugin1 with reserve-depth other than 0.  For order=multifactor: weight-age,
+weight-size, weight-fairshare, max-age and half-life (see ORDERS).
 """
-from libc.math cimport exp2, isnan, log2, log10
+from libc.math cimport exp2, isnan, log2, log10, sqrt
 from libc.stdlib cimport free
 from libc.string cimport memset
 
@@ -62,6 +62,18 @@ cdef double unicef(const Facts *f) noexcept nogil:
 
 cdef double f1(const Facts *f) noexcept nogil:
     return log10(f.request) * f.cores + 870.0 * log10(f.submit if f.submit > 1.0 else 1.0)
+
+
+cdef double f2(const Facts *f) noexcept nogil:
+    return sqrt(f.request) * f.cores + 25600.0 * log10(f.submit if f.submit > 1.0 else 1.0)
+
+
+cdef double f3(const Facts *f) noexcept nogil:
+    return f.request * f.cores + 6860000.0 * log10(f.submit if f.submit > 1.0 else 1.0)
+
+
+cdef double f4(const Facts *f) noexcept nogil:
+    return f.request * sqrt(f.cores) + 530000.0 * log10(f.submit if f.submit > 1.0 else 1.0)
 
 
 cdef double multifactor(const Facts *f) noexcept nogil:
@@ -127,10 +139,16 @@ ORDERS = {order.name: order for order in (
             "CLUSTER 2009"),
     formula("unicef", unicef, False, "-wait / (log2(cores) * request), which favours old, short and small jobs; log2 "
             "is taken as at least 1, so that one core counts as two", "Tang and others, CLUSTER 2009, as wfp3"),
-    formula("f1", f1, True, "log10(request) * cores + 870 * log10(submit), the submit time counted from the first "
+    formula("f1", f1, True, "log10(request) * cores + 870 * log10(submit), the submit time counted from the oldest "
             "job's and taken as at least 1 s",
             "Carastan-Santos and de Camargo: Obtaining dynamic scheduling policies with simulation and machine "
             "learning, SC 2017"),
+    formula("f2", f2, True, "sqrt(request) * cores + 25600 * log10(submit), the submit time as for f1",
+            "Carastan-Santos and de Camargo, SC 2017, as f1"),
+    formula("f3", f3, True, "request * cores + 6860000 * log10(submit), the submit time as for f1",
+            "Carastan-Santos and de Camargo, SC 2017, as f1"),
+    formula("f4", f4, True, "request * sqrt(cores) + 530000 * log10(submit), the submit time as for f1",
+            "Carastan-Santos and de Camargo, SC 2017, as f1"),
     formula("multifactor", multifactor, False, "-(weight-age * min(wait / max-age, 1) + weight-size * cores / machine "
             "+ weight-fairshare * 2**(-usage / share)); usage: the user's part of all usage, 0 to 1; share: 1 / number "
             "of users that have run jobs. A job is charged to its user when it starts, with cores times requested "
@@ -180,6 +198,15 @@ cdef class Order:
         free(self.young)
         free(self.score)
 
+    def in_effect(self):
+        """The options that this order goes by, those that were not given too, as a dict of strings."""
+        found = {"order": self.formula.name, "aging": f"{self.aging:.16g}"}
+        if self.formula.score == multifactor:
+            values = (self.facts.weight_age, self.facts.weight_size, self.facts.weight_fairshare, self.facts.max_age,
+                      self.half_life)
+            found.update((key, f"{value:.16g}") for key, value in zip(OPTIONS[2:], values))
+        return found
+
     cdef Order fork(self):
         """The same order, with what it knows of users and of the queue, for a copy of its engine."""
         cdef Order out = Order.__new__(Order)
@@ -225,7 +252,7 @@ cdef class Order:
         if self.formula.score == fcfs or e.queue.count == 0:
             return 0
         if not self.started:
-            self.origin = e.jobs.item[e.queue.chunk[0].slot[0]].submitted
+            self.origin = oldest(e)
             self.started = True
         return self.keep(e) if self.formula.fixed else self.make(e)
 
@@ -235,6 +262,10 @@ cdef class Order:
         if self.formula.score == fcfs or not self.formula.fixed or not self.started:
             return 0
         self.watch(e, job)
+        if e.job(job).submitted < self.origin:
+            # The scores of the others change with the origin: they are made anew before the next pass.
+            self.origin = e.job(job).submitted
+            self.scored = False
         self.look_at(e, e.job(job))
         out[0] = self.formula.score(&self.facts)
         return 0
@@ -347,7 +378,7 @@ cdef class Order:
             return []
         slots = e.queue.flat()
         if not self.started:
-            self.origin = e.job(slots[0]).submitted
+            self.origin = oldest(e)
         self.facts.now = now - self.origin / <double> USEC
         for i in range(e.queue.count):
             j = e.job(slots[i])
@@ -402,6 +433,16 @@ cdef class Order:
         self.usage[j.user] += amount
         self.total += amount
         return 0
+
+
+cdef usec_t oldest(Engine e) noexcept nogil:
+    """The least submit time of the waiting jobs."""
+    cdef i32 c, i
+    cdef usec_t least = time_never()
+    for c in range(e.queue.nchunks):
+        for i in range(e.queue.chunk[c].count):
+            least = min(least, e.job(e.queue.chunk[c].slot[i]).submitted)
+    return least
 
 
 cdef i64 cores_of(Engine e, const Job *j) noexcept nogil:

@@ -5,6 +5,7 @@
 object called from the engine, and the engine as such an object sees it."""
 from collections import namedtuple
 from copy import deepcopy
+from traceback import extract_tb
 
 import orjson
 
@@ -56,6 +57,7 @@ cdef class Pass:
     """The engine during a pass, for a plugin in Python. A job is a number
     that holds for this pass. Times are seconds."""
     cdef Engine engine
+    cdef bint may_reorder       # this is sched_loop_setup
 
     def __init__(self):
         raise TypeError("a Pass is made by the engine")
@@ -100,14 +102,20 @@ cdef class Pass:
                        bool(j.exclusive), duration, self.engine.domain_names[j.domain])
 
     def reorder(self, key):
-        """Consider jobs by ascending key(JobInfo) in this pass; for
-        sched_loop_setup."""
+        """Consider jobs by ascending key(JobInfo) in this pass; in
+        sched_loop_setup, before a job is started."""
         cdef i32 i
         cdef double *score
         self.check_open()
+        if not self.may_reorder:
+            raise PluginError("reorder: only in sched_loop_setup, as a pass goes by one order")
+        if self.engine.nstarted:
+            raise PluginError("reorder: only before a job is started in this pass")
         score = <double *> zeroed(self.engine.queue.count, sizeof(double))
         try:
             for i, slot in enumerate(self.all()):
+                if self.engine.jobs.item[<i32> slot].state != JOB_WAITING:
+                    continue    # no node is left for it: the pass has denied it already
                 score[i] = key(self.info(slot))
                 if score[i] != score[i]:
                     raise PluginError("a key of reorder is not a number")
@@ -157,7 +165,7 @@ cdef Pass new_pass(Engine engine):
 
 cdef class PythonPolicy(Policy):
     """A policy whose operations are methods of a Python object."""
-    cdef object plugin
+    cdef readonly object plugin
 
     def __init__(self, name, dict options, plugin):
         super().__init__(name, options)
@@ -191,27 +199,48 @@ cdef class PythonPolicy(Policy):
             self.plugin.__dict__.clear()
             self.plugin.__dict__.update(state)
 
+    cdef object call(self, str operation, Pass turn, tuple arguments):
+        """What an operation answers. What it does that a plugin may not is told with its place."""
+        try:
+            return getattr(self.plugin, operation)(turn, *arguments)
+        except PluginError as error:
+            raise PluginError(f"plugin {self.name}: {operation}: {error}{place(error)}") from error
+
+    cdef int set_up(self, Pass turn) except -1:
+        turn.may_reorder = True
+        try:
+            self.call("sched_loop_setup", turn, ())
+        finally:
+            turn.may_reorder = False
+        return 0
+
     cdef int sched_loop_setup(self, Engine e) except -1 nogil:
         with gil:
-            self.plugin.sched_loop_setup(new_pass(e))
-        return 0
+            return self.set_up(new_pass(e))
 
     cdef int find_resources(self, Engine e, i32 job) except -1 nogil:
         with gil:
-            return 1 if self.plugin.find_resources(new_pass(e), job) else 0
+            return 1 if self.call("find_resources", new_pass(e), (job,)) else 0
 
     cdef int select_resources(self, Engine e, i32 job) except -1 nogil:
         with gil:
-            return 1 if self.plugin.select_resources(new_pass(e), job) else 0
+            return 1 if self.call("select_resources", new_pass(e), (job,)) else 0
 
     cdef int allocate_resources(self, Engine e, i32 job) except -1 nogil:
         with gil:
-            self.plugin.allocate_resources(new_pass(e), job)
+            self.call("allocate_resources", new_pass(e), (job,))
         return 0
 
     cdef int reserve_resources(self, Engine e, i32 job) except -1 nogil:
         with gil:
-            answer = self.plugin.reserve_resources(new_pass(e), job)
+            answer = self.call("reserve_resources", new_pass(e), (job,))
             if answer not in (GO_ON, STOP, HOLD):
-                raise PluginError(f"reserve_resources answered {answer!r}: expected GO_ON, STOP or HOLD")
+                raise PluginError(f"plugin {self.name}: reserve_resources answered {answer!r}: expected GO_ON, STOP or "
+                                  "HOLD")
             return answer
+
+
+def place(error):
+    """Where a plugin made the call that failed, as " (FILE, line N)": the last line in Python on the way."""
+    frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.endswith(".pyx")]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""

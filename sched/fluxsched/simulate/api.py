@@ -17,11 +17,11 @@ from fluxsched.core import Engine, Inventory
 from fluxsched.core.history import History
 from fluxsched.errors import FluxSchedError
 from fluxsched.formats.jobspec import Vertex
-from fluxsched.policy.loader import load_plugin
-from fluxsched.policy.names import Choice, PolicyError, choose, options_text
+from fluxsched.policy.names import Choice, PolicyError, options_text
 from fluxsched.simulate.forecast import Watch
 from fluxsched.simulate.loop import DEFAULT_PRIORITY, NEVER, Loop, node_cores
 from fluxsched.simulate.metrics import Result
+from fluxsched.simulate.policy import load as load_policy
 from fluxsched.traces.load import load
 from fluxsched.traces.trace import ENDED, RUNNING, Trace, build
 
@@ -83,8 +83,8 @@ def machine(*, procs: Optional[int] = None, nodes: Optional[int] = None, cores: 
     if cores is not None and nodes is None:
         raise SimulateError("cores are cores of a node: nodes expected with them")
     for name, value in (("procs", procs), ("nodes", nodes), ("cores", cores)):
-        if value is not None and not 1 <= value <= 10_000_000:
-            raise SimulateError(f"{name}: a number from 1 to 10000000 expected, {value} found")
+        if value is not None and not (_is_whole(value) and 1 <= value <= 10_000_000):
+            raise SimulateError(f"{name}: a number from 1 to 10000000 expected, {value!r} found")
     if rdl is not None:
         from fluxsched.formats import rdl as rdl_format
 
@@ -107,6 +107,11 @@ def machine(*, procs: Optional[int] = None, nodes: Optional[int] = None, cores: 
     return Machine(inventory, node_cores(inventory), rdl is not None or nodes is not None, bandwidth)
 
 
+def _is_whole(value: Any) -> bool:
+    """Whether an argument is a whole number, of Python's or numpy's."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def trace_of(submit: Any, run: Any, procs: Any, request: Any = None, user: Any = None, nodes: Any = None,
              io_rate: Any = None, job_id: Any = None) -> Trace:
     """A trace from arrays of shape (n,): submit, run, request in s; procs; user numbers; nodes; io_rate in MB/s.
@@ -127,7 +132,7 @@ def trace_of(submit: Any, run: Any, procs: Any, request: Any = None, user: Any =
 
 
 def run(trace: Trace | str | os.PathLike, *, procs: Optional[int] = None, nodes: Optional[int] = None,
-        cores: Optional[int] = None, rdl: Optional[str] = None, plugin: str = "sched.plugin1",
+        cores: Optional[int] = None, rdl: Optional[str] = None, plugin: Any = "sched.plugin1",
         options: str | Dict[str, str] = "", name: Optional[str] = None, until: Optional[float] = None,
         exclusive: bool = False, record: bool = True, forecast: Optional[int] = None, snapshot: Optional[bool] = None,
         on: Optional[Machine] = None, progress: Optional[Callable[[int, int, int], None]] = None) -> Result:
@@ -136,7 +141,8 @@ def run(trace: Trace | str | os.PathLike, *, procs: Optional[int] = None, nodes:
     trace: a Trace, or the path of one.
     procs, nodes, cores, rdl: the machine, see `machine`; or one that is made already, as `on`.
     plugin, options: a plugin as in production, also the path of a plain-Python one, or a short name such as "easy"
-        (see fluxsched.policy.names); name: what to call it in results.
+        (see fluxsched.policy.names); or a plugin in Python itself: its class, or an object of it, which takes no
+        options; name: what to call it in results.
     until: s in the trace's time; events after it do not happen.
     exclusive: jobs take whole nodes.
     record: keep which processors each job had (8 bytes a range).
@@ -150,20 +156,19 @@ def run(trace: Trace | str | os.PathLike, *, procs: Optional[int] = None, nodes:
 
     Raises TraceError, SimulateError, RDLError, PluginError.
     """
-    if not isinstance(trace, Trace):
+    if isinstance(trace, (str, os.PathLike)):
         trace = load(trace)
+    _check(trace, on, until, forecast, progress)
     if on is None:
         on = machine(procs=procs, nodes=nodes, cores=cores, rdl=rdl, trace=trace)
-    if until is not None and not 0 <= until <= LAST:
-        raise SimulateError(f"until: seconds from 0 to {LAST:g} expected, {until} found")
     try:
-        choice = choose(plugin, options)
+        choice, policy = load_policy(plugin, options)
     except PolicyError as err:
         raise SimulateError(str(err)) from None
     trace, taken = _part(trace, snapshot)
     jobs, left_out, request = _requests(trace, on, exclusive)
     course = _course(jobs, taken)
-    engine = Engine(on.inventory, load_plugin(choice.plugin, choice.options))
+    engine = Engine(on.inventory, policy)
     loop = Loop(engine, course.arrival, course.run, course.request, request.nodes, request.slots, request.cores,
                 np.unique(jobs.user, return_inverse=True)[1], submit=course.submit, priority=_priority(jobs, taken),
                 exclusive=request.exclusive if request.exclusive.any() else None, record=record,
@@ -181,6 +186,20 @@ def run(trace: Trace | str | os.PathLike, *, procs: Optional[int] = None, nodes:
     if watch is not None:
         result = replace(result, foretold=watch.foretold().select(~loop.denied.astype(bool)))
     return result
+
+
+def _check(trace: Any, on: Any, until: Any, forecast: Any, progress: Any) -> None:
+    """Refuse arguments of `run` that are of no use, by name.  Raises SimulateError."""
+    if not isinstance(trace, Trace):
+        raise SimulateError(f"trace: a Trace or the path of one expected, {type(trace).__name__} found")
+    if on is not None and not isinstance(on, Machine):
+        raise SimulateError(f"on: a Machine expected, {type(on).__name__} found")
+    if until is not None and not (isinstance(until, (int, float, np.number)) and 0 <= until <= LAST):
+        raise SimulateError(f"until: seconds from 0 to {LAST:g} expected, {until!r} found")
+    if forecast is not None and not (_is_whole(forecast) and forecast >= 0):
+        raise SimulateError(f"forecast: a number of jobs expected, {forecast!r} found")
+    if progress is not None and not callable(progress):
+        raise SimulateError(f"progress: a function expected, {progress!r} found")
 
 
 def _micro(seconds: np.ndarray) -> np.ndarray:

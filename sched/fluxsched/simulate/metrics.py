@@ -87,6 +87,11 @@ class Result:
         """Run time in s, at most the request, NaN for jobs that did not finish: float64 (n,)."""
         return self.finish - self.start
 
+    @property
+    def killed(self) -> np.ndarray:
+        """Whether a job ended at its request, which it would have run beyond: bool (n,)."""
+        return ~np.isnan(self.finish) & (self.trace.run > self.trace.request)
+
 
 def utilisation(result: Result) -> Tuple[np.ndarray, np.ndarray]:
     """Share of processors in use: times (m,) in s and values (m,), each holding until the next time."""
@@ -148,7 +153,7 @@ def measure(result: Result) -> Dict[str, Any]:
         "running": int((started & ~finished).sum()),
         "waiting": int((came & ~started).sum()),
         "not_submitted": int((~came).sum()),
-        "killed": int((finished & (trace.run > trace.request)).sum()),
+        "killed": int(result.killed.sum()),
         "makespan": span,
         "utilisation": _number(work / (result.procs * span) if span > 0 else nan),
         "mean_wait": _number(wait.mean() if len(wait) else nan),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -17,8 +18,9 @@ from fluxsched.simulate.forecast import accuracy
 from fluxsched.simulate.metrics import Result, measure
 
 # In the order and by the names that evalys reads.
-COLUMNS = ("job_id", "submission_time", "requested_number_of_resources", "requested_time", "starting_time",
-           "execution_time", "finish_time", "waiting_time", "turnaround_time", "stretch", "allocated_resources")
+COLUMNS = ("job_id", "workload_name", "submission_time", "requested_number_of_resources", "requested_time", "success",
+           "starting_time", "execution_time", "finish_time", "waiting_time", "turnaround_time", "stretch",
+           "allocated_resources")
 SUMMARY = "summary.json"
 COMPARISON = "compare.json"
 # All that a folder of results may hold, besides a folder for each policy that was compared.
@@ -163,12 +165,20 @@ def ranges(result: Result, job: int) -> str:
                     for a, b in zip(result.first[span].tolist(), result.last[span].tolist()))
 
 
+def workload_name(source: str) -> str:
+    """What a trace is called in jobs.csv: its file's name without suffixes, in letters that need no quotes there."""
+    name = re.sub(r"(\.(gz|swf|csv|json|jsonl))+\Z", "", source.rsplit("/", 1)[-1])
+    return re.sub(r"[^A-Za-z0-9._+=-]", "_", name) or "trace"
+
+
 def write_jobs(result: Result, path: str) -> None:
     """Write one row a started job, in queue order; what is not known yet of a running job is empty.
 
+    workload_name is the trace's file without its suffixes; success is 1, or 0 for a job that was killed at its limit;
     stretch is turnaround over execution time, empty for a run time of 0.  Raises OSError.
     """
     trace = result.trace
+    workload = workload_name(trace.source)
     rows = np.flatnonzero(~np.isnan(result.start))
     with open(path, "w", encoding="ascii", newline="") as out:
         out.write(",".join(COLUMNS) + "\n")
@@ -177,9 +187,11 @@ def write_jobs(result: Result, path: str) -> None:
             run = result.execution[part]
             turnaround = result.finish[part] - trace.submit[part]
             stretch = np.divide(turnaround, run, out=np.full(len(part), np.nan), where=run > 0)
-            columns = [[trace.names.get(job) or str(job) for job in trace.job_id[part].tolist()]]
+            success = np.where(np.isnan(run), np.nan, ~result.killed[part])
+            columns = [[trace.names.get(job) or str(job) for job in trace.job_id[part].tolist()],
+                       [workload] * len(part)]
             columns += [_column(np.asarray(values, dtype=np.float64)) for values in (
-                trace.submit[part], trace.procs[part], trace.request[part], result.start[part], run,
+                trace.submit[part], trace.procs[part], trace.request[part], success, result.start[part], run,
                 result.finish[part], result.wait[part], turnaround, stretch)]
             columns.append([ranges(result, job) for job in part.tolist()])
             out.write("".join(",".join(row) + "\n" for row in zip(*columns)))
@@ -235,7 +247,14 @@ def table(results: Sequence[Result]) -> List[List[str]]:
     rows = [[""] + [result.policy for result in results]]
     for key, label, show in LINES:
         values = [m[key] for m in measured]
-        if key in ("running", "waiting", "not_submitted", "killed") and not any(values):
+        if key in ("running", "waiting", "not_submitted") and not any(values):
             continue
         rows.append([label] + [show(value) for value in values])
+    return rows
+
+
+def policies(results: Sequence[Result]) -> List[List[str]]:
+    """Rows of text: what each policy ran with, which is its plugin and all the options that it went by."""
+    rows = [["policy", "plugin", "options"]]
+    rows += [[result.policy, result.plugin, result.options.replace(",", ", ") or "none"] for result in results]
     return rows
