@@ -27,22 +27,22 @@ from fluxsched.session.commands.buildspec import SpecError
     ],
 )
 def test_replacing(text, replaced):
-    assert copies.replace(text, 7, "--output") == replaced
+    assert copies.replace(text, copies.of_copy(7), "--output") == replaced
 
 
 @pytest.mark.parametrize("text", ["{}", "{0}", "{x}", "{cc.real}", "{cc[0]}", "{cc!x}", "{cc:99999999999}", "{cc:{cc}}",
                                   "{cc:q}", "{", "}", "a{cc", "{cc}}", "{print $1}", "{cc:s}"])  # fmt: skip
 def test_what_is_no_replacement(text):
     if text == "{cc}}":
-        assert copies.replace("{cc}}}", 7, "--output") == "7}}"
+        assert copies.replace("{cc}}}", copies.of_copy(7), "--output") == "7}}"
     with pytest.raises(SpecError, match="^--output: "):
-        copies.replace(text, 7, "--output")
+        copies.replace(text, copies.of_copy(7), "--output")
 
 
 @given(st.text(alphabet="{}c:!d03 x"), st.integers(0, 2**31 - 1))
 def test_any_text(text, cc):
     try:
-        out = copies.replace(text, cc, "command")
+        out = copies.replace(text, copies.of_copy(cc), "command")
     except SpecError:
         return
     assert len(out) <= len(text) + 1000 * text.count("{")

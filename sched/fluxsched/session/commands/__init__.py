@@ -28,6 +28,7 @@ _OTHER = "other commands"
 TABLE = (
     Command("start", "start", "open a session on this machine and run a command or a shell in it", _START),
     Command("submit", "submit", "submit a job", _RUN),
+    Command("bulksubmit", "bulksubmit", "submit a job for each input", _RUN),
     Command("run", "submit", "run a job and wait for it", _RUN),
     Command("wreckrun", "submit", "the same, by its old name", _RUN),
     Command("jobs", "jobs", "list jobs", _JOBS),

@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import signal
+from collections.abc import Mapping
 from typing import Any
 
 from fluxsched.formats.quote import printable
@@ -27,13 +28,15 @@ class Follower:
     """Turns the answers of job.watch for one job into what people see, and an exit code."""
 
     def __init__(self, jobid: int, label: bool = False, events: bool = False, quiet: bool = False,
-                 until: str | None = None):
-        """`label`: lines with the task's rank; `events`: all of them; `until`: done after the event of this name."""
+                 until: str | None = None, streams: Mapping[str, int] = STREAMS):
+        """`label`: lines with the task's rank; `events`: all of them; `until`: done after the event of this name;
+        `streams`: the descriptors that take output and errors."""
         self.jobid = jobid
         self.label = label
         self.show_events = events
         self.quiet = quiet
         self.until = until
+        self.streams = streams
         self.submitted: float | None = None
         self.code = 0
         self.started = False
@@ -42,7 +45,7 @@ class Follower:
 
     def write(self, stream: str, data: bytes) -> None:
         """Pass output on to "stdout" or "stderr"."""
-        write_all(STREAMS[stream], data)
+        write_all(self.streams[stream], data)
 
     def say(self, text: str) -> None:
         """A line for people, on standard error."""

@@ -16,6 +16,7 @@ from fluxsched.session.commands import buildspec, copies
 from fluxsched.session.commands.client import Client, RPCError
 from fluxsched.session.commands.common import Parser
 from fluxsched.session.commands.follow import Follower
+from fluxsched.session.commands.teller import Teller
 from fluxsched.session.errors import CommandError
 
 FLAGS = {"debug": 2, "waitable": 4, "novalidate": 8}
@@ -63,14 +64,24 @@ def parser(name: str, doing: str = RUN) -> Parser:
     g.add_argument("--tasks-per-node", metavar="N", help="number of tasks on each node")
     g.add_argument("--tasks-per-core", metavar="N", help="number of tasks on each core")
     g.add_argument("--gpus-per-node", metavar="N", help="gpus on each node, with --nodes")
-    if name == "submit":
-        p.add_argument("--quiet", action="store_true", help="do not print the job's id")
-        p.add_argument("--cc", metavar="IDSET", help="submit a copy for each id, for {cc} and in FLUX_JOB_CC")
-        p.add_argument("--bcc", metavar="IDSET", help="the same without FLUX_JOB_CC")
-        p.add_argument("--wait", action="store_true", help="wait for the jobs to end")
-        p.add_argument("--watch", action="store_true", help="show the jobs' output (implies --wait)")
+    if name in ("submit", "bulksubmit"):
+        _many(p)
     p.add_argument("command", nargs="...", metavar="COMMAND", help="command and its arguments")
     return p
+
+
+def _many(p: Parser) -> None:
+    """The options of commands that submit many jobs."""
+    p.add_argument("--quiet", action="store_true", help="do not print the job's id")
+    p.add_argument("--cc", metavar="IDSET", help="submit a copy for each id, for {cc} and in FLUX_JOB_CC")
+    p.add_argument("--bcc", metavar="IDSET", help="the same without FLUX_JOB_CC")
+    p.add_argument("--wait", action="store_const", const="clean", dest="wait_event", help="wait for the jobs to end")
+    p.add_argument("--wait-event", metavar="NAME", help="wait for this event of all jobs")
+    p.add_argument("--watch", action="store_true", help="show the jobs' output (implies --wait)")
+    p.add_argument("--progress", action="store_true", help="show how many are submitted, with --wait how many are over")
+    p.add_argument("--jps", action="store_true", help="with --progress, show how many in a second")
+    p.add_argument("--log", metavar="FILE", help="ids, messages and output to FILE")
+    p.add_argument("--log-stderr", metavar="FILE", help="errors to FILE")
 
 
 def flags_of(text: str | None) -> int:
@@ -86,15 +97,18 @@ def flags_of(text: str | None) -> int:
 def main(name: str, words: list[str]) -> int:
     """Submit a job, or several; for all but `submit` also follow it.  The exit code."""
     o = parser(name).parse_args(words)
+    o.name = name
     command = o.command[1:] if o.command[:1] == ["--"] else o.command
     try:
         if name == "submit":
             bulk = None if o.dry_run else _copies(o, command)
             if bulk is not None:
-                return _submit_copies(o, bulk)
-            requests = _requests(o, command)
-            return _print(requests) if o.dry_run else _submit(o, requests)
-        request = _request(o, command, stdin="service")
+                return submit_copies(o, bulk)
+            requests = requests_of(o, command)
+            if o.dry_run:
+                return _print(request for _, request in requests)
+            return submit_each(o, requests, len(copies.members(o)))
+        request = request_of(o, command, stdin="service")
     except buildspec.SpecError as error:
         raise CommandError(f"ERROR: {error}") from None
     return _print([request]) if o.dry_run else _run(o, request)
@@ -106,23 +120,24 @@ def _print(requests: Iterable[dict[str, Any]]) -> int:
     return 0
 
 
-def _request(o: argparse.Namespace, command: list[str], stdin: str = "none") -> dict[str, Any]:
+def request_of(o: argparse.Namespace, command: list[str], stdin: str = "none") -> dict[str, Any]:
     """The payload of job.submit.  Raises SpecError."""
     flags, urgency = flags_of(o.flags), buildspec.urgency(o.urgency)
     return {"jobspec": buildspec.build(o, command, stdin=stdin), "urgency": urgency, "flags": flags}
 
 
-def _requests(o: argparse.Namespace, command: list[str]) -> Iterator[dict[str, Any]]:
-    """One for each copy.  Raises SpecError."""
+def requests_of(o: argparse.Namespace, command: list[str]) -> Iterator[tuple[argparse.Namespace, dict[str, Any]]]:
+    """The options and the payload of each copy.  Raises SpecError."""
     for member in copies.members(o):
         if member is None:
-            yield _request(o, command)
+            yield o, request_of(o, command)
             continue
-        request = _request(*copies.copy(o, command, member))
+        own, words = copies.substitute(o, command, copies.of_copy(member))
+        request = request_of(own, words)
         environment = request["jobspec"]["attributes"]["system"]["environment"]
         if o.cc is not None and isinstance(environment, dict):  # --setattr may have put something else there
             environment["FLUX_JOB_CC"] = str(member)
-        yield request
+        yield own, request
 
 
 def _copies(o: argparse.Namespace, command: list[str]) -> dict[str, Any] | None:
@@ -132,7 +147,7 @@ def _copies(o: argparse.Namespace, command: list[str]) -> dict[str, Any] | None:
     members = copies.members(o)
     if len(members) < 2 or copies.options_differ(o):
         return None
-    payload = _request(o, command)
+    payload = request_of(o, command)
     environment = payload["jobspec"]["attributes"]["system"]["environment"]
     if not isinstance(environment, dict):  # --setattr has put something else there
         return None
@@ -141,28 +156,67 @@ def _copies(o: argparse.Namespace, command: list[str]) -> dict[str, Any] | None:
     for member in members:
         one: dict[str, Any] = {}
         if varies:
-            one["command"] = [copies.replace(word, int(member or 0), "command") for word in command]
+            lookup = copies.of_copy(int(member or 0))
+            one["command"] = [copies.replace(word, lookup, "command") for word in command]
         if o.cc is not None:
             one["environment"] = {"FLUX_JOB_CC": str(member)}
         found.append(one)
     return payload
 
 
-def _submit_copies(o: argparse.Namespace, payload: dict[str, Any]) -> int:
-    """Submit copies in one request."""
+def submit_copies(o: argparse.Namespace, payload: dict[str, Any]) -> int:
+    """Submit copies in one request; the exit code."""
     client = Client()
     submitted: list[int] = []
     code = 0
+    with Teller(o, len(payload["copies"])) as teller:
+        try:
+            for answer in client.stream("job.submit-copies", payload):
+                submitted += answer["ids"]
+                teller.submitted(o, answer["ids"])
+        except RPCError as refusal:
+            teller.refused(o, refusal.text)  # the broker has logged it
+            code = 1
+        if o.wait_event or o.watch:
+            code = max(code, _wait(client, o, dict.fromkeys(submitted, o), teller))
+    return code
+
+
+def submit_each(
+    o: argparse.Namespace, requests: Iterable[tuple[argparse.Namespace, dict[str, Any]]], total: int
+) -> int:
+    """Submit jobs, each with its own options, in a request each; the exit code."""
+    # What is wrong with the first one is said before there is a session to ask.
+    remaining = iter(requests)
+    own, first = next(remaining)
+    client = Client()
+    asked = [(own, client.send("job.submit", first))]
+    wrong = None
     try:
-        for answer in client.stream("job.submit-copies", payload):
-            submitted += answer["ids"]
-            if not o.quiet:
-                print("\n".join(map(ids.show, answer["ids"])), flush=True)
-    except RPCError as refusal:
-        tell(f"flux-submit: ERROR: {refusal.text}")  # the broker has logged it
-        code = 1
-    if o.wait or o.watch:
-        code = max(code, _wait(client, o, submitted))
+        asked.extend((own, client.send("job.submit", request)) for own, request in remaining)
+    except buildspec.SpecError as error:
+        wrong = error  # told when the ids of those before it have been
+    answers: dict[int, tuple[Any, RPCError | None]] = {}
+    submitted = {}
+    code = 0
+    with Teller(o, total) as teller:
+        for own, number in asked:
+            while number not in answers:
+                sys.stdout.flush()
+                got, *rest = client.receive()
+                answers[got] = (rest[0], rest[1])
+            answer, refusal = answers.pop(number)
+            if refusal is not None:
+                teller.refused(own, refusal.text)  # the broker has logged it
+                code = 1
+                continue
+            submitted[answer["id"]] = own
+            teller.submitted(own, [answer["id"]])
+        sys.stdout.flush()
+        if wrong is not None:
+            raise wrong
+        if o.wait_event or o.watch:
+            code = max(code, _wait(client, o, submitted, teller))
     return code
 
 
@@ -173,48 +227,14 @@ def _run(o: argparse.Namespace, request: dict[str, Any]) -> int:
     return attach.submit_and_attach(request, label=label, events=o.verbose > 1)
 
 
-def _submit(o: argparse.Namespace, requests: Iterable[dict[str, Any]]) -> int:
-    # What is wrong with the first copy is said before there is a session to ask.
-    remaining = iter(requests)
-    first = next(remaining)
-    client = Client()
-    asked = [client.send("job.submit", first)]
-    wrong = None
-    try:
-        asked.extend(client.send("job.submit", request) for request in remaining)
-    except buildspec.SpecError as error:
-        wrong = error  # told when the ids of the copies before it have been
-    answers: dict[int, tuple[Any, RPCError | None]] = {}
-    submitted = []
-    code = 0
-    for number in asked:
-        while number not in answers:
-            sys.stdout.flush()
-            got, *rest = client.receive()
-            answers[got] = (rest[0], rest[1])
-        answer, refusal = answers.pop(number)
-        if refusal is not None:
-            tell(f"flux-submit: ERROR: {refusal.text}")  # the broker has logged it
-            code = 1
-            continue
-        submitted.append(answer["id"])
-        if not o.quiet:
-            print(ids.show(answer["id"]))
-    sys.stdout.flush()
-    if wrong is not None:
-        raise wrong
-    if o.wait or o.watch:
-        code = max(code, _wait(client, o, submitted))
-    return code
-
-
-def _wait(client: Client, o: argparse.Namespace, jobids: list[int]) -> int:
-    """Wait for jobs, with their output if asked for; the worst exit code."""
+def _wait(client: Client, o: argparse.Namespace, jobs: dict[int, argparse.Namespace], teller: Teller) -> int:
+    """Wait for jobs, with their output if asked for; the worst exit code.  `jobs`: the options of each."""
     following = {}
-    events = None if o.watch else ["exception", "finish"]
-    for jobid in jobids:
+    events = None if o.watch else list(dict.fromkeys(["exception", "finish", o.wait_event]))
+    for jobid, own in jobs.items():
         number = client.send("job.watch", {"id": jobid, "output": o.watch, "events": events})
-        following[number] = Follower(jobid, label=o.label_io, quiet=not o.watch)
+        streams = teller.streams(own)
+        following[number] = Follower(jobid, label=o.label_io, quiet=not o.watch, until=o.wait_event, streams=streams)
     code = 0
     while following:
         number, payload, error = client.receive()
@@ -226,6 +246,7 @@ def _wait(client: Client, o: argparse.Namespace, jobids: list[int]) -> int:
             del following[number]
             if job.error is not None:
                 raise CommandError(job.error)
+            teller.over()
             code = max(code, job.code)
             if job.code and o.verbose:
                 tell(f"{ids.show(job.jobid)}: failed: status={job.code << 8}")
