@@ -277,10 +277,16 @@ cdef int append_run(list runs, i32 node) except -1:
 
 
 cdef tuple holding(Engine e, i32 slot):
-    """What a job holds as plain values: rows of held, and pairs of pool and amount."""
+    """What a job holds as plain values: rows of held, whatever the hosts are called, and pairs of pool and amount."""
     cdef i32 i
     cdef const Job *j = e.jobs.item + slot
-    return held(e, slot), [(j.alloc.take[i].pool, j.alloc.take[i].amount) for i in range(j.alloc.ntakes)]
+    cdef list rows = []
+    for row in held(e, slot):
+        if rows and rows[-1][1] == row[0] - 1 and rows[-1][2:] == row[2:]:
+            rows[-1] = (rows[-1][0], *row[1:])
+        else:
+            rows.append(row)
+    return rows, [(j.alloc.take[i].pool, j.alloc.take[i].amount) for i in range(j.alloc.ntakes)]
 
 
 cdef dict marks(Engine e):

@@ -60,7 +60,7 @@ class Questions:
     # -- why ------------------------------------------------------------------
 
     @rpc("sched.why", sender=GUEST, after=True, id=JOBID)
-    def _why(self, message: Any, id: int) -> None:
+    def why(self, message: Any, id: int) -> None:
         """Why a job waits, what it needs, who is ahead of it, and when it is planned to start."""
         job = self._jobs.get(id)
         asker = self._host.asker(message)

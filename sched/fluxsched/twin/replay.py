@@ -46,8 +46,8 @@ class Replay:
 
     folder: of the record. watch: is called with (row, engine) before each row behind a state is applied, and with a
     row ["begun", t] once an engine is built. Attributes: engine; time: of the last row; decisions: jobs that were
-    started or denied, and requests that were refused, so far; passes; warnings: lines for people; difference: the first
-    one, or None.
+    started or denied, and requests that were refused, so far; passes; replayed: parts; warnings: lines for people;
+    difference: the first one, or None.
     """
 
     def __init__(self, folder: str, watch: Optional[Callable[[list[Any], RecordedEngine], Any]] = None) -> None:
@@ -57,10 +57,12 @@ class Replay:
         self.begun = self.parts[0].head["time"] if self.parts else 0.0
         self.decisions = 0
         self.passes = 0
+        self.replayed = 0       # parts
         self.warnings: list[str] = []
         self.difference: Optional[Difference] = None
         self._watch = watch
         self._until = float("inf")
+        self._passes = True
         self._applies: dict[str, Callable[..., Any]] = {
             "up": lambda e, ranks: e.mark_up(ranks),
             "down": lambda e, ranks: e.mark_down(ranks),
@@ -77,14 +79,16 @@ class Replay:
             "free": lambda e, jobid, ranks, final: e.free(jobid, ranks, final),
         }
 
-    def run(self, until: float = float("inf")) -> Optional[Difference]:
+    def run(self, until: float = float("inf"), passes: bool = True) -> Optional[Difference]:
         """Go on to the end, to the first difference, or to the last row that is not after this time (s since the
-        epoch).  Raises RecordError."""
+        epoch); without `passes` to the first pass.  Raises RecordError."""
         self._until = until
+        self._passes = passes
         follows = False
         for part in self.parts:
             if part.head["time"] > until:
                 break
+            self.replayed += 1
             rows = part.rows()
             built = self._state(part, rows)
             if follows and part.head["continues"]:
@@ -162,9 +166,12 @@ class Replay:
     def _compare_state(self, part: Part, rows: list[Row]) -> None:
         """The engine of the part before is to be in the state that this one begins with."""
         now = part.head["time"]
-        recorded = [part.head | {"continues": None, "settings": None, "version": None}, *(row.values for row in rows)]
-        replayed = _plain([head(self.engine, now) | {"continues": None, "settings": None, "version": None},
-                           *state(self.engine, now)])
+        own = dict.fromkeys(("continues", "settings", "version"))
+        recorded = [part.head | own, *(row.values for row in rows)]
+        replayed = _plain([head(self.engine, now) | own, *state(self.engine, now)])
+        if part.head["policy"]["state"] is None:
+            # What a plugin in plain Python keeps may be more than JSON can hold, or was taken away with its names.
+            replayed[0]["policy"]["state"] = None
         if recorded == replayed:
             return
         for line, (left, right) in enumerate(zip(recorded, replayed), 1):
@@ -180,7 +187,7 @@ class Replay:
         for line, values in rows:
             try:
                 time = float(values[1])
-                if time > self._until:
+                if time > self._until or (values[0] == "pass" and not self._passes):
                     return False
                 self.time = time
                 if self._watch is not None:
@@ -200,7 +207,8 @@ class Replay:
     def _apply(self, part: Part, line: int, values: list[Any]) -> None:
         """One input; an error is a decision of the engine's."""
         recorded = None
-        if isinstance(values[-1], dict) and values[-1].keys() == {"error"}:
+        refused = isinstance(values[-1], dict) and values[-1].keys() == {"error"}
+        if refused:
             recorded = values[-1]["error"]
             values = values[:-1]
             self.decisions += 1
@@ -210,9 +218,11 @@ class Replay:
             apply(self.engine, *values[2:])
         except Exception as error:
             replayed = str(error)
-            if recorded is None and not isinstance(error, FluxSchedError):
+            if not refused and not isinstance(error, FluxSchedError):
                 raise
-        if recorded != replayed:
+            if refused and recorded is None:
+                return      # its text was taken away with the names in it
+        if recorded != replayed or refused != (replayed is not None):
             self.difference = Difference(part, line, self.time, values[0], recorded, replayed)
 
     def _pass(self, part: Part, line: int, values: list[Any]) -> None:
@@ -231,6 +241,8 @@ class Replay:
         finally:
             engine.note = None
         replayed = _plain(decided[-1])[3:]
+        if recorded[-1] == {"error": None} and isinstance(replayed[-1], dict):
+            replayed[-1] = recorded[-1]
         if recorded != replayed:
             self.difference = Difference(part, line, now, "pass", recorded, replayed)
 

@@ -1,0 +1,141 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What became of each job of a record."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from fluxsched.formats import idset
+from fluxsched.formats.jobspec import Request
+from fluxsched.service.entries import request_of
+from fluxsched.service.recording import RecordedEngine
+
+__all__ = ["Life", "Lives"]
+
+
+class Life:
+    """One job.  Times in s since the epoch, None: not so far.
+
+    request: None for one that ran before; start, end: when it got its resources, and when all were back; limit: when it
+    was expected to end, 0: never; cancelled: when its request was taken back for good; refused: the engine denied it;
+    cores: that it held, or else asked for.
+    """
+
+    def __init__(self, jobid: int, priority: int, submit: float, user: Any) -> None:
+        self.id = jobid
+        self.priority = priority
+        self.submit = submit
+        self.user = user
+        self.request: Optional[Request] = None
+        self.start: Optional[float] = None
+        self.end: Optional[float] = None
+        self.limit = 0.0
+        self.cancelled: Optional[float] = None
+        self.refused = False
+        self.cores = 0
+
+    @property
+    def duration(self) -> float:
+        """Seconds that it may run; inf: for ever."""
+        if self.request is not None:
+            return self.request.duration or float("inf")
+        return self.limit - self.start if self.limit and self.start is not None else float("inf")
+
+    def lasts(self, start: float) -> float:
+        """Seconds that it runs if it starts then: as long as it did, if it did and is over; else as long as it may, and
+        not beyond the time at which it was cancelled."""
+        if self.start is not None and self.end is not None:
+            return self.end - self.start
+        if self.cancelled is not None:
+            return min(self.duration, max(self.cancelled - start, 0.0))
+        return self.duration
+
+
+def _count(ids: str) -> int:
+    return idset.count(idset.ranges(ids)) if ids else 0
+
+
+def _cores(rows: list[Any]) -> int:
+    return sum((last - first + 1) * _count(cores) for first, last, cores, _ in rows)
+
+
+class Lives:
+    """The jobs of a record by id, and its inputs that are not about what a job holds, from a replay that it watches:
+    call an object with each row and the engine."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[int, Life] = {}
+        self.inputs: list[list[Any]] = []       # rows; ["marks", t, {...}]: what a load of the module found
+
+    def __call__(self, values: list[Any], engine: RecordedEngine) -> None:
+        """A row is about to be applied."""
+        kind, time = values[0], values[1]
+        if kind == "begun":
+            self._begun(time, engine)
+            return
+        refused = isinstance(values[-1], dict) and values[-1].keys() == {"error"} and kind != "pass"
+        take = getattr(self, f"_{kind}", None)
+        if take is not None:
+            take(time, refused, *values[2:])
+        if kind not in ("pass", "free", "adopt", "policy") and not refused:
+            self.inputs.append(values)
+
+    def _begun(self, time: float, engine: RecordedEngine) -> None:
+        """The state that the module was loaded with.  A job that is not in it any more has ended meanwhile."""
+        self.inputs.append(["marks", time, engine.marks()])
+        for jobid, asked in engine.asked.items():
+            life = self.jobs.setdefault(jobid, Life(jobid, asked.priority, asked.t_submit, asked.user))
+            if asked.request is not None:
+                life.request = asked.request
+                continue
+            start, life.limit = engine.times(jobid)
+            life.start = start if life.start is None else life.start
+            life.cores = life.cores or _cores(engine.holding(jobid)[0])
+        for jobid, life in self.jobs.items():
+            if life.start is not None and life.end is None and jobid not in engine.asked:
+                life.end = time
+
+    def _add(self, time: float, refused: bool, jobid: int, request: list[Any], priority: int, submit: float,
+             user: Any, *_: Any) -> None:
+        life = self.jobs.setdefault(jobid, Life(jobid, priority, submit, user))
+        life.request = request_of(request)
+        life.cancelled = None
+        life.refused = refused
+        found = life.request
+        life.cores = max(found.nslots * max(found.nnodes, 1) * max(found.cores, 1), 1)
+
+    def _adopt(self, time: float, refused: bool, jobid: int, R: Any, freed: str, priority: int, submit: float,
+               user: Any, *_: Any) -> None:
+        """A job that runs when the module is loaded.  The record may have its start, and lacks nothing but its end."""
+        life = self.jobs.setdefault(jobid, Life(jobid, priority, submit, user))
+        life.end = None
+        if life.start is None and not refused:
+            held = R["execution"]
+            life.start, life.limit = held.get("starttime", submit), held.get("expiration", 0.0)
+            life.cores = sum(_count(entry["rank"]) * _count(entry["children"]["core"]) for entry in held["R_lite"])
+
+    def _end(self, time: float, refused: bool, jobid: int, when: float, *_: Any) -> None:
+        if jobid in self.jobs:
+            self.jobs[jobid].limit = when
+
+    def _cancel(self, time: float, refused: bool, jobid: int, *_: Any) -> None:
+        life = self.jobs.get(jobid)
+        if life is not None and life.start is None:
+            life.cancelled = time
+
+    def _priority(self, time: float, refused: bool, jobid: int, priority: int, *_: Any) -> None:
+        if jobid in self.jobs:
+            self.jobs[jobid].priority = priority
+
+    def _free(self, time: float, refused: bool, jobid: int, ranks: Any, final: bool, *_: Any) -> None:
+        if final and not refused and jobid in self.jobs:
+            self.jobs[jobid].end = time
+
+    def _pass(self, time: float, refused: bool, limit: int, started: list[Any], denied: list[Any], *_: Any) -> None:
+        for jobid, rows, _ in started:
+            life = self.jobs[jobid]
+            life.start, life.end, life.cores = time, None, _cores(rows) or life.cores
+            life.limit = time + life.duration if life.duration < float("inf") else 0.0
+        for jobid, _ in denied:
+            self.jobs[jobid].refused = True
