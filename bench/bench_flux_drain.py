@@ -79,7 +79,7 @@ def processor(instance):
 def drain(plugin, njobs, options=""):
     config = config_text(hosts=f"fake[0-{NODES - 1}]", cores=f"0-{CORES - 1}", gpus=f"0-{GPUS - 1}")
     with tempfile.TemporaryDirectory(prefix="drain") as folder:
-        instance = Instance(folder, size=1, config=config)
+        instance = Instance(folder, size=1, config=config, record="")
         try:
             instance.flux("module", "reload", "resource", "noverify", "monitor-force-up", timeout=60)
             before = resident(instance)
@@ -131,7 +131,7 @@ def cost_of_record(kind, njobs):
         state = Path(folder, "state")
         state.mkdir()
         config = config_text(hosts="fake0", cores=f"0-{CORES - 1}")
-        instance = Instance(folder, size=1, config=config, options=[f"-Sstatedir={state}"])
+        instance = Instance(folder, size=1, config=config, options=[f"-Sstatedir={state}"], record="")
 
         def stored():
             return sum(path.stat().st_size for path in state.glob("content.sqlite*"))
@@ -181,7 +181,7 @@ def mixed(number):
 
 def waiting_instance(folder):
     """An instance of 512 fake nodes of 4 cores."""
-    instance = Instance(folder, size=1, config=config_text(hosts=f"fake[0-{NODES_WAIT - 1}]", cores="0-3"))
+    instance = Instance(folder, size=1, config=config_text(hosts=f"fake[0-{NODES_WAIT - 1}]", cores="0-3"), record="")
     instance.flux("module", "reload", "resource", "noverify", "monitor-force-up", timeout=60)
     return instance
 

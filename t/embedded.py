@@ -13,6 +13,7 @@ import pytest
 
 from fluxsched.session import jobid as ids
 from fluxsched.session.commands.client import Client
+from recorded import Recorded
 
 FLUX = [sys.executable, "-m", "fluxsched.session.main"]
 WAIT = 30.0  # seconds after which something that should happen has not
@@ -47,10 +48,11 @@ class Session:
     """A session that lasts until it is closed or killed; its command only waits."""
 
     def __init__(self, *options, **environ):
+        self.record = Recorded(environ.pop("FLUX_SCHED_RECORD", None))
         command = ["sh", "-c", 'echo "$FLUX_URI"; echo "$PATH"; exec cat']
         self.process = subprocess.Popen(
             [*FLUX, "start", *options, *command],
-            env=clean_environment(**environ),
+            env=clean_environment(**self.record.environment, **environ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -122,6 +124,7 @@ class Session:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(WAIT)
         self._close_pipes()
+        self.record.close()
 
     def _close_pipes(self):
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
@@ -135,6 +138,7 @@ class Session:
             self.process.stdin = None
             self.process.wait(WAIT)
         self._close_pipes()
+        self.record.close()
         return self.process.returncode
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from fakehost import jobspec
+from recorded import Recorded
 
 TOP = Path(__file__).resolve().parent.parent
 AGENT = Path(__file__).with_name("fluxagent.py")
@@ -48,9 +49,11 @@ def config_text(hosts="fake[0-3]", cores="0-3", gpus="", properties=None, more="
 class Instance:
     """An instance of `size` brokers, named fake0, fake1, ..., without a
     scheduler.  `config` is TOML.  With `system` it is made like a system
-    instance, whose brokers may be lost and started again."""
+    instance, whose brokers may be lost and started again.  `record`: as for
+    Recorded."""
 
-    def __init__(self, folder, size=4, config=None, options=(), environment=(), system=False):
+    def __init__(self, folder, size=4, config=None, options=(), environment=(), system=False, record=None):
+        self.record = Recorded(record)
         self.command = flux_command()
         self.folder = Path(folder)
         uri = self.folder / "uri"
@@ -76,7 +79,8 @@ class Instance:
                 f"--config-path={path}", "-Slog-stderr-level=6", *options,
                 "sh", "-c", f"echo $FLUX_URI $FLUX_START_URI >{uri}.new && mv {uri}.new {uri} && exec sleep 600",
             ],
-            env=self.environment, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, start_new_session=True,
+            env={**self.environment, **self.record.environment}, stdin=subprocess.DEVNULL, stdout=self.log,
+            stderr=self.log, start_new_session=True,
         )
         self.agent = None
         try:
@@ -134,6 +138,7 @@ class Instance:
             self.process.wait(WAIT)
         self.log.close()
         self.sockets.cleanup()
+        self.record.close()
 
     def kill(self):
         """End the instance as a machine ends that loses power: all its brokers at once."""
@@ -148,6 +153,7 @@ class Instance:
         self.process.wait(WAIT)
         self.log.close()
         self.sockets.cleanup()
+        self.record.close()
 
     def __enter__(self):
         return self

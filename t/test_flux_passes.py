@@ -40,7 +40,7 @@ class Plugin:
 def test_a_pass_that_takes_seconds_holds_nothing_up(tmp_path):
     plugin = tmp_path / "slow.py"
     plugin.write_text(SLOW)
-    with Instance(tmp_path, size=1, config=config_text(hosts="fake0", cores="0-3")) as instance:
+    with Instance(tmp_path, size=1, config=config_text(hosts="fake0", cores="0-3"), record="") as instance:
         instance.load(f"plugin={plugin}")
         instance.flux("queue", "stop")
         instance.submit(*[jobspec() for _ in range(JOBS)], run=600.0)
