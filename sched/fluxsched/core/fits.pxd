@@ -39,8 +39,8 @@ cdef class Fits:
         i32 cw                  # core words a node
         i32 gw                  # gpu words a node
         i32 width               # both
-        Seen *seen[COLUMNS + 1]     # [nnodes] for each column of the bounds, and for shapes without, of which
-                                    # nothing is known from search to search; NULL: not yet
+        Seen *seen[COLUMNS + 1]     # [nnodes] for each column of the bounds, and for shapes without, of which only fit
+                                    # is used; NULL: not yet
         Span *span[COLUMNS + 1]     # [words of the kinds' groups]
         i32 span_room[COLUMNS + 1]
         u32 tick                # counts up; what was found out in
@@ -74,10 +74,14 @@ cdef class Fits:
     cdef u64 candidates(self, const Shape *shape, const Group *g, i32 w, bint now) noexcept nogil
     cdef u64 fitting(self, const Shape *shape, const Group *g, i32 k, i32 w, u64 word, i32 need, usec_t start,
                      usec_t end, bint exact) noexcept nogil
+    cdef u64 fitting_once(self, const Shape *shape, const Group *g, i32 w, u64 word, i32 need, usec_t start,
+                          usec_t end) noexcept nogil
     cdef void look(self, const Shape *shape, const Group *g, i32 id, usec_t start, usec_t end,
                    Seen *seen) noexcept nogil
     cdef void look_at(self, const Shape *shape, const Group *g, Future *f, usec_t start, usec_t end,
                       Seen *seen) noexcept nogil
+    cdef i32 fit_of(self, const Shape *shape, const Group *g, Future *f, usec_t start, usec_t end,
+                    i32 *at) noexcept nogil
     cdef void show(self, i32 node, usec_t start, usec_t end, bint idle) noexcept nogil
     cdef int pick(self, const Job *j, i32 node, usec_t start, usec_t end, i32 nslots, bint idle,
                   Alloc *picked) except -1 nogil

@@ -131,7 +131,7 @@ cdef class Fits:
                     const i64 *pool, Alloc *picked) except -1 nogil:
         """1 and the resources of a job in picked, if it fits from start to end; else 0. k: the column of its shape, or
         -1; now: that is when it starts; pool: what is free of the pools, which the nodes must have all of, or NULL."""
-        cdef i32 m, w, i, node, fit, wanted = need
+        cdef i32 m, w, i, node, fit, most, wanted = need
         cdef u64 word
         cdef Group *g
         self.nfound = 0
@@ -144,8 +144,12 @@ cdef class Fits:
                 continue
             self.memo_of = -1
             for w in range(g.first, g.last):
-                word = self.fitting(shape, g, k, w, self.candidates(shape, g, w, now),
-                                    need if pool is NULL else 0x7FFFFFFF, start, end, True)
+                most = need if pool is NULL else 0x7FFFFFFF
+                word = self.candidates(shape, g, w, now)
+                if k < COLUMNS:
+                    word = self.fitting(shape, g, k, w, word, most, start, end, True)
+                else:
+                    word = self.fitting_once(shape, g, w, word, most, start, end)
                 while word and need:
                     node = w * 64 + lowest(word)
                     word &= word - 1
@@ -209,22 +213,16 @@ cdef class Fits:
         cdef usec_t high = 0, low = time_never()
         cdef Seen *s
         cdef Span *span = self.span[k] + (g.nodes - self.kinds.group_words) + (w - g.first)
-        cdef bint known = k < COLUMNS
         cdef const i32 *of = self.of
-        # A future on which nothing fits, of which nothing more is to be kept.
-        cdef i32 none = self.memo_of if not known and self.memo.fit == 0 else -1
-        if known and span.found >= self.since and start < span.end and end > span.start:
+        if span.found >= self.since and start < span.end and end > span.start:
             for node in range(self.nlater, self.nlater + popcount(word)):
                 self.later[node] = span.end
             self.nlater += popcount(word)
             return 0
         while rest:
             node = w * 64 + lowest(rest)
-            if of[node] == none:
-                rest &= rest - 1
-                continue
             s = self.seen[k] + node
-            if known and s.found >= self.since:
+            if s.found >= self.since:
                 if s.fit == 0 and start < s.end and end > s.start:
                     found = True
                 elif exact:
@@ -237,7 +235,6 @@ cdef class Fits:
                 s = &self.memo
             elif not found:
                 self.look(shape, g, of[node], start, end, s)
-                none = self.memo_of if not known and self.memo.fit == 0 else -1
             if s.fit:
                 out |= rest & (~rest + 1)
                 need -= s.fit
@@ -249,8 +246,28 @@ cdef class Fits:
                 self.later[self.nlater] = s.end
                 self.nlater += 1
             rest &= rest - 1
-        if known and out == 0 and high < low and word == g.nodes[w - g.first]:
+        if out == 0 and high < low and word == g.nodes[w - g.first]:
             span[0] = Span(high, low, self.tick)
+        return out
+
+    cdef u64 fitting_once(self, const Shape *shape, const Group *g, i32 w, u64 word, i32 need, usec_t start,
+                          usec_t end) noexcept nogil:
+        """The same for a shape of which nothing is known and nothing is kept."""
+        cdef i32 node, at
+        cdef u64 rest = word, out = 0
+        cdef const i32 *of = self.of
+        while rest:
+            node = w * 64 + lowest(rest)
+            if of[node] != self.memo_of:
+                self.memo_of = of[node]
+                self.memo.fit = self.fit_of(shape, g, self.futures.item[self.memo_of], start, end, &at)
+            if self.memo.fit:
+                self.seen[COLUMNS][node].fit = self.memo.fit
+                out |= rest & (~rest + 1)
+                need -= self.memo.fit
+                if need <= 0:
+                    break
+            rest &= rest - 1
         return out
 
     cdef void look(self, const Shape *shape, const Group *g, i32 id, usec_t start, usec_t end,
@@ -263,33 +280,20 @@ cdef class Fits:
 
     cdef void look_at(self, const Shape *shape, const Group *g, Future *f, usec_t start, usec_t end,
                       Seen *seen) noexcept nogil:
-        """The same for a future. It looks no further than there is enough for one."""
+        """The same for a future."""
         cdef const usec_t *time = times_of(f)
-        cdef i32 first = point_of(f, start), i = first, w, ncores, ngpus = 0
+        cdef i32 i, fit = self.fit_of(shape, g, f, start, end, &i)
         cdef i32 least_cores = g.ncores if shape.whole else shape.cores * max(1, shape.slots)
         cdef i32 least_gpus = g.ngpus if shape.whole else shape.gpus * max(1, shape.slots)
         cdef const u64 *words = words_of(f) + <size_t> i * self.width
-        memcpy(self.word, words, self.width * sizeof(u64))
-        while True:
-            ncores = count_bits(self.word, self.cw)
-            if least_gpus:
-                ngpus = count_bits(self.word + self.cw, self.gw)
-            if ncores < least_cores or ngpus < least_gpus:
-                break
-            i += 1
-            if i == f.n or time[i] >= end:
-                seen[0] = Seen(start, time_never(), end - start,
-                               fits_counts(shape, g.ncores, g.ngpus, ncores, ngpus), self.tick)
-                words = words_of(f) + <size_t> first * self.width
-                for i in range(first + 1, f.n):
-                    if gains(words, words + self.width, self.width):
-                        seen.end = time[i]
-                        break
-                    words += self.width
-                return
-            words += self.width
-            for w in range(self.width):
-                self.word[w] &= words[w]
+        if fit:
+            seen[0] = Seen(start, time_never(), end - start, fit, self.tick)
+            for i in range(i + 1, f.n):
+                if gains(words, words + self.width, self.width):
+                    seen.end = time[i]
+                    break
+                words += self.width
+            return
         # Never, and it may fit right after start: unless the loop finds out more.
         seen[0] = Seen(time_never(), start, 0, 0, self.tick)
         # Where other cores were free before, each instant may have enough.
@@ -299,6 +303,33 @@ cdef class Fits:
             i += 1
             words += self.width
             seen.end = time[i] if i < f.n else time_never()
+
+    cdef i32 fit_of(self, const Shape *shape, const Group *g, Future *f, usec_t start, usec_t end,
+                    i32 *at) noexcept nogil:
+        """How much of a shape fits on a node of a kind that has this future; at: the point at which start lies, or from
+        which on there is too little. It looks no further than there is enough for one."""
+        cdef const usec_t *time = times_of(f)
+        cdef i32 i = point_of(f, start), w, ncores, ngpus = 0
+        cdef i32 least_cores = g.ncores if shape.whole else shape.cores * max(1, shape.slots)
+        cdef i32 least_gpus = g.ngpus if shape.whole else shape.gpus * max(1, shape.slots)
+        cdef const u64 *words = words_of(f) + <size_t> i * self.width
+        cdef u64 *word = self.word
+        at[0] = i
+        for w in range(self.width):
+            word[w] = words[w]
+        while True:
+            ncores = count_bits(word, self.cw)
+            if least_gpus:
+                ngpus = count_bits(word + self.cw, self.gw)
+            if ncores < least_cores or ngpus < least_gpus:
+                at[0] = i
+                return 0
+            i += 1
+            if i == f.n or time[i] >= end:
+                return fits_counts(shape, g.ncores, g.ngpus, ncores, ngpus)
+            words += self.width
+            for w in range(self.width):
+                word[w] &= words[w]
 
     # Names.
 
