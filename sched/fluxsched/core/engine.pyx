@@ -545,8 +545,7 @@ cdef class Engine:
         cdef Limits limits
         cdef bint jumps = self.policy.quiet_after >= 0 and self.policy.queue_depth < 0
         while self.queue.more():
-            if self.hasty and not self.queue.any_within(self.limits().free):
-                self.settled.tail = self.queue.peek()
+            if self.hasty and self.settled.rest_waits(self.clock, <usec_t> (self.expiration * USEC)):
                 break
             if limit > 0 and self.asked >= last:
                 self.queue.freeze()

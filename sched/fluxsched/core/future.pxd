@@ -58,6 +58,7 @@ cdef class Future:
     cdef i32 mode(self) noexcept nogil
     cdef void unselect(self) noexcept nogil
     cdef bint fits_now(self, i32 slot, usec_t end) except -1 nogil
+    cdef bint may_start(self, const Job *j, usec_t end) noexcept nogil
     cdef bint select(self, i32 slot, usec_t end) except -1 nogil
     cdef bint select_one(self, i32 slot, usec_t end) except -1 nogil
     cdef void assign(self, i32 slot) noexcept nogil

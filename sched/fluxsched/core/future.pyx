@@ -161,6 +161,14 @@ cdef class Future:
             self.selected = slot
         return self.selected == slot
 
+    cdef bint may_start(self, const Job *j, usec_t end) noexcept nogil:
+        """False only if the same is False, now and in the rest of the pass: a quick look, or that nodes are down."""
+        if j.parked and j.parked_at == self.eligible.generation:
+            return False
+        if self.plan != PLAN_EACH:
+            return self.count.fits_now(j.elig, self.units_of(j), end)
+        return self.nodes.may_start(j, end)
+
     cdef bint select(self, i32 slot, usec_t end) except -1 nogil:
         """Choose the resources of a job that fits now until end: the most that it accepts; False if there are none."""
         if self.jobs.item[slot].sizes:

@@ -52,7 +52,7 @@ cdef class Queue:
         i32 at_chunk
         i32 at_index
         # in an order of its own.
-        i32 seen_chunk          # where any_within has found a job; it looks again from there on
+        i32 seen_chunk          # where look_ahead has found a job
         i32 seen_index
         bint reordered
         i32 *order              # [norder] slots
@@ -83,7 +83,10 @@ cdef class Queue:
     cdef bint more(self) noexcept nogil
     cdef i32 next(self) noexcept nogil
     cdef i32 next_within(self, const Limits *limits) noexcept nogil
-    cdef bint any_within(self, i64 most) noexcept nogil
+    cdef void step(self) noexcept nogil
+    cdef i32 scan(self, i32 *chunk, i32 *index, const Limits *limits) noexcept nogil
+    cdef i32 seen(self) noexcept nogil
+    cdef i32 look_ahead(self, const Limits *limits) noexcept nogil
     cdef bint within(self, const Job *j, const Limits *limits) noexcept nogil
 
     cdef i32 need_of(self, const Job *j) noexcept nogil

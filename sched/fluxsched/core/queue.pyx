@@ -9,8 +9,8 @@ They are a sorted list in chunks, so that one that comes or goes moves a chunk's
     shortest       9          20         5          duration of its jobs of each class of needs and below
 
 A pass walks the list from its head. Where nothing but what could start now matters any more, next_within goes to the
-next such job: whole chunks are passed over by their least need and shortest duration. Jobs that a pass starts stay in
-the list until it ends, so that places hold.
+next such job: whole chunks are passed over by their least need and shortest duration; look_ahead finds out whether there
+is one, and where. Jobs that a pass starts stay in the list until it ends, so that places hold.
 
 A policy whose scores change with time has an order made for each pass (reorder): a heap, which is sorted only as far
 as the pass gets. While a pass is suspended, the rest of its order is set apart (freeze), so that jobs may come and go.
@@ -429,16 +429,20 @@ cdef class Queue:
             return self.at_order < self.norder or self.nheap > 0
         return self.at_chunk < self.nchunks
 
+    cdef void step(self) noexcept nogil:
+        """The pass takes the next job of the queue's own order; there is one."""
+        self.at_index += 1
+        if self.at_index == self.chunk[self.at_chunk].count:
+            self.at_chunk += 1
+            self.at_index = 0
+
     cdef i32 next(self) noexcept nogil:
         """The next job of the order of the pass; -1: there is none."""
         cdef i32 slot = -1
         if not self.reordered:
             if self.at_chunk < self.nchunks:
-                slot = self.chunk[self.at_chunk].slot[self.at_index]
-                self.at_index += 1
-                if self.at_index == self.chunk[self.at_chunk].count:
-                    self.at_chunk += 1
-                    self.at_index = 0
+                slot = self.peek()
+                self.step()
         elif self.at_order < self.norder or self.nheap:
             if self.at_order == self.norder:
                 self.order[self.norder] = self.heap[0].slot
@@ -455,52 +459,57 @@ cdef class Queue:
         cdef i64 need = self.need_of(j)
         return need <= limits.free and (j.duration <= limits.window or need <= limits.extra)
 
+    cdef i32 scan(self, i32 *chunk, i32 *index, const Limits *limits) noexcept nogil:
+        """The first job from a place on that is within the limits, and its place; -1: there is none."""
+        cdef i32 c = chunk[0], i, first = index[0]
+        cdef const Chunk *k
+        # Not beyond its class, a need may still be more than is free: then the chunk is looked at in vain.
+        cdef const usec_t *shortest = self.shortest + <size_t> class_of(limits.free) * self.shortest_room
+        while c < self.nchunks:
+            k = self.chunk[c]
+            for i in range(first, k.count):
+                if k.need[i] <= limits.free and (k.duration[i] <= limits.window or k.need[i] <= limits.extra):
+                    chunk[0] = c
+                    index[0] = i
+                    return k.slot[i]
+            first = 0
+            c += 1
+            while c < self.nchunks and (self.least[c] > limits.free or (
+                    shortest[c] > limits.window and self.least[c] > limits.extra)):
+                c += 1
+        chunk[0] = c
+        index[0] = 0
+        return -1
+
     cdef i32 next_within(self, const Limits *limits) noexcept nogil:
         """The next job of the order of the pass that is within the limits; -1: there is none."""
-        cdef i32 slot, i
-        cdef const Chunk *k
-        cdef const usec_t *shortest
+        cdef i32 slot
         if self.reordered:
             slot = self.next()
             while slot >= 0 and not self.within(self.jobs.item + slot, limits):
                 slot = self.next()
             return slot
-        # Not beyond its class, a need may still be more than is free: then the chunk is looked at in vain.
-        shortest = self.shortest + <size_t> class_of(limits.free) * self.shortest_room
-        while self.at_chunk < self.nchunks:
-            k = self.chunk[self.at_chunk]
-            for i in range(self.at_index, k.count):
-                if k.need[i] <= limits.free and (k.duration[i] <= limits.window or k.need[i] <= limits.extra):
-                    self.at_index = i + 1
-                    if self.at_index == k.count:
-                        self.at_chunk += 1
-                        self.at_index = 0
-                    return k.slot[i]
-            self.at_index = 0
-            self.at_chunk += 1
-            while self.at_chunk < self.nchunks and (
-                    self.least[self.at_chunk] > limits.free
-                    or (shortest[self.at_chunk] > limits.window and self.least[self.at_chunk] > limits.extra)):
-                self.at_chunk += 1
-        return -1
+        slot = self.scan(&self.at_chunk, &self.at_index, limits)
+        if slot >= 0:
+            self.step()
+        return slot
 
-    cdef bint any_within(self, i64 most) noexcept nogil:
-        """Whether a job that is still to come in the order of the pass needs no more than so much. It looks again only
-        where the order has passed the one that it found, as what is free only shrinks in a pass."""
-        cdef Limits limits = Limits(most, most, time_never())
-        cdef i32 chunk = self.at_chunk, index = self.at_index
-        cdef bint found
-        if self.reordered or chunk < self.seen_chunk or (chunk == self.seen_chunk and index <= self.seen_index):
-            return True
-        found = self.next_within(&limits) >= 0
-        self.seen_chunk = self.at_chunk
-        self.seen_index = self.at_index - 1
-        if self.at_index == 0:
-            self.seen_chunk -= 1
-            self.seen_index = CHUNK
-        self.at_chunk = chunk
-        self.at_index = index
-        return found
+    cdef i32 seen(self) noexcept nogil:
+        """The job that look_ahead has found last; -1: the pass has got beyond it, or there was none."""
+        if self.seen_chunk == self.nchunks or self.seen_chunk < self.at_chunk or (
+                self.seen_chunk == self.at_chunk and self.seen_index < self.at_index):
+            return -1
+        return self.chunk[self.seen_chunk].slot[self.seen_index]
+
+    cdef i32 look_ahead(self, const Limits *limits) noexcept nogil:
+        """The next job of the queue's own order that is within the limits, behind the one that was found last; -1:
+        there is none. The pass stays where it is."""
+        if self.seen() >= 0:
+            self.seen_index += 1
+        elif self.seen_chunk < self.nchunks:
+            self.seen_chunk = self.at_chunk
+            self.seen_index = self.at_index
+        return self.scan(&self.seen_chunk, &self.seen_index, limits)
 
     cdef int sanity_check(self) except -1:
         """AssertionError unless the chunks hold the waiting jobs in order, and their summaries are true. Not in a

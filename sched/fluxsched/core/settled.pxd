@@ -30,6 +30,8 @@ cdef class Settled:
     cdef void close(self, bint holds) noexcept nogil
     cdef int plan(self, i32 slot, i32 domain, usec_t start) except -1 nogil
     cdef void end(self, usec_t end) noexcept nogil
+    cdef bint rest_waits(self, usec_t now, usec_t last) noexcept nogil
+    cdef bint may_start(self, i32 slot, usec_t now, usec_t last) noexcept nogil
     cdef bint whole(self) noexcept nogil
     cdef void pack(self) noexcept nogil
     cdef int comes(self, i32 slot, Domain *domain) except -1 nogil

@@ -19,11 +19,11 @@ from libc.stdlib cimport free
 
 from fluxsched.core.domain cimport Domain
 from fluxsched.core.future cimport Future
-from fluxsched.core.job cimport Job
+from fluxsched.core.job cimport JOB_WAITING, Job
 from fluxsched.core.memory cimport grow
 from fluxsched.core.planned cimport Planned
-from fluxsched.core.queue cimport Queue
-from fluxsched.core.types cimport i32, time_never, usec_t
+from fluxsched.core.queue cimport Limits, Queue
+from fluxsched.core.types cimport i32, time_add, time_never, usec_t
 
 
 cdef class Settled:
@@ -64,6 +64,32 @@ cdef class Settled:
         self.holds &= self.whole() and (self.nended == 0 or self.ended == end)
         self.nended += 1
         self.ended = end
+
+    cdef bint rest_waits(self, usec_t now, usec_t last) noexcept nogil:
+        """Whether no job that is still to come in the order of the pass could start in it, as it is now; if so, they
+        are left for the next pass to ask. last: when all jobs end; not after now: they need not."""
+        cdef Limits limits
+        cdef usec_t shadow
+        cdef i32 slot
+        if self.queue.reordered:
+            return False
+        # What is free only shrinks in a pass: who could not start stays so.
+        slot = self.queue.seen()
+        if slot >= 0 and self.may_start(slot, now, last):
+            return False
+        self.future.limits(&limits.free, &limits.extra, &shadow)
+        limits = Limits(limits.free, limits.free, time_never())
+        slot = self.queue.look_ahead(&limits)
+        while slot >= 0 and not self.may_start(slot, now, last):
+            slot = self.queue.look_ahead(&limits)
+        if slot < 0:
+            self.tail = self.queue.peek()
+        return slot < 0
+
+    cdef bint may_start(self, i32 slot, usec_t now, usec_t last) noexcept nogil:
+        cdef const Job *j = self.queue.jobs.item + slot
+        cdef usec_t end = time_add(now, j.duration)
+        return j.state == JOB_WAITING and self.future.may_start(j, last if now < last < end else end)
 
     cdef bint whole(self) noexcept nogil:
         """Whether all that wait ahead of the tail have a planned start, or are parked."""

@@ -85,6 +85,7 @@ cdef class SharedPlan:
     cdef int flush(self, Change *change, usec_t start, usec_t end, bint take) except -1 nogil
     cdef bint hopeless(self, const Shape *shape, i32 need, usec_t end) noexcept nogil
     cdef void remember(self, const Shape *shape, i32 need, usec_t end) noexcept nogil
+    cdef bint may_start(self, const Job *j, usec_t end) noexcept nogil
     cdef int fits_now(self, const Job *j, const Request *request, usec_t end, Running running,
                       const Job *jobs) except -1 nogil
     cdef bint fits_idle(self, const Job *j, const Request *request) except -1 nogil

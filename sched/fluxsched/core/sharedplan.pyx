@@ -234,6 +234,19 @@ cdef class SharedPlan:
         self.failed[i] = Failed(shape[0], need, end)
         self.nfailed = i + 1
 
+    cdef bint may_start(self, const Job *j, usec_t end) noexcept nogil:
+        """Whether j may fit from now to end, by counts."""
+        cdef Shape shape = shape_of(j)
+        cdef i32 k, need = j.nnodes if j.nnodes else j.nslots
+        if j.tree >= 0:
+            return True
+        if j.whole and j.nnodes > self.state.nidle:
+            return False
+        if not self.state.room_for(j.nnodes, j.nslots, j.cores) or self.hopeless(&shape, need, end):
+            return False
+        k = self.bounds.known(&shape)
+        return k < 0 or self.timeline.lasts(k, need, self.now, end)
+
     cdef int fits_now(self, const Job *j, const Request *request, usec_t end, Running running,
                       const Job *jobs) except -1 nogil:
         """1 and the resources in picked, if j can hold them from now to end without touching a reservation; else 0."""
@@ -241,13 +254,9 @@ cdef class SharedPlan:
         cdef i32 k, need = j.nnodes if j.nnodes else j.nslots
         if j.tree >= 0:
             return self.fits_tree(request, self.now, end, running, jobs)
-        if j.whole and j.nnodes > self.state.nidle:
-            return 0
-        if not self.state.room_for(j.nnodes, j.nslots, j.cores) or self.hopeless(&shape, need, end):
+        if not self.may_start(j, end):
             return 0
         k = self.bounds.known(&shape)
-        if k >= 0 and self.timeline.at(k, self.now) < need:
-            return 0
         if self.state.npools and j.exclusive:
             self.pools_then(self.now, end, running, jobs)
         if not self.confined_here(&shape):

@@ -51,4 +51,6 @@ cdef class Timeline:
     cdef usec_t after(self, usec_t t) noexcept nogil
     cdef usec_t enough(self, i32 column, usec_t t, i32 total, i32 least) noexcept nogil
     cdef i32 at(self, i32 column, usec_t t) noexcept nogil
+    cdef Place fails(self, i32 column, i32 least, Place at, usec_t end) noexcept nogil
+    cdef bint lasts(self, i32 column, i32 least, usec_t start, usec_t end) noexcept nogil
     cdef int search(self, i32 column, i32 least, usec_t duration, usec_t start, usec_t *out) noexcept nogil

@@ -272,51 +272,54 @@ cdef class Timeline:
         cdef Place at = self.locate(t)
         return self.chunk[at.c].value[column][at.i]
 
+    cdef Place fails(self, i32 column, i32 least, Place at, usec_t end) noexcept nogil:
+        """The first point behind a place and before end at which a column is less than least; chunk nchunks: none."""
+        cdef i32 c = at.c, i = at.i + 1
+        cdef Chunk *chunk
+        while True:
+            chunk = self.chunk[c]
+            self.measure(c, column)
+            if i == 0 and chunk.low[column] >= least:
+                i = chunk.n
+            while i < chunk.n and chunk.time[i] < end and chunk.value[column][i] >= least:
+                i += 1
+            if i < chunk.n:
+                return Place(c, i) if chunk.time[i] < end else Place(self.nchunks, 0)
+            c += 1
+            i = 0
+            if c == self.nchunks or self.begin[c] >= end:
+                return Place(self.nchunks, 0)
+
+    cdef bint lasts(self, i32 column, i32 least, usec_t start, usec_t end) noexcept nogil:
+        """Whether a column is nowhere less than least from start to end."""
+        cdef Place at = self.locate(start)
+        return (self.chunk[at.c].value[column][at.i] >= least
+                and self.fails(column, least, at, end).c == self.nchunks)
+
     cdef int search(self, i32 column, i32 least, usec_t duration, usec_t start, usec_t *out) noexcept nogil:
         """1 and the first time from start on that begins an interval of this duration in which a column is nowhere
         less than least; else 0. Only start and points are looked at."""
-        cdef i32 c, i, k, m
-        cdef usec_t end, t
+        cdef usec_t t
         cdef Chunk *chunk
         cdef Place at = self.locate(start)
-        c = at.c
-        i = at.i
         while True:
             # The next point at which there is enough,
             while True:
-                chunk = self.chunk[c]
-                self.measure(c, column)
-                if i == 0 and chunk.high[column] < least:
-                    i = chunk.n
-                while i < chunk.n and chunk.value[column][i] < least:
-                    i += 1
-                if i < chunk.n:
+                chunk = self.chunk[at.c]
+                self.measure(at.c, column)
+                if at.i == 0 and chunk.high[column] < least:
+                    at.i = chunk.n
+                while at.i < chunk.n and chunk.value[column][at.i] < least:
+                    at.i += 1
+                if at.i < chunk.n:
                     break
-                c += 1
-                i = 0
-                if c == self.nchunks:
+                at.c += 1
+                at.i = 0
+                if at.c == self.nchunks:
                     return 0
-            t = chunk.time[i] if chunk.time[i] > start else start
-            end = time_add(t, duration)
+            t = chunk.time[at.i] if chunk.time[at.i] > start else start
             # and whether it lasts.
-            k = c
-            m = i + 1
-            while True:
-                chunk = self.chunk[k]
-                self.measure(k, column)
-                if m == 0 and chunk.low[column] >= least:
-                    m = chunk.n
-                while m < chunk.n and chunk.time[m] < end and chunk.value[column][m] >= least:
-                    m += 1
-                if m < chunk.n:
-                    if chunk.time[m] >= end:
-                        out[0] = t
-                        return 1
-                    c = k
-                    i = m
-                    break
-                k += 1
-                m = 0
-                if k == self.nchunks or self.begin[k] >= end:
-                    out[0] = t
-                    return 1
+            at = self.fails(column, least, at, time_add(t, duration))
+            if at.c == self.nchunks:
+                out[0] = t
+                return 1
