@@ -11,6 +11,7 @@ from fluxsched.core.types cimport i32, i64, u64, usec_t
 
 cdef enum:
     FOUND = 16
+    MANY = 0x7FFF           # more than fits on any node
 
 # A search since resources last came back: what asks no less starts no earlier.
 cdef struct Found:
@@ -60,16 +61,17 @@ cdef class Bounds:
         Column column[COLUMNS]
         i32 most_cores          # of a node
         i32 most_gpus
-        i32 *by_cores           # [COLUMNS][most_cores + 1] what fits where so many are free, as far as cores say
-        i32 *by_gpus            # [COLUMNS][most_gpus + 1] and gpus
+        short *by_cores         # [most_cores + 1][COLUMNS] what fits where so many are free, as far as cores say
+        short *by_gpus          # [most_gpus + 1][COLUMNS] and gpus
+        i32 nwhole              # no fewer columns are of shapes that need all of a node
         # Scratch.
         i32 first               # chunk in which the change that is made begins
         i32 last                # and ends
-        i32 *difference         # [COLUMNS][span] of a column from each point to the next one; a point has a place in
-                                # it by its chunk, from first on, and its number there
-        i32 span
-        bint touched[COLUMNS]   # its differences hold
+        i32 *difference         # rows of [ncolumns]: by how much a point's change is more than that of the one before
+                                # it; a point has a row by its chunk, from first on, and its number there
+        u64 *mark               # [chunks] a bit for each row; the rows without are zeros
         i32 difference_room
+        i32 mark_room
         Piece *piece
         i32 npieces
         i32 piece_room
@@ -95,7 +97,9 @@ cdef class Bounds:
     cdef i32 fits_at(self, i32 k, const Group *g, i32 ncores, i32 ngpus) noexcept nogil
     cdef i32 place(self, Place at) noexcept nogil
     cdef int change(self, const Change *change, usec_t start, usec_t end, const u64 *bits, bint take) except -1 nogil
-    cdef void count_pieces(self, i32 k, const Group *g, i32 nvalues) noexcept nogil
+    cdef void weigh(self, const Piece *p, const Group *g, const i32 *serves, i32 *out) noexcept nogil
+    cdef void count_piece(self, const Piece *p, const Group *g, const i32 *serves) noexcept nogil
+    cdef void count_rise(self, const Piece *p, const Group *g, const i32 *serves) noexcept nogil
     cdef int find_pieces(self, const Change *change, usec_t start, usec_t end, const u64 *bits,
                          bint take) except -1 nogil
     cdef int find_rises(self, i32 id, usec_t start, usec_t end, i32 nodes) except -1 nogil

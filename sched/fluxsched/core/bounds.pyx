@@ -10,7 +10,7 @@ only where there is enough.
 from libc.stdlib cimport free
 from libc.string cimport memset
 
-from fluxsched.core.bits cimport count_bits, lowest
+from fluxsched.core.bits cimport count_bits, lowest, set_bit
 from fluxsched.core.eligible cimport Eligible
 from fluxsched.core.kinds cimport Group, Kinds
 from fluxsched.core.memory cimport grow, zeroed
@@ -36,13 +36,14 @@ cdef class Bounds:
         for i in range(state.inv.nnodes):
             self.most_cores = max(self.most_cores, state.inv.ncores[i])
             self.most_gpus = max(self.most_gpus, state.inv.ngpus[i])
-        self.by_cores = <i32 *> zeroed(COLUMNS * (self.most_cores + 1), sizeof(i32))
-        self.by_gpus = <i32 *> zeroed(COLUMNS * (self.most_gpus + 1), sizeof(i32))
+        self.by_cores = <short *> zeroed(COLUMNS * (self.most_cores + 1), sizeof(short))
+        self.by_gpus = <short *> zeroed(COLUMNS * (self.most_gpus + 1), sizeof(short))
 
     def __dealloc__(self):
         free(self.by_cores)
         free(self.by_gpus)
         free(self.difference)
+        free(self.mark)
         free(self.piece)
         free(self.word)
         free(self.count)
@@ -54,6 +55,9 @@ cdef class Bounds:
         self.futures = futures
         self.of = of
         self.timeline = Timeline()
+        if self.difference_room:
+            memset(self.difference, 0, <size_t> self.difference_room * sizeof(i32))
+            memset(self.mark, 0, <size_t> self.mark_room * sizeof(u64))
         return 0
 
     cdef bint begin(self, usec_t now) noexcept nogil:
@@ -64,6 +68,7 @@ cdef class Bounds:
             return True
         self.epoch = self.kinds.epoch
         self.timeline.ncolumns = 0
+        self.nwhole = 0
         return False
 
     cdef void forget(self) noexcept nogil:
@@ -102,68 +107,93 @@ cdef class Bounds:
 
     cdef int open(self, usec_t start, usec_t end) except -1 nogil:
         """Nodes are about to change from start to end, which are points of the timeline, or before it, or never."""
+        cdef i32 nchunks, old
         self.first = self.timeline.locate(start).c
         self.last = self.timeline.end_of(end).c
-        self.span = (self.last - self.first + 1) * CHUNK + 1
         if self.counts():
+            # One more, for what lies behind the last point of the last chunk.
+            nchunks = self.last - self.first + 2
+            old = self.difference_room
             self.difference = <i32 *> grow(self.difference, &self.difference_room,
-                                           <i64> self.timeline.ncolumns * self.span, sizeof(i32))
-            memset(self.touched, 0, sizeof(self.touched))
+                                           <i64> nchunks * CHUNK * self.timeline.ncolumns, sizeof(i32))
+            memset(self.difference + old, 0, <size_t> (self.difference_room - old) * sizeof(i32))
+            old = self.mark_room
+            self.mark = <u64 *> grow(self.mark, &self.mark_room, nchunks, sizeof(u64))
+            memset(self.mark + old, 0, <size_t> (self.mark_room - old) * sizeof(u64))
         return 0
 
     cdef int change(self, const Change *change, usec_t start, usec_t end, const u64 *bits, bint take) except -1 nogil:
         """Count the nodes of a change, between open and close."""
-        cdef i32 k, i
-        cdef Group *g
+        cdef i32 k
+        cdef const Group *g
+        cdef i32 serves[COLUMNS]
         if change.group < 0 or not self.counts():
             return 0
         g = self.kinds.group + change.group
+        for k in range(self.timeline.ncolumns):
+            serves[k] = self.kinds.in_set(g, self.column[k].shape.elig)
         self.npieces = 0
         self.find_pieces(change, start, end, bits, take)
-        i = self.npieces
+        for k in range(self.npieces):
+            self.count_piece(self.piece + k, g, serves)
+        self.npieces = 0
         self.find_rises(change.old, start, end, -change.nodes)
         self.find_rises(change.new, start, end, change.nodes)
-        for k in range(self.timeline.ncolumns):
-            if not self.kinds.in_set(g, self.column[k].shape.elig):
-                continue
-            if not self.touched[k]:
-                memset(self.difference + <size_t> k * self.span, 0, self.span * sizeof(i32))
-                self.touched[k] = True
-            self.count_pieces(k, g, i)
+        for k in range(self.npieces):
+            self.count_rise(self.piece + k, g, serves)
         return 0
 
-    cdef void count_pieces(self, i32 k, const Group *g, i32 nvalues) noexcept nogil:
-        """Count the pieces of nodes of a kind in a column: first those of its values, then those of its rises."""
-        cdef i32 i, before, after
-        cdef i32 *difference = self.difference + <size_t> k * self.span
-        cdef const i32 *by_cores = self.by_cores + k * (self.most_cores + 1)
-        cdef const i32 *by_gpus = self.by_gpus + k * (self.most_gpus + 1)
-        cdef i32 least_cores = g.ncores if self.column[k].shape.whole else 0
-        cdef i32 least_gpus = g.ngpus if self.column[k].shape.whole else 0
-        cdef const Piece *p = self.piece
-        cdef Chunk *chunk
-        for i in range(self.npieces):
-            before = min(by_cores[p.cores_before], by_gpus[p.gpus_before])
-            after = min(by_cores[p.cores], by_gpus[p.gpus])
-            if p.cores_before < least_cores or p.gpus_before < least_gpus:
-                before = 0
-            if p.cores < least_cores or p.gpus < least_gpus:
-                after = 0
-            if before != after:
-                if i < nvalues:
-                    difference[p.from_] += (after - before) * p.nodes
-                    difference[p.to] -= (after - before) * p.nodes
-                else:
-                    chunk = self.timeline.chunk[p.start.c]
-                    chunk.rise[k][p.start.i] += (after - before) * p.nodes
-            p += 1
+    cdef void weigh(self, const Piece *p, const Group *g, const i32 *serves, i32 *out) noexcept nogil:
+        """How much more fits for each column than before, on the nodes of a piece, which are of a kind; serves: whether
+        they are in the set of a column."""
+        cdef i32 k
+        cdef short before, after, other
+        # Neighbours in memory, so that the compiler takes several at once.
+        cdef const short *cores_before = self.by_cores + p.cores_before * COLUMNS
+        cdef const short *cores = self.by_cores + p.cores * COLUMNS
+        cdef const short *gpus_before = self.by_gpus + p.gpus_before * COLUMNS
+        cdef const short *gpus = self.by_gpus + p.gpus * COLUMNS
+        for k in range(self.timeline.ncolumns):
+            before = cores_before[k]
+            other = gpus_before[k]
+            before = before if before < other else other
+            after = cores[k]
+            other = gpus[k]
+            after = after if after < other else other
+            out[k] = (after - before) * p.nodes * serves[k]
+        for k in range(self.timeline.ncolumns if self.nwhole else 0):
+            if self.column[k].shape.whole:
+                out[k] = (self.fits_at(k, g, p.cores, p.gpus)
+                          - self.fits_at(k, g, p.cores_before, p.gpus_before)) * p.nodes * serves[k]
+
+    cdef void count_piece(self, const Piece *p, const Group *g, const i32 *serves) noexcept nogil:
+        """Count the nodes of a piece from its start to its end."""
+        cdef i32 k, n = self.timeline.ncolumns
+        cdef i32 weight[COLUMNS]
+        cdef i32 *row = self.difference + <size_t> p.from_ * n
+        self.weigh(p, g, serves, weight)
+        for k in range(n):
+            row[k] += weight[k]
+        row = self.difference + <size_t> p.to * n
+        for k in range(n):
+            row[k] -= weight[k]
+        set_bit(self.mark, p.from_)
+        set_bit(self.mark, p.to)
+
+    cdef void count_rise(self, const Piece *p, const Group *g, const i32 *serves) noexcept nogil:
+        """Count what gets free at the start of a piece."""
+        cdef i32 k
+        cdef i32 weight[COLUMNS]
+        cdef Chunk *chunk = self.timeline.chunk[p.start.c]
+        self.weigh(p, g, serves, weight)
+        for k in range(self.timeline.ncolumns):
+            if weight[k]:
+                chunk.rise[k][p.start.i] += weight[k]
 
     cdef void close(self) noexcept nogil:
         """All nodes have changed: the columns count them from now on."""
-        cdef i32 k
-        for k in range(self.timeline.ncolumns if self.counts() else 0):
-            if self.touched[k]:
-                self.timeline.add(k, self.first, self.last, self.difference + <size_t> k * self.span)
+        if self.counts():
+            self.timeline.add(self.first, self.last, self.difference, self.mark)
 
     cdef i32 place(self, Place at) noexcept nogil:
         """Of a point in difference."""
@@ -243,6 +273,7 @@ cdef class Bounds:
                 # The last one is for all others: a core, wherever it is.
                 self.column[k].shape = Shape(0, 1, 0, 0, 0)
             self.column[k].nfound = 0
+            self.nwhole += self.column[k].shape.whole
             self.tell(k)
             self.fill_column(k)
             self.timeline.ncolumns += 1
@@ -322,15 +353,15 @@ cdef class Bounds:
         cdef const Shape *s = &self.column[k].shape
         cdef i32 n, fit
         for n in range(self.most_cores + 1):
-            fit = n / s.cores if s.cores else 0x7FFFFFFF
-            self.by_cores[k * (self.most_cores + 1) + n] = fit >= s.slots if s.slots else fit
+            fit = n / s.cores if s.cores else MANY
+            self.by_cores[n * COLUMNS + k] = <short> ((fit >= s.slots) if s.slots else fit)
         for n in range(self.most_gpus + 1):
-            fit = n / s.gpus if s.gpus else 0x7FFFFFFF
-            self.by_gpus[k * (self.most_gpus + 1) + n] = fit >= s.slots if s.slots else fit
+            fit = n / s.gpus if s.gpus else MANY
+            self.by_gpus[n * COLUMNS + k] = <short> ((fit >= s.slots) if s.slots else fit)
 
     cdef i32 fits_at(self, i32 k, const Group *g, i32 ncores, i32 ngpus) noexcept nogil:
         """Slots (or nodes: 0 or 1) of the shape of a column on a node of a kind that has so many free: what
         shape.fits_counts says."""
         if self.column[k].shape.whole and (ncores < g.ncores or ngpus < g.ngpus):
             return 0
-        return min(self.by_cores[k * (self.most_cores + 1) + ncores], self.by_gpus[k * (self.most_gpus + 1) + ngpus])
+        return min(self.by_cores[ncores * COLUMNS + k], self.by_gpus[ngpus * COLUMNS + k])

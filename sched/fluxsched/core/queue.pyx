@@ -9,8 +9,8 @@ They are a sorted list in chunks, so that one that comes or goes moves a chunk's
     shortest       9          20         5          duration of its jobs of each class of needs and below
 
 A pass walks the list from its head. Where nothing but what could start now matters any more, next_within goes to the
-next such job: whole chunks are passed over by their least need and shortest duration; look_ahead finds out whether there
-is one, and where. Jobs that a pass starts stay in the list until it ends, so that places hold.
+next such job: whole chunks are passed over by their least need and shortest duration; look_ahead finds out whether
+there is one, and where. Jobs that a pass starts stay in the list until it ends, so that places hold.
 
 A policy whose scores change with time has an order made for each pass (reorder): a heap, which is sorted only as far
 as the pass gets. While a pass is suspended, the rest of its order is set apart (freeze), so that jobs may come and go.

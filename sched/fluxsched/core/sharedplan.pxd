@@ -37,6 +37,7 @@ cdef struct Request:
 
 cdef enum:
     CHANGES = 64
+    FEW = 8                 # reservations
 
 
 @cython.final
@@ -55,6 +56,9 @@ cdef class SharedPlan:
         NodeFutures futures
         i32 *of                 # [nnodes] future of a node
         Timeline timeline
+        i32 *bare_of            # the same without what is reserved, if parted
+        Timeline bare_timeline
+        bint parted
         Bounds bounds
         Fits fits
         Reservation *reservation    # in the order in which they were made; end < 0: it was taken back
@@ -78,6 +82,9 @@ cdef class SharedPlan:
     cdef int hold(self, const Alloc *a, usec_t end) except -1 nogil
     cdef int lose(self, const Alloc *a) except -1 nogil
     cdef int give(self, const Alloc *a, usec_t end) except -1 nogil
+    cdef int apply_twice(self, const Alloc *a, usec_t end, bint take, i32 uses) except -1 nogil
+    cdef void swap(self) noexcept nogil
+    cdef int part(self) except -1 nogil
     cdef int apply(self, const Alloc *a, usec_t start, usec_t end, bint take, i32 uses) except -1 nogil
     cdef int set_bits(self, const u64 *core, const u64 *gpu, usec_t start, usec_t end, bint take) except -1 nogil
     cdef int move_node(self, i32 node, usec_t start, usec_t end, bint take) except -1 nogil
@@ -103,5 +110,6 @@ cdef class SharedPlan:
                         const Job *jobs) noexcept nogil
     cdef int reserve(self, usec_t start, usec_t end) except -1 nogil
     cdef int retract(self, i32 i) except -1 nogil
+    cdef int take_back(self, const Reservation *r) except -1 nogil
     cdef void shift(self, i32 i, i32 to) noexcept nogil
     cdef int clear(self) except -1 nogil

@@ -24,6 +24,9 @@ The timeline bounds a search: for each shape that jobs ask for, it counts what
 would fit at each instant by itself. Where that is enough for the whole
 duration, the nodes are looked at (fluxsched.core.fits). What running jobs hold
 stays in the plan from pass to pass; an expected end changes nothing.
+
+Where there are more than a few reservations, there are two of all this: the
+bare one is without them, so that to drop them all is to go on with that one.
 """
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
@@ -40,6 +43,7 @@ from fluxsched.core.nodefuture cimport NodeFutures
 from fluxsched.core.running cimport Running, release_time
 from fluxsched.core.shape cimport Shape, fits_counts, same_shape, shape_of
 from fluxsched.core.state cimport State
+from fluxsched.core.timeline cimport Timeline
 from fluxsched.core.types cimport i32, i64, time_add, time_never, u64, usec_t
 
 
@@ -57,6 +61,8 @@ cdef class SharedPlan:
         self.bounds = Bounds(state, eligible, kinds)
         self.fits = Fits(state, kinds)
         self.of = <i32 *> zeroed(state.inv.nnodes, sizeof(i32))
+        self.bare_of = <i32 *> zeroed(state.inv.nnodes, sizeof(i32))
+        self.bare_timeline = Timeline()
         self.bits = <u64 *> zeroed(self.width, sizeof(u64))
         self.word = <u64 *> zeroed(self.width, sizeof(u64))
         self.core = <u64 *> zeroed(<size_t> state.inv.nnodes * self.cw, sizeof(u64))
@@ -68,6 +74,7 @@ cdef class SharedPlan:
             alloc_clear(&self.reservation[i].alloc)
         free(self.reservation)
         free(self.of)
+        free(self.bare_of)
         free(self.bits)
         free(self.word)
         free(self.core)
@@ -99,6 +106,8 @@ cdef class SharedPlan:
         """The time is now; what has changed since it was less was planned."""
         self.nfailed = 0
         self.now = now
+        if self.parted:
+            self.bare_timeline.trim(now)
         if not self.bounds.begin(now):
             self.fits.forget()
 
@@ -110,6 +119,7 @@ cdef class SharedPlan:
             self.bounds.reset(self.futures, self.of)
             self.fits.reset(self.futures, self.of)
             self.timeline = self.bounds.timeline
+        self.parted = False
         self.state.free_once(running, jobs, self.core, self.gpu)
         for node in range(self.inv.nnodes):
             memcpy(self.word, self.core + <size_t> node * self.cw, self.cw * sizeof(u64))
@@ -122,9 +132,7 @@ cdef class SharedPlan:
 
     cdef int hold(self, const Alloc *a, usec_t end) except -1 nogil:
         """A job runs on a and is expected to end then."""
-        if not self.built:
-            return 0
-        return self.apply(a, 0, release_time(end, self.now), True, 1)
+        return self.apply_twice(a, release_time(end, self.now), True, 1) if self.built else 0
 
     cdef int give(self, const Alloc *a, usec_t end) except -1 nogil:
         """A job that was expected to end then gives back a."""
@@ -135,13 +143,44 @@ cdef class SharedPlan:
         self.bounds.forget()
         self.fits.forget()
         # Overdue, it held until one tick from now.
-        self.apply(a, 0, end, False, 0)
-        self.timeline.unmark(end)
-        return 0
+        return self.apply_twice(a, end, False, 0)
 
     cdef int lose(self, const Alloc *a) except -1 nogil:
         """Nobody gets a any more."""
-        return self.apply(a, 0, time_never(), True, 1) if self.built else 0
+        return self.apply_twice(a, time_never(), True, 1) if self.built else 0
+
+    cdef int apply_twice(self, const Alloc *a, usec_t end, bint take, i32 uses) except -1 nogil:
+        """What is in a is taken (or given back) until end, with and without what is reserved."""
+        cdef i32 i
+        for i in range(1 + self.parted):
+            self.apply(a, 0, end, take, uses)
+            if not take and self.built:
+                self.timeline.unmark(end)
+            if self.parted:
+                self.swap()
+        return 0
+
+    cdef void swap(self) noexcept nogil:
+        """Let what follows be about the other one of the two: with what is reserved, or without."""
+        cdef i32 *of = self.of
+        self.of = self.bare_of
+        self.bare_of = of
+        self.timeline.exchange(self.bare_timeline)
+        self.bounds.of = self.fits.of = self.of
+
+    cdef int part(self) except -1 nogil:
+        """Make two of the plan, of which one is without what is reserved."""
+        cdef i32 i, node
+        self.bare_timeline.copy(self.timeline)
+        for node in range(self.inv.nnodes):
+            self.bare_of[node] = self.of[node]
+            self.futures.use(self.of[node], 1)
+        self.parted = True
+        self.swap()
+        for i in range(self.nreserved):
+            self.take_back(self.reservation + i)
+        self.swap()
+        return 0
 
     # What jobs hold and reservations will.
 
@@ -173,6 +212,7 @@ cdef class SharedPlan:
             if not done:
                 # Without memory it is half done: the next pass begins with what runs.
                 self.built = False
+                self.parted = False
                 self.nreserved = 0
         return 0
 
@@ -444,7 +484,8 @@ cdef class SharedPlan:
         r.start = start
         r.end = end
         self.nreserved += 1
-        return self.apply(&r.alloc, start, end, True, 1)
+        self.apply(&r.alloc, start, end, True, 1)
+        return self.part() if self.nreserved == FEW and not self.parted else 0
 
     cdef int retract(self, i32 i) except -1 nogil:
         """Take back a reservation."""
@@ -454,10 +495,17 @@ cdef class SharedPlan:
         self.nfailed = 0
         self.bounds.forget()
         self.fits.forget()
+        self.take_back(r)
+        r.end = -1
+        return 0
+
+    cdef int take_back(self, const Reservation *r) except -1 nogil:
+        """Let what is reserved be free, unless it was taken back."""
+        if r.end < 0:
+            return 0
         self.apply(&r.alloc, r.start, r.end, False, 0)
         self.timeline.unmark(r.start)
         self.timeline.unmark(r.end)
-        r.end = -1
         return 0
 
     cdef void shift(self, i32 i, i32 to) noexcept nogil:
@@ -468,8 +516,17 @@ cdef class SharedPlan:
 
     cdef int clear(self) except -1 nogil:
         """Drop all reservations."""
-        cdef i32 i
-        for i in range(self.nreserved - 1, -1, -1):
-            self.retract(i)
+        cdef i32 i, node
+        if not self.parted:
+            for i in range(self.nreserved - 1, -1, -1):
+                self.retract(i)
+        else:
+            self.swap()
+            for node in range(self.inv.nnodes):
+                self.futures.drop(self.bare_of[node], 1)
+            self.parted = False
+            self.nfailed = 0
+            self.bounds.forget()
+            self.fits.forget()
         self.nreserved = 0
         return 0

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 cimport cython
 
-from fluxsched.core.types cimport i32, usec_t
+from fluxsched.core.types cimport i32, u64, usec_t
 
 cdef enum:
-    CHUNK = 64              # points
+    CHUNK = 64              # points; a bit of a word for each
     COLUMNS = 48
 
 cdef struct Chunk:
@@ -35,6 +35,8 @@ cdef class Timeline:
         i32 begin_room
         i32 ncolumns
 
+    cdef int copy(self, Timeline other) except -1 nogil
+    cdef void exchange(self, Timeline other) noexcept nogil
     cdef Place locate(self, usec_t t) noexcept nogil
     cdef Place end_of(self, usec_t t) noexcept nogil
     cdef int mark(self, usec_t t, i32 uses) except -1 nogil
@@ -45,7 +47,9 @@ cdef class Timeline:
     cdef void trim(self, usec_t now) noexcept nogil
     cdef void spoil(self, i32 c) noexcept nogil
     cdef void measure(self, i32 c, i32 column) noexcept nogil
-    cdef void add(self, i32 column, i32 first, i32 last, const i32 *difference) noexcept nogil
+    cdef void add(self, i32 first, i32 last, i32 *difference, u64 *mark) noexcept nogil
+    cdef i32 add_to(self, Chunk *chunk, i32 column, i32 amount, const i32 *difference, const i32 *at,
+                    i32 n) noexcept nogil
     cdef void fill(self, i32 column) noexcept nogil
     cdef void sum_up(self, i32 column) noexcept nogil
     cdef usec_t after(self, usec_t t) noexcept nogil

@@ -20,8 +20,9 @@ be had there than before, whatever goes down there.
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memmove, memset
 
+from fluxsched.core.bits cimport lowest
 from fluxsched.core.memory cimport grow, zeroed
-from fluxsched.core.types cimport i32, time_add, time_never, usec_t
+from fluxsched.core.types cimport i32, time_add, time_never, u64, usec_t
 
 
 cdef class Timeline:
@@ -49,6 +50,42 @@ cdef class Timeline:
         self.begin[at] = 0
         self.nchunks += 1
         return 0
+
+    cdef int copy(self, Timeline other) except -1 nogil:
+        """Become the same as another one."""
+        cdef i32 c, k
+        cdef Chunk *to
+        cdef const Chunk *chunk
+        self.ncolumns = 0
+        while self.nchunks > other.nchunks:
+            self.nchunks -= 1
+            free(self.chunk[self.nchunks])
+        while self.nchunks < other.nchunks:
+            self.new_chunk(self.nchunks)
+        memcpy(self.begin, other.begin, self.nchunks * sizeof(usec_t))
+        self.ncolumns = other.ncolumns
+        for c in range(self.nchunks):
+            to = self.chunk[c]
+            chunk = other.chunk[c]
+            to.n = chunk.n
+            memcpy(to.uses, chunk.uses, chunk.n * sizeof(i32))
+            memcpy(to.time, chunk.time, chunk.n * sizeof(usec_t))
+            memcpy(to.stale, chunk.stale, self.ncolumns * sizeof(i32))
+            memcpy(to.low, chunk.low, self.ncolumns * sizeof(i32))
+            memcpy(to.high, chunk.high, self.ncolumns * sizeof(i32))
+            for k in range(self.ncolumns):
+                memcpy(to.value[k], chunk.value[k], chunk.n * sizeof(i32))
+                memcpy(to.rise[k], chunk.rise[k], chunk.n * sizeof(i32))
+        return 0
+
+    cdef void exchange(self, Timeline other) noexcept nogil:
+        """Let each of the two be what the other one was."""
+        self.chunk, other.chunk = other.chunk, self.chunk
+        self.begin, other.begin = other.begin, self.begin
+        self.nchunks, other.nchunks = other.nchunks, self.nchunks
+        self.room, other.room = other.room, self.room
+        self.begin_room, other.begin_room = other.begin_room, self.begin_room
+        self.ncolumns, other.ncolumns = other.ncolumns, self.ncolumns
 
     cdef Place locate(self, usec_t t) noexcept nogil:
         """The last point that is not after t, or the first point of all."""
@@ -199,31 +236,63 @@ cdef class Timeline:
         chunk.high[column] = high
         chunk.stale[column] = False
 
-    cdef void add(self, i32 column, i32 first, i32 last, const i32 *difference) noexcept nogil:
-        """Change a column in chunks first to last: at point i of the n-th of these, difference[n * CHUNK + i] is by how
-        much the change is more than at the point before."""
-        cdef i32 c, k, amount = 0, inside
-        cdef Chunk *chunk
-        cdef i32 *value
+    cdef void add(self, i32 first, i32 last, i32 *difference, u64 *mark) noexcept nogil:
+        """Change all columns in chunks first to last: at point i of the n-th of these, row n * CHUNK + i of difference,
+        [ncolumns], is by how much the change is more than at the point before. A bit of mark stands for each row that
+        is not all zeros; both are zeros afterwards."""
+        cdef i32 c, k, i, n
+        cdef i32 at[CHUNK]              # [n] points at which the change is another one than before
+        cdef i32 amount[COLUMNS]
+        cdef u64 word
+        memset(amount, 0, sizeof(amount))
         for c in range(first, last + 1):
-            chunk = self.chunk[c]
-            value = chunk.value[column]
+            n = 0
+            word = mark[0]
+            while word:
+                i = lowest(word)
+                word &= word - 1
+                if i < self.chunk[c].n:
+                    at[n] = i
+                    n += 1
+            for k in range(self.ncolumns):
+                amount[k] = self.add_to(self.chunk[c], k, amount[k], difference + k, at, n)
+            while mark[0]:
+                memset(difference + <size_t> lowest(mark[0]) * self.ncolumns, 0, self.ncolumns * sizeof(i32))
+                mark[0] &= mark[0] - 1
+            mark += 1
+            difference += <size_t> CHUNK * self.ncolumns
+        if mark[0]:
+            # Behind the last point of a full chunk.
+            memset(difference, 0, self.ncolumns * sizeof(i32))
+            mark[0] = 0
+
+    cdef i32 add_to(self, Chunk *chunk, i32 column, i32 amount, const i32 *difference, const i32 *at,
+                    i32 n) noexcept nogil:
+        """The same for a column in a chunk. amount: the change at the point before it; answers that at its last point.
+        at: [n] its points that have a difference."""
+        cdef i32 k = 0, i, begin = 0, step, steps = 0
+        cdef i32 *value = chunk.value[column]
+        if n and at[0] == 0:
             amount += difference[0]
-            inside = 0
-            for k in range(1, chunk.n):
-                inside |= difference[k]
-            if inside == 0 and amount:
-                for k in range(chunk.n):
-                    value[k] += amount
-                chunk.low[column] += amount
-                chunk.high[column] += amount
-            elif inside:
-                chunk.stale[column] = True
-                value[0] += amount
-                for k in range(1, chunk.n):
-                    amount += difference[k]
-                    value[k] += amount
-            difference += CHUNK
+            k = 1
+        while k < n:
+            step = difference[<size_t> at[k] * self.ncolumns]
+            if step:
+                for i in range(begin, at[k] if amount else 0):
+                    value[i] += amount
+                begin = at[k]
+                amount += step
+                steps += 1
+            k += 1
+        if amount:
+            for i in range(begin, chunk.n):
+                value[i] += amount
+        if steps:
+            chunk.stale[column] = True
+        elif amount:
+            chunk.low[column] += amount
+            chunk.high[column] += amount
+        return amount
 
     # A column at once: fill, then the change of its value and its rise at each point, then sum_up.
 
