@@ -192,31 +192,81 @@ def shared(nnodes, waiting):
     return engine, wanted()
 
 
+def sized(nnodes, waiting):
+    """An engine as of queued without queues, whose waiting jobs accept up to twice as many nodes as they need (RFC 14);
+    and a request like the last one."""
+    engine, wanted = queued(nnodes, 0, None)
+    for job in range(waiting):
+        size = 1 + (job * 7919) % (nnodes // 4)
+        wanted = request(size, 1, 1, 0, True, 300.0 + job % 5000)._replace(node_counts=(range(size, 2 * size + 1),))
+        engine.add(FIRST + job, wanted, t_submit=1e6 + job)
+    return engine, wanted
+
+
+def site(nnodes, waiting):
+    """An engine with reserve-depth 16 on a machine of which a quarter has gpus and a fiftieth is drained: a queue of
+    all nodes, one of those with gpus, and one of a tenth without; jobs take whole nodes or slots; and a request like
+    the last one."""
+    gpus = nnodes // 4
+    inventory = Inventory(
+        list(range(nnodes)), [f"node{i}" for i in range(nnodes)], [f"0-{CORES - 1}"] * nnodes,
+        [f"0-{GPUS - 1}" if i < gpus else "" for i in range(nnodes)],
+    )
+    engine = Engine(inventory, load_plugin("backfill.plugin1", "reserve-depth=16"))
+    queues = [("batch", None), ("gpu", {"ranks": [f"0-{gpus - 1}"]}),
+              ("debug", {"ranks": [f"{gpus}-{gpus + nnodes // 10}"]})]
+    rng = random.Random(3)
+
+    def wanted():
+        queue, constraint = rng.choice(queues)
+        duration = float(rng.randint(60, 36000))
+        if rng.random() < 0.3:
+            return request(rng.randint(1, nnodes // 50), 1, 1, 0, True, duration, queue, constraint)
+        cores = rng.choice([1, 2, 4, 8, 16])
+        return request(0, rng.randint(1, nnodes // 4), cores, int(queue == "gpu"), False, duration, queue, constraint)
+
+    for job in range(10**5):
+        engine.add(job, wanted(), t_submit=job)
+        if job % 20 == 19:
+            engine.schedule(0.0)
+            if len(engine.waiting()) > 40:
+                break
+    for job in range(waiting):
+        engine.add(FIRST + job, wanted(), t_submit=1e6 + job)
+    engine.mark_down(",".join(str(rank) for rank in range(0, nnodes, 50)))
+    return engine, wanted()
+
+
+def planned(engine):
+    """A checksum of the planned starts of all jobs that wait."""
+    return f"{zlib.crc32(repr([engine.estimate(job) for job in engine.waiting()]).encode()):08x}"
+
+
 def plan_rows(make, row, nnodes, name):
     """A pass from scratch, and passes after small changes. make: an engine, and a Request that may come."""
     engine, one = make()
-    waiting = len(engine.waiting())
-    what = f"conservative, {name}, {waiting} waiting"
+    what = f"{name}, {len(engine.waiting())} waiting"
     seconds, _ = median_of(1, lambda: engine.schedule(1.0))
-    check = f"{zlib.crc32(repr([engine.estimate(job) for job in engine.waiting()]).encode()):08x}"
-    row(nnodes, f"{what}: from scratch", seconds * 1e3, "ms", check)
+    row(nnodes, f"{what}: from scratch", seconds * 1e3, "ms", planned(engine))
     seconds, _ = median_of(5, lambda: engine.schedule(1.0))
-    row(nnodes, f"{what}: after nothing", seconds * 1e3, "ms")
+    row(nnodes, f"{what}: after nothing", seconds * 1e3, "ms", planned(engine))
     times = []
     for job in range(5):
         engine.add(2 * FIRST + job, one, t_submit=1e7 + job)
         times.append(median_of(1, lambda: engine.schedule(1.0))[0])
-    row(nnodes, f"{what}: after one arrival", statistics.median(times) * 1e3, "ms")
+    row(nnodes, f"{what}: after one arrival", statistics.median(times) * 1e3, "ms", planned(engine))
     times = []
     for _ in range(5):
         end = min(engine.times(job)[1] for job in engine.running_jobs())
         for other in [other for other in engine.running_jobs() if engine.times(other)[1] == end]:
             engine.free(other)
         times.append(median_of(1, lambda end=end: engine.schedule(end))[0])
-    row(nnodes, f"{what}: after one expected end", statistics.median(times) * 1e3, "ms")
-    engine.free(max((engine.times(job)[1], job) for job in engine.running_jobs())[1])
-    seconds, _ = median_of(1, lambda: engine.schedule(end))
-    row(nnodes, f"{what}: after one early end", seconds * 1e3, "ms")
+    row(nnodes, f"{what}: after one expected end", statistics.median(times) * 1e3, "ms", planned(engine))
+    times = []
+    for _ in range(5):
+        engine.free(max((engine.times(job)[1], job) for job in engine.running_jobs())[1])
+        times.append(median_of(1, lambda: engine.schedule(end))[0])
+    row(nnodes, f"{what}: after one early end", statistics.median(times) * 1e3, "ms", planned(engine))
     row(nnodes, f"{what}: resident", resident_mib(), "MiB")
 
 
@@ -238,11 +288,15 @@ def forks(row, nnodes=16384, running=5000, waiting=10000):
 
 def mixes(row):
     for name, parts in QUEUES.items():
-        plan_rows(lambda parts=parts: queued(11136, 1000, parts), row, 11136, f"whole nodes, {name}")
+        plan_rows(lambda parts=parts: queued(11136, 1000, parts), row, 11136, f"conservative, whole nodes, {name}")
     plan_rows(lambda: queued(16384, 10000, QUEUES["two disjoint queues"]), row, 16384,
-              "whole nodes, two disjoint queues")
+              "conservative, whole nodes, two disjoint queues")
+    plan_rows(lambda: sized(11136, 1000), row, 11136, "conservative, whole nodes, ranges of counts")
+    for nnodes, waiting in ((1024, 1000), (16384, 1000), (1024, 10000)):
+        plan_rows(lambda nnodes=nnodes, waiting=waiting: shared(nnodes, waiting), row, nnodes,
+                  "conservative, shared nodes with gpus")
     for nnodes in (1024, 16384):
-        plan_rows(lambda nnodes=nnodes: shared(nnodes, 1000), row, nnodes, "shared nodes with gpus")
+        plan_rows(lambda nnodes=nnodes: site(nnodes, 1000), row, nnodes, "depth 16, three queues, gpus, drains")
 
 
 def main(counts):

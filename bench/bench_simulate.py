@@ -92,6 +92,17 @@ def mixed(jobs, exact):
     return processor, f"{zlib.crc32(loop.start.tobytes()):08x}"
 
 
+def at_once(jobs):
+    """The same of jobs of one core, all submitted at once to a machine of 16 processors."""
+    rng = random.Random(1)
+    requested = [rng.randint(60, 3600) * 10**6 for _ in range(jobs)]
+    run = [int(time * rng.uniform(0.1, 1)) for time in requested]
+    engine = Engine(Inventory.from_counts(16, 1), load_plugin("backfill.plugin1", "reserve-depth=-1"))
+    loop = Loop(engine, [0] * jobs, run, requested, [0] * jobs, [1] * jobs, [1] * jobs, [0] * jobs, record=False)
+    _, processor, _ = timed(lambda: loop.advance(2**62, 1e9))
+    return processor, f"{zlib.crc32(loop.start.tobytes()):08x}"
+
+
 def main(jobs, traces):
     rows = []
 
@@ -136,6 +147,8 @@ def main(jobs, traces):
         what = f"{count:,} jobs, 1,024 processors, load 1.5, {policy}"
         row(f"{what}: wall", figures["wall"], "s", figures["checksum"])
         row(f"{what}: processor", figures["processor"], "s")
+    processor, check = at_once(jobs // 125)
+    row(f"{jobs // 125:,} jobs of one core at once, 16 processors, conservative: processor", processor, "s", check)
     for count, exact in ((jobs // 250, True), (jobs // 1000, False)):
         processor, check = mixed(count, exact)
         ends = "as expected" if exact else "early"

@@ -97,15 +97,19 @@ class Future:
 
 
 def one_pass(machine, running, jobs, now, depth):
-    """A pass over jobs in order: ({id: {rank: (cores, gpus)}} of those that start, {id: planned start}).
+    """A pass over jobs in order, on a Machine: see plan."""
+    return plan(Future(machine, running, now), Future(machine, [], now), jobs, sized, now, depth)
+
+
+def plan(future, empty, jobs, sized, now, depth):
+    """A pass over jobs in order: ({id: what it holds} of those that start, {id: planned start}).
 
     A job that accepts several sizes starts with the best that fits now. If none does, its reservation is of the size
     that can start first; of several that can, of the best.
 
-    depth: of the jobs of a queue that cannot start, so many get a reservation; < 0: all.
+    future: what runs. empty: the same machine, of which nothing is taken. sized(job): in each of its sizes. depth: of
+    the jobs of a queue that cannot start, so many get a reservation; < 0: all.
     """
-    future = Future(machine, running, now)
-    empty = Future(machine, [], now)
     started, planned, reserved = {}, {}, {}
     for job in jobs:
         if all(empty.fit(size, now) is None for size in sized(job)):

@@ -42,7 +42,7 @@ cdef int sanity_check(Engine e) except -1:
     # The columns stand for the kinds of nodes of the last pass.
     if e.settled.holds and e.future.same() and e.future.plan == PLAN_EACH and e.inventory.nnodes <= 8:
         _futures(e)
-        _columns(e)
+        _both_columns(e)
         _seen(e)
     return _holdings(e)
 
@@ -121,21 +121,29 @@ cdef dict _taken(Engine e, const Alloc *a):
 cdef int _futures(Engine e) except -1:
     """AssertionError unless the future of each node is what running jobs and reservations leave of it."""
     cdef SharedPlan plan = e.future.nodes
-    cdef i32 i, k, w, node, cw = e.state.cw
-    cdef Future *f
+    cdef i32 i
     if e.once or not plan.built:
         return 0
-    taken = []
     users = {}
-    for i in range(e.jobs.running.count):
-        taken.append((0, release_time(e.jobs.running.item[i].end, plan.now),
-                      _taken(e, &e.jobs.item[e.jobs.running.item[i].job].alloc)))
-    for i in range(plan.nreserved):
-        if plan.reservation[i].end >= 0:
-            taken.append((plan.reservation[i].start, plan.reservation[i].end, _taken(e, &plan.reservation[i].alloc)))
+    running = [(0, release_time(e.jobs.running.item[i].end, plan.now),
+                _taken(e, &e.jobs.item[e.jobs.running.item[i].job].alloc)) for i in range(e.jobs.running.count)]
+    reserved = [(plan.reservation[i].start, plan.reservation[i].end, _taken(e, &plan.reservation[i].alloc))
+                for i in range(plan.nreserved) if plan.reservation[i].end >= 0]
+    _left(e, plan.of, running + reserved, users)
+    if plan.parted:
+        _left(e, plan.bare_of, running, users)
+    must(all([plan.futures.item[i].users == n for i, n in users.items()]), "plan: users of a future")
+    return 0
+
+
+cdef int _left(Engine e, const i32 *of, list taken, dict users) except -1:
+    """AssertionError unless the futures `of` the nodes are what is left; they are counted in users."""
+    cdef SharedPlan plan = e.future.nodes
+    cdef i32 k, w, node, cw = e.state.cw
+    cdef Future *f
     for node in range(e.inventory.nnodes):
-        users[plan.of[node]] = users.get(plan.of[node], 0) + 1
-        f = plan.futures.item[plan.of[node]]
+        users[of[node]] = users.get(of[node], 0) + 1
+        f = plan.futures.item[of[node]]
         for k in range(point_of(f, plan.now), f.n):
             t = max(times_of(f)[k], plan.now)
             for w in range(plan.width):
@@ -145,7 +153,19 @@ cdef int _futures(Engine e) except -1:
                         must(held.get((node, w), 0) & ~free == 0, "plan: two jobs have the same")
                         free &= ~held.get((node, w), 0)
                 must(words_of(f)[k * plan.width + w] == free, "plan: the future of a node")
-    must(all([plan.futures.item[i].users == n for i, n in users.items()]), "plan: users of a future")
+    return 0
+
+
+cdef int _both_columns(Engine e) except -1:
+    """AssertionError unless the columns count what fits at each instant, and what would if nothing were reserved."""
+    cdef SharedPlan plan = e.future.nodes
+    _columns(e)
+    if plan.parted:
+        plan.swap()
+        try:
+            _columns(e)
+        finally:
+            plan.swap()
     return 0
 
 

@@ -151,8 +151,8 @@ cdef class SharedPlan:
 
     cdef int apply_twice(self, const Alloc *a, usec_t end, bint take, i32 uses) except -1 nogil:
         """What is in a is taken (or given back) until end, with and without what is reserved."""
-        cdef i32 i
-        for i in range(1 + self.parted):
+        cdef i32 _plan
+        for _plan in range(1 + self.parted):
             self.apply(a, 0, end, take, uses)
             if not take and self.built:
                 self.timeline.unmark(end)
