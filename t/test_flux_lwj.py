@@ -11,7 +11,7 @@ from fluxinstance import Instance, config_text, flux_command
 
 pytestmark = pytest.mark.flux
 
-BLOCK = 20
+BLOCK = 100
 
 
 def kept(instance, number, field):
@@ -64,8 +64,12 @@ def test_every_link_leads_somewhere():
     made = layout()
     steps = decoded(made.operations({"lwj:1": {"id": 77}, "lwj:3": {"id": 79}}))
     assert {key for key in steps if key.startswith("lwj.")} == {f"lwj.{number}" for number in range(1, BLOCK)}
+    # what no job has is written by ten where none of ten has one
+    assert steps["lwj-data.0.9"] == {str(number): RESERVED for number in range(90, 100)}
     for number in range(1, BLOCK):
-        assert steps[steps[f"lwj.{number}"].removeprefix("-> ")] == {1: {"id": 77}, 3: {"id": 79}}.get(number, RESERVED)
+        place, _, name = steps[f"lwj.{number}"].removeprefix("-> ").rpartition(".")
+        record = steps[place][name] if place in steps else steps[f"{place}.{name}"]
+        assert record == {1: {"id": 77}, 3: {"id": 79}}.get(number, RESERVED)
     # the next one takes its place, and has its link
     assert decoded(made.operations({"lwj:4": {"id": 80}})) == {"lwj-data.0.0.4": {"id": 80}}
     assert f"lwj.{BLOCK}" in decoded(made.operations({f"lwj:{BLOCK}": {"id": 99}}))
@@ -83,24 +87,24 @@ def test_ten_records_that_change_together_are_one_directory():
     records = {f"lwj:{number}": {"id": number} for number in range(10, 20)}
     steps = decoded(made.operations(records))
     assert steps["lwj-data.0.1"] == {str(number): {"id": number} for number in range(10, 20)}
-    assert len(steps) == 11 and all(steps[f"lwj.{number}"] == f"-> lwj-data.0.1.{number}" for number in range(10, 20))
+    assert all(steps[f"lwj.{number}"] == f"-> lwj-data.0.1.{number}" for number in range(10, 20))
+    # beside it the links of the rest of the block, and eight directories of what no job has
+    assert len(steps) == 1 + 90 + 8
 
 
 def test_records_that_are_not_kept_go_with_their_block_and_the_next_links():
     made = layout()
-    made.operations({f"lwj:{number}": {"id": number} for number in range(60, 100)})
-    assert made.operations({f"lwj:{number}": None for number in range(60, 80)}) == []
-    steps = decoded(made.operations({"lwj:100": {"id": 100}}))
+    made.operations({f"lwj:{number}": {"id": number} for number in range(1, 2 * BLOCK)})
+    assert made.operations({f"lwj:{number}": None for number in range(1, BLOCK)}) == []
+    steps = decoded(made.operations({f"lwj:{2 * BLOCK}": {"id": 200}}))
     gone = {key for key, value in steps.items() if value is None}
-    assert gone == {"lwj-data.0.6", "lwj-data.0.7", *(f"lwj.{number}" for number in range(60, 80))}
-    # several blocks do not wait, and the last of a hundred takes their directory along
-    steps = decoded(made.operations({f"lwj:{number}": None for number in range(80, 120)}))
-    assert {key for key in steps if key.startswith("lwj-data.")} == {
-        "lwj-data.0.8", "lwj-data.0.9", "lwj-data.0", "lwj-data.1.0", "lwj-data.1.1",
-    }
-    assert {key for key in steps if key.startswith("lwj.")} == {f"lwj.{number}" for number in range(80, 120)}
-    # the number 100 was known, and is not any more
-    assert decoded(made.operations({"lwj:100": {"state": "running"}})) == {"lwj-data.1.0.100.state": "running"}
+    assert gone == {"lwj-data.0", *(f"lwj.{number}" for number in range(1, BLOCK))}
+    # several blocks do not wait
+    steps = decoded(made.operations({f"lwj:{number}": None for number in range(BLOCK, 3 * BLOCK)}))
+    assert set(steps) == {"lwj-data.1", "lwj-data.2", *(f"lwj.{number}" for number in range(BLOCK, 3 * BLOCK))}
+    assert set(steps.values()) == {None}
+    # the number 200 was known, and is not any more
+    assert decoded(made.operations({"lwj:200": {"state": "running"}})) == {"lwj-data.2.0.200.state": "running"}
 
 
 def test_other_keys_go_where_they_belong():
@@ -131,10 +135,10 @@ def test_the_newest_are_kept_and_the_rest_is_gone(tmp_path):
         assert "lwj.111.state" in instance.flux("kvs", "dir", "lwj.111")
         numbers = sorted(int(name) for name in instance.flux("kvs", "ls", "-1", "lwj").split() if name.isdigit())
         # those that were removed before they were written had no link
-        assert 100 <= numbers[0] <= 111 and numbers == list(range(numbers[0], 140))
+        assert BLOCK <= numbers[0] <= 111 and numbers == list(range(numbers[0], 2 * BLOCK))
         # each link leads to a record, and those of no job say so
         states = [kept(instance, number, "state") for number in numbers]
-        assert states == ["complete"] * (131 - numbers[0]) + ["reserved"] * 9
+        assert states == ["complete"] * (131 - numbers[0]) + ["reserved"] * 69
         # loaded again it goes on where it stopped
         instance.reload("lwj-keep=20")
         jobid = instance.submit()

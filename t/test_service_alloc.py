@@ -13,6 +13,7 @@ from fluxsched.service.annotate import HEAD, LOOKS, RATE
 from fluxsched.service.commit import BATCH
 from fluxsched.service.jobs import PENDING, RUNNING, STARTED, Job, Jobs
 from fluxsched.service.protocol import ANNOTATE, DENY, SUCCESS
+from fluxsched.service.slices import BUDGET_MAX, next_budget
 
 
 def test_r_is_durable_before_success():
@@ -87,6 +88,46 @@ def test_a_slow_policy_answers_messages_between_slices(monkeypatch):
     bench.host.run()
     assert max(spent) <= 0.1 and len(spent) > 20
     assert bench.service.passes.idle
+
+
+def test_an_end_that_comes_in_a_long_pass_is_seen(monkeypatch):
+    """The pass begins anew, and the next job starts long before all of the queue has been looked at."""
+    bench = Bench(["plugin=backfill.plugin1", "plugin-opts=reserve-depth=-1"], R=make_r(2, 1))
+    clock, spent = slow(bench, 0.001)
+    monkeypatch.setattr(passes.time, "monotonic", lambda: clock[0])
+    for jobid in range(1, 1001):
+        bench.alloc(jobid, duration=100.0, run=False)
+    while not bench.started(2):
+        bench.host.soon.pop(0)()
+        while bench.host.held:
+            bench.host.let_commit()
+    bench.host.soon.pop(0)()
+    assert not bench.service.passes.idle and bench.service.passes.count <= 1
+    ended = len(spent)
+    bench.send("sched.free", {"id": 2, "R": bench.given(2), "final": True})
+    while not bench.started(3):
+        bench.host.soon.pop(0)()
+        while bench.host.held:
+            bench.host.let_commit()
+    assert not bench.service.passes.idle and len(spent) <= ended + 3
+    bench.host.run()
+    assert not bench.started(4)
+
+
+def test_waiting_jobs_are_no_burden_for_the_search_for_garbage():
+    """The jobspec of one that waits is text, or is not kept where no record needs it."""
+    for keep, kind in ((1000, str), (0, type(None))):
+        bench = Bench([f"lwj-keep={keep}"], R=make_r(1, 1))
+        bench.alloc(1)
+        bench.alloc(2)
+        assert type(bench.service.jobs[2].jobspec) is kind and bench.service.jobs[1].jobspec is None
+
+
+def test_no_slice_grows_beyond_what_the_dearest_jobs_allow():
+    assert next_budget(100, 0.001, 0.01) == 400
+    assert next_budget(100, 0.1, 0.01) == 10
+    assert next_budget(100, 10.0, 0.01) == 1
+    assert next_budget(BUDGET_MAX // 2, 0.0, 0.01) == next_budget(BUDGET_MAX, 0.0, 0.01) == BUDGET_MAX
 
 
 def test_annotations_keep_to_a_budget():

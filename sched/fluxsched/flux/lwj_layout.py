@@ -32,8 +32,8 @@ from fluxsched.service.lwj import FINAL_STATES
 
 __all__ = ["BLOCK", "Layout"]
 
-#: Links of so many numbers are made and removed at a time.
-BLOCK = 20
+#: Links of so many numbers are made and removed at a time: those of one directory of lwj-data.
+BLOCK = 100
 
 #: One step of a transaction: JSON to put (bytes), a tree object (str), or None to remove the key.
 Operation = tuple[str, Optional[Union[bytes, str]]]
@@ -124,22 +124,34 @@ class Layout:
                 end = (number // BLOCK + 1) * BLOCK
                 numbers = [each for each in range(number, end) if each not in self._linked]
                 self._linked.update(numbers)
-                steps += [(_place(each), RESERVED) for each in numbers if each > self._newest and each not in fresh]
+                steps += _reserved([each for each in numbers if each > self._newest and each not in fresh])
                 steps += [(f"lwj.{each}", _link(_place(each))) for each in numbers]
         if steps or len(self._gone) > 1:
             for block in self._gone:
-                first, after = block * BLOCK, (block + 1) * BLOCK
-                self._linked.difference_update(range(first, after))
-                steps += [(_ten(ten), None) for ten in range(first // 10, after // 10)]
-                steps += [(f"lwj.{each}", None) for each in range(max(first, 1), after)]
-                if after % 100 == 0:
-                    steps.append((f"lwj-data.{first // 100}", None))
+                numbers = list(range(max(block * BLOCK, 1), (block + 1) * BLOCK))
+                self._linked.difference_update(numbers)
+                steps.append((f"lwj-data.{block}", None))
+                steps += [(f"lwj.{each}", None) for each in numbers]
             self._gone.clear()
         return steps
 
 
 def _ten(ten: int) -> str:
     return f"lwj-data.{ten // 10}.{ten % 10}"
+
+
+def _reserved(numbers: list[int]) -> list[Operation]:
+    """Records of these numbers that no job has yet."""
+    tens: dict[int, list[int]] = {}
+    for number in numbers:
+        tens.setdefault(number // 10, []).append(number)
+    steps: list[Operation] = []
+    for ten, members in tens.items():
+        if len(members) == 10:
+            steps.append((_ten(ten), _directory({str(number): RESERVED for number in members})))
+        else:
+            steps += [(_place(number), RESERVED) for number in members]
+    return steps
 
 
 def _place(number: int) -> str:

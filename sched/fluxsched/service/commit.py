@@ -90,7 +90,7 @@ class Committer:
     def free(self, job: Job, ranks: Optional[str], final: bool) -> None:
         """A job that holds resources gives back those of `ranks` (None: all), and with `final` all that is left."""
         if job.stage != RUNNING:
-            job.freed.append((ranks, final))
+            job.freed += ((ranks, final),)
             return
         self.freed += 1
         if final:
@@ -175,6 +175,6 @@ class Committer:
         number = record.number(job.id)
         label = f" (lwj.{number})" if number else ""
         self._host.log(LOG_DEBUG, f"job {self._host.job_name(job.id)}{label}: allocated {summary}")
-        freed, job.freed = job.freed, []
+        freed, job.freed = job.freed, ()
         for ranks, final in freed:
             self.free(job, ranks, final)

@@ -51,14 +51,16 @@ class Job:
         self.name = ""                              # as flux jobs shows it; "": it ran before the load
         self.message = message                      # the sched.alloc request to answer
         self.request: Optional[Request] = None
-        self.jobspec: Optional[dict] = None         # until the job starts
+        # JSON text until the job starts, if it is recorded: thousands of dicts that wait would make Python's search for
+        # garbage take long enough to be noticed.
+        self.jobspec: Optional[str] = None
         self.stage = PENDING
         self.sent: dict[str, Any] = {}              # annotations the job manager has from us
         self.told_at: Optional[float] = None        # when it was annotated last, seconds since the epoch
         self.reason: Optional[Line] = None          # of these annotations
         self.starttime = 0.0
         self.expiration = 0.0
-        self.freed: list[tuple[Optional[str], bool]] = []   # (ranks or None, final) that came too early
+        self.freed: tuple[tuple[Optional[str], bool], ...] = ()     # (ranks or None, final) that came too early
 
 
 class Jobs:

@@ -26,6 +26,7 @@ the signal that ended it.
 from __future__ import annotations
 
 import functools
+import json
 import math
 import os
 from typing import Any, Callable, Iterable, Optional
@@ -193,10 +194,10 @@ class Record:
         self._stage(entry, "cmdline", cmdline(jobspec))
 
     def allocated(
-        self, jobid: int, when: float, jobspec: Optional[dict], slots: int, nnodes: int, held: list, tree: list
+        self, jobid: int, when: float, jobspec: Optional[str], slots: int, nnodes: int, held: list, tree: list
     ) -> None:
-        """The job gets `slots` slots on `nnodes` nodes: `held` is a list of (ranks, core ids, gpu ids), `tree` the
-        allocated part of the tree (see flat and nested)."""
+        """The job of this jobspec (JSON text) gets `slots` slots on `nnodes` nodes: `held` is a list of (ranks, core
+        ids, gpu ids), `tree` the allocated part of the tree (see flat and nested)."""
         entry = self._entries.get(jobid)
         if entry is None:
             return
@@ -204,7 +205,7 @@ class Record:
         total = (slots, nnodes, sum(idset.count(idset.ranges(ranks)) * count for ranks, count in counts))
         self._stage(entry, "nnodes", nnodes)
         if total != entry.held:
-            self._stage(entry, "ntasks", task_count(jobspec, *total))
+            self._stage(entry, "ntasks", task_count(json.loads(jobspec or "null"), *total))
         if nnodes <= RANKS_MAX:
             for ranks, count in counts:
                 for rank in idset.ids(ranks):

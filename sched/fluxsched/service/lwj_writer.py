@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import json
 import math
 from typing import Any, Callable, Iterable, Optional
 
@@ -193,7 +194,7 @@ class Recorder:
             job.request = _jobspec.parse(spec)
         except _jobspec.JobspecError:
             return
-        job.jobspec = spec
+        job.jobspec = json.dumps(spec)
         self.record.describe(jobid, spec, job.request)
         if jobid not in self._released:
             self.allocated(job, self._engine().R(jobid))        # else it holds nothing any more

@@ -24,6 +24,7 @@ the KVS ever cover the same resources of two holders.
 from __future__ import annotations
 
 import errno
+import json
 import time
 from typing import Any, Iterable, Optional
 
@@ -368,7 +369,8 @@ class Service:
             self.guard.report(f"job {self.host.job_name(jobid)}", error)
             self.answers.deny(job, f"the scheduler cannot handle this request: {type(error).__name__}: {error}")
             return
-        job.jobspec = jobspec
+        if self.record.knows(jobid):
+            job.jobspec = json.dumps(jobspec)
         job.name = _jobspec.name(jobspec)
         self.jobs.add(job)
         self.annotator.added(jobid)

@@ -25,17 +25,21 @@ SLICE = 0.005
 #: Jobs that the policy is asked about in the first slice, at most; their cost tells how many the next takes.
 FIRST = 512
 #: Slices after which a question is given up.
-SLICES_MAX = 4000
+SLICES_MAX = 8000
 #: After the first slices, each is followed by a pause as long as itself.
 PAUSE_AFTER = 0.02
+
+#: Jobs that the policy is asked about in any slice, at most: where passes go on where the last one stopped a job costs a
+#: hundredth of what it does where one has to begin anew, and no slice can tell which the next will be.
+BUDGET_MAX = 1024
 
 Steps = Generator[None, None, "dict[str, Any]"]
 
 
 def next_budget(budget: int, took: float, seconds: float) -> int:
     """How many jobs the policy may be asked about in a slice of so many seconds, if so many took that long; it grows
-    no faster than fourfold."""
-    return max(1, min(4 * budget, int(budget * seconds / max(took, 1e-6))))
+    no faster than fourfold, and not beyond BUDGET_MAX."""
+    return max(1, min(4 * budget, BUDGET_MAX, int(budget * seconds / max(took, 1e-6))))
 
 
 class Question:
