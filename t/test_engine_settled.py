@@ -144,7 +144,7 @@ class Play:
 
 
 @given(st.randoms(use_true_random=False))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_pass_that_goes_on_decides_as_one_from_scratch(rng):
     Play(rng).run(rng.randint(5, 60))
 

@@ -10,7 +10,7 @@ from fluxsched.formats import idset
 from naive import PlainPlay, accepts, confined, held, mixed, request, scheduler, sizes, units
 from naive_plan import FAR, NEVER, Job, Machine, one_pass
 
-PLAYS = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PLAYS = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 RANDOM = st.randoms(use_true_random=False)
 DEPTHS = st.sampled_from([-1, -1, -1, 1, 1, 0, 2, 3])
 # What jobs ask of a node: (cores, gpus) of a slot.

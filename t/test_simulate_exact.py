@@ -86,7 +86,7 @@ def test_a_quarter(policy):
 def test_a_quarter_squeezed(policy):
     """The same in less time and with requests that are not exact: now there are long queues."""
     trace = load(QUARTER)
-    keep = np.arange(len(trace)) < 700
+    keep = np.arange(len(trace)) < 400
     rng = np.random.default_rng(1)
     request = np.ceil(np.maximum(trace.run, 1) * rng.uniform(0.8, 5, len(trace)))
     trace = api.trace_of(np.floor(trace.submit[keep] / 2), trace.run[keep], trace.procs[keep], request[keep])

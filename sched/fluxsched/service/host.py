@@ -42,8 +42,8 @@ class Host:
     #: Seconds for which a change of the record of jobs rests before it is written, unless its job is over, and from one
     #: write to the next. Both together are how long a change may take to be seen, so they follow from what a
     #: transaction costs.
-    record_delay = 0.4
-    record_interval = 0.5
+    record_delay = 0.6
+    record_interval = 0.3
 
     def now(self) -> float:
         """Seconds since the epoch, as a float."""
