@@ -41,6 +41,12 @@ def test_a_few_changes(name):
     assert len(answers) > 1 or not READERS[name].errors
 
 
+def test_integers_beyond_what_a_float_holds():
+    mutate = Mutator(3, True)
+    for _ in range(300):
+        assert mutate([b"[1%s, -1%s, 5]" % (b"0" * 400, b"0" * 400)])
+
+
 def test_changes_are_many_and_the_same_for_a_seed():
     corpus = [b'{"a": [1, "x"], "b": {"c": null}}', b"n[0-3],m"]
     one, other = Mutator(7, True), Mutator(7, True)

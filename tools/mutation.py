@@ -140,9 +140,9 @@ class Mutator:
             changed = self.random.choice(self.CHANGES)(self, value.encode("utf-8", "surrogatepass"), [b"0-3,n[1-4]"])
             return changed.decode("utf-8", "replace")
         if isinstance(value, (int, float)) and not isinstance(value, bool) and chance < 0.3:
-            return self.random.choice(
-                (-value, value + 1, value - 1, value * 1e300 if value < 2**60 else 0, float(value))
-            )
+            # An integer may have grown beyond what a float can hold.
+            floats = (value * 1e300, float(value)) if abs(value) < 2**60 else (0,)
+            return self.random.choice((-value, value + 1, value - 1, *floats))
         if chance > 0.93:
             other: list[tuple[Any, Any]] = []
             _walk(json.loads(self.random.choice(corpus)), other)

@@ -114,6 +114,20 @@ class Links(SphinxTransform):
         return [nodes.strong("", name), nodes.Text(bracket + section)]
 
 
+class Pictures(SphinxTransform):
+    """A manual page shows no pictures."""
+
+    default_priority = 695
+
+    def apply(self, **kwargs: object) -> None:
+        """Remove them, with the paragraphs that hold nothing else."""
+        for image in list(self.document.findall(nodes.image)):
+            paragraph = image.parent
+            paragraph.remove(image)
+            if not paragraph.astext().strip():
+                paragraph.parent.remove(paragraph)
+
+
 class Tables(SphinxTransform):
     """A table becomes a list: its first column are the terms, the rest says what they mean."""
 
@@ -195,6 +209,7 @@ class Writer(ManualPageTranslator):
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.add_transform(Links)
+    app.add_transform(Pictures)
     app.add_transform(Tables)
     app.add_transform(Opening)
     app.set_translator("man", Writer)

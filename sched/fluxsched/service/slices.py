@@ -29,8 +29,8 @@ SLICES_MAX = 8000
 #: After the first slices, each is followed by a pause as long as itself.
 PAUSE_AFTER = 0.02
 
-#: Jobs that the policy is asked about in any slice, at most: where passes go on where the last one stopped a job costs a
-#: hundredth of what it does where one has to begin anew, and no slice can tell which the next will be.
+#: Jobs that the policy is asked about in any slice, at most: where a pass goes on with the last one a job costs a tenth
+#: of what it does where one begins anew, and no slice can tell which the next will be.
 BUDGET_MAX = 1024
 
 Steps = Generator[None, None, "dict[str, Any]"]
