@@ -4,6 +4,7 @@
 
 import errno
 import json
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from fakehost import Bench, make_r
 from fluxsched.cli.instance import show_id
 from fluxsched.cli.whatif import item, text
 from fluxsched.errors import FluxSchedError
-from fluxsched.service import whatif
+from fluxsched.service import deadline, whatif
 from test_forward import PLAIN_PYTHON
 from test_service_ask import EASY, ask, busy, refusal
 
@@ -250,6 +251,15 @@ def test_an_error_in_a_policy_is_its_own(source, problem):
     assert answer["policies"][1]["problem"] and answer["policies"][1]["wait"] is None
     assert answer["policies"][2]["started"] == 2
     assert not bench.host.texts(3)
+
+
+def test_a_policy_that_does_not_come_back(monkeypatch):
+    monkeypatch.setattr(deadline, "DEADLINE", 0.05)
+    loop = "\n        while True:\n            try:\n                pass\n            except Exception: pass"
+    answer = asked(busy(), policies=[{"name": "my.py", "source": RAISES.format(loop)}, {"name": "fcfs"}])
+    problem = answer["policies"][1]["problem"]
+    assert problem.startswith("it has not come back within 0.05 s (./my.py, line "), problem
+    assert answer["policies"][2]["started"] == 2 and sys.gettrace() is None
 
 
 @pytest.mark.parametrize("payload, number, said", [

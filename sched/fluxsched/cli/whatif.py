@@ -13,6 +13,7 @@ import click
 from fluxsched.cli import table
 from fluxsched.cli.instance import ask, connect, show_id, username
 from fluxsched.errors import FluxSchedError
+from fluxsched.formats.quote import printable
 from fluxsched.formats.words import plural
 
 NAME_MAX = 16
@@ -82,13 +83,13 @@ def text(a: dict[str, Any]) -> list[str]:
     rows = [row(policy, a["waiting"]) for policy in a["policies"]]
     heads = ("POLICY", "STARTED", "MEAN WAIT", "P95 WAIT", "MAKESPAN", "SOONER", "LATER")
     found += ["", *table.lines(heads, rows, right=heads[1:])]
-    found += ["", f"present: {plugin(present)}"]
+    lines = [f"present: {plugin(present)}"]
     for policy in a["policies"]:
         if policy["problem"] is not None:
-            found.append(f"{policy['name']}: {policy['problem']}")
+            lines.append(f"{policy['name']}: {policy['problem']}")
         elif policy["against"] is not None:
-            found += changes(policy)
-    return found
+            lines += changes(policy)
+    return [*found, "", *map(printable, lines)]
 
 
 def assumed(a: dict[str, Any]) -> str:

@@ -84,6 +84,16 @@ cdef class Engine:
         self.core.rescore()
 
     @property
+    def hasty(self):
+        """Whether a pass ends once no more job can start in it, so that starts are not planned: where nobody asks for
+        them."""
+        return bool(self.core.hasty)
+
+    @hasty.setter
+    def hasty(self, value):
+        self.core.hasty = value
+
+    @property
     def inventory(self):
         """The Inventory that it schedules."""
         return self.core.inventory

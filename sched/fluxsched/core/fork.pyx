@@ -16,7 +16,6 @@ from fluxsched.core.job cimport Job
 from fluxsched.core.jobs cimport General, Jobs
 from fluxsched.core.memory cimport duplicate, grow, zeroed
 from fluxsched.core.queue cimport CLASSES, Chunk, Queue
-from fluxsched.core.running cimport Ending
 from fluxsched.core.sizes cimport NODES, SLOTS, Run, Sizes, SizeTable
 from fluxsched.core.state cimport State
 from fluxsched.core.tree cimport Want
@@ -137,8 +136,7 @@ cdef int copy_jobs(Jobs a, Jobs b) except -1 nogil:
             b.general[i].want = <Want *> duplicate(a.general[i].want, a.general[i].nwant, sizeof(Want))
             b.general[i].nwant = a.general[i].nwant
     copy_sizes(a.sizes, b.sizes)
-    b.running.item = <Ending *> duplicate(a.running.item, a.running.count, sizeof(Ending))
-    b.running.count = b.running.room = a.running.count
+    a.running.copy_to(b.running)
     return 0
 
 

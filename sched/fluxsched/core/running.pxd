@@ -26,12 +26,16 @@ cdef inline usec_t release_time(usec_t end, usec_t now) noexcept nogil:
 cdef class Running:
     """Running jobs sorted by (end, job)."""
     cdef:
-        Ending *item
+        Ending *item            # [count] in all, from its place `first` on
         i32 count
+        Ending *all             # [room]
+        i32 first
         i32 room
 
     cdef i32 place(self, usec_t end, i32 job) noexcept nogil
     cdef int need_room(self) except -1 nogil
+    cdef void move_to(self, i32 first) noexcept nogil
+    cdef int copy_to(self, Running other) except -1 nogil
     cdef int insert(self, usec_t end, i32 job) except -1 nogil
     cdef void remove(self, usec_t end, i32 job) noexcept nogil
     cdef int sanity_check(self) except -1

@@ -21,6 +21,7 @@ from fluxsched.core.comparison import Comparison
 from fluxsched.core.forward import Forward
 from fluxsched.core.lengths import Lengths
 from fluxsched.policy import names
+from fluxsched.service import deadline
 from fluxsched.service.ends import Ends
 from fluxsched.service.fields import Bool, Int, ListOf, Object, Text
 from fluxsched.service.host import Host
@@ -143,7 +144,8 @@ class WhatIfs:
             more = True
             while more:
                 begin = time.monotonic()
-                more = forward.advance(until, budget)
+                with deadline.deadline(copy.policy, deadline.DEADLINE):
+                    more = forward.advance(until, budget)
                 took = time.monotonic() - begin
                 spent += took
                 budget = next_budget(budget, took, SLICE)
@@ -155,9 +157,10 @@ class WhatIfs:
                     return _Row(policy, None, f"it takes too long: after {spent:.1f} s {placed}", spent)
         except _TooLong:
             raise
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit, deadline.Overrun) as error:
             # Whatever is wrong with a policy, it is its author's to know, and no other's row is worse for it.
-            text = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+            told = isinstance(error, (PluginError, deadline.Overrun))
+            text = str(error) if told else f"{type(error).__name__}: {error}"
             return _Row(policy, None, text, spent)
         return _Row(policy, comparison.add(forward, self._ends.instance), None, spent)
 

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""What `make demo` shows: the walk-through of a session, then a batch under backfill on an emulated cluster.
+"""What `make demo` shows: the walk-through of a session, then a batch under backfill on an emulated cluster, and what
+would have become of it under other policies.
 
 Everything here is done with the commands that people type, or with the requests that these send.
 """
@@ -29,6 +30,7 @@ CLUSTER = "hype"
 BINS = 72  # columns of the chart, fewer on a narrow terminal
 LABEL = 10  # columns before them: which nodes
 ROWS = 22  # and its lines
+OTHERS = "conservative,first-fit,fcfs,easy+sjf,easy+saf"  # policies that the batch is tried under
 
 # name, nodes, time limit and true run time in seconds, how often
 MIX = (
@@ -53,6 +55,7 @@ def main() -> int:
 def _main() -> int:
     p = argparse.ArgumentParser(prog="python -m fluxsched.session.demo", description="Show a session at work.")
     p.add_argument("--conf", metavar="FILE", help="RDL file of the cluster (default: hype.lua of conf/)")
+    p.add_argument("--pictures", metavar="DIR", help="draw pictures into this folder, too (needs the extra simulate)")
     p.add_argument("--part", choices=("walk", "batch"), help=argparse.SUPPRESS)
     options = p.parse_args()
     if options.conf is None:
@@ -64,18 +67,18 @@ def _main() -> int:
         return _part(options)
     print("A session of three ranks on this machine, as in the walk-through of the README\n", flush=True)
     print("$ flux start -s3", flush=True)
-    code = _session(["-s3"], "walk", options.conf)
+    code = _session(["-s3"], "walk", options)
     if code:
         return code
     print(f"\nA batch of jobs under backfill.plugin1, on {CLUSTER} emulated: commands run here\n", flush=True)
     print(f"$ flux start --emulate={_short(options.conf)}", flush=True)
-    return _session([f"--emulate={options.conf}"], "batch", options.conf)
+    return _session([f"--emulate={options.conf}"], "batch", options)
 
 
 def _part(options: argparse.Namespace) -> int:
     program.end_by_signal()
     try:
-        return walk(options.conf) if options.part == "walk" else batch()
+        return walk(options.conf) if options.part == "walk" else batch(options.pictures)
     except (CommandError, RPCError) as error:
         program.tell(f"demo: {error}")
         return 1
@@ -89,10 +92,12 @@ def _short(path: str) -> str:
         return path  # the working directory has gone
 
 
-def _session(options: list[str], part: str, conf: str) -> int:
+def _session(words: list[str], part: str, options: argparse.Namespace) -> int:
     """Run a part in a session of its own; its exit code, 130 if it was interrupted."""
-    command = [sys.executable, "-m", "fluxsched.session.demo", f"--part={part}", f"--conf={conf}"]
-    start = [sys.executable, "-m", "fluxsched.session.main", "start", *options]
+    command = [sys.executable, "-m", "fluxsched.session.demo", f"--part={part}", f"--conf={options.conf}"]
+    if options.pictures is not None:
+        command.append(f"--pictures={options.pictures}")
+    start = [sys.executable, "-m", "fluxsched.session.main", "start", *words]
     # A terminal interrupts the session too, which puts away what it has made.
     noted = SignalPipe([signal.SIGINT])
     try:
@@ -165,8 +170,8 @@ def _mix() -> Iterator[tuple[str, int, int, float]]:
                 yield entry[0], entry[1], entry[2], entry[3]
 
 
-def batch() -> int:
-    """Submit the batch, follow it, show it; the exit code."""
+def batch(pictures: str | None) -> int:
+    """Submit the batch, follow it, show it, and what another policy would have made of it; the exit code."""
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else 132)
@@ -183,12 +188,32 @@ def batch() -> int:
             raise error
         answers[number] = answer["id"]
     reasons: dict[int, str] = {}
-    jobs = _follow(client, [answers[number] for number in asked], reasons, console)
-    if jobs is None:
-        return 128 + signal.SIGINT
-    _table(console, jobs, reasons)
-    _chart(console, jobs, int(client.rpc("attr.get", {"name": "size"})["value"]))
-    return _outcome(console, jobs)
+    with _ask_what_if(pictures) as other:
+        jobs = _follow(client, [answers[number] for number in asked], reasons, console)
+        if jobs is None:
+            return 128 + signal.SIGINT
+        _table(console, jobs, reasons)
+        _chart(console, jobs, int(client.rpc("attr.get", {"name": "size"})["value"]))
+        code = _outcome(console, jobs)
+        return _show_what_if(console, other) or code
+
+
+def _ask_what_if(pictures: str | None) -> subprocess.Popen[str]:
+    """Ask what would become of the jobs under other policies, while they run and wait."""
+    words = ["flux", "sched", "whatif", OTHERS]
+    if pictures is not None:
+        os.makedirs(pictures, exist_ok=True)
+        words.append(f"--plot={os.path.join(pictures, 'whatif.png')}")
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+
+
+def _show_what_if(console: Any, other: subprocess.Popen[str]) -> int:
+    """Show what was answered; the exit code."""
+    answer, _ = other.communicate()
+    text = "\nWhat other policies would have made of it, as asked when the jobs had just been submitted\n"
+    console.print(text, markup=False, highlight=False)
+    print(f"$ flux sched whatif {OTHERS}\n{answer}", end="", flush=True)
+    return other.returncode
 
 
 def _follow(client: Client, ids: list[int], reasons: dict[int, str], console: Any) -> list[Any] | None:

@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What ``flux sched whatif`` costs the scheduler a policy: 16,384 nodes and 1,000 waiting jobs.
+
+Prints a table and writes build/bench/whatif.json: for each policy the processor time of the copy and of the run
+forward, in ms (the best of three): with the requested run times; with the expected ones, where the policy plans with
+the limits; and where it plans with the expected ones, as all do in service/whatif where the former takes too long for
+one. A number behind > is what a run took that was given up. The checksums are of the starts. Machines: whole nodes with
+few running jobs (300 or so) and with 5,000; shared nodes, on which most policies take longer than a question may.
+`bench_whatif.py NAME...` runs some of "few many shared".
+"""
+import json
+import random
+import sys
+import time
+import zlib
+from pathlib import Path
+
+from fluxsched.core.comparison import Comparison
+from fluxsched.core.forward import Forward
+from fluxsched.core.history import History
+from fluxsched.core.lengths import Lengths
+
+from fluxsched.core import Engine, Inventory
+from fluxsched.formats.jobspec import Request
+from fluxsched.policy import names
+from fluxsched.policy.loader import load_plugin
+from fluxsched.service.whatif import ANEW_MAX, RUN_MAX
+
+OUT = Path(__file__).resolve().parent.parent / "build" / "bench"
+NODES, WAITING, NOW, USERS = 16384, 1000, 1000.0, 50
+POLICIES = ("fcfs", "first-fit", "easy", "easy+saf", "hybrid4", "conservative")
+MACHINES = {"few": 0, "many": 5000, "shared": 0}
+SLICE = 2000        # jobs that a policy is asked about at a time
+
+
+def learnt():
+    """Users whose jobs run for about half of what they ask for, some for all of it."""
+    rng, history = random.Random(2), History()
+    for user in range(USERS):
+        for _ in range(20):
+            history.note(user, min(rng.random() * 1.2, 1.0), rng.choice([600.0, 3600.0, 36000.0]))
+    return history
+
+
+def busy(machine):
+    """A full machine and a queue behind it."""
+    rng = random.Random(1)
+    engine = Engine(Inventory.from_counts(NODES, 64, 4), load_plugin("backfill.plugin1"))
+    running = MACHINES[machine]
+
+    def some(most):
+        size = int(2 ** rng.uniform(0, most))
+        duration = rng.choice([600, 3600, 7200, 36000, 86400]) * rng.random() + 60
+        if machine == "shared":
+            return Request(size, 1, rng.choice([4, 16, 32, 64]), rng.choice([0, 0, 1]), False, duration, "", None, None)
+        return Request(size, 1, 1, 0, True, duration, "", None, None)
+
+    jobid = 0
+    # Small jobs first, where there are to be many.
+    for most in (2.3, 8) if running else (8,):
+        while not engine.waiting() and (most == 8 or jobid < running):
+            jobid += 1
+            engine.add(jobid, some(most), t_submit=NOW, user=jobid % USERS, sequence=jobid)
+            engine.schedule(NOW)
+    for number in range(jobid + 1, jobid + WAITING):
+        engine.add(number, some(11), t_submit=NOW, user=number % USERS, sequence=number)
+    engine.schedule(NOW)
+    return engine
+
+
+def run(engine, policy, lengths, limit):
+    """(ms of the copy, ms of the run, the comparison), None for the last if it took longer than the limit in s."""
+    begin = time.thread_time()
+    copy = engine.fork(names.load(names.choose(policy)))
+    forward = Forward(copy, NOW, lengths=lengths)
+    copied = time.thread_time()
+    while forward.advance(None, SLICE):
+        if time.thread_time() - copied > limit:
+            return 1e3 * (copied - begin), 1e3 * (time.thread_time() - copied), None
+    over = time.thread_time()
+    comparison = Comparison(engine)
+    comparison.add(forward)
+    return 1e3 * (copied - begin), 1e3 * (over - copied), comparison
+
+
+def best(engine, policy, lengths, limit):
+    """The best of three runs."""
+    rows = [run(engine, policy, lengths, limit) for _ in range(3)]
+    return min(rows, key=lambda row: row[0] + row[1])
+
+
+def checksum(comparison):
+    """A number that two schedules share only if they are the same."""
+    return "-" if comparison is None else f"{zlib.crc32(repr(comparison.starts(0)).encode()):08x}"
+
+
+def main():
+    chosen = sys.argv[1:] or list(MACHINES)
+    rows = []
+    history = learnt()
+    for machine in chosen:
+        engine = busy(machine)
+        lengths = Lengths(engine, NOW, history)
+        limited = engine.fork()
+        lengths.limit(limited)
+        print(f"\n{machine}: {len(engine.running_jobs())} running, {len(engine.waiting())} waiting; ms a policy")
+        print(f"{'policy':>13} {'copy':>6} {'requested':>10} {'expected':>10} {'planned so':>10}  starts")
+        for policy in POLICIES:
+            copied, asked, found = best(engine, policy, None, RUN_MAX)
+            _, anew, expected = best(engine, policy, lengths, ANEW_MAX)
+            _, planned, other = best(limited, policy, None, RUN_MAX)
+            cells = [f"{ms:10.1f}" if done is not None else f"{'>' + format(ms, '.0f'):>10}"
+                     for ms, done in ((asked, found), (anew, expected), (planned, other))]
+            print(f"{policy:>13} {copied:6.1f} {' '.join(cells)}  {checksum(found)} {checksum(expected)}", flush=True)
+            rows.append({"machine": machine, "policy": policy, "copy": copied, "requested": asked, "expected": anew,
+                         "planned": planned, "done": [each is not None for each in (found, expected, other)],
+                         "starts": [checksum(found), checksum(expected), checksum(other)]})
+    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / "whatif.json").write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
