@@ -173,3 +173,25 @@ def test_whatif(instance, waiting, tmp_path):
     guest = {"FLUX_HANDLE_ROLEMASK": "0x2", "FLUX_HANDLE_USERID": str(os.getuid())}
     done = instance.run("sched", "whatif", "easy", env=guest)
     assert done.returncode == 1 and "flux-sched: " in done.stderr and "Traceback" not in done.stderr
+
+
+def test_shadow(instance):
+    instance.flux("module", "reload", "sched", "plugin=sched.plugin1", "shadow=first-fit,fcfs")
+    first = instance.submit(nodes=3, exclusive=True, duration=600.0, run=600.0)
+    instance.event(first, "start")
+    second = instance.submit(nodes=4, exclusive=True, duration=600.0, run=0.2)
+    third = instance.submit(nodes=1, exclusive=True, duration=600.0, run=0.2)
+
+    def shadows():
+        return {found["name"]: found for found in json.loads(sched(instance, "shadow", "--json"))["shadows"]}
+
+    instance.wait(lambda: shadows()["first-fit"]["ahead"] == 1, "the third job to start in the shadow")
+    assert shadows()["fcfs"]["ahead"] == 0
+    instance.end(first)
+    for jobid in (second, third):
+        instance.event(jobid, "clean")
+    instance.wait(lambda: all(found["both"] == 3 for found in shadows().values()), "all to have started")
+    found = shadows()
+    assert found["first-fit"]["saved"] > 0 and abs(found["fcfs"]["saved"]) < 0.01
+    assert sched(instance, "shadow").splitlines()[0].startswith("live since ")
+    instance.flux("module", "reload", "sched", "plugin=backfill.plugin1")

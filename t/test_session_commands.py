@@ -435,6 +435,9 @@ def test_demo():
     assert "backfilled" in out and "reserved" in out
     assert out.count("\n   0-6 ") == 1
     assert "nodes were busy" in out
+    last = out[out.index("$ flux sched whatif conservative,") :].splitlines()
+    assert last[3].split()[:2] == ["POLICY", "STARTED"]
+    assert [line.split()[0] for line in last[4:10]] == ["present", *demo.OTHERS.split(",")]
     assert "\r" not in out and "\x1b" not in out  # no progress bar in a pipe
 
 

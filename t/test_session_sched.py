@@ -263,3 +263,35 @@ def test_whatif(session, waiting, tmp_path):
         session.fail("sched", "whatif", "easy,odd")
     assert "expected a file that ends in .png or .svg" in session.fail("sched", "whatif", "easy", "--plot=x.pdf")
     assert "No such file" in session.fail("sched", "whatif", "./odd.py")
+
+
+def test_shadow(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text(CLUSTER)
+    with Session("-c", str(path)) as session:
+        plugin = tmp_path / "mine.py"
+        plugin.write_text(PLAIN_PYTHON)
+        session("module", "reload", "sched", "plugin=sched.plugin1", "shadow=first-fit,./mine.py", cwd=tmp_path)
+        words = ("submit", "-t10m", "--setattr=exec.test.run_duration=0.2s")
+        first = session("submit", "-N3", "-t10m", PRETEND, "true")
+        session.wait_state(first, "RUN")
+        second, third = session(*words, "-N4", "true"), session(*words, "-N1", "true")
+
+        def told():
+            return json.loads(session("sched", "shadow", "--json"))
+
+        def shadows():
+            return {found["name"]: found for found in told()["shadows"]}
+
+        until(lambda: shadows()["first-fit"]["ahead"] == 1, "the third job to start in the shadow")
+        assert session.state(third) == "SCHED"
+        session("cancel", first)
+        session("job", "wait-event", second, "clean")
+        session("job", "wait-event", third, "clean")
+        until(lambda: shadows()["first-fit"]["both"] == 3, "the third job to start")
+        answer = told()
+        assert answer["live"]["started"] == 3 and answer["shadows"][0]["saved"] > 0
+        out = session("sched", "shadow").splitlines()
+        assert re.match(r"live since .*: 3 jobs started, mean wait ", out[0])
+        assert [line.split()[0] for line in out[3:]] == ["first-fit", f"{plugin}"]
+        assert "policy 'odd': expected fcfs, easy" in session.fail("module", "reload", "sched", "shadow=odd")

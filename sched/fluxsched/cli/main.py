@@ -26,6 +26,7 @@ COMMANDS = {
     "queue": ("fluxsched.cli.queue", "queue"),
     "rdl": ("fluxsched.cli.rdl", "rdl"),
     "replay": ("fluxsched.cli.replay", "replay"),
+    "shadow": ("fluxsched.cli.shadow", "shadow"),
     "simulate": ("fluxsched.cli.simulate", "simulate"),
     "stats": ("fluxsched.cli.stats", "stats"),
     "whatif": ("fluxsched.cli.whatif", "whatif"),
@@ -101,6 +102,6 @@ def show_version(ctx: click.Context, param: click.Parameter, value: bool) -> Non
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=show_version,
               help="Show the version and exit.")
 def main() -> None:
-    """The flux-sched scheduler: why, when, plan, whatif, queue and stats ask the one that is loaded.
+    """The flux-sched scheduler: why, when, plan, whatif, shadow, queue and stats ask the one that is loaded.
 
     The other commands are tools that need no running Flux."""

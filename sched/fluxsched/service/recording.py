@@ -48,8 +48,8 @@ class Asked:
 class RecordedEngine(Engine):
     """An engine that tells of each input, and of what each pass decided.
 
-    note: is called with each row, once it is set; clock: the time in seconds since the epoch; over: is called at the
-    end of each pass.  The rest is as for Engine.
+    note and follower: are called with each row, where they are set; clock: the time in seconds since the epoch; over:
+    is called at the end of each pass.  The rest is as for Engine.
     """
 
     def __init__(
@@ -63,20 +63,31 @@ class RecordedEngine(Engine):
         )
         self.asked: dict[int, Asked] = {}
         self.note: Optional[Callable[[list[Any]], None]] = None
+        self.follower: Optional[Callable[[list[Any]], None]] = None
         self.over: Callable[[], None] = lambda: None
         self.clock: Callable[[], float] = lambda: 0.0
 
+    @property
+    def heard(self) -> bool:
+        """Whether anybody is told."""
+        return self.note is not None or self.follower is not None
+
+    def _tell(self, row: list[Any]) -> None:
+        for listener in (self.note, self.follower):
+            if listener is not None:
+                listener(row)
+
     def _told(self, call: Callable[..., Any], row: list[Any], *values: Any) -> Any:
         """Call a method of the engine, and note the row, with the error if it raises one."""
-        if self.note is None:
+        if not self.heard:
             return call(self, *values)
         row.insert(1, self.clock())
         try:
             found = call(self, *values)
         except Exception as error:
-            self.note([*row, {"error": str(error)}])
+            self._tell([*row, {"error": str(error)}])
             raise
-        self.note(row)
+        self._tell(row)
         return found
 
     # Resources and settings.
@@ -107,7 +118,7 @@ class RecordedEngine(Engine):
 
     def set_policy(self, policy: Any) -> None:
         """As for Engine."""
-        fact = entries.policy_fact(policy) if self.note is not None else None
+        fact = entries.policy_fact(policy) if self.heard else None
         self._told(Engine.set_policy, ["policy", fact], policy)
 
     # Jobs.
@@ -117,7 +128,7 @@ class RecordedEngine(Engine):
         sequence: Optional[int] = None,
     ) -> None:
         """As for Engine."""
-        row = [] if self.note is None else [
+        row = [] if not self.heard else [
             "add", jobid, entries.request_row(request), priority, t_submit, user, sequence
         ]
         self._told(Engine.add, row, jobid, request, priority, t_submit, user, sequence)
@@ -165,15 +176,15 @@ class RecordedEngine(Engine):
             started = [jobid for jobid, asked in self.asked.items() if asked.request and not self.waits(jobid)]
             for jobid in started:
                 self.asked[jobid].request = None
-            if self.note is not None:
-                self.note(["pass", now, limit, self._holdings(started), [], False, {"error": str(error)}])
+            if self.heard:
+                self._tell(["pass", now, limit, self._holdings(started), [], False, {"error": str(error)}])
             raise
         for jobid, _ in outcome.denied:
             del self.asked[jobid]
         for jobid in outcome.started:
             self.asked[jobid].request = None
-        if self.note is not None:
-            self.note(["pass", now, limit, self._holdings(outcome.started), outcome.denied, outcome.more])
+        if self.heard:
+            self._tell(["pass", now, limit, self._holdings(outcome.started), outcome.denied, outcome.more])
             if not outcome.more:
                 self.over()
         return outcome
@@ -224,7 +235,7 @@ class Recording:
         """An engine by these settings, all of whose ranks are down; `hierarchy`: what its inventory was made of, where
         that is RDL."""
         self._settings = settings
-        if not settings.record:
+        if not settings.record and not settings.shadow:
             return Engine(inventory, policy, settings.sched_once, down=True)
         return RecordedEngine(inventory, policy, settings.sched_once, True, hierarchy)
 
@@ -237,7 +248,7 @@ class Recording:
         try:
             if parts is not None:
                 parts.close()
-            if not isinstance(engine, RecordedEngine):
+            if not settings.record or not isinstance(engine, RecordedEngine):
                 return
             self._parts = Parts(settings.record, settings.record_size, settings.record_age)
             self._engine = engine

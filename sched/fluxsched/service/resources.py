@@ -21,6 +21,7 @@ from fluxsched.formats import rdl as _rdl
 from fluxsched.formats import slips
 from fluxsched.formats.jobspec import Request
 from fluxsched.formats.quote import quote
+from fluxsched.policy import names
 from fluxsched.policy.loader import load_plugin
 from fluxsched.service import parts, rdl_match
 from fluxsched.service import settings as _args
@@ -34,6 +35,7 @@ __all__ = ["Resources"]
 # Settings whose change needs another engine.
 REBUILT = frozenset((
     "rdl_conf", "rdl_resource", "sched_once", "in_sim", "queues", "record", "record_size", "record_age",
+    "shadow",
 ))
 
 # Tables of the configuration that say what is scheduled, and how; others are not ours to know.
@@ -107,11 +109,16 @@ class Resources:
 
     @staticmethod
     def _load(settings: _args.Settings) -> Optional[_rdl.Hierarchy]:
-        """Check the plugin and its options and the folder of the record, and read the RDL."""
+        """Check the plugin and its options, the shadows and the folder of the record, and read the RDL."""
         try:
             load_plugin(settings.plugin, settings.plugin_opts)
         except PluginError as error:
             raise ServiceError(str(error)) from None
+        for shadow in settings.shadow:
+            try:
+                names.load(names.choose(shadow))
+            except (PluginError, names.PolicyError) as error:
+                raise ServiceError(f"shadow={shadow}: {error}") from None
         if settings.record:
             try:
                 parts.prepare(settings.record)

@@ -52,6 +52,7 @@ from fluxsched.service.resources import Resources
 from fluxsched.service.rpc import GUEST, JOB_MANAGER, declarations, rpc
 from fluxsched.service.runtimes import RunTimes
 from fluxsched.service.settings import Settings
+from fluxsched.service.shadow import Shadows
 from fluxsched.service.slices import Slices
 from fluxsched.service.whatif import WhatIfs
 from fluxsched.service.when import Whens
@@ -107,9 +108,10 @@ class Service:
         self.whens = Whens(host, engine, self.resources.placed, reasons, self.ends, self.slices)
         self.plans = Plans(host, engine, self.jobs, reasons, self.ends, self.slices)
         self.whatifs = WhatIfs(host, engine, self.jobs, self.ends, self.run_times, self.slices)
+        self.shadows = Shadows(host, self.guard, self.ends)
         self._handlers = {
             topic: getattr(owner, declaration.handler)
-            for owner in (self, self.forecast, self.questions, self.whens, self.plans, self.whatifs)
+            for owner in (self, self.forecast, self.questions, self.whens, self.plans, self.whatifs, self.shadows)
             for topic, declaration in declarations(type(owner)).items()
         }
         self.ready = False
@@ -175,6 +177,7 @@ class Service:
             return False
         self.engine = engine
         self.recording.attach(engine)
+        self.shadows.begin(engine, self.settings.shadow)
         for job, reason in refused:
             self.jobs.remove(job)
             self.answers.deny(job, reason)
@@ -192,6 +195,7 @@ class Service:
         self.passes.stop()
         self.annotator.stop()
         self.forecast.stop()
+        self.shadows.stop()
         if self.ready:
             self.recorder.stop()
             self.run_times.stop()
@@ -214,6 +218,7 @@ class Service:
                 self.host.fatal(problem)
                 return
             self.recording.attach(self.engine)
+            self.shadows.begin(self.engine, self.settings.shadow)
             self._hello_left = 2
             self.host.request(
                 "job-manager.sched-hello", {"partial-ok": True}, self.guard(self._on_hello), streaming=True
@@ -548,6 +553,6 @@ class Service:
 #: The requests of the service by topic.
 RPCS = {
     topic: declaration
-    for owner in (Service, Forecast, Questions, Whens, Plans, WhatIfs)
+    for owner in (Service, Forecast, Questions, Whens, Plans, WhatIfs, Shadows)
     for topic, declaration in declarations(owner).items()
 }

@@ -31,6 +31,8 @@ RECORD_SIZE_MAX = 2**50
 RECORD_AGE_MAX = 1e10
 #: The record of whatever is started here, where neither arguments nor configuration say otherwise.
 RECORD_VARIABLE = "FLUX_SCHED_RECORD"
+#: Policies that may follow the live one.
+SHADOWS_MAX = 8
 #: What may stand behind a number of bytes.
 BYTES = {"": 1, "k": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -42,7 +44,8 @@ class ArgumentError(FluxSchedError, ValueError):
 class Settings(NamedTuple):
     """All settings, checked.  `queue_depth` None is unlimited; `lwj_keep` is
     the number of job records kept in the KVS, 0 none; `forecast` the seconds from
-    one forecast to the next at the least, None: there are no forecasts."""
+    one forecast to the next at the least, None: there are no forecasts; `shadow` the
+    policies that follow the live one."""
 
     rdl_conf: str = ""
     rdl_resource: str = "default"
@@ -57,6 +60,7 @@ class Settings(NamedTuple):
     record: str = ""
     record_size: int = DEFAULT_RECORD_SIZE
     record_age: float = DEFAULT_RECORD_AGE
+    shadow: tuple[str, ...] = ()
 
 
 def _text(where: str, value: Any) -> str:
@@ -157,6 +161,19 @@ def _age(where: str, value: Any) -> float:
     return seconds
 
 
+def _shadow(where: str, value: Any) -> tuple[str, ...]:
+    names = value if isinstance(value, list) else value.split(",") if isinstance(value, str) else [value]
+    found = tuple(name.strip() if isinstance(name, str) else "" for name in names)
+    if not all(found):
+        raise ArgumentError(f"{where}: expected names of policies with commas between them, got {value!r}")
+    for name in found:
+        if found.count(name) > 1:
+            raise ArgumentError(f"{where}: {name} is named twice")
+    if len(found) > SHADOWS_MAX:
+        raise ArgumentError(f"{where}: expected at most {SHADOWS_MAX} policies, got {len(found)}")
+    return found
+
+
 _PARSERS: dict[str, Callable[[str, Any], Any]] = {
     "rdl-conf": _name,
     "rdl-resource": _name,
@@ -171,6 +188,7 @@ _PARSERS: dict[str, Callable[[str, Any], Any]] = {
     "record": _folder,
     "record-size": _size,
     "record-age": _age,
+    "shadow": _shadow,
 }
 
 

@@ -37,6 +37,8 @@ def _arguments(words: list[str]) -> list[str]:
             out.append(f"{key}={absolute(str(rdl.find(value)))}")
         elif value and (key == "record" or (key == "plugin" and "/" in value)):
             out.append(f"{key}={absolute(value)}")
+        elif key == "shadow":
+            out.append(f"{key}={','.join(absolute(name) if '/' in name else name for name in value.split(','))}")
         else:
             out.append(word)
     return out
