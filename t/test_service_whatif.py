@@ -258,7 +258,7 @@ def test_a_policy_that_does_not_come_back(monkeypatch):
     loop = "\n        while True:\n            try:\n                pass\n            except Exception: pass"
     answer = asked(busy(), policies=[{"name": "my.py", "source": RAISES.format(loop)}, {"name": "fcfs"}])
     problem = answer["policies"][1]["problem"]
-    assert problem.startswith("it has not come back within 0.05 s (./my.py, line "), problem
+    assert problem.startswith("it has not come back within 0.05 s (my.py, line "), problem
     assert answer["policies"][2]["started"] == 2 and sys.gettrace() is None
 
 
@@ -278,10 +278,10 @@ def test_a_policy_that_does_not_come_back(monkeypatch):
     ({"policies": named("")}, errno.EINVAL, "policy ''"),
     ({"policies": named("/odd.so")}, errno.EINVAL, "plugin /odd.so: there is no such file"),
     ({"policies": [{"name": "my.py", "source": "x ="}]}, errno.EINVAL,
-     "plugin ./my.py: it does not load: SyntaxError: invalid syntax"),
+     "plugin my.py: it does not load: SyntaxError: invalid syntax"),
     ({"policies": [{"name": "my.py", "source": "raise SystemExit"}]}, errno.EINVAL,
-     "plugin ./my.py: it does not load: SystemExit"),
-    ({"policies": [{"name": "my.py", "source": "x = 1"}]}, errno.EINVAL, "plugin ./my.py: ./my.py has no class Plugin"),
+     "plugin my.py: it does not load: SystemExit"),
+    ({"policies": [{"name": "my.py", "source": "x = 1"}]}, errno.EINVAL, "plugin my.py: my.py has no class Plugin"),
 ])
 def test_refusals(payload, number, said):
     got, why = refusal(busy(), "sched.whatif", payload)

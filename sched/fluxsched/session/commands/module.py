@@ -38,10 +38,16 @@ def _arguments(words: list[str]) -> list[str]:
         elif value and (key == "record" or (key == "plugin" and "/" in value)):
             out.append(f"{key}={absolute(value)}")
         elif key == "shadow":
-            out.append(f"{key}={','.join(absolute(name) if '/' in name else name for name in value.split(','))}")
+            out.append(f"{key}={','.join(map(_policy, value.split(',')))}")
         else:
             out.append(word)
     return out
+
+
+def _policy(name: str) -> str:
+    """A policy's name; that of a file from where the command is typed."""
+    file = name.partition(":")[0]
+    return absolute(name) if "/" in file or file.endswith((".py", ".so")) else name
 
 
 def _change(verb: str, name: str, **more: Any) -> None:
