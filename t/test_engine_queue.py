@@ -117,6 +117,8 @@ def test_the_queue_is_kept_in_order(rng, order, aging):
         priority, submit = rng.choice([16, 16, 16, 17, 31]), now - rng.choice([0, 0, 1, 50])
         job = jobid, priority, submit, rng.randint(1, 9), rng.randint(1, 64)
         known.append(job)
+        if origin is not None:
+            origin = min(origin, submit)
         one.add(jobid, cores(job[4], job[3]), job[1], job[2])
         if rng.random() < 0.2:
             gone = rng.choice(known)
@@ -129,7 +131,7 @@ def test_the_queue_is_kept_in_order(rng, order, aging):
         if rng.random() < 0.1:
             now += rng.choice([0, 1, 7, 20, -15])       # a clock may be set back
             if known and origin is None:
-                origin = min(known, key=lambda item: (-item[1], item[2], item[0]))[2]
+                origin = min(item[2] for item in known)
             one.schedule(now)
             assert one.waiting() == [item[0] for item in sorted(known, key=key_of(order, aging, now, origin or 0))]
             one.sanity_check()
