@@ -54,6 +54,17 @@ cdef usec_t smallest(usec_t *value, i32 count, i32 k) noexcept nogil:
     return value[k]
 
 
+cdef usec_t first_gain(Future *f, usec_t start, i32 width) noexcept nogil:
+    """The first point after start at which anything gets free; never if there is none."""
+    cdef i32 i
+    cdef const u64 *words
+    for i in range(point_of(f, start) + 1, f.n):
+        words = words_of(f) + <size_t> i * width
+        if gains(words - width, words, width):
+            return times_of(f)[i]
+    return time_never()
+
+
 cdef class Fits:
 
     def __cinit__(self, State state not None, Kinds kinds not None):
@@ -206,7 +217,8 @@ cdef class Fits:
     cdef u64 fitting(self, const Shape *shape, const Group *g, i32 k, i32 w, u64 word, i32 need, usec_t start,
                      usec_t end, bint exact) noexcept nogil:
         """Of these nodes of a word of a kind, those on which any fits from start to end, as many as it takes for need;
-        how much does (or, unless exact, may) is in seen of the column. When the others may is added to later."""
+        how much does (or, unless exact, may) is in seen of the column. When the others may is added to later, where
+        whole nodes are wanted, or so many slots on each."""
         cdef i32 node
         cdef u64 rest = word, out = 0
         cdef bint found
@@ -214,10 +226,13 @@ cdef class Fits:
         cdef Seen *s
         cdef Span *span = self.span[k] + (g.nodes - self.kinds.group_words) + (w - g.first)
         cdef const i32 *of = self.of
+        # Nobody asks when slots on any nodes may fit later.
+        cdef bint late = shape.slots > 0
         if span.found >= self.since and start < span.end and end > span.start:
-            for node in range(self.nlater, self.nlater + popcount(word)):
-                self.later[node] = span.end
-            self.nlater += popcount(word)
+            if late:
+                for node in range(self.nlater, self.nlater + popcount(word)):
+                    self.later[node] = span.end
+                self.nlater += popcount(word)
             return 0
         while rest:
             node = w * 64 + lowest(rest)
@@ -235,6 +250,8 @@ cdef class Fits:
                 s = &self.memo
             elif not found:
                 self.look(shape, g, of[node], start, end, s)
+                if s.fit and not exact:
+                    s.end = first_gain(self.futures.item[of[node]], start, self.width)
             if s.fit:
                 out |= rest & (~rest + 1)
                 need -= s.fit
@@ -243,8 +260,9 @@ cdef class Fits:
             else:
                 high = max(high, s.start)
                 low = min(low, s.end)
-                self.later[self.nlater] = s.end
-                self.nlater += 1
+                if late:
+                    self.later[self.nlater] = s.end
+                    self.nlater += 1
             rest &= rest - 1
         if out == 0 and high < low and word == g.nodes[w - g.first]:
             span[0] = Span(high, low, self.tick)
@@ -287,12 +305,7 @@ cdef class Fits:
         cdef i32 least_gpus = g.ngpus if shape.whole else shape.gpus * max(1, shape.slots)
         cdef const u64 *words = words_of(f) + <size_t> i * self.width
         if fit:
-            seen[0] = Seen(start, time_never(), end - start, fit, self.tick)
-            for i in range(i + 1, f.n):
-                if gains(words, words + self.width, self.width):
-                    seen.end = time[i]
-                    break
-                words += self.width
+            seen[0] = Seen(start, start + 1, end - start, fit, self.tick)
             return
         # Never, and it may fit right after start: unless the loop finds out more.
         seen[0] = Seen(time_never(), start, 0, 0, self.tick)
