@@ -3,11 +3,13 @@
 """Reading job traces in CSV."""
 import math
 
+import numpy as np
 import pytest
 
 from fluxsched.traces import files, sacct
 from fluxsched.traces.files import TraceError
 from fluxsched.traces.load import load
+from fluxsched.traces.trace import ENDED, RUNNING, WAITING
 
 HEAD = ("JobID,User,JobName,Account,Cluster,Partition,Priority,QOS,NNodes,NCPUS,Timelimit,State,Submit,Start,"
         "Elapsed,End,ExitCode,IORate(MB)\n")
@@ -49,7 +51,7 @@ def test_bars_and_calendar_times(read):
              "13|8|2024-05-01T00:00:00|1-00:00:00|2-00:00:00\n")
     assert t.unix_start == 1714521600
     assert t.submit.tolist() == [0, 10] and t.run.tolist() == [86400, 120]
-    assert t.job_id.tolist() == [13, 14] and t.names == {14: "12_1"} and t.request.tolist() == [172800, 120]
+    assert t.job_id.tolist() == [13, 14] and t.names == {14: "12_1"} and t.request.tolist() == [172800, np.inf]
 
 
 def test_steps_are_parts_of_their_job(read):
@@ -146,13 +148,52 @@ def test_programs_that_write_commas_quote(read):
 
 @pytest.mark.parametrize("change", [
     dict(start="None", elapsed="00:00:00", state="CANCELLED by 1000"), dict(start="Unknown", elapsed="00:00:00"),
-    dict(end="Unknown", state="RUNNING"), dict(end="Unknown"), dict(state="PENDING"), dict(state="SUSPENDED"),
-    dict(state="R"), dict(state="REVOKED"),
+    dict(end="Unknown"), dict(state="REVOKED"), dict(state="SPECIAL_EXIT"),
     dict(state="CANCELLED+", elapsed="00:00:00", start="2026-01-05T10:11:00"),
 ])
-def test_jobs_that_never_started_or_still_run(read, change):
+def test_jobs_that_never_started(read, change):
     t = read(BARS + bar(1) + bar(2, **change))
     assert t.job_id.tolist() == [1] and t.notes == {"no_run": 1}
+
+
+def test_jobs_that_run_or_wait(read):
+    going = dict(end="Unknown", start="2026-01-05T10:01:00")
+    waiting = dict(end="Unknown", start="Unknown", elapsed="00:00:00")
+    t = read(BARS + bar(1) + bar(2, **going, state="RUNNING", elapsed="00:30:00") + bar(3, **waiting, state="PENDING")
+             + bar(4, **going, state="S", elapsed="00:29:00"))
+    assert t.state.tolist() == [ENDED, RUNNING, WAITING, RUNNING] and t.notes == {"running": 2, "waiting": 1}
+    assert t.run.tolist() == [600, 3600, 3600, 3600] and t.taken == 31 * 60
+    assert t.began.tolist()[:2] == [60, 60] and math.isnan(t.began[2])
+    assert read(BARS + bar(1) + bar(3, **waiting, state="PD")).taken == 11 * 60
+
+
+def test_held_jobs_are_left_out(read):
+    head = "JobID,NCPUS,State,Submit,Elapsed,Priority\n"
+    t = read(head + "1,4,PENDING,0,0,0\n2,4,PENDING,0,0,7\n3,4,COMPLETED,0,5,0\n")
+    assert t.job_id.tolist() == [2, 3] and t.notes["held"] == 1 and t.priority.tolist() == [7, 0]
+
+
+def test_priority_gpus_memory_and_when_a_job_was_eligible(read):
+    t = read("JobID|NCPUS|Submit|Eligible|Elapsed|Priority|ReqTRES|AllocTRES\n"
+             "1|4|2024-05-01T00:00:00|2024-05-01T00:01:00|60|4294901755|cpu=4,mem=4G,gres/gpu=2|cpu=4,gres/gpu=4,mem=8G\n"
+             "2|4|2024-05-01T00:00:01|Unknown|60||cpu=4,mem=1.5T|\n3|4|2024-05-01T00:00:02||60|1||mem=500M\n")
+    assert t.ready.tolist() == [60, 1, 2] and t.priority.tolist() == [4294901755, -1, 1]
+    assert t.gpus.tolist() == [4, 0, 0]
+    assert t.memory.tolist() == pytest.approx([4 * 1024**3 / 1e6, 1.5 * 1024**4 / 1e6, 500 * 1024**2 / 1e6])
+
+
+def test_constraints(read):
+    t = read("JobID|NCPUS|Submit|Elapsed|Constraints\n1|4|0|60|gpu\n2|4|0|60|\n3|4|0|60|a&b-1\n4|4|0|60|[x*2]\n"
+             "5|4|0|60|a|b\n6|4|0|60|gpu\n".replace("a|b", "a;b").replace("|", ",").replace("a;b", "a|b"))
+    assert t.constraints == [{"properties": ["gpu"]}, {"properties": ["a", "b-1"]},
+                             {"or": [{"properties": ["a"]}, {"properties": ["b"]}]}]
+    assert t.constraint.tolist() == [0, -1, 1, -1, 2, 0] and t.notes["other_constraint"] == 1
+
+
+def test_names_of_users_accounts_and_partitions(read):
+    t = read(HEAD + line(1, "eve") + line(2, "bob") + line(3, "eve"))
+    assert [t.label("user", number) for number in t.user.tolist()] == ["eve", "bob", "eve"]
+    assert t.label("group", t.group[0]) == "acc" and t.label("queue", t.queue[0]) == "batch"
 
 
 @pytest.mark.parametrize("change", [
@@ -182,7 +223,7 @@ def test_every_spelling_of_sizes(read, columns, words, nodes, procs):
 
 def test_every_spelling_of_the_rest(read):
     t = read("JobIDRaw,UID,GID,Submit,ElapsedRaw,TimelimitRaw,NCPUS\n5,10,20,0,60,2,4\n6,11,20,0,60,UNLIMITED,4\n")
-    assert t.job_id.tolist() == [5, 6] and t.run.tolist() == [60, 60] and t.request.tolist() == [120, 60]
+    assert t.job_id.tolist() == [5, 6] and t.run.tolist() == [60, 60] and t.request.tolist() == [120, np.inf]
     assert t.header == {"User": ["10", "11"], "Account": ["20"]}
 
 

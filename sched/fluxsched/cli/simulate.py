@@ -63,7 +63,10 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int, int], None] | None]
 
 
 # What the simulator left out, for people; the rules of the readers are in fluxsched.traces.trace.
-LEFT_OUT = {"too_large": "are larger than the machine: left out", "denied": "were denied by the scheduler"}
+LEFT_OUT = {"too_large": "are larger than the machine: left out",
+            "over_limits": "are beyond the limits of their queues: left out",
+            "struck": "ended with their nodes", "restarted": "times jobs lost their nodes and started again",
+            "denied": "were denied by the scheduler"}
 
 
 def show(results: list[Any]) -> None:
@@ -173,6 +176,11 @@ def fail(text: object, code: int = 1) -> NoReturn:
 @click.option("--cores", type=click.IntRange(1, 4096), metavar="M", help="... of M cores each (default 1).")
 @click.option("--procs", type=click.IntRange(1, 10_000_000), metavar="P",
               help="Machine: P processors, one a node.  Default: what the trace states.")
+@click.option("--config", metavar="FILE",
+              help="Configuration of a Flux instance: its queues, and its resources as the machine.")
+@click.option("--down", metavar="FILE",
+              help="Nodes that go and come back: lines of a time, down, restart, drain or up, and nodes.")
+@click.option("--no-priority", is_flag=True, help="Priorities and urgencies of the trace do not count.")
 @click.option("--exclusive", is_flag=True, help="Jobs take whole nodes.")
 @click.option("--plugin", metavar="NAME",
               help="Plugin, file of one (.py too), or fcfs, easy, conservative, first-fit, hybridK, each also with "
@@ -191,8 +199,9 @@ def fail(text: object, code: int = 1) -> NoReturn:
 @click.option("--plot", is_flag=True, help="Draw pictures too (PNG and SVG, into --out).")
 def simulate(
     trace_path: str, trace_format: str | None, rdl: str | None, uri: str, nodes: int | None, cores: int | None,
-    procs: int | None, exclusive: bool, plugin: str | None, plugin_opts: str, compare: str | None,
-    snapshot: bool | None, until: float | None, forecast: int | None, out: str | None, plot: bool,
+    procs: int | None, config: str | None, down: str | None, no_priority: bool, exclusive: bool, plugin: str | None,
+    plugin_opts: str, compare: str | None, snapshot: bool | None, until: float | None, forecast: int | None,
+    out: str | None, plot: bool,
 ) -> None:
     """Replay a job trace in virtual time: the engine and plugins of production decide.
 
@@ -218,9 +227,9 @@ def simulate(
     try:
         if out is not None:
             results.check(out)
-        machine = {"procs": procs, "nodes": nodes, "cores": cores, "rdl": rdl, "uri": uri}
+        machine = {"procs": procs, "nodes": nodes, "cores": cores, "rdl": rdl, "uri": uri, "config": config}
         options = {"options": plugin_opts, "until": until, "exclusive": exclusive, "record": out is not None,
-                   "forecast": forecast, "snapshot": snapshot}
+                   "forecast": forecast, "snapshot": snapshot, "down": down, "priority": not no_priority}
         ran = _run(names, (trace_path, trace_format), machine, options)
     except results.ResultsError as err:
         fail(f"results cannot be written: {err}")
@@ -273,8 +282,8 @@ def _tell(ran: list[Any], out: str | None, plot: bool, compare: bool) -> None:
         fail(reached + (": what there is was written" if out else ""), 130)
     for result in ran:
         if result.stopped == "blocked":
-            click.echo(f"{printable(result.policy)}: jobs wait for others that have no time limit: some never ran",
-                       err=True)
+            click.echo(f"{printable(result.policy)}: jobs wait for others that have no time limit, or for nodes that "
+                       "are down: some never ran", err=True)
         if result.stopped == "stalled":
             fail(f"{result.policy}: the plugin starts no more jobs, though all is free: some never ran", 1)
 

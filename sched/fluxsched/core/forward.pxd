@@ -10,7 +10,7 @@ from fluxsched.core.types cimport i32, i64, u64, usec_t
 cdef struct Event:
     usec_t end
     i32 turn                # among those that end at one time, the lowest first
-    i32 slot                # of the engine
+    i32 slot                # of the engine; < 0: something else of a subclass
 
 
 cdef class EventLoop:
@@ -27,6 +27,7 @@ cdef class EventLoop:
         readonly i64 passes
 
     cdef int push(self, usec_t end, i32 turn, i32 slot) except -1 nogil
+    cdef int withdraw(self, i32 slot) except -1 nogil
     cdef Event pop(self) noexcept nogil
     cdef bint run_until(self, usec_t until, i64 budget) except -1 nogil
     cdef i64 schedule(self, usec_t now, i64 left) except -1 nogil
@@ -34,6 +35,7 @@ cdef class EventLoop:
     # What a subclass has of its own.
     cdef usec_t next_arrival(self) noexcept nogil
     cdef int arrive(self, usec_t now) except -1 nogil
+    cdef int due(self, i32 number) except -1 nogil
     cdef int starts(self, i32 slot, usec_t now) except -1 nogil
     cdef int ends(self, i32 slot) except -1 nogil
     cdef int denies(self, i32 slot) except -1 nogil

@@ -60,6 +60,16 @@ cdef class EventLoop:
         self.heap[at] = event
         return 0
 
+    cdef int withdraw(self, i32 slot) except -1 nogil:
+        """A job that runs will not end by itself."""
+        cdef i32 i, count = self.nheap
+        self.nheap = 0
+        # What is pushed comes no later than what was read.
+        for i in range(count):
+            if self.heap[i].slot != slot:
+                self.push(self.heap[i].end, self.heap[i].turn, self.heap[i].slot)
+        return 0
+
     cdef Event pop(self) noexcept nogil:
         """The next completion."""
         cdef Event top = self.heap[0]
@@ -88,6 +98,11 @@ cdef class EventLoop:
 
     cdef int arrive(self, usec_t now) except -1 nogil:
         """Jobs that come now are added to the engine."""
+        return 0
+
+    cdef int due(self, i32 number) except -1 nogil:
+        """Something else that a subclass has pushed happens now; its slot was -1 - number, its turn behind all jobs'.
+        """
         return 0
 
     cdef int starts(self, i32 slot, usec_t now) except -1 nogil:
@@ -139,9 +154,12 @@ cdef class EventLoop:
                 self.clock = now
                 while self.nheap and self.heap[0].end == now:
                     slot = self.pop().slot
+                    if slot < 0:
+                        self.due(-1 - slot)
+                        continue
+                    self.ended += 1
                     self.ends(slot)
                     self.engine.finish(slot)
-                    self.ended += 1
                 self.arrive(now)
             spent += self.one_pass(self.clock, budget - spent)
             if spent > budget:

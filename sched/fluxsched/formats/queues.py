@@ -9,13 +9,15 @@ Its jobs keep its name, run on the nodes of the parent, and are ordered with the
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from fluxsched.errors import FluxSchedError
 from fluxsched.formats import duration
 from fluxsched.formats.quote import quote
 
-__all__ = ["KEYS", "QueuesError", "complete", "domain", "parents", "requires"]
+__all__ = ["KEYS", "Limits", "QueuesError", "complete", "domain", "limits", "parents", "requires"]
+
+_UNITS = ("nnodes", "ncores", "ngpus")
 
 #: Keys of a queue's table.
 KEYS = frozenset(("parent", "policy", "requires"))
@@ -23,6 +25,14 @@ KEYS = frozenset(("parent", "policy", "requires"))
 
 class QueuesError(FluxSchedError, ValueError):
     """The table ``queues`` cannot be used; the text names the key, and says what was expected."""
+
+
+class Limits(NamedTuple):
+    """What the jobs of a queue may ask for. A size is the number of nodes, of cores and of gpus."""
+
+    duration: float  # s; inf = no limit
+    least: tuple[float, float, float]  # 0 = no limit
+    most: tuple[float, float, float]  # inf = no limit
 
 
 def parents(queues: Any) -> dict[str, str]:
@@ -65,9 +75,7 @@ def requires(queue: str, queues: dict[str, Any]) -> list[str]:
 
 def _defaults(table: Any) -> dict[str, Any]:
     """policy.jobspec.defaults.system of a configuration, or of a queue."""
-    for part in ("policy", "jobspec", "defaults", "system"):
-        table = table.get(part) if isinstance(table, dict) else None
-    return table if isinstance(table, dict) else {}
+    return _inner(table, "policy", "jobspec", "defaults", "system")
 
 
 def complete(system: dict[str, Any], config: dict[str, Any]) -> None:
@@ -102,3 +110,41 @@ def complete(system: dict[str, Any], config: dict[str, Any]) -> None:
         except duration.DurationError as error:
             raise QueuesError(f"policy.jobspec.defaults.system.duration: {error}") from None
         system["duration"] = 0.0 if math.isinf(seconds) else seconds
+
+
+def limits(queue: str, config: dict[str, Any]) -> Limits:
+    """What the configuration's ``policy.limits``, and over them those of the queue ("": of no queue), let jobs ask for.
+    QueuesError, which names the key."""
+    tables = [("policy.limits", config)]
+    if queue:
+        tables.append((f"queues.{quote(queue)[1:-1]}.policy.limits", config["queues"][queue]))
+    longest = math.inf
+    sizes: dict[tuple[str, str], float] = {}
+    for key, table in tables:
+        found = _inner(table, "policy", "limits")
+        if "duration" in found:
+            try:
+                longest = duration.parse(found["duration"]) or math.inf
+            except duration.DurationError as error:
+                raise QueuesError(f"{key}.duration: {error}") from None
+        for end in ("min", "max"):
+            for unit, value in _inner(found, "job-size", end).items():
+                where = f"{key}.job-size.{end}.{quote(unit)[1:-1]}"
+                if unit not in _UNITS:
+                    raise QueuesError(f"{where}: unknown key, expected one of {', '.join(_UNITS)}")
+                if type(value) is not int or value < -1:
+                    raise QueuesError(f"{where}: expected a number, or -1 for no limit, got {quote(value)}")
+                sizes[end, unit] = value if value >= 0 else (0 if end == "min" else math.inf)
+    nnodes, ncores, ngpus = _UNITS
+    least, most = (
+        (sizes.get((end, nnodes), none), sizes.get((end, ncores), none), sizes.get((end, ngpus), none))
+        for end, none in (("min", 0), ("max", math.inf))
+    )
+    return Limits(longest, least, most)
+
+
+def _inner(table: Any, *path: str) -> dict[str, Any]:
+    """A table inside of others; an empty one if there is none."""
+    for part in path:
+        table = table.get(part) if isinstance(table, dict) else None
+    return table if isinstance(table, dict) else {}

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from typing import Any, Iterator, NamedTuple, Optional, Union
 
-from fluxsched.formats import jsontext, queues, slips
+from fluxsched.formats import config as files
+from fluxsched.formats import slips
 from fluxsched.formats.quote import quote
 from fluxsched.session.errors import SessionError
-
-MAX_SIZE = 16 << 20  # bytes
 
 USED = "used"  # the session goes by it
 UNUSED = "unused"  # flux-core knows it; it changes nothing here
@@ -72,60 +71,22 @@ def read(path: Optional[str]) -> tuple[dict[str, Any], list[str]]:
     """The configuration in a file (none: an empty one), and remarks for people.  Raises SessionError."""
     if path is None:
         return {}, []
-    config = _parse(path)
-    for name in TABLES:
-        if not isinstance(config.get(name, {}), dict):
-            raise SessionError(f"{path}: {name}: expected a table")
-    for name, table in config.get("queues", {}).items():
-        requires = table.get("requires", []) if isinstance(table, dict) else None
-        if not isinstance(requires, list) or not all(isinstance(word, str) for word in requires):
-            raise SessionError(f"{path}: queues.{name}: expected a table with requires, a list of properties")
     try:
-        queues.parents(config.get("queues"))
-        for name in config.get("queues") or [None]:
-            queues.complete({"queue": name, "duration": 0}, config)
-    except queues.QueuesError as error:
+        config = files.load(path)
+        for name in TABLES:
+            if not isinstance(config.get(name, {}), dict):
+                raise SessionError(f"{path}: {name}: expected a table")
+    except files.ConfigError as error:
+        raise SessionError(str(error)) from None
+    try:
+        files.check_queues(config)
+    except files.ConfigError as error:
         raise SessionError(f"{path}: {error}") from None
     remarks = list(check(config))
     for remark in remarks:
         if remark.fatal:
             raise SessionError(f"{path}: {remark.text}")
     return config, [f"{path}: {remark.text}" for remark in remarks]
-
-
-def _parse(path: str) -> dict[str, Any]:
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_SIZE + 1)
-    except OSError as error:
-        raise SessionError(f"{path}: {error.strerror}") from None
-    if len(data) > MAX_SIZE:
-        raise SessionError(f"{path}: expected at most {MAX_SIZE} bytes")
-    try:
-        if path.endswith(".json"):
-            config = jsontext.loads(data)
-        else:
-            config = _toml().loads(data.decode())
-            jsontext.check_depth(config)
-    except RecursionError:
-        raise SessionError(f"{path}: {jsontext.TOO_DEEP}") from None
-    except ValueError as error:
-        raise SessionError(f"{path}: {error}") from None
-    if not isinstance(config, dict):
-        raise SessionError(f"{path}: expected a table at the top")
-    return config
-
-
-def _toml() -> Any:
-    try:
-        import tomllib
-    except ImportError:
-        try:
-            import tomli as tomllib  # type: ignore[no-redef]
-        except ImportError:
-            text = "reading TOML needs Python 3.11 or the package tomli; a .json file is read without them"
-            raise SessionError(text) from None
-    return tomllib
 
 
 def check(config: dict[str, Any]) -> Iterator[Remark]:

@@ -26,8 +26,9 @@ class Watch:
     most: so many jobs at the most are foretold, evenly over the trace; 0: all.
     """
 
-    def __init__(self, loop: Loop, submit: np.ndarray, most: int) -> None:
-        """submit: int64 (n,), µs, ascending: when the jobs come."""
+    def __init__(self, loop: Loop, submit: np.ndarray, most: int, follows: np.ndarray) -> None:
+        """submit: int64 (n,), µs, ascending: when the jobs come. follows: places of jobs that come after others have
+        ended, and are not foretold."""
         self._loop = loop
         self._submit = submit
         self._coverage = Coverage()
@@ -36,6 +37,7 @@ class Watch:
         every = -(-n // most) if most else 1
         self._chosen = np.zeros(n, dtype=bool)
         self._chosen[::every] = True
+        self._chosen[follows] = False
         self.estimate, self.likely, self.late = (np.full(n, np.nan) for _ in range(3))
         # The time of each arrival, and the first job beyond it.
         self._times, first = np.unique(submit, return_index=True)

@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The simulator's event loop: fluxsched.core.forward's, with arrivals from arrays, and what is noted of each job."""
+"""The simulator's event loop: fluxsched.core.forward's, with arrivals from arrays, and what is noted of each job.
+
+A job that waits for others arrives when the last of them has ended (or started), and an outage happens in its turn:
+both are events in the heap, behind the completions of their instant.
+"""
 import numpy as np
 
 from libc.stdlib cimport free
@@ -14,11 +18,20 @@ from fluxsched.core.history cimport History
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport Job
 from fluxsched.core.memory cimport grow, zeroed
-from fluxsched.core.request cimport keep_general
+from fluxsched.core.request cimport fill
 from fluxsched.core.types cimport USEC, i32, i64, time_never, u64, usec_t
+
+from fluxsched.core import Infeasible
 
 cdef enum:
     PRIORITY = 16
+    LATE = 0x7FFFFFFF           # the turn of what is no completion
+
+# What another job has to do for a job to arrive.
+cdef enum:
+    END = 0
+    START = 1
+    DONE = 2                    # it has
 
 
 #: A time that does not come, µs.
@@ -58,21 +71,39 @@ cdef class Loop(EventLoop):
     submit                 int64 (n,), microseconds: when the job was submitted, which is its place among those of its
                            priority; None: as `arrival`
     priority               int64 (n,), or None: all alike
-    exclusive              uint8 (n,): takes whole nodes
+    gpus                   int32 (n,), of a slot; None: none
+    exclusive              uint8 (n,): takes whole nodes; None: none does
+    queue, queues          int32 (n,), the place in `queues`, where a queue is its name and the constraint that it adds
+                           (or None); queue None: all are in the first
+    request_of             gives the formats.jobspec.Request of job i, but for its duration, or None where the arrays
+                           say all; called when the job arrives
+    after                  int64 (m, 3): a job, the job that it waits for, and 0 for that one's end or 1 for its start;
+                           such a job does not arrive by `arrival`
+    think                  int64 (n,), microseconds: a job that waits for others arrives so long after the last of them;
+                           < 0: at once, but not before `arrival`; None: all so
+    outages                list of (time in microseconds, action, ranks): "up", "drain", "down" (jobs there end) or
+                           "restart" (they go back to the queue); ranks: an idset string
     record                 keep which processors each job had
-    tree_of                gives the general request (tuple of formats.jobspec.Vertex) of job i, or None where the
-                           arrays say all; called when the job arrives
     history                a History that is told of each job that ends, or None
 
     Attributes: start (int64 (n,), microseconds, -1 = not started), backfilled (uint8 (n,)), denied
-    (uint8 (n,)), range_begin (int64 (n,)) and range_count (int32 (n,)): rows of ranges(), pass_count, pass_ns (int64
+    (uint8 (n,)), came (int64 (n,): when a job that waited for others arrived, -1 = it has not, or waited for none; None
+    where none does), cut (int64 (n,): when an outage ended the job, -1 = none did; None without outages), restarts (so
+    far), range_begin (int64 (n,)) and range_count (int32 (n,)): rows of ranges(), pass_count, pass_ns (int64
     (64,)), arrived and ended (jobs so far), clock (microseconds,
     time of the last event).
     """
     cdef:
-        readonly object start, backfilled, denied, pass_count, pass_ns, range_begin, range_count
-        const i64[::1] arrival_, submit_, priority_, run_, request_
-        const i32[::1] nnodes_, nslots_, cores_, users_
+        readonly object start, backfilled, denied, came, cut, pass_count, pass_ns, range_begin, range_count
+        const i64[::1] arrival_, submit_, priority_, run_, request_, think_
+        const i32[::1] nnodes_, nslots_, cores_, gpus_, users_, queue_
+        i32[::1] order_             # jobs that wait for no other, by arrival; None: all
+        i32[::1] missing_           # [n] how many others a job waits for still
+        i64[::1] first_             # [n + 1] the first row below of the jobs that wait for a job
+        i32[::1] next_              # [m] a job that waits for it
+        i32[::1] until_             # [m] and for what
+        i64[::1] came_              # [n] when such a job arrived, -1: it has not; None: no job waits for another
+        i64[::1] cut_
         const unsigned char[::1] exclusive_
         i64[::1] start_, count_, ns_, range_begin_
         i32[::1] range_count_, slot_
@@ -80,10 +111,15 @@ cdef class Loop(EventLoop):
         readonly bint record
         PythonEngine face
         readonly History history
-        object tree_of
-        bint has_trees
-        i32 domain
+        object request_of
+        bint has_requests
+        list queues, outages
+        i32[::1] domain_            # [queues]
+        i32[::1] elig_              # [queues] set of nodes that its constraint leaves
         readonly i64 total
+        i64 at                      # place of the next arrival in `order`
+        readonly i64 restarts
+        i64 ndenied
         readonly i64 arrived
         readonly i64 loop_ns
         i32 *job_of                 # [slots] place of the job in a slot
@@ -94,14 +130,14 @@ cdef class Loop(EventLoop):
         i32 range_room
 
     def __cinit__(self, PythonEngine engine not None, arrival, run, request, nnodes, nslots, cores, users, *,
-                  submit=None, priority=None, exclusive=None, bint record=True, tree_of=None,
-                  History history=None):
+                  submit=None, priority=None, gpus=None, exclusive=None, queue=None, queues=(("", None),),
+                  request_of=None, after=None, think=None, outages=(), bint record=True, History history=None):
         cdef Inventory inv = engine.core.inventory
         cdef i32 node
         cdef Py_ssize_t n = len(arrival)
         submit = arrival if submit is None else submit
-        if any([len(a) != n for a in (run, request, nnodes, nslots, cores, users, submit, priority, exclusive)
-                if a is not None]):
+        if any([len(a) != n for a in (run, request, nnodes, nslots, cores, users, submit, priority, gpus, exclusive,
+                                      queue, think) if a is not None]):
             raise ValueError("arrays of one length expected")
         self.arrival_ = own(arrival, np.int64)
         self.submit_ = own(submit, np.int64)
@@ -113,15 +149,27 @@ cdef class Loop(EventLoop):
         self.users_ = own(users, np.int32)
         self.priority_ = None if priority is None else own(priority, np.int64)
         self.exclusive_ = None if exclusive is None else own(exclusive, np.uint8)
+        self.gpus_ = None if gpus is None else own(gpus, np.int32)
+        self.queue_ = None if queue is None else own(queue, np.int32)
+        self.think_ = None if think is None else own(think, np.int64)
         self.total = n
         self.history = history
         self.face = engine
         engine.user_numbers.update((user, user) for user in np.unique(self.users_).tolist())
         self.slot_ = np.full(n, -1, dtype=np.int32)
         self.record = record
-        self.domain = engine.core.need_domain("")
-        self.tree_of = tree_of
-        self.has_trees = tree_of is not None
+        self.queues = list(queues)
+        self.domain_ = np.array([engine.core.need_domain(name) for name, _ in self.queues], dtype=np.int32)
+        # Used once by the loop itself, so that they stay.
+        self.elig_ = np.array([engine.core.eligible.use(constraint) for _, constraint in self.queues], dtype=np.int32)
+        self.request_of = request_of
+        self.has_requests = request_of is not None
+        self.chain(after, n)
+        self.outages = list(outages)
+        self.cut = np.full(n, -1, dtype=np.int64) if self.outages else None
+        self.cut_ = self.cut
+        for number, (time, _, _) in enumerate(self.outages):
+            self.push(time, LATE, <i32> (-1 - n - number))
         self.start = np.full(n, -1, dtype=np.int64)
         self.backfilled = np.zeros(n, dtype=np.uint8)
         self.denied = np.zeros(n, dtype=np.uint8)
@@ -141,34 +189,145 @@ cdef class Loop(EventLoop):
         free(self.core_base)
         free(self.ranges_)
 
+    cdef int chain(self, after, Py_ssize_t n) except -1:
+        """Take down who waits for whom."""
+        self.order_ = self.missing_ = None
+        self.came = self.came_ = None
+        if after is None or not len(after):
+            return 0
+        after = np.asarray(after)[np.argsort(np.asarray(after)[:, 1], kind="stable")]
+        missing = np.bincount(after[:, 0], minlength=n).astype(np.int32)
+        self.order_ = np.flatnonzero(missing == 0).astype(np.int32)
+        self.missing_ = missing
+        self.first_ = np.append(0, np.cumsum(np.bincount(after[:, 1], minlength=n))).astype(np.int64)
+        self.came = np.full(n, -1, dtype=np.int64)
+        self.came_ = self.came
+        self.next_, self.until_ = own(after[:, 0], np.int32), own(after[:, 2], np.int32)
+        return 0
+
     # One event each.
 
     cdef int add(self, i32 job) except -1 nogil:
+        """A job arrives; it is denied at once if there is never room for it."""
         cdef Job template
-        cdef i32 slot
+        cdef i32 slot, queue = 0 if self.queue_ is None else self.queue_[job]
+        cdef bint possible = True, plain = True
+        cdef i32 *users
         memset(&template, 0, sizeof(Job))
+        if self.has_requests:
+            with gil:
+                request = self.request_of(job)
+                plain = request is None
+                if not plain:
+                    try:
+                        fill(self.engine, &template, request)
+                    except Infeasible:
+                        possible = False
+        if plain:
+            template.nnodes = self.nnodes_[job]
+            template.nslots = self.nslots_[job]
+            template.cores = self.cores_[job]
+            template.gpus = 0 if self.gpus_ is None else self.gpus_[job]
+            template.exclusive = self.exclusive_ is not None and self.exclusive_[job]
+            template.elig = self.elig_[queue]
+            template.tree = -1
+            possible = self.engine.future.could_fit(&template, False)
+            if possible and template.elig:
+                users = self.engine.eligible.users
+                users[template.elig] += 1
+        if not possible:
+            return self.refuse(job)
         template.id = job + 1
         template.priority = PRIORITY if self.priority_ is None else self.priority_[job]
-        template.sequence = self.submit_[job]        # the engine's submit order is (time, id)
         template.submitted = self.submit_[job]
+        if self.think_ is not None and self.think_[job] >= 0 and self.came_[job] >= 0:
+            template.submitted = self.came_[job]
+        template.sequence = template.submitted       # the engine's submit order is (time, id)
         template.user = self.users_[job]
         template.duration = self.request_[job]
-        template.nnodes = self.nnodes_[job]
-        template.nslots = self.nslots_[job]
-        template.cores = self.cores_[job]
-        template.exclusive = self.exclusive_ is not None and self.exclusive_[job]
-        template.domain = self.domain
-        template.tree = -1
-        if self.has_trees:
-            with gil:
-                vertices = self.tree_of(job)
-                if vertices is not None:
-                    template.tree = keep_general(self.engine, vertices)
+        template.domain = self.domain_[queue]
         slot = self.engine.add(&template)
         self.job_of = <i32 *> grow(self.job_of, &self.job_of_room, slot + 1, sizeof(i32))
         self.job_of[slot] = job
         self.slot_[job] = slot
         return 0
+
+    cdef int refuse(self, i32 job) except -1 nogil:
+        """A job never runs."""
+        self.denied_[job] = True
+        self.ndenied += 1
+        self.release(job, START, self.clock)
+        return self.is_over(job)
+
+    cdef int is_over(self, i32 job) except -1 nogil:
+        """Nothing more happens to a job, which has been counted."""
+        # Outages later on change nothing.
+        self.done = self.ended + self.ndenied == self.total
+        return self.release(job, END, self.clock)
+
+    cdef int release(self, i32 job, i32 what, usec_t now) except -1 nogil:
+        """What jobs may wait for in this one has happened."""
+        cdef i64 row
+        cdef i32 follower
+        cdef usec_t when
+        if self.missing_ is None:
+            return 0
+        for row in range(self.first_[job], self.first_[job + 1]):
+            if self.until_[row] != what:
+                continue
+            self.until_[row] = DONE
+            follower = self.next_[row]
+            self.missing_[follower] -= 1
+            if self.missing_[follower] == 0:
+                when = max(now, self.arrival_[follower])
+                if self.think_ is not None and self.think_[follower] >= 0:
+                    when = now + self.think_[follower]
+                self.push(when, LATE, -1 - follower)
+        return 0
+
+    cdef int due(self, i32 number) except -1 nogil:
+        if number < self.total:
+            self.arrived += 1
+            self.came_[number] = self.clock
+            return self.add(number)
+        with gil:
+            self.outage(*self.outages[number - self.total][1:])
+        return 0
+
+    def outage(self, action, ranks):
+        """Ranks come back, or go, and what runs there with them."""
+        cdef i32 i, k, slot
+        cdef const Alloc *a
+        cdef list struck = []
+        if action == "up":
+            self.face.mark_up(ranks)
+            return
+        self.face.mark_down(ranks)
+        if action == "drain":
+            return
+        gone = self.engine.inventory.mask_of_ranks(ranks)
+        for i in range(self.engine.jobs.running.count):
+            slot = self.engine.jobs.running.item[i].job
+            a = &self.engine.jobs.item[slot].alloc
+            for k in range(a.nentries):
+                if gone >> a.entry[k].node & (1 << max(a.entry[k].count, 1)) - 1:
+                    struck.append(slot)
+                    break
+        for slot in struck:
+            self.strike(slot, action == "restart")
+
+    cdef int strike(self, i32 slot, bint again) except -1:
+        """A job that runs loses its nodes."""
+        cdef i32 job = self.job_of[slot]
+        self.withdraw(slot)
+        self.engine.finish(slot)
+        if again:
+            self.restarts += 1
+            self.start_[job] = -1
+            return self.add(job)
+        self.ended += 1
+        self.cut_[job] = self.clock
+        return self.is_over(job)
 
     cdef int keep_range(self, i64 first, i64 last, i64 begin) except -1 nogil:
         """Note processors first..last of the job whose ranges begin at `begin`."""
@@ -205,12 +364,22 @@ cdef class Loop(EventLoop):
         return 0
 
     cdef usec_t next_arrival(self) noexcept nogil:
-        return self.arrival_[self.arrived] if self.arrived < self.total else time_never()
+        cdef i32 job = self.coming()
+        return time_never() if job < 0 else self.arrival_[job]
+
+    cdef i32 coming(self) noexcept nogil:
+        """The next job that waits for no other; -1: there is none."""
+        if self.order_ is None:
+            return <i32> self.at if self.at < self.total else -1
+        return self.order_[self.at] if self.at < self.order_.shape[0] else -1
 
     cdef int arrive(self, usec_t now) except -1 nogil:
-        while self.arrived < self.total and self.arrival_[self.arrived] == now:
+        cdef i32 job = self.coming()
+        while job >= 0 and self.arrival_[job] == now:
+            self.at += 1
             self.arrived += 1
-            self.add(<i32> (self.arrived - 1))
+            self.add(job)
+            job = self.coming()
         return 0
 
     cdef int starts(self, i32 slot, usec_t now) except -1 nogil:
@@ -220,6 +389,7 @@ cdef class Loop(EventLoop):
         self.backfilled_[job] = j.backfilled
         if self.record:
             self.keep_alloc(job, &j.alloc)
+        self.release(job, START, now)
         if self.run_[job] == time_never():
             return 0
         return self.push(now + self.run_[job], job, slot)
@@ -230,11 +400,10 @@ cdef class Loop(EventLoop):
             with gil:
                 self.history.note(self.users_[job], self.run_[job] / <double> self.request_[job],
                                   self.request_[job] / <double> USEC)
-        return 0
+        return self.is_over(job)
 
     cdef int denies(self, i32 slot) except -1 nogil:
-        self.denied_[self.job_of[slot]] = 1
-        return 0
+        return self.refuse(self.job_of[slot])
 
     cdef i64 schedule(self, usec_t now, i64 left) except -1 nogil:
         """A pass, all of it, and its time by queue length. Its cost is its time in ns."""
@@ -286,7 +455,7 @@ cdef class Loop(EventLoop):
     @property
     def over(self):
         """Whether nothing more will happen."""
-        return not self.suspended and self.nheap == 0 and self.next_arrival() == time_never()
+        return self.done or not self.suspended and self.nheap == 0 and self.next_arrival() == time_never()
 
     @property
     def waiting(self):

@@ -253,6 +253,7 @@ def _trace(table: _Table) -> Trace:
     }
     return build(columns, source=table.source, keep=_kept(table, columns, value["urgency"], notes), unix_start=origin,
                  taken=_taken(value, state, origin), notes=notes,
+                 labels={"queue": dict(enumerate(table.words["queue"])), "group": dict(enumerate(table.words["bank"]))},
                  header={name: list(words) for name, words in table.words.items() if words and name != "state"})
 
 

@@ -10,28 +10,30 @@ YYYY-MM-DDTHH:MM:SS in UTC.
 from __future__ import annotations
 
 import csv
+import math
 import os
 import re
 from array import array
 from datetime import datetime, timezone
-from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from fluxsched.traces.files import MAX_LINE, TraceError, check_jobs, lines
-from fluxsched.traces.trace import Trace, build
+from fluxsched.traces.trace import ENDED, RUNNING, WAITING, Trace, build
 
 _CLOCK = re.compile(r"(?:(\d{1,6})-)?(?:(\d{1,6}):)?(\d{1,2}):(\d{1,2}(?:\.\d{1,9})?)\Z", re.ASCII)
-_NUMBER = re.compile(r"([+-]?\d{1,18}(?:\.\d{1,9})?)([KMG]?)\Z", re.ASCII)
+_NUMBER = re.compile(r"([+-]?\d{1,18}(?:\.\d{1,9})?)([KMGT]?)\Z", re.ASCII)
 _STEP = re.compile(r"(\d.*)\.(?:\d+|batch|extern|interactive)\Z", re.ASCII)
 _WHOLE = re.compile(r"(\d{1,19})(?:\.0+)?\Z", re.ASCII)
+_FEATURE = re.compile(r"[0-9A-Za-z_.:=+-]{1,64}\Z")
 _PLAIN_NAME = re.compile(r"[0-9A-Za-z_.+-]{1,64}\Z")
 _MISSING = {"", "unknown", "none", "n/a", "unlimited", "partition_limit", "invalid", "-1"}
-_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
-# States, and their short forms, of jobs that have not started or still run, and of one that another cluster ran.
-_NOT_OVER = {"PENDING", "PD", "RUNNING", "R", "SUSPENDED", "S", "CONFIGURING", "CF", "REQUEUE_FED", "RF",
-             "REQUEUE_HOLD", "RH", "RESV_DEL_HOLD", "RD", "SPECIAL_EXIT", "SE", "STOPPED", "ST", "SIGNALING", "SI",
-             "REVOKED", "RV"}
+_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+# States, and their short forms, of jobs that wait, that run, and that do neither: held, or another cluster's.
+_WAITS = {"PENDING", "PD"}
+_RUNS = {"RUNNING", "R", "SUSPENDED", "S", "CONFIGURING", "CF", "STOPPED", "ST", "SIGNALING", "SI"}
+_NEITHER = {"REQUEUE_FED", "RF", "REQUEUE_HOLD", "RH", "RESV_DEL_HOLD", "RD", "SPECIAL_EXIT", "SE", "REVOKED", "RV"}
 # States in which a run time of 0 means that the job never started.
 _NEVER_RAN = {"CANCELLED", "CA", "DEADLINE", "DL"}
 _NAN = float("nan")
@@ -73,9 +75,23 @@ def count(word: str) -> float:
     return float(number[1]) * _UNITS[number[2]]
 
 
+def limit(word: str) -> float:
+    """Seconds of a time limit, infinite where it says that there is none, NaN where it is unknown; or ValueError."""
+    return math.inf if word.strip().lower() == "unlimited" else seconds(word)
+
+
 def minutes(word: str) -> float:
-    """Seconds in a number of minutes, NaN where it is unknown or unlimited.  Raises ValueError."""
-    return count(word) * 60
+    """Seconds in a time limit in minutes, as `limit` gives them.  Raises ValueError."""
+    return math.inf if word.strip().lower() == "unlimited" else count(word) * 60
+
+
+def feature_constraint(text: str) -> Optional[Dict[str, Any]]:
+    """The constraint that Slurm's feature expression `text` is, with names joined by & or by |; None for any other."""
+    operator = "|" if "|" in text else "&"
+    names = [name.strip() for name in text.split(operator)]
+    if not all(_FEATURE.match(name) for name in names):
+        return None
+    return {"properties": names} if operator == "&" else {"or": [{"properties": [name]} for name in names]}
 
 
 def tres(name: str) -> Callable[[str], float]:
@@ -95,14 +111,19 @@ FIELDS: Dict[str, _Field] = {
     "start": (("Start", seconds),),
     "end": (("End", seconds),),
     "elapsed": (("Elapsed", seconds), ("ElapsedRaw", seconds)),
-    "request": (("Timelimit", seconds), ("TimelimitRaw", minutes)),
+    "ready": (("Eligible", seconds),),
+    "request": (("Timelimit", limit), ("TimelimitRaw", minutes)),
     "cpus": (("NCPUS", count), ("AllocCPUS", count), ("AllocTRES", tres("cpu")), ("ReqCPUS", count),
              ("ReqTRES", tres("cpu"))),
     "nodes": (("NNodes", count), ("AllocNodes", count), ("AllocTRES", tres("node")), ("ReqNodes", count),
               ("ReqTRES", tres("node"))),
     "io_rate": (("IORate(MB)", count),),
+    "priority": (("Priority", count),),
+    "gpus": (("AllocTRES", tres("gres/gpu")), ("ReqTRES", tres("gres/gpu"))),
+    "memory": (("ReqTRES", tres("mem")), ("AllocTRES", tres("mem"))),
 }
-NAMED = {"user": ("User", "UID"), "group": ("Account", "Group", "GID"), "queue": ("Partition",)}
+NAMED = {"user": ("User", "UID"), "group": ("Account", "Group", "GID"), "queue": ("Partition",),
+         "constraint": ("Constraints",)}
 _IDS = ("JobID", "JobIDRaw")
 _KNOWN = {name.lower(): name for name in (*(name for field in FIELDS.values() for name, _ in field),
                                           *(name for some in NAMED.values() for name in some),
@@ -114,6 +135,8 @@ class _Table:
 
     values: name of a field -> its number in each line, NaN where unknown.
     numbers: name of a named field -> the place of its word in `words`, -1 where there is none.
+    states: of the jobs, as in Trace.
+    held: 1 for a job that waits, and may not start.
     ids: the job's number, -1 where its id is another word; that is in `others`, by line.
     hashes: of the line as it is written.
     """
@@ -124,6 +147,8 @@ class _Table:
         self.values = {name: array("d") for name in FIELDS}
         self.words: Dict[str, Dict[str, int]] = {name: {} for name in NAMED}
         self.numbers = {name: array("q") for name in NAMED}
+        self.states = array("b")
+        self.held = array("b")
         self.ids = array("q")
         self.others: Dict[int, str] = {}
         self.hashes = array("q")
@@ -142,7 +167,10 @@ class _Table:
         """Take one line's words.  Raises TraceError, naming the line and column."""
         check_jobs(len(self) + 1, self.source)
         found = {field: self.number(row, field, line) for field in FIELDS}
-        if not self.ran(row, found):
+        state = self.state(row, found)
+        self.states.append(ENDED if state is None else state)
+        self.held.append(state == WAITING and found["priority"] == 0)
+        if state is None or state == WAITING:
             found["elapsed"] = found["start"] = _NAN
         for field, value in found.items():
             self.values[field].append(value)
@@ -172,17 +200,21 @@ class _Table:
                 known = value
         return known
 
-    def ran(self, row: Sequence[str], found: Dict[str, float]) -> bool:
-        """Whether a job started and is over, by all that a line says about it."""
-        for name, field in (("Start", "start"), ("End", "end")):
-            if name in self.place and found[field] != found[field]:
-                return False
-        if "NodeList" in self.place and row[self.place["NodeList"]].strip().lower() == "none assigned":
-            return False
+    def state(self, row: Sequence[str], found: Dict[str, float]) -> Optional[int]:
+        """The state of a job, by all that a line says about it; None for one that is over and never started."""
         words = row[self.place["State"]].upper().split() if "State" in self.place else []
         state = words[0].rstrip("+") if words else ""         # CANCELLED by 1000; CANCELLED+ where it is cut
-        return state not in _NOT_OVER and not (state in _NEVER_RAN and not found["elapsed"] > 0
-                                               and not found["end"] > found["start"])
+        if state in _WAITS:
+            return WAITING
+        if state in _RUNS:
+            return RUNNING
+        for name, field in (("Start", "start"), ("End", "end")):
+            if name in self.place and found[field] != found[field]:
+                return None
+        if "NodeList" in self.place and row[self.place["NodeList"]].strip().lower() == "none assigned":
+            return None
+        never = state in _NEVER_RAN and not found["elapsed"] > 0 and not found["end"] > found["start"]
+        return None if never or state in _NEITHER else ENDED
 
 
 def _places(header: Sequence[str], source: str) -> Dict[str, int]:
@@ -260,8 +292,8 @@ def read(path: str, begun: Optional[Iterator[bytes]] = None) -> Trace:
     begun: the file's pieces, where somebody has begun to read it.
 
     A step (JobID 12.batch, 12.0) of a job that has a line of its own (12) is left out and counted as "partial".
-    A job that never started or still runs, by its start, end, state or nodes, has no run time.  Submit times are
-    counted from the first where they are calendar times.
+    A job that is over and never started, by its start, end, state or nodes, has no run time; one that runs or waits by
+    its state runs for as long as it may.  Submit times are counted from the first where they are calendar times.
     """
     source = os.path.basename(os.fspath(path))
     text = lines(os.fspath(path), begun)
@@ -286,13 +318,48 @@ def _trace(table: _Table) -> Trace:
         submit = submit - start
     notes: Dict[str, int] = {}
     keep = _kept(table, notes)
+    states = np.frombuffer(table.states, dtype=np.int8)
+    held = keep & (np.frombuffer(table.held, dtype=np.int8) > 0)
+    if held.any():
+        notes["held"] = int(held.sum())
+    constraints, constraint = _constraints(table, keep & ~held, notes)
     ids, names = _numbered(table)
-    named = {name: np.frombuffer(column, dtype=np.int64) for name, column in table.numbers.items()}
+    named = {name: np.frombuffer(column, dtype=np.int64) for name, column in table.numbers.items()
+             if name != "constraint"}
+    rare = {"ready": value["ready"] - start, "priority": value["priority"], "gpus": value["gpus"],
+            "memory": value["memory"] / 1e6, "constraint": constraint, "state": states}
     return build({"job_id": ids, "submit": submit, "run": run, "request": value["request"],
                   "procs": np.where(value["cpus"] > 0, value["cpus"], value["nodes"]),
-                  "nodes": np.nan_to_num(value["nodes"]), "io_rate": np.nan_to_num(value["io_rate"]), **named},
-                 source=table.source, keep=keep, notes=notes, unix_start=start, names=names,
+                  "nodes": np.nan_to_num(value["nodes"]), "io_rate": np.nan_to_num(value["io_rate"]),
+                  "began": value["start"] - start, **named,
+                  **{name: column for name, column in rare.items() if (column > -1).any()}},
+                 source=table.source, keep=keep & ~held, notes=notes, unix_start=start, names=names,
+                 taken=_taken(value, states, start), constraints=constraints,
+                 labels={name: dict(enumerate(words)) for name, words in table.words.items() if name != "constraint"},
                  header={NAMED[name][0]: list(words) for name, words in table.words.items() if words})
+
+
+def _constraints(table: _Table, keep: np.ndarray, notes: Dict[str, int]) -> Tuple[List[Dict[str, Any]], np.ndarray]:
+    """The constraints that are read, and the place among them of each job's, -1 for none."""
+    read = [feature_constraint(text) for text in table.words["constraint"]]
+    found = [constraint for constraint in read if constraint is not None]
+    known = np.array([constraint is not None for constraint in read], dtype=bool)
+    place = np.append(np.where(known, np.cumsum(known) - 1, -2), -1)
+    of_job = place[np.frombuffer(table.numbers["constraint"], dtype=np.int64)]
+    if (keep & (of_job == -2)).any():
+        notes["other_constraint"] = int((keep & (of_job == -2)).sum())
+    return found, np.maximum(of_job, -1)
+
+
+def _taken(value: Dict[str, np.ndarray], states: np.ndarray, origin: float) -> Optional[float]:
+    """When jobs that run or wait were exported, in s after the origin, by how long they have run, else the last time of
+    any; None if there are none such."""
+    if not (states > ENDED).any():
+        return None
+    now = (value["start"] + value["elapsed"])[states == RUNNING]
+    if not np.isnan(now).all():
+        return float(np.nanmax(now)) - origin
+    return float(max(np.nanmax(value[name], initial=origin) for name in ("submit", "start", "end"))) - origin
 
 
 def _kept(table: _Table, notes: Dict[str, int]) -> np.ndarray:

@@ -15,6 +15,7 @@ from typing import Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
+from fluxsched.traces.chains import END, Links
 from fluxsched.traces.files import TraceError, check_jobs, chunks
 from fluxsched.traces.swfscan import most_rows, scan
 from fluxsched.traces.trace import Trace, build
@@ -22,7 +23,10 @@ from fluxsched.traces.trace import Trace, build
 # Fields by their number in the format, less one.
 JOB, SUBMIT, WAIT, RUN, ALLOCATED, CPU, MEMORY, PROCS, REQUEST, REQUEST_MEMORY, STATUS, USER, GROUP, PROGRAM, QUEUE, \
     PARTITION, PRECEDING, THINK = range(18)
+# What few traces have.
+_RARE = {"partition": PARTITION, "preceding": PRECEDING, "think": THINK, "memory": REQUEST_MEMORY}
 _CANCELLED = 5
+_MB = 1024 / 1e6              # of a kilobyte
 _PARTIAL = (2, 3, 4)
 
 
@@ -52,6 +56,16 @@ def _header_number(header: Dict[str, List[str]], name: str, source: str, least: 
     return value if value >= least else None
 
 
+def _labels(header: Dict[str, List[str]], name: str) -> Dict[int, str]:
+    """The names of numbers in header lines such as ``; Queue: 1 batch``."""
+    found = {}
+    for line in header.get(name, ()):
+        number, _, label = line.partition(" ")
+        if number.isdecimal() and len(number) < 16 and label.split():
+            found[int(number)] = label.split()[0]
+    return found
+
+
 def _columns(table: np.ndarray, job: np.ndarray, hashes: np.ndarray) -> Dict[str, np.ndarray]:
     """What is kept of the fields, shape (n, 18), of n jobs."""
     run = table[:, RUN].copy()
@@ -60,7 +74,19 @@ def _columns(table: np.ndarray, job: np.ndarray, hashes: np.ndarray) -> Dict[str
     return {"job_id": job.copy(), "submit": table[:, SUBMIT].copy(), "run": run,
             "procs": np.where(table[:, PROCS] > 0, table[:, PROCS], table[:, ALLOCATED]),
             "request": table[:, REQUEST].copy(), "user": table[:, USER].copy(), "group": table[:, GROUP].copy(),
-            "queue": table[:, QUEUE].copy(), "partial": np.isin(table[:, STATUS], _PARTIAL), "hash": hashes.copy()}
+            "queue": table[:, QUEUE].copy(), "partial": np.isin(table[:, STATUS], _PARTIAL), "hash": hashes.copy(),
+            **{name: _if_known(table[:, place]) for name, place in _RARE.items()}}
+
+
+def _if_known(column: np.ndarray) -> np.ndarray:
+    """A copy of the column; where it holds nothing, one of -1 that takes no room."""
+    return column.copy() if (column >= 0).any() else np.broadcast_to(-1.0, column.shape)
+
+
+def _joined(parts: List[np.ndarray]) -> np.ndarray:
+    if all(part.strides == (0,) for part in parts):
+        return np.broadcast_to(parts[0][0], (sum(map(len, parts)),))
+    return np.concatenate(parts)
 
 
 def _scan_all(path: str, source: str, begun: Optional[Iterator[bytes]],
@@ -85,7 +111,7 @@ def _scan_all(path: str, source: str, begun: Optional[Iterator[bytes]],
             parts.append(_columns(table[:found.rows], job[:found.rows], hashes[:found.rows]))
     if not parts:
         raise TraceError(f"{source}: no jobs in the trace")
-    return {name: np.concatenate([part.pop(name) for part in parts]) for name in tuple(parts[0])}, longer
+    return {name: _joined([part.pop(name) for part in parts]) for name in tuple(parts[0])}, longer
 
 
 def read(path: str, begun: Optional[Iterator[bytes]] = None) -> Trace:
@@ -94,7 +120,8 @@ def read(path: str, begun: Optional[Iterator[bytes]] = None) -> Trace:
     begun: the file's pieces, where somebody has begun to read it.
 
     Processors are field 8 if positive, else field 5; the request is field 9 if positive, else the run
-    time (field 4).  A job with status 5, no run time and no processors allocated was cancelled before it started.
+    time (field 4).  A job waits for that of field 17, and is submitted the time of field 18 after it has ended, if that
+    is known.  A job with status 5, no run time and no processors allocated was cancelled before it started.
     """
     source = os.path.basename(os.fspath(path))
     header: Dict[str, List[str]] = {}
@@ -102,9 +129,17 @@ def read(path: str, begun: Optional[Iterator[bytes]] = None) -> Trace:
     notes = {"more_fields": longer} if longer else {}
     keep = _unique(columns["job_id"], columns.pop("hash"), columns.pop("partial"), notes)
     start = _header_number(header, "UnixStartTime", source, 0)
-    return build(columns, source=source, keep=keep, notes=notes, unix_start=float(start or 0),
+    preceding = columns.pop("preceding")
+    waits = np.flatnonzero(keep & (preceding > 0))
+    links = Links(waits, preceding[waits].astype(np.int64), np.full(len(waits), END))
+    rare = {name: columns.pop(name) for name in _RARE if name in columns}
+    columns.update((name, column) for name, column in rare.items() if column.strides != (0,))
+    if "memory" in columns:                       # of each processor in KB
+        columns["memory"] = np.maximum(columns["memory"], 0) * columns["procs"] * _MB
+    return build(columns, source=source, keep=keep, notes=notes, links=links, unix_start=float(start or 0),
                  max_procs=_header_number(header, "MaxProcs", source, 1),
-                 max_nodes=_header_number(header, "MaxNodes", source, 1), header=header)
+                 max_nodes=_header_number(header, "MaxNodes", source, 1), header=header,
+                 labels={"queue": _labels(header, "Queue"), "partition": _labels(header, "Partition")})
 
 
 def _unique(ids: np.ndarray, hashes: np.ndarray, partial: np.ndarray, notes: Dict[str, int]) -> np.ndarray:
@@ -135,9 +170,19 @@ def _unique(ids: np.ndarray, hashes: np.ndarray, partial: np.ndarray, notes: Dic
 
 
 def _number(value: float) -> str:
-    if value == float("inf"):
-        return "-1"                       # the format has no word for it
+    if value - value != 0:
+        return "-1"                       # NaN or infinite: the format has no word for it
     return "%d" % value if value == int(value) else ("%.6f" % value).rstrip("0")
+
+
+def _written(trace: Trace) -> List[np.ndarray]:
+    """The columns that are written, in order; NaN and infinity are -1."""
+    preceding = np.full(len(trace), -1, dtype=np.int64)
+    ends = trace.after[trace.after[:, 2] == END]
+    preceding[ends[:, 0]] = trace.job_id[ends[:, 1]]
+    memory = np.where(trace.memory > 0, trace.memory / trace.procs / _MB, np.nan)
+    return [trace.job_id, trace.submit, trace.began - trace.submit, trace.run, trace.procs, trace.request, memory,
+            trace.user, trace.group, trace.queue, trace.partition, preceding, trace.think]
 
 
 def write(trace: Trace, path: str, comments: Optional[Dict[str, object]] = None) -> None:
@@ -154,22 +199,24 @@ def write(trace: Trace, path: str, comments: Optional[Dict[str, object]] = None)
         head["MaxNodes"] = trace.max_nodes
     if trace.max_procs:
         head["MaxProcs"] = trace.max_procs
-    head.update(comments or {})
+    lines = list({**head, **(comments or {})}.items())
+    for column in ("queue", "partition"):
+        lines += [(column.capitalize(), f"{number} {label}") for number, label in trace.labels.get(column, {}).items()]
     handle, temporary = tempfile.mkstemp(prefix=".swf-", dir=os.path.dirname(os.path.abspath(path)))
     try:
         with os.fdopen(handle, "wb") as raw:
+            columns = _written(trace)
             stream = gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) if path.endswith(".gz") else raw
-            for name, value in head.items():
+            for name, value in lines:
                 stream.write(f"; {name}: {value}\n".encode())
             for begin in range(0, len(trace), 65536):
                 part = slice(begin, begin + 65536)
-                rows = zip(trace.job_id[part].tolist(), trace.submit[part].tolist(), trace.run[part].tolist(),
-                           trace.procs[part].tolist(), trace.request[part].tolist(), trace.user[part].tolist(),
-                           trace.group[part].tolist(), trace.queue[part].tolist())
+                rows = zip(*(column[part].tolist() for column in columns))
                 stream.write("".join(
-                    f"{job} {_number(submit)} -1 {_number(run)} {procs} -1 -1 {procs} {_number(request)} -1 1 "
-                    f"{user} {group} -1 {queue} -1 -1 -1\n"
-                    for job, submit, run, procs, request, user, group, queue in rows).encode())
+                    f"{job} {_number(submit)} {_number(wait)} {_number(run)} {procs} -1 -1 {procs} {_number(request)} "
+                    f"{_number(memory)} 1 {user} {group} -1 {queue} {partition} {preceding} {_number(think)}\n"
+                    for job, submit, wait, run, procs, request, memory, user, group, queue, partition, preceding, think
+                    in rows).encode())
             if stream is not raw:
                 stream.close()
             raw.flush()

@@ -16,6 +16,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 import numpy as np
 
+from fluxsched.traces import chains
 from fluxsched.traces.files import TraceError
 
 # Bounds of what is taken from outside.
@@ -44,6 +45,8 @@ RULES = {
     "held": "are held: left out",
     "no_limit": "have no time limit",
     "cut": "jobs is the most that flux jobs lists: probably more have run; export with -c 0",
+    "no_preceding": "wait for a job that is not in the trace: not for it",
+    "other_constraint": "have constraints that are not read: they run on any nodes",
     "more_fields": "lines have more than 18 fields: the further ones are passed over",
 }
 
@@ -65,11 +68,19 @@ class Trace:
     user      int64    user number, -1 = unknown
     group     int64    group or account number, -1 = unknown
     queue     int64    queue number, -1 = unknown
+    partition int64    partition number, where that is another thing than the queue, -1 = unknown
+    gpus      int64    gpus in all, 0 = none
+    memory    float64  MB in all, 0 = not stated
+    constraint int64   place in `constraints`, -1 = none
     io_rate   float64  MB/s per processor, as in the C original, 0 = none
     priority  int64    >= 0, the higher goes first; -1 = unknown
     ready     float64  s as `submit`, and no earlier: from when on the job could be scheduled
     began     float64  s as `submit`: when the job started in the source, NaN = unknown
     state     int8     ENDED, RUNNING or WAITING when the source was written
+    think     float64  s, for a job that waits for others: it is submitted so long after the last of them has ended;
+                       NaN = it is submitted at `submit`, and can be scheduled when they have ended
+
+    after     int64 (m, 3): a job, the job that it waits for, and chains.END or chains.START: for what
     """
 
     job_id: np.ndarray
@@ -83,11 +94,17 @@ class Trace:
     user: np.ndarray
     group: np.ndarray
     queue: np.ndarray
+    partition: np.ndarray
+    gpus: np.ndarray
+    memory: np.ndarray
+    constraint: np.ndarray
     io_rate: np.ndarray
     priority: np.ndarray
     ready: np.ndarray
     began: np.ndarray
     state: np.ndarray
+    think: np.ndarray
+    after: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), dtype=np.int64))
     unix_start: float = 0.0                                   # s since the epoch; 0 = unknown
     taken: Optional[float] = None                             # s as `submit`: when the snapshot was taken
     max_procs: Optional[int] = None                           # machine size that the source states
@@ -95,15 +112,22 @@ class Trace:
     source: str = ""
     header: Dict[str, List[str]] = field(default_factory=dict)
     notes: Dict[str, int] = field(default_factory=dict)       # rule -> number of lines
+    labels: Dict[str, Dict[int, str]] = field(default_factory=dict)     # user, group, queue, partition: of numbers
+    constraints: List[Dict[str, Any]] = field(default_factory=list)     # RFC 31
     names: Dict[int, str] = field(default_factory=dict)       # job_id -> its name in the source, if that is no number
 
     def __len__(self) -> int:
         return len(self.job_id)
 
     def select(self, keep: np.ndarray) -> Trace:
-        """The jobs where `keep` (bool, shape (n,)) is true, as a trace of their own."""
+        """The jobs where `keep` (bool, shape (n,)) is true, or of these places, in this order, as a trace of their own.
+        The caller keeps submit times ascending."""
         chosen: Dict[str, Any] = {name: _frozen(_chosen(getattr(self, name), keep)) for name in ARRAYS}
-        return replace(self, **chosen)
+        return replace(self, after=chains.chosen(self.after, keep, len(self)), **chosen)
+
+    def label(self, column: str, number: int) -> str:
+        """The name of a number of a user, group, queue or partition; itself, if the source has none for it."""
+        return self.labels.get(column, {}).get(number, str(number))
 
 
 class _Column(NamedTuple):
@@ -126,15 +150,20 @@ _COLUMNS: Dict[str, _Column] = {
     "user": _Column(np.int64, -1, MAX_NUMBER),
     "group": _Column(np.int64, -1, MAX_NUMBER),
     "queue": _Column(np.int64, -1, MAX_NUMBER),
+    "partition": _Column(np.int64, -1, MAX_NUMBER),
+    "gpus": _Column(np.int64, 0, MAX_PROCS),
+    "memory": _Column(np.float64, 0, MAX_NUMBER),
+    "constraint": _Column(np.int64, -1, np.inf),
     "io_rate": _Column(np.float64, 0, np.inf),
     "priority": _Column(np.int64, -1, MAX_PRIORITY),
     "ready": _Column(np.float64, np.nan, MAX_SUBMIT),
     "began": _Column(np.float64, np.nan, MAX_SUBMIT),
     "state": _Column(np.int8, ENDED, WAITING),
+    "think": _Column(np.float64, np.nan, MAX_SECONDS),
 }
 ARRAYS = tuple(_COLUMNS)
 _NEEDED = ("job_id", "submit", "run", "procs", "request")       # with rules of their own
-_TIMES = ("submit", "run", "request", "ready", "began")
+_TIMES = ("submit", "run", "request", "ready", "began", "think")
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
@@ -154,13 +183,14 @@ def _chosen(array: np.ndarray, keep: np.ndarray) -> np.ndarray:
 
 
 def build(columns: Mapping[str, Any], *, source: str, keep: Optional[np.ndarray] = None,
-          notes: Optional[Dict[str, int]] = None, **about: Any) -> Trace:
+          notes: Optional[Dict[str, int]] = None, links: Optional[chains.Links] = None, **about: Any) -> Trace:
     """Make a Trace from raw columns by the rules.
 
     columns: name -> array-like of shape (n,); "job_id", "submit" (s), "run" (s), "procs" and
     "request" (s) are needed, where a value <= 0 (submit and run: < 0, or NaN) means missing; the rest
     may be absent, and what is negative or NaN in them is unknown.
     keep: bool, shape (n,): lines that the reader's own rules leave in, counted in `notes` by it.
+    links: which jobs wait for others.
     about: further members of the Trace.
     Raises TraceError where nothing is left or a value is out of range.
     """
@@ -173,16 +203,22 @@ def build(columns: Mapping[str, Any], *, source: str, keep: Optional[np.ndarray]
     if not keep.any():
         left = ", ".join(f"{k} {v}" for k, v in counts.items()) or "it is empty"
         raise TraceError(f"{source}: no usable job in the trace ({left})")
+    order = np.flatnonzero(keep)
     if not keep.all():
         raw = {name: value[keep] for name, value in raw.items()}
     step = np.diff(raw["submit"])
     if (step < 0).any():
         counts["unsorted"] = int((step < 0).sum())
-        order = np.argsort(raw["submit"], kind="stable")
-        raw = {name: value[order] for name, value in raw.items()}
+        sort = np.argsort(raw["submit"], kind="stable")
+        order = order[sort]
+        raw = {name: value[sort] for name, value in raw.items()}
     _complete(raw, counts)
     _check_range(raw, source)
-    n = int(keep.sum())
+    if links is not None and len(links.row):
+        about["after"], missing = chains.placed(links, order, raw["job_id"], source)
+        if missing:
+            counts["no_preceding"] = missing
+    n = len(order)
     arrays: Dict[str, Any] = {name: _array(raw.pop(name, None), name, n) for name in ARRAYS}
     if "ready" not in columns or (arrays["ready"] == arrays["submit"]).all():
         arrays["ready"] = arrays["submit"]

@@ -11,11 +11,9 @@ import re
 import socket
 import time
 from syslog import LOG_INFO
-from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
+from typing import Any, Callable, Iterable, Optional, Sequence
 
-from fluxsched.formats import hostlist, idset, r
-from fluxsched.formats.quote import quote
-from fluxsched.formats.r import MAX_CHILD
+from fluxsched.formats import config, hostlist, idset
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.rpc import Text, rpc
 from fluxsched.session.broker.server import Request
@@ -25,7 +23,6 @@ from fluxsched.session.opening import MAX_SIZE
 from fluxsched.session.rset import held
 
 TARGETS_MAX = 1 << 20
-_CONFIG = "configuration: resource.config"
 _MODE = Text(words=("", "update", "force"), default="")
 
 
@@ -61,76 +58,10 @@ def emulated(path: str) -> dict[str, Any]:
 
 def configured(table: dict[str, Any]) -> Optional[dict[str, Any]]:
     """R of a [resource] table with config = [{hosts, cores, gpus, properties}], or None.  Raises SessionError."""
-    entries = table.get("config")
-    if not entries:
-        return None
-    if not isinstance(entries, list):
-        raise SessionError(f"{_CONFIG}: expected a list of tables with hosts, cores, gpus, properties")
-    named: dict[str, list[int]] = {}  # the entries of a host; hosts have ranks in this order
-    children: list[tuple[list[int], list[int]]] = []  # cores and gpus of an entry
-    properties: dict[str, set[str]] = {}
-    for i, entry in enumerate(entries):
-        try:
-            names, cores, gpus, flags = _entry(entry)
-        except ValueError as error:
-            raise SessionError(f"{_CONFIG}[{i}]: {error}") from None
-        children.append((cores, gpus))
-        for name in dict.fromkeys(names):
-            named.setdefault(name, []).append(i)
-        for flag in flags:
-            properties.setdefault(flag, set()).update(names)
-    if len(named) > MAX_SIZE:
-        raise SessionError(f"{_CONFIG}: {len(named)} hosts, the most allowed is {MAX_SIZE}")
-    # Hosts of the same entries are alike, and many.
-    kinds = {key: _children(children, key) for key in set(map(tuple, named.values()))}
-    R = _configured(list(named), [kinds[tuple(key)] for key in named.values()], properties)
     try:
-        r.parse(R)
-    except r.RError as error:
-        raise SessionError(f"{_CONFIG}: {error}") from None
-    return R
-
-
-def _children(entries: Sequence[tuple[list[int], list[int]]], key: Sequence[int]) -> dict[str, str]:
-    """Cores and gpus, as in R, of a host in the entries `key`."""
-    cores = {core for i in key for core in entries[i][0]}
-    gpus = {gpu for i in key for gpu in entries[i][1]}
-    return {"core": idset.encode(sorted(cores)), **({"gpu": idset.encode(sorted(gpus))} if gpus else {})}
-
-
-def _configured(
-    hosts: list[str], children: Sequence[dict[str, str]], properties: Mapping[str, Iterable[str]]
-) -> dict[str, Any]:
-    """R of hosts with their cores and gpus."""
-    lite = [{"rank": str(rank), "children": own} for rank, own in enumerate(children)]
-    execution: dict[str, Any] = {"R_lite": lite, "nodelist": [hostlist.encode(hosts)], "starttime": 0, "expiration": 0}
-    if properties:
-        rank_of = {host: rank for rank, host in enumerate(hosts)}
-        execution["properties"] = {
-            flag: idset.encode(sorted(rank_of[host] for host in having)) for flag, having in properties.items()
-        }
-    return {"version": 1, "execution": execution}
-
-
-def _entry(entry: Any) -> tuple[list[str], list[int], list[int], list[str]]:
-    """Hosts, cores, gpus and properties of an entry.  Raises ValueError."""
-    if not isinstance(entry, dict):
-        raise ValueError(f"expected a table, got {quote(entry)}")
-    unknown = sorted(set(entry) - {"hosts", "cores", "gpus", "properties"})
-    if unknown:
-        raise ValueError(f"{quote(unknown[0])}: unknown key, expected hosts, cores, gpus or properties")
-    flags = entry.get("properties", [])
-    if not isinstance(flags, list) or not all(isinstance(flag, str) for flag in flags):
-        raise ValueError(f"properties: expected a list of names, got {quote(flags)}")
-    ids = []
-    for key in ("cores", "gpus"):
-        text = entry.get(key, "")
-        try:
-            # TOML has numbers, too: cores = 0.
-            ids.append(idset.ids(str(text) if type(text) is int else text, MAX_CHILD))
-        except idset.IdsetError as error:
-            raise ValueError(f"{key}: {error}") from None
-    return hostlist.decode(entry.get("hosts"), MAX_SIZE), ids[0], ids[1], flags
+        return config.resources(table, MAX_SIZE)
+    except config.ConfigError as error:
+        raise SessionError(f"configuration: {error}") from None
 
 
 class Resources:

@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Nodes that go and come back in a simulation: a file of lines ``TIME ACTION NODES``.
+
+TIME is seconds in the trace's time, [D-]HH:MM:SS, or a point in time (YYYY-MM-DDTHH:MM:SS, UTC) where the trace tells
+when it begins. ACTION is ``drain`` (no more jobs start there; those that run go on), ``down`` (those that run there
+end), ``restart`` (they go back to the queue, and run from their beginning) or ``up``. NODES are ranks or host names, as
+in ``0-3`` or ``node[0-3]``; a rank is the place of a node, unless the machine says otherwise. Blank lines, and what is
+behind a ``#``, are passed over.
+"""
+from __future__ import annotations
+
+import os
+from typing import List, Tuple
+
+from fluxsched.core import Inventory
+from fluxsched.errors import FluxSchedError
+from fluxsched.formats.quote import quote
+from fluxsched.simulate.site import ranks_of
+from fluxsched.traces.files import TraceError, lines
+from fluxsched.traces.sacct import seconds
+
+ACTIONS = ("down", "drain", "restart", "up")
+LAST = 9e12                    # s
+MOST = 1_000_000
+
+#: Time in µs, action, and ranks as an idset string.
+Outage = Tuple[int, str, str]
+
+
+class OutagesError(FluxSchedError, ValueError):
+    """A file of outages that cannot be used; the text names the line, and what was expected."""
+
+
+def read(path: str | os.PathLike[str], inventory: Inventory, unix_start: float) -> List[Outage]:
+    """The outages in a file, by time, those of one time in the order of the file.
+
+    unix_start: when the trace begins, s since the epoch; 0: that is not known. Raises OutagesError.
+    """
+    name = os.path.basename(os.fspath(path))
+    found: List[Outage] = []
+    try:
+        for number, line in enumerate(lines(os.fspath(path)), 1):
+            words = line.partition("#")[0].split()
+            if words:
+                if len(found) == MOST:
+                    raise OutagesError(f"{name}: more than {MOST} lines")
+                try:
+                    found.append(_outage(words, inventory, unix_start))
+                except ValueError as error:
+                    raise OutagesError(f"{name}: line {number}: {error}") from None
+    except TraceError as error:
+        raise OutagesError(str(error)) from None
+    return sorted(found, key=lambda outage: outage[0])
+
+
+def _outage(words: List[str], inventory: Inventory, unix_start: float) -> Outage:
+    """An outage of the words of a line. Raises ValueError."""
+    if len(words) != 3:
+        raise ValueError(f"TIME ACTION NODES expected, {len(words)} words found")
+    try:
+        time = seconds(words[0])
+    except ValueError as error:
+        raise ValueError(f"{error} expected, {quote(words[0])} found") from None
+    if "T" in words[0].upper():
+        if not unix_start:
+            raise ValueError(f"seconds expected, {quote(words[0])} found: the trace does not tell when it begins")
+        time -= unix_start
+    if not 0 <= time <= LAST:
+        raise ValueError(f"a time from the trace's beginning on expected, {quote(words[0])} found")
+    if words[1] not in ACTIONS:
+        raise ValueError(f"one of {', '.join(ACTIONS)} expected, {quote(words[1])} found")
+    return round(time * 1e6), words[1], ranks_of(words[2], inventory)
