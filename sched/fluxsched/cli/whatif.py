@@ -112,10 +112,15 @@ def row(policy: dict[str, Any], waiting: int) -> list[str]:
     if policy["problem"] is not None:
         return [name, *["-"] * 6]
     started, wait, against = policy["started"], policy["wait"], policy["against"]
-    waits = ["-", "-"] if wait is None else [table.duration(wait["mean"]), table.duration(wait["p95"])]
+    waits = ["-", "-"] if wait is None else [span(wait["mean"]), span(wait["p95"])]
     counts = ["", ""] if against is None else [str(against["sooner"]), str(against["later"])]
     return [name, str(started) if started == waiting else f"{started} of {waiting}", *waits,
-            table.duration(policy["makespan"]), *counts]
+            span(policy["makespan"]), *counts]
+
+
+def span(seconds: float) -> str:
+    """A duration; a short one to the tenth of a second."""
+    return f"{seconds:.1f}s" if 0 < seconds < 10 else table.duration(seconds)
 
 
 def changes(policy: dict[str, Any]) -> list[str]:
@@ -123,7 +128,7 @@ def changes(policy: dict[str, Any]) -> list[str]:
     found = []
     for key, word, never in (("gain", "sooner", "instead of never"), ("lose", "later", "never")):
         named = [
-            f"{job_name(job)} {never if job['seconds'] is None else 'by ' + table.duration(job['seconds'])}"
+            f"{job_name(job)} {never if job['seconds'] is None else 'by ' + span(job['seconds'])}"
             for job in policy["against"][key]
         ]
         if named:

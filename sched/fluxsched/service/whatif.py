@@ -43,7 +43,7 @@ SOURCE_MAX = 1 << 20
 FIRST = 256
 #: Seconds that a run may take in which all is planned anew at each early end, and any run.
 ANEW_MAX = 0.5
-RUN_MAX = 1.0
+RUN_MAX = 5.0
 
 class _TooLong(Exception):
     """A run that plans with the limits takes too long."""

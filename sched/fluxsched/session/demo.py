@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from fluxsched import program
@@ -188,32 +189,31 @@ def batch(pictures: str | None) -> int:
             raise error
         answers[number] = answer["id"]
     reasons: dict[int, str] = {}
-    with _ask_what_if(pictures) as other:
-        jobs = _follow(client, [answers[number] for number in asked], reasons, console)
-        if jobs is None:
-            return 128 + signal.SIGINT
-        _table(console, jobs, reasons)
-        _chart(console, jobs, int(client.rpc("attr.get", {"name": "size"})["value"]))
-        code = _outcome(console, jobs)
-        return _show_what_if(console, other) or code
+    # What the command asks, before many of them are over.
+    policies = [{"name": name} for name in OTHERS.split(",")]
+    other = client.rpc("sched.whatif", {"policies": policies, "most": 3, "starts": True})
+    jobs = _follow(client, [answers[number] for number in asked], reasons, console)
+    if jobs is None:
+        return 128 + signal.SIGINT
+    _table(console, jobs, reasons)
+    _chart(console, jobs, int(client.rpc("attr.get", {"name": "size"})["value"]))
+    code = _outcome(console, jobs)
+    _show_what_if(console, other, pictures)
+    return code
 
 
-def _ask_what_if(pictures: str | None) -> subprocess.Popen[str]:
-    """Ask what would become of the jobs under other policies, while they run and wait."""
-    words = ["flux", "sched", "whatif", OTHERS]
-    if pictures is not None:
-        os.makedirs(pictures, exist_ok=True)
-        words.append(f"--plot={os.path.join(pictures, 'whatif.png')}")
-    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+def _show_what_if(console: Any, answer: dict[str, Any], pictures: str | None) -> None:
+    """Show what other policies would have made of the jobs, as the command does."""
+    from fluxsched.cli import whatif
 
-
-def _show_what_if(console: Any, other: subprocess.Popen[str]) -> int:
-    """Show what was answered; the exit code."""
-    answer, _ = other.communicate()
     text = "\nWhat other policies would have made of it, as asked when the jobs had just been submitted\n"
     console.print(text, markup=False, highlight=False)
-    print(f"$ flux sched whatif {OTHERS}\n{answer}", end="", flush=True)
-    return other.returncode
+    print(f"$ flux sched whatif {OTHERS}", *whatif.text(answer), sep="\n", flush=True)
+    if pictures is not None:
+        from fluxsched.simulate.whatifplot import draw
+
+        os.makedirs(pictures, exist_ok=True)
+        draw(answer, Path(pictures) / "whatif.png", "png")
 
 
 def _follow(client: Client, ids: list[int], reasons: dict[int, str], console: Any) -> list[Any] | None:

@@ -61,7 +61,7 @@ def _bars(axes: Any, shown: list[dict[str, Any]], unit: float, unit_name: str) -
     axes.set_xlim(left=0)
     axes.grid(False, axis="y")
     axes.set_xlabel(unit_name)
-    axes.set_title("Wait: mean (dot), 95th percentile (bar); makespan (diamond)")
+    axes.set_title("Wait: mean (dot), p95 (bar); makespan (diamond)")
 
 
 def _curves(axes: Any, shown: list[dict[str, Any]], curves: list[np.ndarray], waiting: int, unit: float,
@@ -81,4 +81,4 @@ def _curves(axes: Any, shown: list[dict[str, Any]], curves: list[np.ndarray], wa
     axes.set_ylabel("% of the jobs started")
     axes.set_title("Jobs started after a wait of")
     if shown:
-        axes.legend(loc="lower right")
+        axes.legend(loc="upper left")
