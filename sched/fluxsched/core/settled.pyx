@@ -78,7 +78,9 @@ cdef class Settled:
         if slot >= 0 and self.may_start(slot, now, last):
             return False
         self.future.limits(&limits.free, &limits.extra, &shadow)
-        limits = Limits(limits.free, limits.free, time_never())
+        limits.window = time_never()
+        if shadow != time_never() and not now < last <= shadow:
+            limits.window = shadow - now
         slot = self.queue.look_ahead(&limits)
         while slot >= 0 and not self.may_start(slot, now, last):
             slot = self.queue.look_ahead(&limits)
