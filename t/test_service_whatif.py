@@ -260,6 +260,9 @@ def test_a_policy_that_does_not_come_back(monkeypatch):
     problem = answer["policies"][1]["problem"]
     assert problem.startswith("it has not come back within 0.05 s (my.py, line "), problem
     assert answer["policies"][2]["started"] == 2 and sys.gettrace() is None
+    endless = {"name": "my.py", "source": "while True:\n    n = 0\n"}
+    number, why = refusal(busy(), "sched.whatif", {"policies": [endless]})
+    assert number == errno.EINVAL and why.startswith("it has not come back within 0.05 s (my.py, line ")
 
 
 @pytest.mark.parametrize("payload, number, said", [

@@ -11,13 +11,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 
 from fluxsched.policy.pyplugin import PythonPolicy
 
-__all__ = ["DEADLINE", "Overrun", "deadline"]
+__all__ = ["DEADLINE", "Overrun", "deadline", "limited"]
 
 #: Seconds that a policy may take at a time.
 DEADLINE = 1.0
@@ -27,12 +27,14 @@ class Overrun(BaseException):
     """A policy has not come back in time.  No Exception, so that the policy's own handlers let it pass."""
 
 
-@contextmanager
-def deadline(policy: Any, seconds: float) -> Iterator[None]:
+def deadline(policy: Any, seconds: float) -> AbstractContextManager[None]:
     """Raise Overrun in the lines of a policy in Python that run after so many seconds from now on."""
-    if not isinstance(policy, PythonPolicy):
-        yield
-        return
+    return limited(seconds) if isinstance(policy, PythonPolicy) else nullcontext()
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """The same for whatever is run in Python."""
     end = time.monotonic() + seconds
 
     def trace(frame: FrameType, event: str, value: Any) -> Any:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import time
+from contextlib import nullcontext
 from typing import Any, Callable, Generator, NamedTuple, Optional
 
 from fluxsched.core import Engine, PluginError
@@ -210,7 +211,14 @@ def _policy(item: dict[str, Any]) -> _Policy:
         raise ProtocolError(f"sched.whatif: source: expected text of at most {SOURCE_MAX} characters", errno.EINVAL)
     try:
         choice = names.choose(name)
-        names.load(choice, source)
-    except (names.PolicyError, PluginError) as error:
+        _load(choice, source)
+    except (names.PolicyError, PluginError, deadline.Overrun) as error:
         raise ProtocolError(str(error), errno.EINVAL) from None
-    return _Policy(choice.name, choice.plugin, choice.options, lambda: names.load(choice, source))
+    return _Policy(choice.name, choice.plugin, choice.options, lambda: _load(choice, source))
+
+
+def _load(choice: names.Choice, source: Optional[str]) -> Any:
+    """The policy object of a choice.  Raises PolicyError, PluginError, and Overrun for a text that does not come to its
+    end."""
+    with deadline.limited(deadline.DEADLINE) if source is not None else nullcontext():
+        return names.load(choice, source)
