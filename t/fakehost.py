@@ -7,12 +7,13 @@ import errno
 import math
 
 from fluxsched.formats import r
-from fluxsched.service import passes
+from fluxsched.service import forecast, passes
 from fluxsched.service.host import Host
 from fluxsched.service.service import Service
 
-# The time that a pass takes is real, and the clock here is not: no pauses, unless a test asks for them.
+# The time that a pass or a forecast takes is real, and the clock here is not: no pauses, unless a test asks for them.
 passes.PAUSE_MIN = math.inf
+forecast.PAUSE = 0.0
 
 JOBID_ANY = -1
 

@@ -39,4 +39,4 @@ def test_expiration():
     assert eventlog.expiration(log()) is None
     assert eventlog.expiration(log(5.0, 7)) == 7.0
     assert eventlog.expiration(log(5.0, 0)) == 0.0
-    assert eventlog.expiration(log(5.0, "x", -1, True, float("inf"))) == 5.0
+    assert eventlog.expiration(log(5.0, "x", -1, True, float("inf"), 10**400)) == 5.0

@@ -240,6 +240,8 @@ def test_off_and_how_often():
             parse([f"forecast={bad}"])
     with pytest.raises(ArgumentError, match="sched.forecast: expected off or seconds"):
         parse([], {"forecast": True})
+    with pytest.raises(ArgumentError, match="sched.forecast: expected off or seconds"):
+        parse([], {"forecast": 10**400})
 
 
 def test_a_configuration_turns_it_on_and_off():

@@ -8,13 +8,17 @@ An event is a dict with ``name`` (str), ``timestamp`` (seconds since the epoch) 
 from __future__ import annotations
 
 import json
-import math
 from typing import Any, Iterable, Optional
 
 __all__ = ["checked", "entries", "expiration"]
 
 #: A line of an event log is longer only if it is none.
 MAX_LINE = 2**20
+
+
+def _is_time(value: Any) -> bool:
+    """Seconds that can be counted with; an integer may have any number of digits."""
+    return type(value) in (int, float) and 0 <= value < 2**53
 
 
 def checked(items: Iterable[Any]) -> list[dict[str, Any]]:
@@ -24,7 +28,7 @@ def checked(items: Iterable[Any]) -> list[dict[str, Any]]:
         if type(item) is not dict or type(item.get("name")) is not str:
             continue
         when = item.get("timestamp")
-        if not isinstance(when, (int, float)) or isinstance(when, bool) or not 0 <= when < 2**53:
+        if not _is_time(when):
             continue
         context = item.get("context")
         events.append({**item, "context": context if type(context) is dict else {}})
@@ -50,6 +54,6 @@ def expiration(events: Iterable[dict[str, Any]]) -> Optional[float]:
     for event in events:
         if event["name"] == "resource-update":
             value = event["context"].get("expiration")
-            if type(value) in (int, float) and 0 <= value < math.inf:
+            if _is_time(value):
                 found = float(value)
     return found

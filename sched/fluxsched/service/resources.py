@@ -10,7 +10,6 @@ change.
 
 from __future__ import annotations
 
-import math
 import os
 from typing import Any, Callable, Iterable, Optional
 
@@ -178,7 +177,7 @@ class Resources:
         expiration = payload.get("expiration")
         if expiration is None:
             return None
-        if type(expiration) not in (int, float) or not 0 <= expiration < math.inf:
+        if type(expiration) not in (int, float) or not 0 <= expiration < 2**53:
             raise ProtocolError(
                 f"resource.acquire: field 'expiration': expected seconds since the epoch, got {quote(expiration)}"
             )

@@ -129,7 +129,7 @@ def _interval(where: str, value: Any) -> Optional[float]:
         return None
     try:
         seconds = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else -1.0
-    except ValueError:
+    except (OverflowError, ValueError):
         seconds = -1.0
     if not 0 < seconds <= FORECAST_MAX:
         wanted = f"off or seconds, more than 0 and at most {FORECAST_MAX:.0f}"
@@ -154,7 +154,7 @@ def _size(where: str, value: Any) -> int:
 def _age(where: str, value: Any) -> float:
     try:
         seconds = duration.parse(value) if isinstance(value, str) else float(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         seconds = -1.0
     if isinstance(value, bool) or not 1 <= seconds <= RECORD_AGE_MAX:
         raise ArgumentError(f"{where}: expected seconds, or a number with s, m, h or d, at least 1s, got {value!r}")
