@@ -70,14 +70,20 @@ def test_an_outage_comes_after_the_ends_and_before_the_starts_of_its_time(run):
 
 def test_when_it_happens(run, tmp_path):
     down = tmp_path / "d"
-    down.write_text("1970-01-01T00:02:00 up 0\n 1:05 down [0-1] # both\n")
+    down.write_text("1970-01-01T00:02:00 up 0\n 1:05 down [0-1] # both\n1970-01-01T00:02:00.25Z up 1\n"
+                    "1970-01-01T01:02:00.25+01:00 up 2\n")
     inventory = api.Inventory.from_counts(3, 1)
-    assert read_outages(down, inventory, 20.0) == [(65_000_000, "down", "0-1"), (100_000_000, "up", "0")]
+    assert read_outages(down, inventory, 4000.0) == [
+        (0, "up", "0"), (0, "up", "1"), (0, "up", "2"), (65_000_000, "down", "0-1")]
+    assert read_outages(down, inventory, 20.0) == [
+        (65_000_000, "down", "0-1"), (100_000_000, "up", "0"), (100_250_000, "up", "1"), (100_250_000, "up", "2")]
 
 
 @pytest.mark.parametrize("line, what", [
     ("5 down", "line 2: TIME ACTION NODES expected, 2 words found"),
-    ("soon down 0", r"line 2: seconds or \[D-\]HH:MM:SS expected, 'soon' found"),
+    ("soon down 0", r"line 2: seconds, \[D-\]HH:MM:SS or YYYY-MM-DDTHH:MM:SS expected, 'soon' found"),
+    ("2026-01-01T00 down 0.5", "line 2: seconds expected, '2026-01-01T00' found"),
+    ("2026-13-01T00:00:00 down 0", "line 2: seconds, .* expected, '2026-13-01T00:00:00' found"),
     ("-5 down 0", "line 2: a time from the trace's beginning on expected, '-5' found"),
     ("unknown down 0", "line 2: a time from the trace's beginning on expected, 'unknown' found"),
     ("2026-01-01T00:00:00 down 0", "line 2: seconds expected, '2026-01-01T00:00:00' found: the trace does not tell"),

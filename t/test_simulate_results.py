@@ -249,6 +249,23 @@ def test_durations(seconds, text):
     assert results.duration(seconds) == text
 
 
+@pytest.mark.parametrize("seconds, texts", [
+    ([1_036_800, 64_440, 70_920], ["288.0 h", "17.9 h", "19.7 h"]),
+    ([86400 * 3, 86400 * 30.25, None, 0], ["3.0 d", "30.2 d", "-", "0.0 d"]),
+    ([0.5, 5000, 59], ["0.5 s", "5,000 s", "59 s"]), ([90, 61], ["1.5 min", "1.0 min"]), ([None, 0], ["-", "0 s"]),
+    ([], []),
+])
+def test_one_unit_in_a_row(seconds, texts):
+    assert results.durations(seconds) == texts
+
+
+def test_the_unit_does_not_change_within_a_row(result):
+    week = 86400 * 7
+    later = replace(result, start=result.start + week, finish=result.finish + week, ended=result.ended + week)
+    for row in results.table([result, later, result]):
+        assert len({cell.partition(" ")[2] for cell in row[1:] if cell != "-"}) <= 1 or row[0] == "", row
+
+
 def test_table(result):
     rows = results.table([result, replace(result, policy="again")])
     assert rows[0] == ["", "oracle", "again"]

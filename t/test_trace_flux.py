@@ -43,7 +43,7 @@ def test_jobs(read):
     assert t.began.tolist() == [1, 6] and t.state.tolist() == [ENDED, ENDED] and t.taken is None
     assert t.priority.tolist() == [-1, -1] and t.ready is t.submit
     assert t.header["queue"] == ["batch", "debug"] and t.queue.tolist() == [1, 0]
-    assert t.notes == {"unsorted": 1, "no_limit": 1}
+    assert t.notes == {"no_limit": 1}
 
 
 def test_a_list_and_a_single_job(read):
@@ -98,6 +98,12 @@ def test_urgency_and_priority(read):
         {}, {"urgency": 16}, {"urgency": 31, "priority": 2**32 - 1}, {"urgency": 20, "priority": 120000},
         {"urgency": 7, "priority": -1}))])
     assert t.priority.tolist() == [-1, 16, 2**32 - 1, 120000, 7]
+
+
+def test_of_one_submit_time_the_lower_id_comes_first(read):
+    """flux jobs lists the newest first."""
+    t = read([job(9, 11.0, 12.0, 13.0), job(7, 10.0, 12.0, 13.0), job(4, 10.0, 12.0, 13.0), job(5, 10.0, 12.0, 13.0)])
+    assert t.job_id.tolist() == [4, 5, 7, 9] and t.notes == {}
 
 
 def test_what_waits_states_its_nodes(read):

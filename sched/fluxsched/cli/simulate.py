@@ -113,7 +113,7 @@ def show(results: list[Any]) -> None:
 def show_forecasts(results: list[Any]) -> None:
     """Print how good the forecasts were: a table for each policy."""
     from fluxsched.simulate.forecast import WITHIN, accuracy
-    from fluxsched.simulate.results import duration
+    from fluxsched.simulate.results import durations
 
     for result in results:
         print(f"\nforecasts at submission, {printable(result.policy)}")
@@ -126,8 +126,8 @@ def show_forecasts(results: list[Any]) -> None:
             for _, text in WITHIN:
                 key = f"{name} within {text}"
                 rows.append([f"t_{key}", *(share(m[key]) for _, m in columns)])
-            rows.append([f"t_{name}, mean error", *(
-                duration(m[f"{name} error"]) if m["jobs"] else "-" for _, m in columns)])
+            rows.append([f"t_{name}, mean error", *durations(
+                [m[f"{name} error"] if m["jobs"] else None for _, m in columns])])
         for name in ("estimate", "likely", "late"):
             rows.append([f"started by t_{name}", *(share(m[f"{name} held"]) for _, m in columns)])
         widths = [max(len(row[i]) for row in rows) for i in range(3)]

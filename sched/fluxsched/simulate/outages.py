@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Nodes that go and come back in a simulation: a file of lines ``TIME ACTION NODES``.
 
-TIME is seconds in the trace's time, [D-]HH:MM:SS, or a point in time (YYYY-MM-DDTHH:MM:SS, UTC) where the trace tells
-when it begins. ACTION is ``drain`` (no more jobs start there; those that run go on), ``down`` (those that run there
-end), ``restart`` (they go back to the queue, and run from their beginning) or ``up``. NODES are ranks or host names, as
-in ``0-3`` or ``node[0-3]``; a rank is the place of a node, unless the machine says otherwise. Blank lines, and what is
-behind a ``#``, are passed over.
+TIME is seconds in the trace's time, [D-]HH:MM:SS, or, where the trace tells when it begins, a point in time such as
+2026-03-01T12:00:00.5 (UTC, unless it has another offset). ACTION is ``drain`` (no more jobs start there; those that run
+go on), ``down`` (those that run there end), ``restart`` (they go back to the queue, and run from their beginning) or
+``up``. NODES are ranks or host names, as in ``0-3`` or ``node[0-3]``; a rank is the place of a node, unless the machine
+says otherwise. Blank lines, and what is behind a ``#``, are passed over.
 """
 from __future__ import annotations
 
 import os
+from datetime import datetime, timezone
 from typing import List, Tuple
 
 from fluxsched.core import Inventory
@@ -33,7 +34,8 @@ class OutagesError(FluxSchedError, ValueError):
 
 
 def read(path: str | os.PathLike[str], inventory: Inventory, unix_start: float) -> List[Outage]:
-    """The outages in a file, by time, those of one time in the order of the file.
+    """The outages in a file, by time, those of one time in the order of the file; what was before the trace's beginning
+    is at it.
 
     unix_start: when the trace begins, s since the epoch; 0: that is not known. Raises OutagesError.
     """
@@ -51,23 +53,29 @@ def read(path: str | os.PathLike[str], inventory: Inventory, unix_start: float) 
                     raise OutagesError(f"{name}: line {number}: {error}") from None
     except TraceError as error:
         raise OutagesError(str(error)) from None
-    return sorted(found, key=lambda outage: outage[0])
+    return [(max(time, 0), action, ranks) for time, action, ranks in sorted(found, key=lambda outage: outage[0])]
 
 
 def _outage(words: List[str], inventory: Inventory, unix_start: float) -> Outage:
     """An outage of the words of a line. Raises ValueError."""
     if len(words) != 3:
         raise ValueError(f"TIME ACTION NODES expected, {len(words)} words found")
-    try:
-        time = seconds(words[0])
-    except ValueError as error:
-        raise ValueError(f"{error} expected, {quote(words[0])} found") from None
-    if "T" in words[0].upper():
-        if not unix_start:
-            raise ValueError(f"seconds expected, {quote(words[0])} found: the trace does not tell when it begins")
-        time -= unix_start
-    if not 0 <= time <= LAST:
+    time = _time(words[0], unix_start)
+    if not (0 if "T" not in words[0] else -LAST) <= time <= LAST:
         raise ValueError(f"a time from the trace's beginning on expected, {quote(words[0])} found")
     if words[1] not in ACTIONS:
         raise ValueError(f"one of {', '.join(ACTIONS)} expected, {quote(words[1])} found")
     return round(time * 1e6), words[1], ranks_of(words[2], inventory)
+
+
+def _time(word: str, unix_start: float) -> float:
+    """Seconds in the trace's time. Raises ValueError."""
+    try:
+        if "T" not in word:
+            return seconds(word)
+        when = datetime.fromisoformat(word[:-1] + "+00:00" if word.endswith("Z") else word)
+    except ValueError:
+        raise ValueError(f"seconds, [D-]HH:MM:SS or YYYY-MM-DDTHH:MM:SS expected, {quote(word)} found") from None
+    if not unix_start:
+        raise ValueError(f"seconds expected, {quote(word)} found: the trace does not tell when it begins")
+    return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp() - unix_start

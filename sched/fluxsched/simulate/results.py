@@ -21,6 +21,7 @@ from fluxsched.simulate.metrics import Result, measure
 COLUMNS = ("job_id", "workload_name", "submission_time", "requested_number_of_resources", "requested_time", "success",
            "starting_time", "execution_time", "finish_time", "waiting_time", "turnaround_time", "stretch",
            "allocated_resources")
+ROWS = 8192                    # of jobs.csv that are text at a time, some 1 KiB each
 SUMMARY = "summary.json"
 COMPARISON = "compare.json"
 # All that a folder of results may hold, besides a folder for each policy that was compared.
@@ -182,8 +183,8 @@ def write_jobs(result: Result, path: str) -> None:
     rows = np.flatnonzero(~np.isnan(result.start))
     with open(path, "w", encoding="ascii", newline="") as out:
         out.write(",".join(COLUMNS) + "\n")
-        for begin in range(0, len(rows), 65536):
-            part = rows[begin:begin + 65536]
+        for begin in range(0, len(rows), ROWS):
+            part = rows[begin:begin + ROWS]
             run = result.execution[part]
             turnaround = result.finish[part] - trace.submit[part]
             stretch = np.divide(turnaround, run, out=np.full(len(part), np.nan), where=run > 0)
@@ -197,14 +198,20 @@ def write_jobs(result: Result, path: str) -> None:
             out.write("".join(",".join(row) + "\n" for row in zip(*columns)))
 
 
+_SPANS = (("d", 86400.0, 2.0), ("h", 3600.0, 2.0), ("min", 60.0, 1.0))     # unit, s, and from how many of it on
+
+
+def durations(values: Sequence[Any]) -> List[str]:
+    """Seconds for people, all in the unit of the least of them above 0: "0.4 s", "12.3 min", "4.6 h", "3.2 d"."""
+    least = min((value for value in values if value is not None and value > 0), default=0.0)
+    unit, size = next(((unit, size) for unit, size, most in _SPANS if least >= most * size), ("s", 1.0))
+    return ["-" if value is None else f"{value:,.4g} s" if unit == "s" and value < 1000 else
+            f"{value / size:,.{0 if unit == 's' else 1}f} {unit}" for value in values]
+
+
 def duration(seconds: Any) -> str:
-    """Seconds for people: 0.4 s, 59 s, 12.3 min, 4.6 h, 3.2 d."""
-    if seconds is None:
-        return "-"
-    for unit, size in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * size or (unit == "min" and seconds >= size):
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.4g} s"
+    """Seconds for people, in the unit that suits them."""
+    return durations([seconds])[0]
 
 
 def _share(value: Any) -> str:
@@ -249,7 +256,8 @@ def table(results: Sequence[Result]) -> List[List[str]]:
         values = [m[key] for m in measured]
         if key in ("running", "waiting", "not_submitted") and not any(values):
             continue
-        rows.append([label] + [show(value) for value in values])
+        # Of one row all are in one unit, as they are there to be compared.
+        rows.append([label] + (durations(values) if show is duration else [show(value) for value in values]))
     return rows
 
 

@@ -251,7 +251,11 @@ def _trace(table: _Table) -> Trace:
         "priority": np.where(value["priority"] >= 0, value["priority"], value["urgency"]),
         "ready": value["t_priority"] - origin, "began": value["t_run"] - origin, "state": state,
     }
-    return build(columns, source=table.source, keep=_kept(table, columns, value["urgency"], notes), unix_start=origin,
+    keep = _kept(table, columns, value["urgency"], notes)
+    # flux jobs lists the newest first; of one submit time the lower id came first.
+    order = np.argsort(columns["job_id"], kind="stable")
+    return build({name: column[order] for name, column in columns.items()}, source=table.source, keep=keep[order],
+                 unix_start=origin,
                  taken=_taken(value, state, origin), notes=notes,
                  labels={"queue": dict(enumerate(table.words["queue"])), "group": dict(enumerate(table.words["bank"]))},
                  header={name: list(words) for name, words in table.words.items() if words and name != "state"})
