@@ -223,7 +223,22 @@ def _states(table: _Table, started: np.ndarray, ended: np.ndarray) -> np.ndarray
 
 
 def _trace(table: _Table) -> Trace:
-    value = {name: np.frombuffer(column) for name, column in table.values.items()}
+    columns, about = _columns(table)
+    keep = about.pop("keep")
+    # flux jobs lists the newest first; of one submit time the lower id came first.
+    if (np.diff(columns["job_id"]) < 0).any():
+        order = np.argsort(columns["job_id"], kind="stable")
+        keep = keep[order]
+        for name in columns:
+            columns[name] = columns[name][order]
+    return build(columns, source=table.source, keep=keep, **about,
+                 labels={"queue": dict(enumerate(table.words["queue"])), "group": dict(enumerate(table.words["bank"]))},
+                 header={name: list(words) for name, words in table.words.items() if words and name != "state"})
+
+
+def _columns(table: _Table) -> Tuple[Dict[str, np.ndarray], Dict[str, Any]]:
+    """The columns of a trace, and what else it has, of what was read, which is taken out of the table."""
+    value = {name: np.frombuffer(table.values.pop(name)) for name in _NUMBERS}
     end = np.where(value["t_cleanup"] > 0, value["t_cleanup"], value["t_inactive"])
     started = value["t_run"] > 0
     state = _states(table, started, end > 0)
@@ -238,7 +253,6 @@ def _trace(table: _Table) -> Trace:
                      value["expiration"] - value["t_run"], value["duration"])
     nodes = np.nan_to_num(value["nnodes"])
     waits = state == WAITING
-    notes: Dict[str, int] = {}
     columns = {
         "job_id": np.frombuffer(table.ids, dtype=np.int64), "submit": submit - origin,
         "run": np.where(started & (end > 0), end - value["t_run"], np.nan), "procs": procs,
@@ -251,14 +265,12 @@ def _trace(table: _Table) -> Trace:
         "priority": np.where(value["priority"] >= 0, value["priority"], value["urgency"]),
         "ready": value["t_priority"] - origin, "began": value["t_run"] - origin, "state": state,
     }
+    notes: Dict[str, int] = {}
     keep = _kept(table, columns, value["urgency"], notes)
-    # flux jobs lists the newest first; of one submit time the lower id came first.
-    order = np.argsort(columns["job_id"], kind="stable")
-    return build({name: column[order] for name, column in columns.items()}, source=table.source, keep=keep[order],
-                 unix_start=origin,
-                 taken=_taken(value, state, origin), notes=notes,
-                 labels={"queue": dict(enumerate(table.words["queue"])), "group": dict(enumerate(table.words["bank"]))},
-                 header={name: list(words) for name, words in table.words.items() if words and name != "state"})
+    for name in ("nodes", "exclusive", "state"):
+        if not columns[name].any():
+            del columns[name]                 # no job waits
+    return columns, {"keep": keep, "notes": notes, "unix_start": origin, "taken": _taken(value, state, origin)}
 
 
 def _kept(table: _Table, columns: Dict[str, np.ndarray], urgency: np.ndarray, notes: Dict[str, int]) -> np.ndarray:

@@ -12,7 +12,7 @@ Jobs larger than the machine are left out by the simulator, which alone knows th
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
 import numpy as np
 
@@ -182,13 +182,14 @@ def _chosen(array: np.ndarray, keep: np.ndarray) -> np.ndarray:
     return array[keep]
 
 
-def build(columns: Mapping[str, Any], *, source: str, keep: Optional[np.ndarray] = None,
+def build(columns: Dict[str, Any], *, source: str, keep: Optional[np.ndarray] = None,
           notes: Optional[Dict[str, int]] = None, links: Optional[chains.Links] = None, **about: Any) -> Trace:
     """Make a Trace from raw columns by the rules.
 
     columns: name -> array-like of shape (n,); "job_id", "submit" (s), "run" (s), "procs" and
     "request" (s) are needed, where a value <= 0 (submit and run: < 0, or NaN) means missing; the rest
-    may be absent, and what is negative or NaN in them is unknown.
+    may be absent, and what is negative or NaN in them is unknown. They are taken out of the dict, as a copy of each
+    would be half of all memory.
     keep: bool, shape (n,): lines that the reader's own rules leave in, counted in `notes` by it.
     links: which jobs wait for others.
     about: further members of the Trace.
@@ -197,21 +198,22 @@ def build(columns: Mapping[str, Any], *, source: str, keep: Optional[np.ndarray]
     counts = dict(notes or {})
     n = len(columns["job_id"])
     # Flux's job ids need all 64 bits.
-    raw = {name: np.asarray(columns[name], dtype=np.int64 if name == "job_id" else np.float64)
+    raw = {name: np.asarray(columns.pop(name), dtype=np.int64 if name == "job_id" else np.float64)
            for name in ARRAYS if name in columns}
+    stated = set(raw)
     keep = _usable(raw, np.ones(n, dtype=bool) if keep is None else keep, counts)
     if not keep.any():
         left = ", ".join(f"{k} {v}" for k, v in counts.items()) or "it is empty"
         raise TraceError(f"{source}: no usable job in the trace ({left})")
     order = np.flatnonzero(keep)
     if not keep.all():
-        raw = {name: value[keep] for name, value in raw.items()}
+        raw = {name: raw.pop(name)[keep] for name in tuple(raw)}
     step = np.diff(raw["submit"])
     if (step < 0).any():
         counts["unsorted"] = int((step < 0).sum())
         sort = np.argsort(raw["submit"], kind="stable")
         order = order[sort]
-        raw = {name: value[sort] for name, value in raw.items()}
+        raw = {name: raw.pop(name)[sort] for name in tuple(raw)}
     _complete(raw, counts)
     _check_range(raw, source)
     if links is not None and len(links.row):
@@ -220,7 +222,7 @@ def build(columns: Mapping[str, Any], *, source: str, keep: Optional[np.ndarray]
             counts["no_preceding"] = missing
     n = len(order)
     arrays: Dict[str, Any] = {name: _array(raw.pop(name, None), name, n) for name in ARRAYS}
-    if "ready" not in columns or (arrays["ready"] == arrays["submit"]).all():
+    if "ready" not in stated or (arrays["ready"] == arrays["submit"]).all():
         arrays["ready"] = arrays["submit"]
     return Trace(**arrays, source=source, notes=counts, **about)
 
