@@ -7,6 +7,9 @@ time from the first submission until the last job is over, with the processor ti
 Which node a job gets depends on what had ended by then, so there is no checksum of the schedule: the records of all
 jobs are checked for overlaps instead.
 
+Then the cost of the record of decisions (record=DIR): the same drain with it and without, in turn. The target is less
+than 2 % of the rate.
+
 Then the cost of the record of jobs (lwj): the same jobs under the module with it, without it, and under sched-simple,
 in turn, on one node of 64 cores: seconds until all are over, the broker's processor time until then, what a job leaves
 in content.sqlite, and what the broker holds after more of them. The target is 5 % more than without the record, by the
@@ -41,6 +44,7 @@ NODES, CORES, GPUS = 16384, 64, 4
 TARGET_LOAD = 2.0       # seconds
 TARGET_RATE = 75.0      # jobs a second, that of submission by flux submit
 TARGET_RECORD = 1.05    # times what it costs without the record
+TARGET_DECISIONS = 0.02  # of a drain's rate, for the record of decisions
 TURNS = 3
 MORE = 1.4              # times as many jobs again, before memory is looked at
 SETTLED = 2.0           # seconds in which the last of the record is written
@@ -76,10 +80,10 @@ def processor(instance):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def drain(plugin, njobs, options=""):
+def drain(plugin, njobs, options="", record=""):
     config = config_text(hosts=f"fake[0-{NODES - 1}]", cores=f"0-{CORES - 1}", gpus=f"0-{GPUS - 1}")
     with tempfile.TemporaryDirectory(prefix="drain") as folder:
-        instance = Instance(folder, size=1, config=config, record="")
+        instance = Instance(folder, size=1, config=config, record=record)
         try:
             instance.flux("module", "reload", "resource", "noverify", "monitor-force-up", timeout=60)
             before = resident(instance)
@@ -171,6 +175,31 @@ def record_rows(njobs):
     ratios = [medians["lwj"][name] / value for name, value in medians["lwj-keep=0"].items()]
     print(f"{'with / without':18}{ratios[0]:9.2f}{ratios[1]:14.2f}{ratios[2]:11.2f}{ratios[3]:7.2f}"
           f"   target: at most {TARGET_RECORD}")
+    return rows
+
+
+def decision_rows(njobs):
+    """What it costs to record what is decided (record=DIR): the same drain with and without, in turn; the module's
+    processor time tells more than the rate, which depends on what else the machine does."""
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="decisions") as folder:
+        for turn in range(TURNS):
+            for kind in ("", f"{folder}/{turn}"):
+                rows.append({"kind": "recorded" if kind else "not recorded", "turn": turn,
+                             **drain("backfill.plugin1", njobs, record=kind)})
+        size = sum(path.stat().st_size for path in Path(folder).glob("*/*")) / TURNS / njobs
+    medians = {
+        kind: {name: statistics.median(row[name] for row in rows if row["kind"] == kind)
+               for name in ("jobs_per_second", "sched_cpu_seconds", "total_seconds")}
+        for kind in ("recorded", "not recorded")
+    }
+    print(f"\nrecord=DIR: the same drain of {njobs} jobs with it and without, {TURNS} turns; {size:.0f} bytes a job")
+    for kind, row in medians.items():
+        print(f"{kind:18}{row['jobs_per_second']:8.1f} jobs/s{row['sched_cpu_seconds']:9.3f} s of the module's cpu")
+    more = medians["recorded"]["sched_cpu_seconds"] - medians["not recorded"]["sched_cpu_seconds"]
+    rate = 1 - medians["recorded"]["jobs_per_second"] / medians["not recorded"]["jobs_per_second"]
+    print(f"{'costs':18}{rate:8.1%} of the rate; {more / medians['not recorded']['total_seconds']:.2%} of the time is "
+          f"processor time for it   target: less than {TARGET_DECISIONS:.0%}")
     return rows
 
 
@@ -301,6 +330,7 @@ def main():
               f"{row['total_seconds']:9.2f}{row['jobs_per_second']:8.1f}{row['sched_cpu_seconds']:13.2f}"
               f"{row['sched_share']:7.1%}{row['pass_seconds']:10.4f}{row['pass_max'] * 1000:12.2f}")
     print(f"targets: loaded in under {TARGET_LOAD:g} s; at least {TARGET_RATE:g} jobs/s")
+    rows += decision_rows(njobs)
     rows += record_rows(njobs)
     rows += waiting_rows(2 * njobs)
     rows += long_pass_row(8 * njobs)

@@ -128,6 +128,20 @@ def test_another_policy_from_a_time_on(day, folder):
     assert found.other.mean == 130 / 2      # job 2 holds both cores until 1150
 
 
+def test_cores_are_those_that_jobs_would_have_held(folder):
+    """Whole nodes, of a job that has not started in the record."""
+    bench = Bench([f"record={folder}"], R=make_r(2, 4))
+    bench.alloc(1, nodes=1, exclusive=True, duration=1000.0)
+    bench.alloc(2, nodes=2, exclusive=True, duration=1000.0)
+    bench.alloc(3, nodes=1, exclusive=True, duration=10.0)
+    bench.host.run(50.0)
+    bench.acquired({"up": "1"})
+    bench.service.stop()
+    found = onward(str(folder), load_plugin("backfill.plugin1"))
+    assert (found.begin, found.end, found.recorded.started, found.other.started) == (1000.0, 1050.0, 1, 2)
+    assert (found.recorded.used, found.other.used) == (4 * 50.0, 4 * 50.0 + 4 * 10.0)
+
+
 def test_the_same_policy_does_the_same(folder):
     """Jobs start when they did, whatever came and went: priorities, cancels, drains, ends that moved."""
     bench = Bench([f"record={folder}"], R=make_r(3, 2))

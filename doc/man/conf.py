@@ -42,6 +42,7 @@ PAGES = {
     "flux-sched-generate-trace.1": ("make a synthetic job trace", ()),
     "flux-sched-plugin.1": ("build and check scheduling policies", ()),
     "flux-sched-rdl.1": ("show what an RDL file describes", ()),
+    "flux-sched-replay.1": ("replay what a scheduler has recorded", ()),
     "flux-sched-simulate.1": ("replay a job trace in virtual time", ()),
     "flux-sched-why.1": (
         "why a job waits, and when it will start",
@@ -75,6 +76,7 @@ REFERENCES = {
     "rdl": "flux-sched-rdl(5)",
     "simulate": "flux-sched-simulate(1)",
     "traces": "flux-sched-traces(5)",
+    "twin": "flux-sched-replay(1)",
     "why": "flux-sched-why(1)",
 }
 PAGE = re.compile(r"\bdoc/(\w+)\.md\b")

@@ -27,6 +27,7 @@ from fluxsched.core.nodeview import mask_of_runs, runs_of_mask
 from fluxsched.formats import r as _r
 
 Pass = namedtuple("Pass", "started denied more")
+Nodes = namedtuple("Nodes", "ranks cores gpus")
 
 REASONS = {
     WHY_RESOURCES: "waiting for resources",
@@ -205,19 +206,33 @@ cdef class Engine:
         """A job that holds R already (all but freed_ranks, an idset string)
         and runs until R's expiration. user: as for add. Raises ValueError where
         it does not agree with what is there and free."""
+        holding = _r.parse(R)
+        self.take_over(jobid, R, holding, freed_ranks, holding.starttime, holding.expiration, priority, t_submit, user)
+
+    def adopt_holding(self, jobid, rows, pools, start, end, i64 priority=16, double t_submit=0.0, user=None):
+        """A job that holds what another engine of this inventory has told of it (holding), and runs from start to end
+        (s since the epoch; end 0: for ever). The rest, and errors, as for adopt."""
+        cdef list ranks = self.core.inventory.ranks
+        nodes = [(ranks[node], cores, gpus) for first, last, cores, gpus in rows for node in range(first, last + 1)]
+        holding = Nodes(*zip(*nodes)) if nodes else Nodes((), (), ())
+        R = {"scheduling": {"pools": pools}}
+        self.take_over(jobid, R, holding, "", start, end, priority, t_submit, user)
+
+    cdef int take_over(self, jobid, R, holding, freed_ranks, double began, double ends, i64 priority, double t_submit,
+                       user) except -1:
+        """See adopt; holding: ranks, cores and gpus."""
         cdef Job j
         cdef usec_t start, end
         if jobid in self.slot_of:
             raise ValueError(f"job {jobid} is known already")
-        holding = _r.parse(R)
         memset(&j, 0, sizeof(Job))
         j.id = jobid
         j.priority = priority
         j.submitted = <usec_t> (t_submit * USEC)
         j.user = self.user_number(user)
         j.tree = -1
-        start = <usec_t> (min(holding.starttime, 9e12) * USEC)
-        end = to_usec(holding.expiration)
+        start = <usec_t> (min(began, 9e12) * USEC + 0.5)
+        end = to_usec(ends)
         _held.read_R(self.core, jobid, R, holding, freed_ranks, &j.alloc)
         try:
             self.slot_of[jobid] = self.core.adopt(&j, start, end)

@@ -6,14 +6,17 @@ A part of a record begins with the whole state of the engine, in rows of the sam
 
     ["head", {...}]                                     settings, policy, users, marks on resources
     ["inventory", {"R"} or {"hierarchy", "ranks"}]      what there is
-    ["adopt", t, id, R, priority, t_submit, user]       a job that runs ...
-    ["end", t, id, expiration]                          ... and is expected to end then; 0: never
+    ["hold", t, id, rows, pools, start, end, priority, t_submit, user]
+                                                        a job that runs, and is expected to end then; 0: never
     ["add", t, id, request, priority, t_submit, user, sequence]
     ["begun", t]                                        the state is complete
 
 and goes on with what happened, in order; t is the time in seconds since the epoch:
 
-    ["add" ...], ["adopt" ...], ["end" ...]             as above
+    ["add" ...]                                         as above
+    ["adopt", t, id, R, freed, priority, t_submit, user]  a job that ran when the module was loaded, and has given back
+                                                        the ranks freed
+    ["end", t, id, expiration]                          it is expected to end then
     ["cancel", t, id]  ["priority", t, id, priority]
     ["free", t, id, ranks or null, final]
     ["up", t, ranks]  ["down", t, ranks]  ["gone", t, ranks]
@@ -22,8 +25,8 @@ and goes on with what happened, in order; t is the time in seconds since the epo
     ["policy", t, {...}]                                another policy
     ["pass", now, limit, started, denied, more]         a slice of a pass, and what it decided
 
-`started` has [id, rows, pools] as Engine.holding gives them, `denied` [id, reason]. Where the engine raised an error,
-its text is the last value of the row, as {"error": TEXT}.
+rows and pools are as Engine.holding gives them, `started` has [id, rows, pools], `denied` [id, reason]. Where the
+engine raised an error, its text is the last value of the row, as {"error": TEXT}.
 """
 
 from __future__ import annotations

@@ -142,6 +142,15 @@ class RecordedEngine(Engine):
         self._told(Engine.adopt, row, jobid, R, freed_ranks, priority, t_submit, user)
         self.asked[jobid] = Asked(None, priority, t_submit, user, None)
 
+    def adopt_holding(
+        self, jobid: int, rows: Any, pools: Any, start: float, end: float, priority: int = 16, t_submit: float = 0.0,
+        user: Any = None,
+    ) -> None:
+        """As for Engine."""
+        row = ["hold", jobid, rows, pools, start, end, priority, t_submit, user]
+        self._told(Engine.adopt_holding, row, jobid, rows, pools, start, end, priority, t_submit, user)
+        self.asked[jobid] = Asked(None, priority, t_submit, user, None)
+
     def cancel(self, jobid: int) -> bool:
         """As for Engine."""
         found = self._told(Engine.cancel, ["cancel", jobid], jobid)
@@ -203,9 +212,8 @@ def state(engine: RecordedEngine, now: float) -> list[list[Any]]:
         else:
             start, end = engine.times(jobid)
             rows.append([
-                "adopt", now, jobid, engine.R(jobid, start, end), "", asked.priority, asked.t_submit, asked.user
+                "hold", now, jobid, *engine.holding(jobid), start, end, asked.priority, asked.t_submit, asked.user
             ])
-            rows.append(["end", now, jobid, end])
     return rows
 
 

@@ -55,6 +55,7 @@ class Anonymiser:
             "head": lambda row: [row[0], self._head(row[1])],
             "inventory": lambda row: [row[0], self._inventory(row[1])],
             "adopt": lambda row: [*row[:3], self._r(row[3]), *row[4:7], self._user(row[7])],
+            "hold": lambda row: [*row[:9], self._user(row[9])],
             "add": lambda row: [*row[:3], self._request(row[3]), *row[4:6], self._user(row[6]), *row[7:]],
             "property-add": lambda row: [*row[:2], self._property(row[2]), *row[3:]],
             "property-remove": lambda row: [*row[:2], self._property(row[2]), *row[3:]],

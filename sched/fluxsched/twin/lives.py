@@ -11,7 +11,7 @@ from fluxsched.formats.jobspec import Request
 from fluxsched.service.entries import request_of
 from fluxsched.service.recording import RecordedEngine
 
-__all__ = ["Life", "Lives"]
+__all__ = ["Life", "Lives", "cores_of"]
 
 
 class Life:
@@ -56,7 +56,8 @@ def _count(ids: str) -> int:
     return idset.count(idset.ranges(ids)) if ids else 0
 
 
-def _cores(rows: list[Any]) -> int:
+def cores_of(rows: list[Any]) -> int:
+    """How many cores rows of Engine.holding are."""
     return sum((last - first + 1) * _count(cores) for first, last, cores, _ in rows)
 
 
@@ -91,7 +92,7 @@ class Lives:
                 continue
             start, life.limit = engine.times(jobid)
             life.start = start if life.start is None else life.start
-            life.cores = life.cores or _cores(engine.holding(jobid)[0])
+            life.cores = life.cores or cores_of(engine.holding(jobid)[0])
         for jobid, life in self.jobs.items():
             if life.start is not None and life.end is None and jobid not in engine.asked:
                 life.end = time
@@ -135,7 +136,7 @@ class Lives:
     def _pass(self, time: float, refused: bool, limit: int, started: list[Any], denied: list[Any], *_: Any) -> None:
         for jobid, rows, _ in started:
             life = self.jobs[jobid]
-            life.start, life.end, life.cores = time, None, _cores(rows) or life.cores
+            life.start, life.end, life.cores = time, None, cores_of(rows) or life.cores
             life.limit = time + life.duration if life.duration < float("inf") else 0.0
         for jobid, _ in denied:
             self.jobs[jobid].refused = True

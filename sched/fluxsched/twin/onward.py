@@ -16,7 +16,7 @@ from fluxsched.core import Infeasible
 from fluxsched.core.resumed import Resumed
 from fluxsched.formats.constraint import ConstraintError
 from fluxsched.service.entries import request_of
-from fluxsched.twin.lives import Life, Lives
+from fluxsched.twin.lives import Life, Lives, cores_of
 from fluxsched.twin.replay import Replay
 
 __all__ = ["Column", "Onward", "onward"]
@@ -68,16 +68,19 @@ def onward(folder: str, policy: Any, begin: Optional[float] = None) -> Onward:
     ]
     columns = [
         _column(recorded_name, chosen, {life.id: life.start for life in chosen if life.start is not None},
-                {life.id: life.end for life in chosen if life.end is not None}, last),
-        _column(policy.name, chosen, run.resumed.start, run.resumed.end, last),
+                {life.id: life.end for life in chosen if life.end is not None},
+                {life.id: life.cores for life in chosen}, last),
+        _column(policy.name, chosen, run.resumed.start, run.resumed.end, run.cores, last),
     ]
     return Onward(begin, last, len(chosen), *columns)
 
 
-def _column(name: str, jobs: list[Life], start: dict[int, float], end: dict[int, float], last: float) -> Column:
+def _column(
+    name: str, jobs: list[Life], start: dict[int, float], end: dict[int, float], cores: dict[int, int], last: float
+) -> Column:
     waits = sorted(max(start.get(life.id, last) - life.submit, 0.0) for life in jobs) or [0.0]
     used = sum(
-        life.cores * (min(end.get(life.id, last), last) - start[life.id]) for life in jobs if life.id in start
+        cores[life.id] * (min(end.get(life.id, last), last) - start[life.id]) for life in jobs if life.id in start
     )
     started = sum(life.id in start for life in jobs)
     # Of 20 waits the 95th percentile is the 19th.
@@ -85,12 +88,13 @@ def _column(name: str, jobs: list[Life], start: dict[int, float], end: dict[int,
 
 
 class _Run:
-    """The copy, and what is told to it.  `ran`: the jobs that ran at first."""
+    """The copy, and what is told to it.  `ran`: the jobs that ran at first; `cores`: what jobs held when they began."""
 
     def __init__(self, engine: Any, begin: float, inputs: list[list[Any]], jobs: dict[int, Life]) -> None:
         self._engine = engine
         self._inputs = inputs
         self._jobs = jobs
+        self.cores: dict[int, int] = {}
         self.resumed = Resumed(engine, begin, [row[1] for row in inputs], self._input, self._lasts)
         self.ran = set(self.resumed.start)
         self._does: dict[str, Callable[..., Any]] = {
@@ -101,6 +105,7 @@ class _Run:
         }
 
     def _lasts(self, jobid: int, start: float) -> float:
+        self.cores[jobid] = cores_of(self._engine.holding(jobid)[0])
         return self._jobs[jobid].lasts(start)
 
     def _input(self, at: int) -> None:

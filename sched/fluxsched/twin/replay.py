@@ -73,6 +73,7 @@ class Replay:
             "policy": lambda e, fact: e.set_policy(self._policy(fact)),
             "add": _add,
             "adopt": lambda e, *values: e.adopt(*values),
+            "hold": lambda e, *values: e.adopt_holding(*values),
             "end": lambda e, jobid, when: e.update_expiration(jobid, when),
             "cancel": lambda e, jobid: e.cancel(jobid),
             "priority": lambda e, jobid, priority: e.reprioritize(jobid, priority),
