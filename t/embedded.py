@@ -39,9 +39,16 @@ def clean_environment(**changes):
 def flux(*words, env=None, **options):
     """Run a flux command outside of any session; CompletedProcess with text."""
     options.setdefault("timeout", 60)
-    return subprocess.run(
-        [*FLUX, *words], env=env or clean_environment(), capture_output=True, text=True, check=False, **options
-    )
+    env = env or clean_environment()
+    if words[:1] != ("start",):
+        return subprocess.run([*FLUX, *words], env=env, capture_output=True, text=True, check=False, **options)
+    record = Recorded()
+    try:
+        return subprocess.run(
+            [*FLUX, *words], env={**record.environment, **env}, capture_output=True, text=True, check=False, **options
+        )
+    finally:
+        record.close()
 
 
 class Session:

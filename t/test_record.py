@@ -20,6 +20,7 @@ from fluxsched.core import Engine, Inventory
 from fluxsched.formats.jobspec import parse as parse_jobspec
 from fluxsched.policy.loader import load_plugin
 from fluxsched.service import parts as files
+from fluxsched.service import recording
 from fluxsched.service.entries import request_of, request_row
 from fluxsched.service.service import ServiceError
 from fluxsched.service.settings import ArgumentError, parse
@@ -142,8 +143,10 @@ def test_settings():
     assert parse([]).record == "" and parse([], None, {"FLUX_SCHED_RECORD": "/a"}).record == "/a"
     assert parse([], {"record": "/b"}, {"FLUX_SCHED_RECORD": "/a"}).record == "/b"
     assert parse(["record=/c"], {"record": "/b"}).record == "/c"
-    assert parse(["record-size=64k", "record-age=2h"])[-2:] == (65536, 7200.0)
-    assert parse([], {"record-size": 70000, "record-age": 90})[-2:] == (70000, 90.0)
+    found = parse(["record-size=64k", "record-age=2h"])
+    assert (found.record_size, found.record_age) == (65536, 7200.0)
+    found = parse([], {"record-size": 70000, "record-age": 90})
+    assert (found.record_size, found.record_age) == (70000, 90.0)
     assert parse(["record-size=3G"]).record_size == 3 * 2**30
 
 
@@ -217,6 +220,7 @@ def test_the_configuration_changes(folder):
     bench.free(1)
     bench.service.stop()
     assert [row[2]["name"] for row in rows(folder) if row[0] == "policy"] == ["backfill.plugin1"]
+    assert [row[2]["plugin"] for row in rows(folder) if row[0] == "settings"] == ["backfill.plugin1"]
     assert rows(folder, 2)[0][1]["once"] is True
     assert replayed(folder).decisions == 2
 
@@ -232,7 +236,7 @@ def test_a_record_begins_and_ends_by_the_configuration(folder):
     bench.host.conf = {}
     bench.service.reconfigure()
     bench.free(2)
-    assert [row[0] for row in rows(folder) if row[0] != "pass"] == [
+    assert [row[0] for row in rows(folder) if row[0] not in ("pass", "settings")] == [
         "head", "inventory", "hold", "add", "begun", "free",
     ]
     assert replayed(folder).decisions == 1
@@ -250,6 +254,33 @@ def test_a_disk_that_is_full_ends_the_record_and_nothing_else(folder, monkeypatc
     ]
     bench.service.stop()
     assert replayed(folder).decisions == 1
+
+
+def test_what_json_does_not_have_ends_the_record_and_nothing_else(folder):
+    bench = recorded(folder)
+    bench.alloc(1)
+    bench.alloc(2)
+    bench.service.recording._note(["add", 1.0, {1, 2}])
+    bench.alloc(3)
+    assert bench.started(3)
+    assert len(bench.host.texts(3)) == 1 and "TypeError: " in bench.host.texts(3)[0]
+    assert bench.host.texts(3)[0].endswith("; nothing is recorded any more")
+    bench.service.stop()
+    assert replayed(folder).decisions == 2
+
+
+def test_a_state_that_cannot_be_told_ends_the_record_and_nothing_else(folder, small, monkeypatch):
+    bench = recorded(folder)
+    bench.alloc(1)
+    monkeypatch.setattr(recording, "state", lambda engine, now: 1 / 0)
+    for jobid in range(2, 12):
+        bench.alloc(jobid)
+    assert bench.started(11)
+    assert [text.partition(": ")[2].partition(": ")[2] for text in bench.host.texts(3)] == [
+        "ZeroDivisionError: division by zero; nothing is recorded any more"
+    ]
+    bench.service.stop()
+    assert replayed(folder).decisions >= 2
 
 
 def full(file, data):
@@ -288,6 +319,16 @@ def test_a_torn_end_is_no_error(some):
     assert len(replayed(some).warnings) == 1
     write(some, [*whole, b"\0" * 100])
     assert len(replayed(some).warnings) == 1
+
+
+def test_the_end_of_a_record_that_is_being_written_is_no_news(folder):
+    bench = recorded(folder)
+    bench.alloc(1)
+    whole = lines(folder)
+    write(folder, [*whole[:-1], whole[-1][:4]])
+    assert replayed(folder).warnings == []
+    bench.service.stop()
+    assert len(replayed(folder).warnings) == 1
 
 
 def test_damage_is_named_with_its_line(some):

@@ -78,7 +78,7 @@ def replay(
 
         click.echo(f"{copy}: {plural(anonymise(folder, copy), 'part')} without names")
         folder = copy
-    lives = Lives()
+    lives = Lives() if trace_path is not None else None
     run = Replay(folder, lives)
     end = math.inf if until is None else run.begun - until if until < 0 else until
     difference = run.run(end)
@@ -92,7 +92,7 @@ def replay(
     passes = "1 pass" if run.passes == 1 else f"{run.passes:,} passes"
     about = f"{passes}, {plural(run.replayed, 'part')}, {span}"
     click.echo(f"{run.decisions:,} {'decision' if run.decisions == 1 else 'decisions'}, all the same ({about})")
-    if trace_path is not None:
+    if trace_path is not None and lives is not None:
         write_trace(lives, run.time, trace_path)
     if jobid is not None:
         explain(run, jobid, run.time if until is None else end)

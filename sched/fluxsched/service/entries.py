@@ -23,6 +23,7 @@ and goes on with what happened, in order; t is the time in seconds since the epo
     ["property-add", t, name, ranks]  ["property-remove", t, name, ranks]
     ["expiration", t, when]                             of the instance
     ["policy", t, {...}]                                another policy
+    ["settings", t, {...}]                              the module's settings from now on, for the reader
     ["pass", now, limit, started, denied, more]         a slice of a pass, and what it decided
 
 rows and pools are as Engine.holding gives them, `started` has [id, rows, pools], `denied` [id, reason]. Where the

@@ -21,7 +21,7 @@ import time
 import zlib
 from pathlib import Path
 
-__all__ = ["Parts", "numbered"]
+__all__ = ["Parts", "in_use", "numbered"]
 
 PART = re.compile(r"part-([0-9]{6,9})\.jsonl")
 #: A part is this much of all at the most, unless the state that it begins with takes more.
@@ -34,6 +34,21 @@ def numbered(folder: str | os.PathLike[str]) -> list[tuple[int, Path]]:
     """The parts of a record with their numbers, in order.  Raises OSError."""
     found = [(int(match[1]), Path(folder, match[0])) for match in map(PART.fullmatch, os.listdir(folder)) if match]
     return sorted(found)
+
+
+def in_use(folder: str | os.PathLike[str]) -> bool:
+    """Whether a scheduler that runs here records into the folder, as far as can be told."""
+    try:
+        lock = os.open(os.path.join(folder, "lock"), os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
 
 
 def prepare(folder: str) -> None:

@@ -261,13 +261,19 @@ class Recording:
             self._parts = Parts(settings.record, settings.record_size, settings.record_age)
             self._engine = engine
             self._begin(continues=False)
-        except OSError as error:
+        except Exception as error:
             self._failed(error)
             return
         self._host.log(LOG_INFO, f"record={settings.record}: all that is decided is recorded there")
         engine.clock = self._host.now
         engine.note = self._note
         engine.over = self._over
+
+    def changed(self, settings: Settings) -> None:
+        """Settings have changed."""
+        self._settings = settings
+        if self._engine is not None:
+            self._note(["settings", self._host.now(), settings._asdict()])
 
     def stop(self) -> None:
         """The end: write what is left."""
@@ -299,7 +305,12 @@ class Recording:
         self._engine.plan_anew()
 
     def _note(self, row: list[Any]) -> None:
-        self._lines.append(orjson.dumps(row))
+        try:
+            self._lines.append(orjson.dumps(row))
+        except TypeError as error:
+            # Whatever it is that JSON does not have, the engine has taken it.
+            self._failed(error)
+            return
         if len(self._lines) >= FLUSH_LINES:
             self._flush()
         elif self._timer is None:
@@ -315,7 +326,7 @@ class Recording:
         if self._parts is not None and self._parts.full:
             try:
                 self._begin(continues=True)
-            except OSError as error:
+            except Exception as error:
                 self._failed(error)
 
     def _flush(self) -> None:
@@ -327,11 +338,17 @@ class Recording:
         except OSError as error:
             self._failed(error)
 
-    def _failed(self, error: OSError) -> None:
-        """Nothing can be written: there is no record from here on."""
-        place = error.filename or (self._settings.record if self._settings else "")
-        self._host.log(LOG_ERR, f"record: {place}: {error.strerror}; nothing is recorded any more")
+    def _failed(self, error: Exception) -> None:
+        """Nothing can be written: there is no record from here on, and the engine goes on."""
+        place = self._settings.record if self._settings else ""
+        text = f"{type(error).__name__}: {error}"
+        if isinstance(error, OSError):
+            place, text = error.filename or place, error.strerror or str(error)
+        self._host.log(LOG_ERR, f"record: {place}: {text}; nothing is recorded any more")
         self._lines.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._engine is not None:
             self._engine.note = None
             self._engine = None

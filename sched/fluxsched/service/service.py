@@ -141,6 +141,7 @@ class Service:
             raise
         if not changed:
             return
+        self.recording.changed(self.settings)
         if "queue_depth" in changed:
             self.host.log(LOG_WARNING, "queue-depth: a new value counts from the next load on")
         if "lwj_keep" in changed:

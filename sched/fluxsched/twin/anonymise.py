@@ -60,6 +60,7 @@ class Anonymiser:
             "property-add": lambda row: [*row[:2], self._property(row[2]), *row[3:]],
             "property-remove": lambda row: [*row[:2], self._property(row[2]), *row[3:]],
             "policy": lambda row: [*row[:2], self._policy(row[2])],
+            "settings": lambda row: [*row[:2], self._settings(row[2])],
         }
 
     def row(self, row: list[Any]) -> list[Any]:
@@ -82,8 +83,12 @@ class Anonymiser:
         return {
             **head, "policy": self._policy(head["policy"]), "users": [self._user(user) for user in head["users"]],
             "marks": {**marks, "properties": properties},
-            "settings": {name: value for name, value in head["settings"].items() if name in SETTINGS},
+            "settings": self._settings(head["settings"]),
         }
+
+    @staticmethod
+    def _settings(settings: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in settings.items() if name in SETTINGS}
 
     def _policy(self, policy: dict[str, Any]) -> dict[str, Any]:
         """The policy; what one in plain Python has learnt may be anything, and is left out."""

@@ -62,12 +62,14 @@ def cores_of(rows: list[Any]) -> int:
 
 
 class Lives:
-    """The jobs of a record by id, and its inputs that are not about what a job holds, from a replay that it watches:
-    call an object with each row and the engine."""
+    """The jobs of a record by id, from a replay that it watches: call an object with each row and the engine. With
+    `keep`, `inputs` has the rows that are not about what a job holds, and ["marks", t, {...}] for what a load of the
+    module found."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep: bool = False) -> None:
         self.jobs: dict[int, Life] = {}
-        self.inputs: list[list[Any]] = []       # rows; ["marks", t, {...}]: what a load of the module found
+        self.inputs: list[list[Any]] = []
+        self._keep = keep
 
     def __call__(self, values: list[Any], engine: RecordedEngine) -> None:
         """A row is about to be applied."""
@@ -79,12 +81,13 @@ class Lives:
         take = getattr(self, f"_{kind}", None)
         if take is not None:
             take(time, refused, *values[2:])
-        if kind not in ("pass", "free", "adopt", "policy") and not refused:
+        if self._keep and kind not in ("pass", "free", "adopt", "policy", "settings") and not refused:
             self.inputs.append(values)
 
     def _begun(self, time: float, engine: RecordedEngine) -> None:
         """The state that the module was loaded with.  A job that is not in it any more has ended meanwhile."""
-        self.inputs.append(["marks", time, engine.marks()])
+        if self._keep:
+            self.inputs.append(["marks", time, engine.marks()])
         for jobid, asked in engine.asked.items():
             life = self.jobs.setdefault(jobid, Life(jobid, asked.priority, asked.t_submit, asked.user))
             if asked.request is not None:

@@ -47,7 +47,7 @@ class Onward(NamedTuple):
 def onward(folder: str, policy: Any, begin: Optional[float] = None) -> Onward:
     """Go on from this time (None: from the first pass) with a policy, which is of this call alone.  Raises RecordError,
     and what the policy raises."""
-    lives, known = Lives(), Lives()
+    lives, known = Lives(keep=True), Lives(keep=True)
     whole, before = Replay(folder, lives), Replay(folder, known)
     whole.run()
     last = whole.time

@@ -17,6 +17,7 @@ from fluxsched.core import PluginError
 from fluxsched.errors import FluxSchedError
 from fluxsched.policy.loader import load_plugin
 from fluxsched.service.entries import hash_of, inventory_of, request_of
+from fluxsched.service.parts import in_use
 from fluxsched.service.recording import RecordedEngine, head, state
 from fluxsched.twin.read import Part, Row, parts
 
@@ -51,6 +52,7 @@ class Replay:
     """
 
     def __init__(self, folder: str, watch: Optional[Callable[[list[Any], RecordedEngine], Any]] = None) -> None:
+        self._folder = folder
         self.parts = parts(folder)
         self.engine: Any = None
         self.time = 0.0
@@ -71,6 +73,7 @@ class Replay:
             "property-remove": lambda e, name, ranks: e.property_remove(name, ranks),
             "expiration": lambda e, when: e.set_expiration(when),
             "policy": lambda e, fact: e.set_policy(self._policy(fact)),
+            "settings": lambda e, settings: None,
             "add": _add,
             "adopt": lambda e, *values: e.adopt(*values),
             "hold": lambda e, *values: e.adopt_holding(*values),
@@ -100,7 +103,7 @@ class Replay:
             if self.difference is not None or not self._follow(part, rows):
                 break
             follows = not part.torn
-            if part.torn:
+            if part.torn and not (part is self.parts[-1] and in_use(self._folder)):
                 lost = f"the last {part.torn} bytes are incomplete"
                 self.warnings.append(f"{part.path}: the scheduler was killed: {lost}")
         return self.difference
