@@ -5,8 +5,9 @@
 import math
 
 import pytest
+from fluxsched.policy.pyplugin import GO_ON
 
-from fluxsched.core import PluginError
+from fluxsched.core import Engine, Inventory, PluginError
 from fluxsched.policy.loader import load_plugin, make_policy
 from naive import cores, estimates, machine, nodes, reasons, request, tree_request, vertex
 from plugin_files import OPERATIONS, add, write_plugin
@@ -86,14 +87,79 @@ def test_what_a_python_plugin_sees(plugin, tmp_path):
         del builtins.seen_plugin
     assert now == 3.0
     assert len(waiting) == 2
-    assert info == (1, 16, 0.0, 3, 1, 1, 0, True, 10.0, "")
+    assert info == (1, 16, 0.0, 3, 1, 1, 0, True, 10.0, "", None, 10.0)
     assert info._fields == (
-        "id", "priority", "submit", "nnodes", "nslots", "cores", "gpus", "exclusive", "duration", "queue"
+        "id", "priority", "submit", "nnodes", "nslots", "cores", "gpus", "exclusive", "duration", "queue", "user",
+        "predicted",
     )
     assert (earliest, fits, select, before, reserve, after) == (7.5, False, False, 0, True, 1)
     assert last[2].duration is None
     assert last[2].exclusive is False
     assert last[3] == 17.5
+
+
+def test_python_plugin_sees_what_runs_and_what_is_free(tmp_path):
+    class Watching:
+        def __init__(self):
+            self.seen = []
+
+        def sched_loop_setup(self, engine):
+            self.seen.append((engine.running(), engine.free_nodes, engine.free_cores))
+            self.kept = engine
+
+        def find_resources(self, engine, job):
+            return engine.fits_now(job)
+
+        def select_resources(self, engine, job):
+            return engine.select(job)
+
+        def allocate_resources(self, engine, job):
+            engine.start(job)
+            self.after = engine.running(), engine.free_nodes, engine.free_cores
+
+        def reserve_resources(self, engine, job):
+            return GO_ON
+
+    mine = Watching()
+    e = Engine(Inventory.from_counts(4, 4, 2), make_policy(mine, "mine"))
+    e.add(1, nodes(2, 100.0, queue="batch"), user="ann")
+    e.add(2, request(nslots=3, cores=1, gpus=1, duration=50.0), user=1001)
+    e.add(3, request(nslots=1))
+    e.schedule(10.0)
+    assert mine.seen == [([], 4, 16)]
+    expected = [(2, 1001, 10.0, 60.0, 50.0, 2, 3, 3, ""), (1, "ann", 10.0, 110.0, 100.0, 2, 8, 4, "batch"),
+                (3, None, 10.0, None, None, 1, 1, 0, "")]
+    assert mine.after == (expected, 0, 4)
+    assert mine.after[0][0]._fields == ("id", "user", "start", "end", "limit", "nodes", "cores", "gpus", "queue")
+    e.free(1)
+    e.mark_down("3")
+    e.schedule(11.0)
+    assert mine.seen[1] == ([expected[0], expected[2]], 1, 8 - 4)
+    for what in ("running", "free_nodes", "free_cores"):
+        with pytest.raises(PluginError, match="the pass is over"):
+            getattr(mine.kept, what)()
+
+
+def test_python_plugin_sees_users_and_predicted_times(plugin):
+    e = plugin(sched_loop_setup="""(self, engine):
+        self.__class__.passes.append([engine.info(job)[-2:] for job in engine.waiting()])""")
+    passes = e.policy.plugin.passes
+    for jobid in (1, 2):
+        e.add(jobid, nodes(4, 100.0), user="ann")
+        e.schedule(100.0 * jobid)
+        e.free(jobid)
+        e.schedule(100.0 * jobid + 10 * jobid)
+    for jobid, user in enumerate(("ann", "bob", None), 3):
+        e.add(jobid, nodes(4, 100.0), user=user)
+    e.add(6, nodes(1, 5.0), user="ann")
+    e.add(7, nodes(1), user="bob")
+    e.schedule(300.0)
+    assert passes[0] == [("ann", 100.0)]
+    assert passes[-1] == [("ann", 15.0), ("bob", 100.0), (None, 100.0), ("ann", 5.0), ("bob", None)]
+    # A copy knows the same.
+    copy = e.fork()
+    copy.schedule(301.0)
+    assert passes[-1] == [("bob", 100.0), (None, 100.0), ("ann", 5.0), ("bob", None)]
 
 
 def test_python_plugin_reorders(plugin):

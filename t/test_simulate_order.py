@@ -191,7 +191,8 @@ def test_the_orders_of_the_simulator_are_those_of_the_papers():
     aged = api.run(trace, procs=4, plugin="easy+sjf", options="aging=604800")
     assert aged.start.tolist() == [0, 605000, 605900]
     assert aged.options == "reserve-depth=1,order=sjf,aging=604800"
-    assert api.run(trace, procs=4, plugin="easy").options == "reserve-depth=1"
+    for plugin in ("easy", "backfill.plugin1"):
+        assert api.run(trace, procs=4, plugin=plugin).options == "reserve-depth=1"
     options = dict(item.split("=") for item in api.run(trace, procs=4, options="order=multifactor,max-age=99"
                                                        ).options.split(","))
     assert options == {"order": "multifactor", "aging": "0", "max-age": "99", "weight-age": "1000",

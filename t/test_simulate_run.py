@@ -251,6 +251,21 @@ def test_a_plugin_as_a_class_or_an_object(tmp_path):
     assert compiled.start.tolist() == api.run(trace, procs=32, plugin="first-fit+sjf").start.tolist()
 
 
+def test_a_plugin_sees_the_users_of_the_trace():
+    seen = set()
+    space = {}
+    exec(GREEDY, space)
+
+    class Seeing(space["Plugin"]):
+        def find_resources(self, engine, job):
+            seen.add((engine.info(job).user, engine.info(job).predicted))
+            return engine.fits_now(job)
+
+    trace = api.trace_of([0, 0, 100], [10, 20, 5], [2, 2, 2], [50, 50, 50], user=[712, 712, 712])
+    api.run(trace, procs=4, plugin=Seeing({}))
+    assert seen == {(712, 50.0), (712, 15.0)}
+
+
 def test_a_header_with_too_many_processors():
     trace = trace_of(JOBS)
     object.__setattr__(trace, "max_procs", 10**9)
@@ -282,6 +297,12 @@ def test_a_policy_that_nobody_knows():
 def test_arrays_of_different_lengths():
     with pytest.raises(SimulateError, match=r"run: an array of shape \(2,\) expected, \(3,\) found"):
         api.trace_of([0, 1], [1, 2, 3], [1, 1])
+    for arguments, what in ((([0, "x"], [1, 1], [1, 1]), "submit: an array of numbers expected, one of str"),
+                            (([0, 1], None, [1, 1]), "run: an array of numbers expected, one of object found"),
+                            ((0, 1, 1), r"submit: an array of shape \(1,\) expected, \(\) found"),
+                            (([0, 1], [1, 1], [[1], [1]]), r"procs: an array of shape \(2,\) expected, \(2, 1\)")):
+        with pytest.raises(SimulateError, match=what):
+            api.trace_of(*arguments)
     with pytest.raises(TraceError, match="no usable job"):
         api.trace_of([0, 1], [-1, -1], [1, 1])
     with pytest.raises(TypeError):

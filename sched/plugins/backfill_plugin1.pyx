@@ -13,29 +13,263 @@ reservation.
     flux module load sched plugin=backfill.plugin1 plugin-opts=reserve-depth=4
 
 Options: reserve-depth=N (< 0: every waiting job; 0: no reservations), and
-those of fluxsched.policy.base.ListPolicy.
-"""
-from fluxsched.core.engine cimport GO_ON, STOP, Engine
-from fluxsched.core.job cimport WHY_RESERVED, WHY_RESOURCES
-from fluxsched.core.types cimport i32
-from fluxsched.policy.base cimport ListPolicy
+those of fluxsched.policy.base.ListPolicy. And:
 
-from fluxsched.policy.options import int_option
+run-times=predicted: the plan goes by run times that fluxsched.policy.predictor
+predicts, not by those that were asked for.
+
+backfill-order=shortest: behind the first reservation of each domain, jobs are
+considered by the run time that the plan has for them, the shortest first, and
+in the order of the queue where that is equal; a higher priority stays ahead.
+With run-times=predicted and a depth of 1 this is EASY++ (Tsafrir, Etsion and
+Feitelson 2007, IEEE TPDS 18(6)).
+
+compression=true, with reserve-depth=-1: conservative backfill as Mu'alem and
+Feitelson have it. A reservation stays from pass to pass. A new job gets the
+earliest start that delays none. When jobs have ended before they were expected
+to, each reservation in turn, the earliest first, is given back and made anew at
+the earliest start that the others leave; that is never a later one. So it is
+when a waiting job with a reservation is cancelled, or nodes come or go. Without
+this option each pass plans from scratch. A reservation that holds no longer, as
+nodes are down or a job runs beyond its end, moves to the next time that does.
+On shared nodes the plan finds places for kept reservations anew in each pass,
+and one that finds none at its time moves likewise.
+"""
+from libc.stdlib cimport free
+from libc.string cimport memset
+
+from fluxsched.core.engine cimport GO_ON, STOP, Engine
+from fluxsched.core.expect cimport retract
+from fluxsched.core.job cimport JOB_WAITING, WHY_RESERVED, WHY_RESOURCES, Job
+from fluxsched.core.memory cimport duplicate, grow
+from fluxsched.core.running cimport far_future
+from fluxsched.core.types cimport i32, i64, usec_t
+from fluxsched.policy.base cimport ListPolicy
+from fluxsched.policy.predictor cimport Predictor
+
+from fluxsched.core.engine import PluginError
+from fluxsched.policy.options import bool_option, choice_option, int_option
+
+# Behind all reservations.
+cdef double NEW = 1e300
+
+OWN = ("reserve-depth", "run-times", "backfill-order", "compression")
+
+# A reservation that stays from pass to pass, of the job in a slot.
+cdef struct Kept:
+    i64 id
+    usec_t submitted
+    usec_t start            # -1: there is none
+    i32 place               # among the reservations of this pass; -1: it is not in the plan
+    bint due                # to be compressed when the job's turn comes
 
 
 cdef class Plugin(ListPolicy):
-    cdef i32 reserve_depth
+    cdef:
+        i32 reserve_depth
+        bint predicts
+        bint shortest
+        bint compression
+        Predictor predictor
+        double *length          # [length_room] scratch: scores of jobs
+        i32 length_room
+        # With compression:
+        Kept *kept              # [nkept] by slot
+        i32 nkept
+        i32 kept_room
+        usec_t latest           # of the jobs that have ended since the last pass, when the last was expected to
+        i32 generation          # of the nodes' state, at the last pass; -1: there was none
+        dict restored           # job id -> [submitted, start, due], until the first pass; None: nothing
 
     def __init__(self, name, dict options not None):
-        super().__init__(name, options, ["reserve-depth"])
-        self.reserve_depth = int_option(dict(options), "reserve-depth", 1, -1)
+        own = dict(options)
+        super().__init__(name, options, OWN)
+        self.reserve_depth = int_option(own, "reserve-depth", 1, -1)
+        self.predicts = choice_option(own, "run-times", ("requested", "predicted")) == "predicted"
+        self.shortest = choice_option(own, "backfill-order", ("queue", "shortest")) == "shortest"
+        self.compression = bool_option(own, "compression", False)
+        if self.compression and (self.reserve_depth >= 0 or self.predicts or self.shortest):
+            raise PluginError("plugin option compression=true: only with reserve-depth=-1, run-times=requested and "
+                              "backfill-order=queue")
+        if self.compression and not self.order.formula.fixed:
+            raise PluginError(f"plugin option compression=true: not with order={self.order_name}, which depends on the "
+                              "time")
+        if self.shortest and self.reserve_depth == 0:
+            raise PluginError("plugin option backfill-order=shortest: only with a reserve-depth other than 0")
         self.quiet_after = self.reserve_depth
+        self.steady = self.steady and not self.predicts and not self.shortest and not self.compression
+        self.predictor = Predictor()
+        self.latest = -1
+        self.generation = -1
+
+    def __dealloc__(self):
+        free(self.length)
+        free(self.kept)
+
+    def fork(self):
+        """A policy like this one, with what it knows of users and the reservations that it keeps."""
+        cdef Plugin out = ListPolicy.fork(self)
+        out.predictor = self.predictor.fork()
+        out.kept = <Kept *> duplicate(self.kept, self.nkept, sizeof(Kept))
+        out.nkept = out.kept_room = self.nkept
+        out.latest = self.latest
+        out.generation = self.generation
+        return out
+
+    def in_effect(self):
+        """See ListPolicy; with the depth, also where it was not given."""
+        return {"reserve-depth": str(self.reserve_depth), **ListPolicy.in_effect(self)}
+
+    def state(self):
+        """That of the order, what is known of users, and the reservations that are kept."""
+        cdef i32 job
+        return {**ListPolicy.state(self), "predictor": self.predictor.state(), "latest": self.latest,
+                "kept": {str(self.kept[job].id): [self.kept[job].submitted, self.kept[job].start,
+                                                  bool(self.kept[job].due)]
+                         for job in range(self.nkept) if self.kept[job].start >= 0}}
+
+    def restore(self, state):
+        """Be in the state that another policy of this name and options told of."""
+        ListPolicy.restore(self, state)
+        self.predictor.restore(state["predictor"])
+        self.latest = state["latest"]
+        self.restored = state["kept"]
+
+    cdef int ended(self, Engine e, i32 job) except -1 nogil:
+        if self.predicts:
+            self.predictor.ended(e.job(job))
+        self.latest = max(self.latest, e.job(job).end)
+        return 0
+
+    cdef int sched_loop_setup(self, Engine e) except -1 nogil:
+        if self.predicts:
+            self.predictor.apply(e)
+        ListPolicy.sched_loop_setup(self, e)
+        if self.compression:
+            self.keep_reservations(e)
+        return 0
+
+    cdef int find_resources(self, Engine e, i32 job) except -1 nogil:
+        cdef Kept *kept
+        if self.compression and self.has_kept(e, job):
+            kept = self.kept + job
+            if not kept.due and kept.start > e.clock:
+                return 0
+            if kept.place >= 0:
+                retract(e, kept.place)
+                kept.place = -1
+        return e.fits_now(job)
 
     cdef int reserve_resources(self, Engine e, i32 job) except -1 nogil:
         cdef i32 reserved = e.reserved(job)
+        if self.compression and self.has_kept(e, job) and self.kept[job].place >= 0:
+            # Its own is no other's.
+            reserved -= 1
         e.explain(job, WHY_RESERVED if reserved else WHY_RESOURCES)
+        if self.compression:
+            return self.reserve_kept(e, job)
         if self.reserve_depth < 0 or reserved < self.reserve_depth:
-            e.reserve(job)
+            if e.reserve(job) and reserved == 0 and self.shortest:
+                self.shortest_first(e)
         elif e.nothing_free():
             return STOP
         return GO_ON
+
+    cdef int shortest_first(self, Engine e) except -1 nogil:
+        """Let the rest of the pass go by run time, but for domains that have no reservation yet: their jobs come first,
+        in their order."""
+        cdef i32 i, job, count = e.queue.rest()
+        self.length = <double *> grow(self.length, &self.length_room, count, sizeof(double))
+        for i in range(count):
+            job = e.queue.order[e.queue.at_order + i]
+            self.length[i] = <double> e.job(job).duration if e.reserved(job) else -1.0
+        return e.queue.reorder_rest(self.length)
+
+    # Compression.
+
+    cdef bint has_kept(self, Engine e, i32 job) noexcept nogil:
+        """Whether a reservation is kept for the job in a slot."""
+        cdef const Job *j = e.job(job)
+        return (job < self.nkept and self.kept[job].start >= 0 and self.kept[job].id == j.id
+                and self.kept[job].submitted == j.submitted)
+
+    cdef int keep_reservations(self, Engine e) except -1 nogil:
+        """Put the reservations that are kept in the plan of the pass that begins, and find out whether they are to be
+        compressed; the pass goes by their starts, and then to the new jobs."""
+        cdef i32 i, job, old = self.nkept
+        cdef const i32 *slots
+        cdef bint due = self.latest > e.now or 0 <= self.generation != e.eligible.generation
+        # A pass must come to all jobs, also where no more can start.
+        e.hasty = False
+        self.latest = -1
+        self.generation = e.eligible.generation
+        if e.jobs.count > old:
+            self.kept = <Kept *> grow(self.kept, &self.kept_room, e.jobs.count, sizeof(Kept))
+            memset(self.kept + old, 0, (e.jobs.count - old) * sizeof(Kept))
+            self.nkept = e.jobs.count
+            for job in range(old, self.nkept):
+                self.kept[job].start = -1
+        if self.restored is not None:
+            with gil:
+                self.find_restored(e)
+        for job in range(self.nkept):
+            if self.kept[job].start >= 0 and not (e.job(job).state == JOB_WAITING and self.has_kept(e, job)):
+                # It was cancelled; one that starts is taken out at its start.
+                self.kept[job].start = -1
+                due = True
+        if e.queue.count == 0:
+            return 0
+        slots = e.queue.flat()
+        self.length = <double *> grow(self.length, &self.length_room, e.queue.count, sizeof(double))
+        for i in range(e.queue.count):
+            job = slots[i]
+            self.length[i] = NEW
+            if not self.has_kept(e, job):
+                continue
+            if e.future.check_parked(e.jobs.item + job, e.removal):
+                # When its nodes are back, it is as a new one.
+                self.kept[job].start = -1
+                continue
+            self.length[i] = <double> self.kept[job].start
+            self.kept[job].due |= due
+            self.reserve_at(e, job, self.kept[job].start)
+        return e.reorder(self.length, False)
+
+    cdef int find_restored(self, Engine e) except -1:
+        """The reservations that were restored are those of jobs that wait."""
+        cdef i32 job
+        for job in range(e.jobs.count):
+            found = self.restored.get(str(e.job(job).id)) if e.job(job).state == JOB_WAITING else None
+            if found is not None:
+                self.kept[job] = Kept(e.job(job).id, found[0], found[1], -1, found[2])
+        self.restored = None
+        return 0
+
+    cdef int reserve_at(self, Engine e, i32 job, usec_t least) except -1 nogil:
+        """Reserve a start that is not before a time, and keep it; GO_ON.  Jobs have room in kept since the pass began:
+        those that came since are not asked about."""
+        self.kept[job].start = self.kept[job].place = -1
+        if e.reserve_from(job, least):
+            self.kept[job].id = e.job(job).id
+            self.kept[job].submitted = e.job(job).submitted
+            self.kept[job].place = e.settled.nplanned - 1
+            self.kept[job].start = e.settled.planned[e.settled.nplanned - 1].start
+        return GO_ON
+
+    cdef int reserve_kept(self, Engine e, i32 job) except -1 nogil:
+        """A job cannot start now: it keeps its reservation, or gets one."""
+        cdef usec_t start = self.kept[job].start if self.has_kept(e, job) else -1
+        if start >= 0 and self.kept[job].place >= 0:
+            if not self.kept[job].due and start > e.clock:
+                e.jobs.item[job].estimate = start if start < far_future() else -1
+                return GO_ON
+            retract(e, self.kept[job].place)
+        self.kept[job].due = False
+        return self.reserve_at(e, job, e.clock)
+
+    cdef int allocate_resources(self, Engine e, i32 job) except -1 nogil:
+        if self.compression and job < self.nkept:
+            self.kept[job].start = -1
+        if self.predicts:
+            self.predictor.started(e.job(job))
+        return ListPolicy.allocate_resources(self, e, job)

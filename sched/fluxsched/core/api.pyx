@@ -13,6 +13,7 @@ from libc.string cimport memset
 from fluxsched.core cimport held as _held, report, request as _request, sanity
 from fluxsched.core.engine cimport Engine as EngineCore, Operations
 from fluxsched.core.alloc cimport alloc_clear
+from fluxsched.core.expect cimport expect_limits
 from fluxsched.core.fork cimport fork
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport (
@@ -55,6 +56,7 @@ cdef class Engine:
         self.user_numbers = {}
         self.core = EngineCore(inventory)
         self.core.policy = policy
+        policy.user_numbers = self.user_numbers
         self.core.once = sched_once
         if not down:
             for node in range(inventory.nnodes):
@@ -69,6 +71,9 @@ cdef class Engine:
         out.slot_of = dict(self.slot_of)
         out.user_numbers = dict(self.user_numbers)
         out.core = fork(self.core, policy)
+        # A host may have given it names of its own.
+        named = self.core.policy.user_numbers
+        out.core.policy.user_numbers = out.user_numbers if named is self.user_numbers else named
         if policy is not None:
             out.set_policy(policy)
         return out
@@ -81,7 +86,9 @@ cdef class Engine:
     def set_policy(self, Operations policy not None):
         """Change the policy between passes."""
         self.core.policy = policy
+        policy.user_numbers = self.user_numbers
         self.core.stale = True
+        expect_limits(self.core)
         self.core.rescore()
 
     @property
@@ -381,7 +388,8 @@ cdef class Engine:
     def parked(self, jobid):
         """Why no jobs that end can help a waiting job, as a text: it waits for nodes that are down or drained, or have
         lost a property; None: that is not so. Raises ValueError for a job that does not wait."""
-        return REASONS.get(self.core.check_parked(self.slot(jobid, JOB_WAITING)))
+        return REASONS.get(self.core.future.check_parked(
+            self.core.jobs.item + self.slot(jobid, JOB_WAITING), self.core.removal))
 
     def first_estimate(self):
         """The earliest of the starts that are planned for waiting jobs, in s since the epoch; None: there is none."""
@@ -401,9 +409,15 @@ cdef class Engine:
         return "backfilled" if j.backfilled else "reserved" if j.was_reserved else "immediate"
 
     def times(self, jobid):
-        """(start, expected end or 0 for none) of a running job, seconds."""
+        """(start, end or 0 for none) of a running job, seconds: it ends then at the latest."""
         cdef const Job *j = self.core.jobs.item + self.slot(jobid, JOB_RUNNING)
-        return j.start / <double> USEC, 0.0 if j.end == time_never() else j.end / <double> USEC
+        return j.start / <double> USEC, 0.0 if j.last == time_never() else j.last / <double> USEC
+
+    def expected_end(self, jobid):
+        """When a running job ends by the plan, in s; 0: never. That is its end, unless the policy expects an earlier
+        one. Raises ValueError for a job that holds no resources."""
+        cdef const Job *j = self.core.jobs.item + self.slot(jobid, JOB_RUNNING)
+        return 0.0 if j.end == time_never() else j.end / <double> USEC
 
     def R(self, jobid, double starttime=0, double expiration=0):
         """The R object of a job that holds resources; times in seconds."""

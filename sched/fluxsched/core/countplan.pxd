@@ -78,7 +78,7 @@ cdef class CountPlan:
     cdef bint fits_now(self, i32 set, i64 units, usec_t end) noexcept nogil
     cdef bint share_now(self, i32 set, i64 units, usec_t end) noexcept nogil
     cdef int start(self, const Alloc *a, i64 units, usec_t end) except -1 nogil
-    cdef int earliest(self, i32 set, i64 units, usec_t duration, Running running, const Job *jobs,
+    cdef int earliest(self, i32 set, i64 units, usec_t duration, usec_t least, Running running, const Job *jobs,
                       usec_t *out) except -1 nogil
     cdef int reserve(self, i32 set, i64 units, usec_t start, usec_t duration, Running running,
                      const Job *jobs) except -1 nogil

@@ -284,17 +284,28 @@ cdef class CountPlan:
             self.extra -= units
         return 0
 
-    cdef int earliest(self, i32 set, i64 units, usec_t duration, Running running, const Job *jobs,
+    cdef int earliest(self, i32 set, i64 units, usec_t duration, usec_t least, Running running, const Job *jobs,
                       usec_t *out) except -1 nogil:
-        """1 and the earliest start that no reservation forbids, or 0: never."""
+        """1 and the earliest start, not before `least`, that no reservation forbids, or 0: never."""
         cdef Profile *p
+        cdef i32 first
+        cdef int done
         if self.plain and not self.built and self.nreserved == 0:
-            return self.earliest_plain(units, running, jobs, out)
+            if not self.earliest_plain(units, running, jobs, out):
+                return 0
+            out[0] = max(out[0], least)
+            return 1
         if not self.plain and (set >= self.kinds.nsets or self.kinds.set_component[set] < 0):
             return 0
         if not self.built:
             self.build(running, jobs)
         p = self.profile if self.plain else self.profile + self.kinds.set_component[set]
+        if least > self.now:
+            # It need not be a point, but it may be the start.
+            first = split(p, least)
+            done = self.search(set, units, duration, max(bound(p, set, units, duration), first), out)
+            merge(p, first)
+            return done
         if not self.search(set, units, duration, bound(p, set, units, duration), out):
             return 0
         remember(p, set, units, duration, out[0])

@@ -30,6 +30,7 @@ cdef class Operations:
         public int quiet_after      # reservations of a domain behind which a job that cannot start changes nothing: to
                                     # the question what to do about it the answer is GO_ON, or STOP if nothing is free,
                                     # so that the pass need not ask; < 0: there is no such number
+        public dict user_numbers    # of the engine: user as the host names it -> Job.user; None: there is none
 
     cdef int sched_loop_setup(self, Engine e) except -1 nogil
     cdef int find_resources(self, Engine e, i32 job) except -1 nogil
@@ -37,6 +38,7 @@ cdef class Operations:
     cdef int allocate_resources(self, Engine e, i32 job) except -1 nogil
     cdef int reserve_resources(self, Engine e, i32 job) except -1 nogil
     cdef int score(self, Engine e, i32 job, double *out) except -1 nogil
+    cdef int ended(self, Engine e, i32 job) except -1 nogil
 
 
 @cython.final
@@ -101,12 +103,13 @@ cdef class Engine:
     cdef const Job *job(self, i32 job) noexcept nogil
     cdef i32 blocked(self, i32 job) noexcept nogil
     cdef i32 reserved(self, i32 job) noexcept nogil
-    cdef usec_t end_of(self, const Job *j) noexcept nogil
+    cdef usec_t end_after(self, usec_t length) noexcept nogil
     cdef bint fits_now(self, i32 job) except -1 nogil
     cdef int select(self, i32 job) except -1 nogil
     cdef int start(self, i32 job) except -1 nogil
     cdef int earliest(self, i32 job, usec_t *out) except -1 nogil
     cdef int reserve(self, i32 job) except -1 nogil
+    cdef int reserve_from(self, i32 job, usec_t least) except -1 nogil
     cdef int reorder(self, const double *score, bint within_priorities) except -1 nogil
     cdef void explain(self, i32 job, i32 why) noexcept nogil
     cdef bint nothing_free(self) noexcept nogil
@@ -114,7 +117,6 @@ cdef class Engine:
     cdef void waits(self, i32 slot, i32 sign) noexcept nogil
     cdef int run(self, i32 slot, usec_t start, usec_t end) except -1 nogil
     cdef int deny(self, i32 slot) except -1 nogil
-    cdef int check_parked(self, i32 slot) except -1 nogil
     cdef int deny_hopeless(self) except -1 nogil
     cdef i32 number(self) noexcept nogil
     cdef int begin_pass(self, usec_t now) except -1 nogil

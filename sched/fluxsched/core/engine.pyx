@@ -15,7 +15,7 @@ from fluxsched.core.eligible cimport Eligible
 from fluxsched.core.future cimport Future
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport (
-    JOB_FREE, JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_LACKING, WHY_NEVER, WHY_NEW,
+    JOB_FREE, JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_NEVER, WHY_NEW,
     WHY_OVERLAP, WHY_RESOURCES, Job,
 )
 from fluxsched.core.jobs cimport Jobs
@@ -77,6 +77,10 @@ cdef class Operations:
         out[0] = 0.0
         return 0
 
+    cdef int ended(self, Engine e, i32 job) except -1 nogil:
+        """A running job has ended and is about to be forgotten; the pass that follows has the time."""
+        return 0
+
 
 cdef class Engine:
 
@@ -119,6 +123,7 @@ cdef class Engine:
         slot = self.jobs.take()
         j = self.jobs.item + slot
         j[0] = template[0]
+        j.limit = j.duration
         memset(&j.alloc, 0, sizeof(Alloc))
         j.state = JOB_WAITING
         j.why = WHY_NEW
@@ -199,6 +204,7 @@ cdef class Engine:
     cdef int finish(self, i32 slot) except -1 nogil:
         """A running job gives back all it holds; its slot is free."""
         cdef Job *j = self.jobs.item + slot
+        self.policy.ended(self, slot)
         self.settled.end(j.end)
         self.settled.holds &= not self.once
         self.jobs.running.remove(j.end, slot)
@@ -225,7 +231,7 @@ cdef class Engine:
         self.future.moves(j, end)
         self.stale = True
         self.returned |= end < j.end
-        j.end = end
+        j.end = j.last = end
         return self.jobs.running.insert(end, slot)
 
     cdef int run(self, i32 slot, usec_t start, usec_t end) except -1 nogil:
@@ -235,14 +241,14 @@ cdef class Engine:
         self.jobs.running.insert(end, slot)
         j.state = JOB_RUNNING
         j.start = start
-        j.end = end
+        j.end = j.last = end
         return self.future.holds(j)
 
     # What plugins are made of.
 
-    cdef usec_t end_of(self, const Job *j) noexcept nogil:
-        """When the job ends if it starts now: after its duration, or with the instance, whatever is first."""
-        cdef usec_t end = time_add(self.clock, j.duration)
+    cdef usec_t end_after(self, usec_t length) noexcept nogil:
+        """When what begins now ends: after so long, or with the instance, whatever is first."""
+        cdef usec_t end = time_add(self.clock, length)
         return <usec_t> (self.expiration * USEC) if self.clock < self.expiration * USEC < end else end
 
     cdef const Job *job(self, i32 job) noexcept nogil:
@@ -259,17 +265,17 @@ cdef class Engine:
 
     cdef bint fits_now(self, i32 job) except -1 nogil:
         """Whether the job could hold its resources from now on for its duration and delay no reservation."""
-        return self.future.fits_now(job, self.end_of(self.jobs.item + job))
+        return self.future.fits_now(job, self.end_after(self.jobs.item[job].duration))
 
     cdef int select(self, i32 job) except -1 nogil:
         """Choose the resources of a job that fits now; 0 if there are none."""
-        return self.future.select(job, self.end_of(self.jobs.item + job))
+        return self.future.select(job, self.end_after(self.jobs.item[job].duration))
 
     cdef int start(self, i32 job) except -1 nogil:
         """The job starts now on what was selected for it."""
         cdef Job *j = self.jobs.item + job
         cdef Domain *d = self.domain + j.domain
-        cdef usec_t end = self.end_of(j)
+        cdef usec_t end = self.end_after(j.duration)
         if self.future.selected != job or j.state != JOB_WAITING:
             with gil:
                 raise PluginError("allocate_resources without resources selected for the job")
@@ -280,6 +286,7 @@ cdef class Engine:
         self.future.assign(job)
         self.waits(job, -1)
         self.run(job, self.clock, end)
+        j.last = self.end_after(j.limit)
         self.future.start(job, end)
         self.nstarted_total += 1
         j.backfilled = d.blocked > 0
@@ -289,13 +296,17 @@ cdef class Engine:
     cdef int earliest(self, i32 job, usec_t *out) except -1 nogil:
         """1 and the earliest time at which the job could start and delay no reservation made in this pass; 0 if there
         is none. far_future() stands for the end of a job without a duration."""
-        return self.future.earliest(job, out)
+        return self.future.earliest(job, self.clock, out)
 
     cdef int reserve(self, i32 job) except -1 nogil:
         """Reserve the job's earliest start, for this pass; 0 if it has none."""
+        return self.reserve_from(job, self.clock)
+
+    cdef int reserve_from(self, i32 job, usec_t least) except -1 nogil:
+        """Reserve the job's earliest start that is not before a time, for this pass; 0 if it has none."""
         cdef Job *j = self.jobs.item + job
         cdef usec_t t
-        if not self.future.earliest(job, &t):
+        if not self.future.earliest(job, least, &t):
             return 0
         self.settled.plan(job, j.domain, t)
         self.future.reserve(job, t)
@@ -327,22 +338,6 @@ cdef class Engine:
         self.ndenied += 1
         return 0
 
-    cdef int check_parked(self, i32 slot) except -1 nogil:
-        """Find out whether a job waits for nodes that are not up: 0, or why; WHY_NEVER if no node there is could ever
-        serve it."""
-        cdef Job *j = self.jobs.item + slot
-        if j.parked_at != self.eligible.generation:
-            j.parked = 0 if self.future.could_fit(j, True) else WHY_DOWN
-            j.parked_at = self.eligible.generation
-            if j.parked and not self.future.could_fit(j, False):
-                if self.removal or j.elig == 0:
-                    # Whoever asks next is to hear the same.
-                    j.parked_at = -1
-                    return WHY_NEVER
-                # Properties come and go: what was taken may be given again.
-                j.parked = WHY_LACKING
-        return j.parked
-
     cdef i32 number(self) noexcept nogil:
         """Of the last pass that has begun, or was gone on with."""
         return <i32> (self.npasses + self.ncontinued)
@@ -373,7 +368,7 @@ cdef class Engine:
         for c in range(self.queue.nchunks):
             for i in range(self.queue.chunk[c].count):
                 slot = self.queue.chunk[c].slot[i]
-                if self.check_parked(slot) == WHY_NEVER:
+                if self.future.check_parked(self.jobs.item + slot, self.removal) == WHY_NEVER:
                     self.deny(slot)
                     self.jobs.item[slot].state = JOB_FREE
         return 0
@@ -402,7 +397,7 @@ cdef class Engine:
             self.settled.nopen += 1
             self.stop(j, STOP, WHY_DEPTH)
             return 0
-        answer = self.check_parked(slot)
+        answer = self.future.check_parked(self.jobs.item + slot, self.removal)
         if answer == WHY_NEVER:
             self.deny(slot)
             return 0

@@ -221,7 +221,7 @@ cdef class Forward(EventLoop):
         cdef usec_t end, drawn
         for i in range(self.engine.jobs.running.count):
             slot = self.engine.jobs.running.item[i].job
-            end = self.engine.jobs.running.item[i].end
+            end = self.engine.jobs.item[slot].last
             drawn = time_add(self.engine.jobs.item[slot].start, self.length[slot])
             if drawn < end:
                 end = drawn
@@ -237,8 +237,8 @@ cdef class Forward(EventLoop):
         cdef usec_t end = time_add(now, self.length[slot])
         cdef const Job *j = self.engine.jobs.item + slot
         self.start[slot] = now
-        if j.end < end:
-            end = j.end
+        if j.last < end:
+            end = j.last
         if end != time_never():
             self.push(end, slot, slot)
             self.last = max(self.last, end)

@@ -63,8 +63,8 @@ cdef class Future:
     cdef bint select_one(self, i32 slot, usec_t end) except -1 nogil
     cdef void assign(self, i32 slot) noexcept nogil
     cdef int start(self, i32 slot, usec_t end) except -1 nogil
-    cdef bint earliest(self, i32 slot, usec_t *out) except -1 nogil
-    cdef bint earliest_one(self, i32 slot, usec_t *out) except -1 nogil
+    cdef bint earliest(self, i32 slot, usec_t least, usec_t *out) except -1 nogil
+    cdef bint earliest_one(self, i32 slot, usec_t least, usec_t *out) except -1 nogil
     cdef int reserve(self, i32 slot, usec_t start) except -1 nogil
     cdef int reserve_one(self, i32 slot, usec_t start) except -1 nogil
     cdef bint greatest(self, i32 slot, usec_t start, usec_t end, Size *size) except -1 nogil
@@ -78,6 +78,7 @@ cdef class Future:
     # At any time.
     cdef bint fits_free(self, const Job *j, usec_t now) except -1 nogil
     cdef bint could_fit(self, const Job *j, bint up) except -1 nogil
+    cdef int check_parked(self, Job *j, bint removal) except -1 nogil
     cdef bint found_units(self) noexcept nogil
 
     cdef Request request_of(self, const Job *j) noexcept nogil

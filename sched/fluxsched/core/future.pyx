@@ -15,7 +15,7 @@ from fluxsched.core.alloc cimport Alloc
 from fluxsched.core.bits cimport count_bits
 from fluxsched.core.countplan cimport CountPlan
 from fluxsched.core.eligible cimport Eligible
-from fluxsched.core.job cimport Job
+from fluxsched.core.job cimport WHY_DOWN, WHY_LACKING, WHY_NEVER, Job
 from fluxsched.core.jobs cimport Jobs
 from fluxsched.core.kinds cimport Kinds
 from fluxsched.core.match cimport Matcher
@@ -215,22 +215,23 @@ cdef class Future:
             return 0
         return self.count.start(&self.jobs.item[slot].alloc, self.jobs.item[slot].units, end)
 
-    cdef bint earliest(self, i32 slot, usec_t *out) except -1 nogil:
-        """True and the earliest time at which a job could start and delay no reservation of this pass; False if there
-        is none. far_future() stands for the end of a job without a duration."""
-        if not self.earliest_one(slot, out):
+    cdef bint earliest(self, i32 slot, usec_t least, usec_t *out) except -1 nogil:
+        """True and the earliest time, not before `least`, at which a job could start and delay no reservation of this
+        pass; False if there is none. far_future() stands for the end of a job without a duration."""
+        if not self.earliest_one(slot, least, out):
             return False
         return self.jobs.item[slot].sizes == 0 or self.greatest(slot, out[0], 0, &self.planned)
 
-    cdef bint earliest_one(self, i32 slot, usec_t *out) except -1 nogil:
+    cdef bint earliest_one(self, i32 slot, usec_t least, usec_t *out) except -1 nogil:
         """The same, for the size that the job has."""
         cdef Job *j = self.jobs.item + slot
         cdef Request request
         if self.plan != PLAN_EACH:
-            return self.count.earliest(j.elig, self.units_of(j), j.duration, self.jobs.running, self.jobs.item, out)
+            return self.count.earliest(j.elig, self.units_of(j), j.duration, least, self.jobs.running, self.jobs.item,
+                                       out)
         self.selected = -1
         request = self.request_of(j)
-        return self.nodes.earliest(j, &request, self.jobs.running, self.jobs.item, out)
+        return self.nodes.earliest(j, &request, least, self.jobs.running, self.jobs.item, out)
 
     cdef int reserve(self, i32 slot, usec_t start) except -1 nogil:
         """Keep a job's resources from the start that earliest has just found for it, for its duration."""
@@ -283,7 +284,7 @@ cdef class Future:
         cdef usec_t t
         self.jobs.resize(self.jobs.item + slot, size)
         if start >= 0:
-            return self.earliest_one(slot, &t) and t == start
+            return self.earliest_one(slot, start, &t) and t == start
         self.selected = -1
         return self.fits_now(slot, end) and self.select_one(slot, end)
 
@@ -351,6 +352,21 @@ cdef class Future:
                                 self.state.up if up else self.state.present, request.elig)
         self.selected = -1
         return self.nodes.matcher.match(request.want, request.nwant, &self.nodes.picked)
+
+    cdef int check_parked(self, Job *j, bint removal) except -1 nogil:
+        """Find out whether a job waits for nodes that are not up: 0, or why; WHY_NEVER if no node there is could ever
+        serve it. removal: nodes were removed since the last pass."""
+        if j.parked_at != self.eligible.generation:
+            j.parked = 0 if self.could_fit(j, True) else WHY_DOWN
+            j.parked_at = self.eligible.generation
+            if j.parked and not self.could_fit(j, False):
+                if removal or j.elig == 0:
+                    # Whoever asks next is to hear the same.
+                    j.parked_at = -1
+                    return WHY_NEVER
+                # Properties come and go: what was taken may be given again.
+                j.parked = WHY_LACKING
+        return j.parked
 
     cdef bint found_units(self) noexcept nogil:
         """Whether what could_fit has just found for a general request has a core or a gpu in it."""

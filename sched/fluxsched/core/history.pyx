@@ -148,11 +148,11 @@ cdef class History:
                 p = self.past + row if row >= 0 else &self.everyone
                 if p.count == 0 or (j.state != JOB_WAITING and j.state != JOB_RUNNING):
                     continue
-                limit = j.duration
+                limit = j.limit
                 least = -1.0
                 if j.state == JOB_RUNNING:
                     # Its limit may have changed since it was asked for.
-                    limit = j.end if j.end == time_never() else j.end - j.start
+                    limit = j.last if j.last == time_never() else j.last - j.start
                     least = (now - j.start) / <double> limit if limit > 0 else 1.0
                 if limit > 0 and limit != time_never():
                     asked = log2(limit / <double> USEC)

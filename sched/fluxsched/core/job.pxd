@@ -29,9 +29,11 @@ cdef struct Job:
     double score            # of its policy, lower first; among equal priorities
     i64 sequence            # place in submit order, lower first
     usec_t submitted        # when it was submitted, by the clock of then
-    usec_t duration         # time_never() if it has none
+    usec_t duration         # what the plan goes by; time_never() if it has none
+    usec_t limit            # how long it may run: the same, unless the policy expects it to run shorter
     usec_t start            # running: when it started
     usec_t end              # running: when it is expected to end
+    usec_t last             # running: when it ends at the latest
     usec_t estimate         # waiting: planned start; -1 none
     i64 units               # running: nodes or cores it will give back
     i64 least_cores         # cores it takes at the least

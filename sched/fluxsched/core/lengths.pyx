@@ -62,7 +62,7 @@ cdef class Lengths:
             if self.length[slot] == time_never():
                 continue
             if j.state == JOB_WAITING and self.length[slot] < j.duration:
-                j.duration = self.length[slot]
+                j.duration = j.limit = self.length[slot]
             elif j.state == JOB_RUNNING:
                 end = time_add(j.start, self.length[slot])
                 if end < j.end:

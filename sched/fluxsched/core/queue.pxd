@@ -80,6 +80,9 @@ cdef class Queue:
     cdef i32 peek(self) noexcept nogil
     cdef int reorder(self, const double *score, bint within_priorities) except -1 nogil
     cdef int freeze(self) except -1 nogil
+    cdef int reorder_rest(self, const double *score) except -1 nogil
+    cdef i32 rest(self) except -1 nogil
+    cdef void expect(self, const usec_t *duration) noexcept nogil
     cdef bint more(self) noexcept nogil
     cdef i32 next(self) noexcept nogil
     cdef i32 next_within(self, const Limits *limits) noexcept nogil

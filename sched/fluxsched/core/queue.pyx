@@ -347,6 +347,22 @@ cdef class Queue:
             n += self.chunk[c].count
         return self.all
 
+    cdef void expect(self, const usec_t *duration) noexcept nogil:
+        """Let the plan go by duration[i] for the i-th waiting job."""
+        cdef i32 c, i, n = 0
+        cdef Chunk *k
+        cdef bint changed
+        for c in range(self.nchunks):
+            k = self.chunk[c]
+            changed = False
+            for i in range(k.count):
+                if k.duration[i] != duration[n]:
+                    self.jobs.item[k.slot[i]].duration = k.duration[i] = duration[n]
+                    changed = True
+                n += 1
+            if changed:
+                self.summarize(c)
+
     cdef void measure(self, bint by_nodes) noexcept nogil:
         """Let needs count nodes, or cores."""
         cdef i32 c, i
@@ -421,6 +437,31 @@ cdef class Queue:
         self.nheap = 0
         self.at_order = 0
         self.reordered = True
+        return 0
+
+    cdef i32 rest(self) except -1 nogil:
+        """Set apart what is still to come in the order of the pass: their number; they are order[at_order + i]."""
+        cdef i32 at
+        self.freeze()
+        at = self.at_order
+        while self.next() >= 0:
+            pass
+        self.at_order = at
+        return self.norder - at
+
+    cdef int reorder_rest(self, const double *score) except -1 nogil:
+        """Let the rest of the pass go by ascending score within a priority; score[i] is that of the i-th of `rest`,
+        which is called just before."""
+        cdef i32 i, slot, n = self.norder - self.at_order
+        self.heap = <Scored *> grow(self.heap, &self.heap_room, n, sizeof(Scored))
+        for i in range(n):
+            slot = self.order[self.at_order + i]
+            self.heap[i] = Scored(self.jobs.item[slot].priority, score[i], i, slot)
+        self.nheap = n
+        for i in range(n / 2 - 1, -1, -1):
+            sift(self.heap, n, i)
+        self.norder = 0
+        self.at_order = 0
         return 0
 
     cdef bint more(self) noexcept nogil:

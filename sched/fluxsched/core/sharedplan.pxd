@@ -97,10 +97,10 @@ cdef class SharedPlan:
                       const Job *jobs) except -1 nogil
     cdef bint fits_idle(self, const Job *j, const Request *request) except -1 nogil
     cdef int take_cores(self, const Job *j) except -1 nogil
-    cdef int earliest(self, const Job *j, const Request *request, Running running, const Job *jobs,
+    cdef int earliest(self, const Job *j, const Request *request, usec_t least, Running running, const Job *jobs,
                       usec_t *out) except -1 nogil
     cdef bint confined_here(self, const Shape *shape) noexcept nogil
-    cdef int earliest_tree(self, const Job *j, const Request *request, Running running, const Job *jobs,
+    cdef int earliest_tree(self, const Job *j, const Request *request, usec_t least, Running running, const Job *jobs,
                            usec_t *out) except -1 nogil
     cdef int fits_tree(self, const Request *request, usec_t start, usec_t end, Running running,
                        const Job *jobs) except -1 nogil

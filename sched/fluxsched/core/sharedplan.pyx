@@ -344,31 +344,31 @@ cdef class SharedPlan:
 
     # Later.
 
-    cdef int earliest(self, const Job *j, const Request *request, Running running, const Job *jobs,
+    cdef int earliest(self, const Job *j, const Request *request, usec_t least, Running running, const Job *jobs,
                       usec_t *out) except -1 nogil:
-        """1, the earliest start that no reservation forbids, and the resources in picked; or 0: never."""
+        """1, the earliest start, not before `least`, that no reservation forbids, and the resources in picked; or 0:
+        never."""
         cdef Shape shape = shape_of(j)
-        cdef i32 k, factor, least, need = j.nnodes if j.nnodes else j.nslots
-        cdef usec_t t, end, from_ = self.now
+        cdef i32 k, factor, need = j.nnodes if j.nnodes else j.nslots
+        cdef usec_t t, end, from_ = max(self.now, least)
         cdef bint exact, again = False
         cdef const i64 *pool = NULL
         if j.tree >= 0:
-            return self.earliest_tree(j, request, running, jobs, out)
+            return self.earliest_tree(j, request, from_, running, jobs, out)
         if not self.confined_here(&shape):
             return 0
         k = self.bounds.column_of(&shape, &factor)
         exact = same_shape(&self.bounds.column[k].shape, &shape) and not (self.state.npools and j.exclusive)
-        least = need * factor
         if exact:
-            from_ = self.bounds.bound(k, need, j.duration)
-        while from_ != time_never() and self.timeline.search(k, least, j.duration, from_, &t):
+            from_ = max(from_, self.bounds.bound(k, need, j.duration))
+        while from_ != time_never() and self.timeline.search(k, need * factor, j.duration, from_, &t):
             end = time_add(t, j.duration)
             if self.state.npools and j.exclusive:
                 self.pools_then(t, end, running, jobs)
                 pool = self.pool
             if (not (exact and again and shape.slots == 0) or self.fits.may_fit(&shape, k, need, t, end)) and (
                     self.fits.gather(j, &shape, k if exact else -1, need, t, end, t == self.now, pool, &self.picked)):
-                if exact:
+                if exact and least <= self.now:
                     self.bounds.remember(k, need, j.duration, t)
                 out[0] = t
                 return 1
@@ -386,10 +386,10 @@ cdef class SharedPlan:
 
     # General requests, and pools.
 
-    cdef int earliest_tree(self, const Job *j, const Request *request, Running running, const Job *jobs,
+    cdef int earliest_tree(self, const Job *j, const Request *request, usec_t least, Running running, const Job *jobs,
                            usec_t *out) except -1 nogil:
         """The same for a general request: each point is tried."""
-        cdef usec_t t = self.now
+        cdef usec_t t = least
         while not self.fits_tree(request, t, time_add(t, j.duration), running, jobs):
             t = self.timeline.after(t)
             if t == time_never():

@@ -14,7 +14,7 @@ cdef i32 why_waits(Engine e, i32 slot) except -1 nogil:
     """The reason that is true of a waiting job, wherever the last pass stopped: WHY_…."""
     cdef Job *j = e.jobs.item + slot
     cdef Domain *d = e.domain + j.domain
-    cdef i32 other, why = e.check_parked(slot)
+    cdef i32 other, why = e.future.check_parked(e.jobs.item + slot, e.removal)
     cdef bint asked = j.asked_in == e.npasses
     cdef bint seen = j.added_in != e.number() and not e.suspended
     cdef bint jumped = not asked and d.jumped and seen

@@ -13,6 +13,8 @@ from fluxsched.policy.orders import ORDERS
 _NAMES = {
     "fcfs": ("sched.plugin1", {}),
     "easy": ("backfill.plugin1", {"reserve-depth": "1"}),
+    "easy++": ("backfill.plugin1",
+               {"reserve-depth": "1", "run-times": "predicted", "backfill-order": "shortest"}),
     "conservative": ("backfill.plugin1", {"reserve-depth": "-1"}),
     "first-fit": ("backfill.plugin1", {"reserve-depth": "0"}),
 }
@@ -38,9 +40,9 @@ def options_text(options: Dict[str, str]) -> str:
 def choose(text: str, options: str | Dict[str, str] = "") -> Choice:
     """Read a policy's name, and add `options` ("key=value,…" or a dict) to those it stands for.
 
-    fcfs, easy, conservative, first-fit (backfill without reservations) and hybridK (K reservations), each
-    with +ORDER behind it for another queue order: easy+sjf.  Anything else is the name or path of a plugin.
-    Either may carry options: easy:queue-depth=100, my.plugin:depth=2:order=f1.
+    fcfs, easy, easy++ (with predicted run times), conservative, first-fit (backfill without reservations) and hybridK
+    (K reservations), each with +ORDER behind it for another queue order: easy+sjf.  Anything else is the name or path
+    of a plugin.  Either may carry options: easy:queue-depth=100, my.plugin:depth=2:order=f1.
 
     Raises PolicyError for an unknown order, an option without a value, and one that is given with two values, also
     by the name (easy is reserve-depth=1); that the plugin exists, and takes its options, is found out when it is
@@ -54,7 +56,7 @@ def choose(text: str, options: str | Dict[str, str] = "") -> Choice:
         more = _options(options.split(",")) if options else {}
     text, *own = re.sub(r"\Ahybrid:(?=[0-9])", "hybrid", text).split(":")
     name = ":".join([text, *own])
-    head, plus, order = text.partition("+")
+    head, plus, order = re.fullmatch(r"(easy\+\+|[^+]*)(\+?)(.*)", text, re.DOTALL).groups()
     hybrid = re.fullmatch(r"hybrid([1-9][0-9]{0,8})", head)
     chosen: Dict[str, str] = {}
     plugin = text

@@ -3,7 +3,7 @@
 """The options of plugins: reading them, and taking one after another out of a dict of strings."""
 from __future__ import annotations
 
-from typing import Dict, Iterable
+from typing import Dict, Iterable, Sequence
 
 from fluxsched.core.engine import PluginError
 
@@ -47,6 +47,14 @@ def bool_option(options: Dict[str, str], key: str, default: bool) -> bool:
     if text not in ("true", "false"):
         raise PluginError(f"plugin option {key}={text}: expected true or false")
     return text == "true"
+
+
+def choice_option(options: Dict[str, str], key: str, words: Sequence[str]) -> str:
+    """Take one of several words out of the options, the first of them by default. Raises PluginError."""
+    text = options.pop(key, words[0])
+    if text not in words:
+        raise PluginError(f"plugin option {key}={text}: expected {' or '.join(words)}")
+    return text
 
 
 def no_more_options(options: Dict[str, str], known: Iterable[str]) -> None:

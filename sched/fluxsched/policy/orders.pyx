@@ -356,7 +356,7 @@ cdef class Order:
         """Let facts be those of a job."""
         cdef Facts *f = &self.facts
         f.submit = <double> (j.submitted - self.origin) / USEC
-        f.request = UNLIMITED if j.duration == time_never() else <double> j.duration / USEC
+        f.request = UNLIMITED if j.limit == time_never() else <double> j.limit / USEC
         if f.request < 1e-6:
             f.request = 1e-6
         f.cores = <double> cores_of(e, j)
@@ -394,7 +394,7 @@ cdef class Order:
         """The row of a waiting job in ranking; facts has the time."""
         cdef Facts *f = &self.facts
         self.look_at(e, j)
-        parts = {"wait": f.wait, "request": 0.0 if j.duration == time_never() else f.request, "cores": <i64> f.cores}
+        parts = {"wait": f.wait, "request": 0.0 if j.limit == time_never() else f.request, "cores": <i64> f.cores}
         if self.formula.score == fcfs:
             return j.id, None, parts
         if self.formula.score == multifactor:
@@ -429,7 +429,7 @@ cdef class Order:
             self.nusers = j.user + 1
         self.charged = True
         self.decay(e.now)
-        amount = cores_of(e, j) * (UNLIMITED if j.duration == time_never() else <double> j.duration / USEC)
+        amount = cores_of(e, j) * (UNLIMITED if j.limit == time_never() else <double> j.limit / USEC)
         self.usage[j.user] += amount
         self.total += amount
         return 0

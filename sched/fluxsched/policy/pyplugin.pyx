@@ -9,12 +9,15 @@ from traceback import extract_tb
 
 import orjson
 
+from fluxsched.core.alloc cimport Alloc
+from fluxsched.core.bits cimport count_bits
 from fluxsched.core.engine cimport GO_ON as C_GO_ON, HOLD as C_HOLD, STOP as C_STOP, Engine
 from fluxsched.core.job cimport JOB_WAITING, WHY_RESERVED, WHY_RESOURCES, Job
 from fluxsched.core.memory cimport zeroed
 from fluxsched.core.running cimport far_future
-from fluxsched.core.types cimport USEC, i32, time_never, usec_t
+from fluxsched.core.types cimport USEC, i32, i64, time_never, usec_t
 from fluxsched.policy.base cimport Policy
+from fluxsched.policy.predictor cimport Predictor
 from libc.stdlib cimport free
 
 from fluxsched.core.engine import PluginError
@@ -30,7 +33,8 @@ HOLD = C_HOLD
 RESOURCES = WHY_RESOURCES
 RESERVED = WHY_RESERVED
 
-JobInfo = namedtuple("JobInfo", "id priority submit nnodes nslots cores gpus exclusive duration queue")
+JobInfo = namedtuple("JobInfo", "id priority submit nnodes nslots cores gpus exclusive duration queue user predicted")
+RunningInfo = namedtuple("RunningInfo", "id user start end limit nodes cores gpus queue")
 
 cdef extern from *:
     """
@@ -57,6 +61,7 @@ cdef class Pass:
     """The engine during a pass, for a plugin in Python. A job is a number
     that holds for this pass. Times are seconds."""
     cdef Engine engine
+    cdef PythonPolicy policy
     cdef bint may_reorder       # this is sched_loop_setup
 
     def __init__(self):
@@ -95,11 +100,41 @@ cdef class Pass:
 
     def info(self, job):
         """What is known of a waiting job, as a JobInfo; duration is None if
-        it has none."""
+        it has none. user: as the host names it, None if it does not tell;
+        predicted: how long the job is predicted to run, from the user's last
+        two jobs (fluxsched.policy.predictor); None as for duration."""
         cdef Job *j = self.engine.jobs.item + self.check(job)
-        duration = None if j.duration == time_never() else j.duration / <double> USEC
         return JobInfo(j.id, j.priority, j.submitted / <double> USEC, j.nnodes, j.nslots, j.cores, j.gpus,
-                       bool(j.exclusive), duration, self.engine.domain_names[j.domain])
+                       bool(j.exclusive), seconds_of(j.limit), self.engine.domain_names[j.domain],
+                       self.policy.user_of(j.user), seconds_of(self.policy.predictor.predicted(j)))
+
+    def running(self):
+        """The running jobs by expected end, those that this pass has started
+        too, as RunningInfo: end is when the job is expected to end, None if
+        never; limit: how long it may run, None if for ever; nodes: on so many
+        it runs; cores, gpus: it holds so many of them."""
+        cdef i32 i
+        cdef const Job *j
+        cdef list out = []
+        self.check_open()
+        for i in range(self.engine.jobs.running.count):
+            j = self.engine.jobs.item + self.engine.jobs.running.item[i].job
+            limit = None if j.last == time_never() else (j.last - j.start) / <double> USEC
+            out.append(RunningInfo(j.id, self.policy.user_of(j.user), j.start / <double> USEC, seconds_of(j.end), limit,
+                                   *held(self.engine, &j.alloc), self.engine.domain_names[j.domain]))
+        return out
+
+    @property
+    def free_nodes(self):
+        """Number of nodes that are up and of which no job holds anything."""
+        self.check_open()
+        return self.engine.state.nidle
+
+    @property
+    def free_cores(self):
+        """Number of free cores on nodes that are up."""
+        self.check_open()
+        return self.engine.state.free_cores
 
     def reorder(self, key):
         """Consider jobs by ascending key(JobInfo) in this pass; in
@@ -157,19 +192,44 @@ cdef class Pass:
         self.engine.explain(self.check(job), why)
 
 
-cdef Pass new_pass(Engine engine):
+cdef Pass new_pass(Engine engine, PythonPolicy policy):
     cdef Pass out = Pass.__new__(Pass)
     out.engine = engine
+    out.policy = policy
     return out
+
+
+cdef object seconds_of(usec_t t):
+    """A time as seconds; None: never."""
+    return None if t == time_never() else t / <double> USEC
+
+
+cdef tuple held(Engine e, const Alloc *a):
+    """Nodes, cores and gpus that are in an allocation."""
+    cdef i32 i, node
+    cdef i64 nodes = 0, cores = 0, gpus = 0
+    for i in range(a.nentries):
+        nodes += max(a.entry[i].count, 1)
+        if a.entry[i].count == 0:
+            cores += count_bits(a.bits + a.entry[i].bits, e.state.cw)
+            gpus += count_bits(a.bits + a.entry[i].bits + e.state.cw, e.state.gw)
+        for node in range(a.entry[i].node, a.entry[i].node + a.entry[i].count):
+            cores += e.inventory.ncores[node]
+            gpus += e.inventory.ngpus[node]
+    return nodes, cores, gpus
 
 
 cdef class PythonPolicy(Policy):
     """A policy whose operations are methods of a Python object."""
     cdef readonly object plugin
+    cdef Predictor predictor
+    cdef dict users             # number -> user, of the engine's user_numbers when they were so many
 
     def __init__(self, name, dict options, plugin):
         super().__init__(name, options)
         self.plugin = plugin
+        self.predictor = Predictor()
+        self.users = {}
         self.queue_depth = int(getattr(plugin, "queue_depth", -1))
 
     def fork(self):
@@ -183,21 +243,36 @@ cdef class PythonPolicy(Policy):
         out = PythonPolicy(self.name, dict(self.options), plugin)
         out.queue_depth = self.queue_depth
         out.io_aware = self.io_aware
+        out.predictor = self.predictor.fork()
         return out
 
+    cdef object user_of(self, i32 number):
+        """A user as the host names it; None: it does not tell."""
+        if self.user_numbers is None:
+            return None
+        if len(self.users) != len(self.user_numbers):
+            self.users = {known: user for user, known in self.user_numbers.items()}
+        return self.users.get(number)
+
+    cdef int ended(self, Engine e, i32 job) except -1 nogil:
+        return self.predictor.ended(e.job(job))
+
     def state(self):
-        """The attributes of the object, if it has only such as JSON can hold; None: it has others, or none."""
+        """What is known of users; and the attributes of the object, if it has only such as JSON can hold: None: it has
+        others, or none."""
         found = getattr(self.plugin, "__dict__", None)
         try:
-            return found if found and orjson.loads(orjson.dumps(found)) == found else None
+            kept = found if found and orjson.loads(orjson.dumps(found)) == found else None
         except TypeError:
-            return None
+            kept = None
+        return {"plugin": kept, "predictor": self.predictor.state()}
 
     def restore(self, state):
         """Give the object these attributes."""
-        if state is not None:
+        self.predictor.restore(state["predictor"])
+        if state["plugin"] is not None:
             self.plugin.__dict__.clear()
-            self.plugin.__dict__.update(state)
+            self.plugin.__dict__.update(state["plugin"])
 
     cdef object call(self, str operation, Pass turn, tuple arguments):
         """What an operation answers. What it does that a plugin may not is told with its place."""
@@ -207,6 +282,7 @@ cdef class PythonPolicy(Policy):
             raise PluginError(f"plugin {self.name}: {operation}: {error}{place(error)}") from error
 
     cdef int set_up(self, Pass turn) except -1:
+        self.predictor.settle(turn.engine.now)
         turn.may_reorder = True
         try:
             self.call("sched_loop_setup", turn, ())
@@ -216,24 +292,24 @@ cdef class PythonPolicy(Policy):
 
     cdef int sched_loop_setup(self, Engine e) except -1 nogil:
         with gil:
-            return self.set_up(new_pass(e))
+            return self.set_up(new_pass(e, self))
 
     cdef int find_resources(self, Engine e, i32 job) except -1 nogil:
         with gil:
-            return 1 if self.call("find_resources", new_pass(e), (job,)) else 0
+            return 1 if self.call("find_resources", new_pass(e, self), (job,)) else 0
 
     cdef int select_resources(self, Engine e, i32 job) except -1 nogil:
         with gil:
-            return 1 if self.call("select_resources", new_pass(e), (job,)) else 0
+            return 1 if self.call("select_resources", new_pass(e, self), (job,)) else 0
 
     cdef int allocate_resources(self, Engine e, i32 job) except -1 nogil:
         with gil:
-            self.call("allocate_resources", new_pass(e), (job,))
+            self.call("allocate_resources", new_pass(e, self), (job,))
         return 0
 
     cdef int reserve_resources(self, Engine e, i32 job) except -1 nogil:
         with gil:
-            answer = self.call("reserve_resources", new_pass(e), (job,))
+            answer = self.call("reserve_resources", new_pass(e, self), (job,))
             if answer not in (GO_ON, STOP, HOLD):
                 raise PluginError(f"plugin {self.name}: reserve_resources answered {answer!r}: expected GO_ON, STOP or "
                                   "HOLD")

@@ -83,13 +83,16 @@ def trace_of(submit: Any, run: Any, procs: Any, request: Any = None, user: Any =
     """A trace from arrays of shape (n,): submit, run, request in s; procs; user numbers; nodes; io_rate in MB/s.
 
     They are put in queue order and cleaned by the rules of fluxsched.traces.trace.  Raises TraceError, and
-    SimulateError where the lengths differ.
+    SimulateError where they are no arrays of numbers, or their lengths differ.
     """
     columns = {"submit": submit, "run": run, "procs": procs, "request": request, "user": user, "nodes": nodes,
                "io_rate": io_rate, "job_id": job_id}
-    columns = {name: np.asarray(value) for name, value in columns.items() if value is not None}
-    n = len(columns["submit"])
+    columns = {name: np.asarray(value) for name, value in columns.items()
+               if value is not None or name in ("submit", "run", "procs")}
+    n = columns["submit"].size
     for name, value in columns.items():
+        if value.dtype.kind not in "iufb":
+            raise SimulateError(f"{name}: an array of numbers expected, one of {value.dtype.name} found")
         if value.shape != (n,):
             raise SimulateError(f"{name}: an array of shape ({n},) expected, {value.shape} found")
     columns.setdefault("job_id", np.arange(1, n + 1))
@@ -141,6 +144,8 @@ def run(trace: Trace | str | os.PathLike, *, procs: Optional[int] = None, nodes:
     jobs = given.jobs
     engine = Engine(on.inventory, policy)
     loop = given.loop(engine, record, None if forecast is None else History())
+    # A policy hears of users as the trace numbers them.
+    policy.user_numbers = {user: number for number, user in enumerate(np.unique(jobs.user).tolist())}
     watch = None if forecast is None else Watch(loop, given.course.arrival, forecast, given.jobs.after[:, 0])
     limit = int(until * 1e6) if until is not None else 2**62
     with _interrupts() as interrupted:
