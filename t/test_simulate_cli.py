@@ -146,7 +146,7 @@ def test_the_example_of_the_readme(tmp_path):
     (["--trace", "g.swf.gz", "--out", "no/where"], 1, "there is no folder"),
     (["--trace", "g.swf.gz", "--out", ""], 1, "the name of a folder expected"),
     (["--trace", "none.swf", "--compare", "easy,no.such"], 1, "plugin no.such: neither"),     # before any work
-    ([], 2, "Missing option '--trace'"),
+    ([], 2, "one trace expected: --trace FILE, or --generate"),
 ])
 def test_one_clear_error_and_nothing_written(trace, tmp_path, args, code, what):
     (tmp_path / "empty.swf").write_text("")

@@ -4,6 +4,7 @@
 import csv
 import json
 import os
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -284,6 +285,55 @@ def test_a_table_tells_what_each_policy_ran_with(result):
         ["oracle", "backfill.plugin1", "reserve-depth=1, order=sjf, aging=0"], ["oracle", "sched.plugin1", "none"]]
 
 
+def test_results_compare(result):
+    again = result_of(trace_of(JOBS), easy, 10)
+    assert result == again
+    assert result == replace(again, loop_time=5.0, passes_time=1.0)         # how long it took is no part of it
+    for other in (replace(again, start=again.start + 1), replace(again, policy="x"), replace(again, offset=None),
+                  replace(again, trace=replace(again.trace, source="x")), 3, None):
+        assert result != other
+    cut = result_of(trace_of(JOBS), easy, 10, ended=120.0)
+    assert cut == result_of(trace_of(JOBS), easy, 10, ended=120.0)          # NaN and all
+    told = metrics.Foretold(*(np.array([1.0, np.nan]) for _ in range(3)))
+    assert told == metrics.Foretold(*(np.array([1.0, np.nan]) for _ in range(3)))
+    assert told != metrics.Foretold(np.array([2.0, np.nan]), told.likely, told.late) and told != 3
+    assert replace(result, foretold=told) != result
+
+
+def test_results_print_short(result):
+    assert repr(result) == str(result) == (
+        "Result(policy='oracle', trace='made', jobs=5, procs=10,\n"
+        "       start=[  0., 100.,   2.,   2., 150.],\n"
+        "       finish=[100., 150., 502., 502., 650.])")
+    long = result_of(trace_of([Job(0, 1, 1, 1)] * 1000), fcfs, 1, ended=500.0)
+    text = repr(long)
+    assert "stopped='until'" in text and "..." in text and len(text) < 300
+
+
+def test_results_in_a_notebook(result):
+    html = replace(result, policy="<a & b>")._repr_html_()
+    assert html.count("<table>") == html.count("</table>") == 2
+    assert "&lt;a &amp; b&gt;" in html and "<a" not in html
+    assert "<td>mean wait</td>" in html and "<th>options</th>" in html
+
+
+def test_results_as_a_frame(result, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    cut = result_of(trace_of(JOBS), easy, 10, ended=120.0)
+    frame = cut.to_frame()
+    assert tuple(frame.columns) == results.COLUMNS and len(frame) == 4
+    assert frame["starting_time"].tolist() == [0, 100, 2, 2] and frame["allocated_resources"][1] == "0-5 8-9"
+    results.write_jobs(cut, tmp_path / "jobs.csv")
+    read = pandas.read_csv(tmp_path / "jobs.csv", dtype={"job_id": str})
+    pandas.testing.assert_frame_equal(frame, read, check_dtype=False)
+
+
+def test_a_frame_needs_pandas(result, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ModuleNotFoundError, match="pandas"):
+        result.to_frame()
+
+
 def test_binned_means():
     edges, mean = plots.binned(np.array([0.0, 1.0, 4.0]), np.array([2.0, 4.0, 0.0]), 0.0, 8.0, 4)
     assert edges.tolist() == [0, 2, 4, 6, 8] and mean.tolist() == [3, 4, 0, 0]
@@ -323,14 +373,80 @@ def test_a_crowded_gantt_shows_the_share_in_use(tmp_path, monkeypatch):
     axes = figure.subplots()
     plots._gantt(axes, r, 0.0, 1.0)
     image = axes.images[0].get_array()
-    assert image.mean() == pytest.approx(0.5, abs=0.01) and image[:250].mean() > 0.98
+    assert image.shape == plots.PATCHES
+    assert image.mean() == pytest.approx(0.5) and image[:32].min() == pytest.approx(1.0) and image[32:].max() == 0
+    assert axes.get_title().startswith("Load of processors: oracle, 1 jobs")
 
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)), max_size=5),
+       st.integers(1, 7), st.integers(1, 7))
+@settings(max_examples=60, deadline=None)
+def test_patches_are_covered_by_what_lies_on_them(rows, height, width):
+    """Against the overlaps one by one; boxes of which no more than one part covers a patch."""
+    n = max(len(rows), 1)
+    boxes = np.array([(min(a, b), max(a, b), (k + min(c, d)) / n, (k + max(c, d)) / n)
+                      for k, (a, b, c, d) in enumerate(rows)]).reshape(-1, 4)
+    image = plots.patches(*boxes.T, height, width)
+    assert image.shape == (height, width)
+    for r in range(height):
+        for c in range(width):
+            along = np.clip(np.minimum(boxes[:, 1], (c + 1) / width) - np.maximum(boxes[:, 0], c / width), 0, None)
+            up = np.clip(np.minimum(boxes[:, 3], (r + 1) / height) - np.maximum(boxes[:, 2], r / height), 0, None)
+            assert image[r, c] == pytest.approx((along * up).sum() * width * height, abs=1e-9)
+
+
+def test_a_gantt_of_few_jobs_shows_each(result):
+    figure = plots._figure(6, 4)
+    axes = figure.subplots()
+    plots._gantt(axes, result, 0.0, 1.0)
+    assert not axes.images and len(axes.collections[0].get_paths()) == 6
+    assert axes.get_title().startswith("Jobs on processors")
 
 def test_compare(result, tmp_path):
     other = result_of(result.trace, fcfs, 10, "fcfs")
     paths = plots.compare([result, other], tmp_path)
     assert [os.path.basename(p) for p in paths] == ["compare.png", "compare.svg"]
     assert len(np.unique(picture(paths[0]).reshape(-1, 3), axis=0)) > 20
+
+
+def test_compare_stays_readable_with_a_dozen_policies(result, tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(plots, "_save", lambda figure, folder, name: saved.append(figure) or [])
+    others = [result_of(result.trace, fcfs, 10, f"policy {k} of a name that is rather long") for k in range(11)]
+    plots.compare([result, *others], tmp_path)
+    figure, = saved
+    _, bars, _, load = figure.axes[:4]
+    # One legend outside the panels, where it hides no curve.
+    assert all(axes.get_legend() is None for axes in figure.axes)
+    legend, = figure.legends
+    assert len(legend.get_texts()) == 12
+    figure.draw_without_rendering()
+    box = legend.get_window_extent()
+    assert not any(box.overlaps(axes.get_window_extent()) for axes in figure.axes)
+    assert all(len(label.get_text()) <= plots.NAME for label in bars.get_yticklabels())
+    # Twelve curves of the load would hide one another: a row of shades each.
+    assert not load.lines and load.images[0].get_array().shape == (12, plots.PATCHES[1])
+
+
+@pytest.mark.parametrize("factor, scale", [(19, "linear"), (21, "log")])
+def test_values_far_apart_have_a_log_axis(result, factor, scale):
+    waits = [replace(result, start=result.trace.submit + wait) for wait in (1.0, float(factor))]
+    figure = plots._figure(6, 4)
+    bars, queue = figure.subplots(2, 1)
+    plots._bars(bars, waits)
+    assert bars.get_xscale() == scale
+    assert bars.get_xlim()[0] == (0 if scale == "linear" else pytest.approx(1 / 3))
+    plots._draw_queue(queue, waits, 0.0, 650.0, 1.0, False)
+    assert queue.get_yscale() == {"linear": "linear", "log": "symlog"}[scale]
+
+
+def test_queues_far_apart_have_a_log_axis():
+    short = result_of(trace_of([Job(0, 100, 100, 1), Job(0, 1, 1, 1)]), fcfs, 1)
+    long = result_of(trace_of([Job(0, 100, 100, 1)] + [Job(0, 1, 1, 1)] * 60), fcfs, 1)
+    for drawn, scale in (([short, long], "symlog"), ([long], "linear"), ([short, short], "linear")):
+        axes = plots._figure(6, 4).subplots()
+        plots._draw_queue(axes, drawn, 0.0, 200.0, 1.0, False)
+        assert axes.get_yscale() == scale
 
 
 def test_many_policies_look_different(result):

@@ -56,7 +56,9 @@ def choose(text: str, options: str | Dict[str, str] = "") -> Choice:
         more = _options(options.split(",")) if options else {}
     text, *own = re.sub(r"\Ahybrid:(?=[0-9])", "hybrid", text).split(":")
     name = ":".join([text, *own])
-    head, plus, order = re.fullmatch(r"(easy\+\+|[^+]*)(\+?)(.*)", text, re.DOTALL).groups()
+    head, plus, order = text.partition("+")
+    if text == "easy++" or text.startswith("easy+++"):
+        head, plus, order = "easy++", text[6:7], text[7:]
     hybrid = re.fullmatch(r"hybrid([1-9][0-9]{0,8})", head)
     chosen: Dict[str, str] = {}
     plugin = text

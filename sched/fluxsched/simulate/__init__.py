@@ -10,7 +10,8 @@ Pictures are in fluxsched.simulate.plots, which imports matplotlib; queue orders
 """
 from fluxsched.simulate.api import Machine, SimulateError, machine, run, trace_of
 from fluxsched.simulate.metrics import Result, bounded_slowdown, measure, queue_length, utilisation
+from fluxsched.simulate.study import Interval, interval, measure_by, over_seeds
 from fluxsched.traces.generator import generate
 
-__all__ = ["Machine", "Result", "SimulateError", "bounded_slowdown", "generate", "machine", "measure", "queue_length",
-           "run", "trace_of", "utilisation"]
+__all__ = ["Interval", "Machine", "Result", "SimulateError", "bounded_slowdown", "generate", "interval", "machine",
+           "measure", "measure_by", "over_seeds", "queue_length", "run", "trace_of", "utilisation"]

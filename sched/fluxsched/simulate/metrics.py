@@ -3,7 +3,7 @@
 """What a simulation gives, and the measures computed from it."""
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
@@ -13,7 +13,16 @@ from fluxsched.traces.trace import Trace
 TAU = 10.0      # s: bound of the bounded slowdown (Feitelson, Metrics for parallel job scheduling, JSSPP 2001)
 
 
-@dataclass(frozen=True)
+def _same(a: Any, b: Any) -> bool:
+    """Whether two values are equal; of arrays all of it, NaN being equal to NaN."""
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return np.array_equal(a, b, equal_nan=a.dtype.kind == "f" and b.dtype.kind == "f")
+    if isinstance(a, Trace) and isinstance(b, Trace):
+        return all(_same(getattr(a, f.name), getattr(b, f.name)) for f in fields(Trace))
+    return not isinstance(a, np.ndarray) and not isinstance(b, np.ndarray) and bool(a == b)
+
+
+@dataclass(frozen=True, eq=False)
 class Foretold:
     """What was foretold of each job when it was submitted: float64 (n,), s in the trace's time; NaN = nothing.
 
@@ -26,14 +35,27 @@ class Foretold:
     likely: np.ndarray
     late: np.ndarray
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the same was foretold."""
+        if not isinstance(other, Foretold):
+            return NotImplemented
+        return all(_same(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+
     def select(self, keep: np.ndarray) -> Foretold:
         """Those of some jobs."""
         return Foretold(self.estimate[keep], self.likely[keep], self.late[keep])
 
 
-@dataclass(frozen=True)
+# How long it took: the only part of a result that differs between two runs.
+_TIMED = frozenset(("passes_time", "loop_time", "pass_time"))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Result:
     """One trace under one policy.
+
+    Two are equal if all that is in them is, but for the time that they took. Printed, it is a summary; in a notebook, a
+    table.
 
     trace      the n jobs that were simulated, in queue order
     start      float64 (n,), s in the trace's time, NaN = not started
@@ -76,6 +98,33 @@ class Result:
     pass_time: np.ndarray = field(default_factory=lambda: np.zeros(64))
     left_out: Dict[str, int] = field(default_factory=dict)
     foretold: Optional[Foretold] = None
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same schedule, of the same trace under a policy of the same name."""
+        if not isinstance(other, Result):
+            return NotImplemented
+        return all(_same(getattr(self, f.name), getattr(other, f.name)) for f in fields(self) if f.name not in _TIMED)
+
+    def __repr__(self) -> str:
+        """A summary, with arrays as numpy shortens them."""
+        arrays = [f"{name}={np.array2string(getattr(self, name), threshold=10, precision=1, separator=', ')}"
+                  for name in ("start", "finish")]
+        about = f"policy={self.policy!r}, trace={self.trace.source!r}, jobs={len(self.trace)}, procs={self.procs}"
+        stopped = f", stopped={self.stopped!r}" if self.stopped else ""
+        return f"Result({about}{stopped},\n       " + ",\n       ".join(arrays) + ")"
+
+    def _repr_html_(self) -> str:
+        """Its measures, as a notebook shows them."""
+        from fluxsched.simulate.results import html_table
+
+        return html_table([self])
+
+    def to_frame(self) -> Any:
+        """The jobs that started as a pandas DataFrame, a row each, in the columns of jobs.csv.  ModuleNotFoundError
+        without pandas."""
+        from fluxsched.simulate.results import frame
+
+        return frame(self)
 
     @property
     def wait(self) -> np.ndarray:

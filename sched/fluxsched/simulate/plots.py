@@ -3,6 +3,7 @@
 """Pictures of results, as PNG and SVG, drawn without a display."""
 from __future__ import annotations
 
+import math
 import os
 from typing import Any, Dict, List, Sequence, Tuple
 
@@ -18,9 +19,13 @@ from fluxsched.simulate.metrics import Result, measure, queue_length, utilisatio
 # Okabe and Ito's colours, told apart with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
 JOB_COLOURS = ("#4477AA", "#66CCEE", "#228833", "#CCBB44", "#EE6677", "#AA3377", "#8899BB", "#99AA77", "#CC8866")
-MOST_BOXES = 200_000        # above this a Gantt chart shows how busy each patch is, not single jobs
+MOST_BOXES = 3000           # above this the eye cannot part jobs: the load of the processors is drawn instead
+FACTOR = 20.0               # values that differ by more than this have a logarithmic axis
+NAME = 26                   # letters of a policy's name beside an axis
 BINS = 1200                 # columns of a curve or patch over time, about the pixels of the picture
 COARSE = 150                # the same where several curves overlap
+PATCHES = (64, 300)         # rows and columns of the load of processors, at the most
+MOST_CURVES = 4             # above this, curves of the processors in use hide one another
 
 STYLE: Dict[str, Any] = {
     "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold", "axes.titlelocation": "left",
@@ -86,7 +91,7 @@ def _draw_steps(axes: Any, time: np.ndarray, value: np.ndarray, begin: float, en
 
 
 def _gantt(axes: Any, result: Result, begin: float, unit: float) -> None:
-    """Boxes of processors by time, a colour a job; or, where they were not recorded, how many are in use."""
+    """Boxes of processors by time, a colour a job; or, where they are too many, how busy the processors are."""
     started = np.flatnonzero(~np.isnan(result.start))
     end = np.where(np.isnan(result.finish), result.ended, result.finish)
     assert result.offset is not None and result.first is not None and result.last is not None
@@ -104,27 +109,19 @@ def _gantt(axes: Any, result: Result, begin: float, unit: float) -> None:
         axes.add_collection(PolyCollection(list(boxes), facecolors=colours, edgecolors="white", linewidths=edge,
                                            rasterized=len(job) > 1500))
     else:
-        rows = min(result.procs, 512)
-        image = np.zeros((rows + 1, BINS + 1))
         span = (result.ended - begin) / unit
-        x0 = np.clip((left / span * BINS).astype(int), 0, BINS - 1)
-        x1 = np.clip(np.ceil(right / span * BINS).astype(int), 1, BINS)
-        # Each box adds its share of a patch; corners of a two-dimensional sum.
-        y0, y1 = first * rows // result.procs, np.minimum(last * rows // result.procs + 1, rows)
-        share = (right - left) / span * BINS / (x1 - x0) * (last + 1 - first) / result.procs * rows / (y1 - y0)
-        for y, x, sign in ((y0, x0, 1), (y0, x1, -1), (y1, x0, -1), (y1, x1, 1)):
-            np.add.at(image, (y, x), sign * share)
-        image = np.clip(image.cumsum(0).cumsum(1)[:rows, :BINS], 0, 1)
-        picture = axes.imshow(image, origin="lower", aspect="auto", cmap="Blues", vmin=0, vmax=1,
-                              extent=(0, span, 0, result.procs), interpolation="nearest")
-        axes.figure.colorbar(picture, ax=axes, label="share in use", pad=0.01)
-    axes.set_title(printable(f"Jobs on processors: {result.policy}, {len(started):,} jobs of {result.trace.source}"))
+        image = patches(left / span, right / span, first / result.procs, (last + 1) / result.procs,
+                        min(result.procs, PATCHES[0]), PATCHES[1])
+        _shade(axes, image, (0, span, 0, result.procs))
+    what = "Jobs on processors" if len(job) <= MOST_BOXES else "Load of processors"
+    axes.set_title(printable(f"{what}: {result.policy}, {len(started):,} jobs of {result.trace.source}"))
     axes.set_ylim(0, result.procs)
     axes.set_ylabel("processor")
     axes.grid(False)
 
 
-def _wait_distribution(axes: Any, results: Sequence[Result]) -> None:
+def _wait_distribution(axes: Any, results: Sequence[Result], legend: bool = True) -> None:
+    """How many jobs wait how long.  legend: the axes have one, too."""
     longest = 1.0
     lowest = 1.0
     for result, look in zip(results, _looks(len(results))):
@@ -152,7 +149,46 @@ def _wait_distribution(axes: Any, results: Sequence[Result]) -> None:
     axes.set_title("Wait")
     axes.set_ylabel("jobs that wait no longer")
     axes.set_xlabel("wait")
-    axes.legend(loc="best")
+    if legend:
+        axes.legend(loc="best")
+
+
+def patches(left: np.ndarray, right: np.ndarray, low: np.ndarray, high: np.ndarray, rows: int,
+            columns: int) -> np.ndarray:
+    """How much of each patch of the unit square is covered by boxes that do not overlap: (rows, columns), 0 to 1.
+
+    left, right, low, high: (n,), the boxes' sides, 0 to 1.
+    """
+    # The area that a box covers left of x and below y is a sum, over its corners (a, b), of (x - a) (y - b) where both
+    # are positive: at the corners of patches, sums of 1, a, b and a b.
+    sums = np.zeros((4, (rows + 1) * (columns + 1)))
+    for a, b, sign in ((left, low, 1.0), (left, high, -1.0), (right, low, -1.0), (right, high, 1.0)):
+        at = np.clip(np.ceil(b * rows), 0, rows) * (columns + 1) + np.clip(np.ceil(a * columns), 0, columns)
+        for k, weight in enumerate((np.ones(len(a)), a, b, a * b)):
+            sums[k] += sign * np.bincount(at.astype(np.int64), weight, sums.shape[1])
+    count, of_a, of_b, of_ab = sums.reshape(4, rows + 1, columns + 1).cumsum(1).cumsum(2)
+    x, y = np.arange(columns + 1) / columns, np.arange(rows + 1)[:, None] / rows
+    covered = count * x * y - of_a * y - of_b * x + of_ab
+    return np.clip(np.diff(np.diff(covered, axis=0), axis=1) * rows * columns, 0, 1)
+
+
+def _shade(axes: Any, image: np.ndarray, extent: Tuple[float, float, float, float]) -> None:
+    """Patches by the share in use; row 0 of the image is the lowest."""
+    picture = axes.imshow(image, origin="lower", aspect="auto", cmap="Blues", vmin=0, vmax=1, extent=extent,
+                          interpolation="nearest")
+    bar = axes.figure.colorbar(picture, ax=axes, label="in use", pad=0.01)
+    bar.ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
+    axes.grid(False)
+
+
+def _far_apart(values: Sequence[float]) -> bool:
+    """Whether positive values differ by so much that the small ones are lost on a linear axis."""
+    positive = [value for value in values if value > 0]
+    return len(positive) > 1 and max(positive) > FACTOR * min(positive)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= NAME else name[:NAME - 1] + "…"
 
 
 def _colours(n: int) -> List[str]:
@@ -167,6 +203,13 @@ def _looks(n: int) -> List[Dict[str, str]]:
 
 
 def _draw_load(axes: Any, results: Sequence[Result], begin: float, end: float, unit: float, filled: bool) -> None:
+    """Processors in use over time: a curve for each policy, or a row of shades where curves are too many."""
+    if len(results) > MOST_CURVES:
+        rows = [binned(*utilisation(result), begin, end, PATCHES[1])[1] for result in results]
+        _shade(axes, np.array(rows[::-1]), (0, (end - begin) / unit, 0, len(results)))
+        axes.set_yticks(np.arange(len(results))[::-1] + 0.5, [printable(_short(result.policy)) for result in results])
+        axes.set_title("Processors in use")
+        return
     for result, look in zip(results, _looks(len(results))):
         time, share = utilisation(result)
         if len(results) > 1:          # lines over one another are only readable as means
@@ -179,9 +222,18 @@ def _draw_load(axes: Any, results: Sequence[Result], begin: float, end: float, u
 
 
 def _draw_queue(axes: Any, results: Sequence[Result], begin: float, end: float, unit: float, filled: bool) -> None:
+    longest, mean = 0.0, []
     for result, look in zip(results, _looks(len(results))):
-        _draw_steps(axes, *queue_length(result), begin, end, unit, look, result.policy, filled)
+        time, length = queue_length(result)
+        longest = max(longest, float(length.max()))
+        mean.append(measure(result)["mean_queue_length"] or 0.0)
+        _draw_steps(axes, time, length, begin, end, unit, look, result.policy, filled)
     axes.set_title("Jobs waiting")
+    if len(results) > 1 and _far_apart(mean):
+        axes.set_yscale("symlog", linthresh=1.0)
+        axes.set_ylim(0, 1.5 * longest)
+        axes.yaxis.set_major_formatter(lambda v, _: f"{v:,.0f}")
+        return
     axes.set_ylim(0, max(axes.get_ylim()[1], 1.0))
     axes.yaxis.get_major_locator().set_params(integer=True)
 
@@ -215,9 +267,11 @@ def compare(results: Sequence[Result], folder: str) -> List[str]:
     """Draw one figure, compare.png and .svg, of several runs over the same trace; gives the paths."""
     with mpl.rc_context(STYLE):
         begin, end, unit, name = _span(results)
-        figure = _figure(12, 9)
-        grid = figure.add_gridspec(3, 3, height_ratios=[1.25, 1, 1])
-        _wait_distribution(figure.add_subplot(grid[0, :2]), results)
+        columns = 3 if max(len(result.policy) for result in results) <= 24 else 2
+        figure = _figure(12, 9 + 0.22 * max(len(results) - 4, 0))
+        grid = figure.add_gridspec(3, 3, height_ratios=[1.25 + 0.07 * max(len(results) - 4, 0), 1, 1])
+        waits = figure.add_subplot(grid[0, :2])
+        _wait_distribution(waits, results, legend=False)
         bars = figure.add_subplot(grid[0, 2])
         _bars(bars, results)
         queue = figure.add_subplot(grid[1, :])
@@ -226,6 +280,9 @@ def compare(results: Sequence[Result], folder: str) -> List[str]:
         _draw_load(load, results, begin, end, unit, False)
         load.set_xlim(0, (end - begin) / unit)
         load.set_xlabel(f"time in {name}")
+        # One for all panels, outside them, so that it hides no curve.
+        lines, labels = waits.get_legend_handles_labels()
+        figure.legend(lines, [printable(label) for label in labels], loc="outside lower center", ncols=columns)
         return _save(figure, folder, "compare")
 
 
@@ -235,15 +292,21 @@ def _bars(axes: Any, results: Sequence[Result]) -> None:
     wait = np.array([m["mean_wait"] or 0.0 for m in measured])
     unit, name = time_unit(float(wait.max()))
     place = np.arange(len(results))[::-1]
-    axes.barh(place, wait / unit, color=_colours(len(results)), height=0.65)
-    most = float(wait.max()) / unit or 1.0
-    for y, w, m in zip(place, wait / unit, measured):
+    value = wait / unit
+    most = float(value.max()) or 1.0
+    least = 0.0
+    if _far_apart(value.tolist()):
+        least = float(value[value > 0].min()) / 3
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda v, _: f"{v:g}")
+    axes.barh(place, np.maximum(value - least, 0.0), left=least, color=_colours(len(results)), height=0.65)
+    for y, w, m in zip(place, value, measured):
         slowdown = m["mean_bounded_slowdown"]
         text = f"{w:.3g}" + ("" if slowdown is None else f"  (slowdown {slowdown:,.{1 if slowdown < 100 else 0}f})")
-        inside = w > 0.55 * most
-        axes.text(w - 0.02 * most if inside else w + 0.02 * most, y, text, va="center",
-                  ha="right" if inside else "left", color="white" if inside else "black", fontsize=8)
-    axes.set_yticks(place, [result.policy for result in results])
-    axes.set_xlim(0, most * 1.05)
+        far = math.log(max(w, least) / least) > 0.6 * math.log(most / least) if least else w > 0.55 * most
+        axes.annotate(text, (max(w, least), y), xytext=(-4 if far else 4, 0), textcoords="offset points", va="center",
+                      ha="right" if far else "left", color="white" if far else "black", fontsize=8)
+    axes.set_yticks(place, [printable(_short(result.policy)) for result in results])
+    axes.set_xlim(least, most * (1.3 if least else 1.05))
     axes.set_title(f"Mean wait in {name}")
     axes.grid(False, axis="y")

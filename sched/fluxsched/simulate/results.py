@@ -9,13 +9,17 @@ import re
 import shutil
 import tempfile
 from contextlib import contextmanager
+from html import escape
+from importlib import import_module
 from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import numpy as np
 
 from fluxsched.errors import FluxSchedError
+from fluxsched.formats.quote import printable
 from fluxsched.simulate.forecast import accuracy
 from fluxsched.simulate.metrics import Result, measure
+from fluxsched.simulate.study import measure_by
 
 # In the order and by the names that evalys reads.
 COLUMNS = ("job_id", "workload_name", "submission_time", "requested_number_of_resources", "requested_time", "success",
@@ -24,8 +28,9 @@ COLUMNS = ("job_id", "workload_name", "submission_time", "requested_number_of_re
 ROWS = 8192                    # of jobs.csv that are text at a time, some 1 KiB each
 SUMMARY = "summary.json"
 COMPARISON = "compare.json"
+SEEDS = "seeds.json"
 # All that a folder of results may hold, besides a folder for each policy that was compared.
-FILES = frozenset(("jobs.csv", SUMMARY, COMPARISON)
+FILES = frozenset(("jobs.csv", SUMMARY, COMPARISON, SEEDS)
                   + tuple(f"{name}.{kind}" for name in ("gantt", "load", "wait", "compare") for kind in ("png", "svg")))
 
 
@@ -58,7 +63,7 @@ def check(folder: str) -> None:
 def _not_ours(folder: str) -> str:
     """What else than results is in a folder; "" if it holds results and nothing else."""
     inside = sorted(os.listdir(folder))
-    if not {SUMMARY, COMPARISON} & set(inside):
+    if not {SUMMARY, COMPARISON, SEEDS} & set(inside):
         return "other files"
     for name in inside:
         path = os.path.join(folder, name)
@@ -104,16 +109,17 @@ def folder_of_results(folder: str) -> Iterator[str]:
         raise
 
 
-def write(result: Result, folder: str) -> None:
-    """Write jobs.csv and summary.json into an existing folder.  Raises OSError."""
+def write(result: Result, folder: str, by: Optional[str] = None) -> None:
+    """Write jobs.csv and summary.json into an existing folder; by: as for `summary`.  Raises OSError."""
     write_jobs(result, os.path.join(folder, "jobs.csv"))
     with open(os.path.join(folder, SUMMARY), "w", encoding="utf-8") as out:
-        json.dump(summary(result), out, indent=2)
+        json.dump(summary(result, by), out, indent=2)
         out.write("\n")
 
 
-def summary(result: Result) -> Dict[str, object]:
-    """What summary.json holds: the trace and machine, the policy, what was left out, and the measures."""
+def summary(result: Result, by: Optional[str] = None) -> Dict[str, object]:
+    """What summary.json holds: the trace and machine, the policy, what was left out, and the measures; by: also those
+    of each class of jobs, see fluxsched.simulate.study.classes."""
     measures = measure(result)
     timing = {name: measures.pop(name) for name in ("time_per_pass", "loop_time")}
     used = result.pass_count > 0
@@ -131,6 +137,7 @@ def summary(result: Result) -> Dict[str, object]:
         "left_out": result.left_out,
         **measures,
         **({} if result.foretold is None else {"forecast": _forecast(result)}),
+        **({} if by is None else {"by": {by: measure_by(result, by)}}),
         # Measured on the machine that ran this, so different each time; all else is reproducible.
         "timing": {**timing, "pass_time_by_queue_length": [
             {"queue": [0 if k == 0 else 2**(k - 1), 0 if k == 0 else 2**k - 1], "passes": int(count),
@@ -172,30 +179,64 @@ def workload_name(source: str) -> str:
     return re.sub(r"[^A-Za-z0-9._+=-]", "_", name) or "trace"
 
 
-def write_jobs(result: Result, path: str) -> None:
-    """Write one row a started job, in queue order; what is not known yet of a running job is empty.
+def columns(result: Result, part: np.ndarray) -> Dict[str, Any]:
+    """The columns of some jobs, which are given by their places: name -> array or list.  Times are in s.
 
     workload_name is the trace's file without its suffixes; success is 1, or 0 for a job that was killed at its limit;
-    stretch is turnaround over execution time, empty for a run time of 0.  Raises OSError.
+    stretch is turnaround over execution time.  NaN: not known yet, of a job that runs still; that there is none.
     """
     trace = result.trace
-    workload = workload_name(trace.source)
+    run = result.execution[part]
+    turnaround = result.finish[part] - trace.submit[part]
+    values = {
+        "job_id": [trace.names.get(job) or str(job) for job in trace.job_id[part].tolist()],
+        "workload_name": [workload_name(trace.source)] * len(part),
+        "submission_time": trace.submit[part],
+        "requested_number_of_resources": trace.procs[part],
+        "requested_time": trace.request[part],
+        "success": np.where(np.isnan(run), np.nan, ~result.killed[part]),
+        "starting_time": result.start[part],
+        "execution_time": run,
+        "finish_time": result.finish[part],
+        "waiting_time": result.wait[part],
+        "turnaround_time": turnaround,
+        "stretch": np.divide(turnaround, run, out=np.full(len(part), np.nan), where=run > 0),
+        "allocated_resources": [ranges(result, job) for job in part.tolist()],
+    }
+    return {name: values[name] for name in COLUMNS}
+
+
+def write_jobs(result: Result, path: str) -> None:
+    """Write one row a started job, in queue order: `columns`, with nothing where a number is not known.
+
+    Raises OSError.
+    """
     rows = np.flatnonzero(~np.isnan(result.start))
     with open(path, "w", encoding="ascii", newline="") as out:
         out.write(",".join(COLUMNS) + "\n")
         for begin in range(0, len(rows), ROWS):
-            part = rows[begin:begin + ROWS]
-            run = result.execution[part]
-            turnaround = result.finish[part] - trace.submit[part]
-            stretch = np.divide(turnaround, run, out=np.full(len(part), np.nan), where=run > 0)
-            success = np.where(np.isnan(run), np.nan, ~result.killed[part])
-            columns = [[trace.names.get(job) or str(job) for job in trace.job_id[part].tolist()],
-                       [workload] * len(part)]
-            columns += [_column(np.asarray(values, dtype=np.float64)) for values in (
-                trace.submit[part], trace.procs[part], trace.request[part], success, result.start[part], run,
-                result.finish[part], result.wait[part], turnaround, stretch)]
-            columns.append([ranges(result, job) for job in part.tolist()])
-            out.write("".join(",".join(row) + "\n" for row in zip(*columns)))
+            texts = [values if isinstance(values, list) else _column(np.asarray(values, dtype=np.float64))
+                     for values in columns(result, rows[begin:begin + ROWS]).values()]
+            out.write("".join(",".join(row) + "\n" for row in zip(*texts)))
+
+
+def frame(result: Result) -> Any:
+    """The jobs that started as a pandas DataFrame in the columns of jobs.csv.  ModuleNotFoundError without pandas."""
+    pandas: Any = import_module("pandas")
+    return pandas.DataFrame(columns(result, np.flatnonzero(~np.isnan(result.start))))
+
+
+def html_table(results: Sequence[Result]) -> str:
+    """The measures of results, and what their policies ran with, as a notebook shows them."""
+    def row(cells: Sequence[str], kind: str) -> str:
+        return "<tr>" + "".join(f"<{kind}>{escape(printable(cell))}</{kind}>" for cell in cells) + "</tr>"
+
+    parts = []
+    for rows in (table(results), policies(results)):
+        head, *body = rows
+        parts.append("<table><thead>" + row(head, "th") + "</thead><tbody>"
+                     + "".join(row(cells, "td") for cells in body) + "</tbody></table>")
+    return "".join(parts)
 
 
 _SPANS = (("d", 86400.0, 2.0), ("h", 3600.0, 2.0), ("min", 60.0, 1.0))     # unit, s, and from how many of it on
