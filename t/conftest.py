@@ -4,6 +4,7 @@
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -19,6 +20,10 @@ LIB = BUILD / "lib"
 sys.path.insert(0, str(LIB))
 os.environ["PYTHONPATH"] = str(LIB)
 os.environ["FLUX_MODULE_PATH"] = str(TOP / "sched" if BUILD == TOP / "build" else BUILD / "sched")
+
+# A shell without job control lets what it runs in the background ignore Ctrl-C, which is tested here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says more about the machine than about the code. The examples of make check are always the
 # same, so that a change is never blamed for what another one broke; a build for looking for faults, or
