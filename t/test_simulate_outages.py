@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Nodes that go and come back in the simulator, and jobs that wait for others."""
+import json
+import zlib
+
 import numpy as np
 import pytest
 
@@ -200,3 +203,45 @@ def test_written_and_read_back(read, tmp_path):
     u = load(tmp_path / "y.swf")
     assert u.after.tolist() == t.after.tolist() == [[1, 0, 0], [2, 1, 0]]
     assert np.array_equal(u.think, t.think, equal_nan=True) and u.labels["queue"] == {1: "batch"}
+
+
+def record(folder, *rows, marks=None, time=1000.0, continues=False, number=1):
+    """Write a part of a record."""
+    head = {"format": 1, "time": time, "continues": continues, "marks": marks or {"up": "0-1", "gone": ""}}
+    lines = b"".join(json.dumps(row).encode() + b"\n" for row in (["head", head], *rows))
+    (folder / f"part-{number:06}.jsonl").write_bytes(lines + b"#%08x\n" % zlib.crc32(lines))
+
+
+def test_outages_of_a_record(tmp_path):
+    """What was down when it began, then what went and came back; the state that a part begins with is no change."""
+    inventory = api.machine(nodes=2).inventory
+    record(tmp_path, ["up", 990.0, "0"], ["begun", 1000.0], ["down", 1010.5, "1"], ["up", 1020.0, "1"],
+           ["pass", 1021.0, -1, [], [], False], marks={"up": "1", "gone": ""})  # fmt: skip
+    record(tmp_path, ["begun", 1030.0], ["gone", 1040.0, "0"], continues=True, number=2)
+    assert read_outages(tmp_path, inventory, 900.0) == [
+        (100_000_000, "drain", "0"), (110_500_000, "drain", "1"), (120_000_000, "up", "1"), (140_000_000, "down", "0")]
+    record(tmp_path, ["begun", 1000.0], marks={"up": "0", "gone": "1"})
+    (tmp_path / "part-000002.jsonl").unlink()
+    assert read_outages(tmp_path, inventory, 2000.0) == [(0, "down", "1")]
+
+
+@pytest.mark.parametrize("rows, text", [
+    ([["begun", 1.0], ["down", 1.0, "9"]], "line 3: expected nodes that there are, got 9"),
+    ([["begun", 1.0], ["down", "x", "0"]], "line 3: "),
+    ([["begun", 1.0], ["down", 1.0]], "line 3: "),
+])
+def test_wrong_rows_of_a_record(tmp_path, rows, text):
+    record(tmp_path, *rows)
+    with pytest.raises(OutagesError, match=text):
+        read_outages(tmp_path, api.machine(nodes=2).inventory, 900.0)
+
+
+def test_records_that_cannot_be_used(tmp_path):
+    inventory = api.machine(nodes=2).inventory
+    with pytest.raises(OutagesError, match="there is no record in it"):
+        read_outages(tmp_path, inventory, 900.0)
+    with pytest.raises(OutagesError, match="the trace does not tell when it begins, which a record needs"):
+        read_outages(tmp_path, inventory, 0.0)
+    record(tmp_path, ["begun", 1.0], marks={"up": 7, "gone": ""})
+    with pytest.raises(OutagesError, match="line 1: "):
+        read_outages(tmp_path, inventory, 900.0)

@@ -194,8 +194,8 @@ def fail(text: object, code: int = 1) -> NoReturn:
               help="Machine: P processors, one a node.  Default: what the trace states.")
 @click.option("--config", metavar="FILE",
               help="Configuration of a Flux instance: its queues, and its resources as the machine.")
-@click.option("--down", metavar="FILE",
-              help="Nodes that go and come back: lines of a time, down, restart, drain or up, and nodes.")
+@click.option("--down", metavar="FILE|DIR",
+              help="Nodes that go and come back: lines of a time, down, restart, drain or up, and nodes; or a record.")
 @click.option("--no-priority", is_flag=True, help="Priorities and urgencies of the trace do not count.")
 @click.option("--exclusive", is_flag=True, help="Jobs take whole nodes.")
 @click.option("--plugin", metavar="NAME",

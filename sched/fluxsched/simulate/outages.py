@@ -7,6 +7,9 @@ TIME is seconds in the trace's time, [D-]HH:MM:SS, or, where the trace tells whe
 go on), ``down`` (those that run there end), ``restart`` (they go back to the queue, and run from their beginning) or
 ``up``. NODES are ranks or host names, as in ``0-3`` or ``node[0-3]``; a rank is the place of a node, unless the machine
 says otherwise. Blank lines, and what is behind a ``#``, are passed over.
+
+A folder is taken as the record of a scheduler (``record=DIR``). What went there was drained, or had lost its broker:
+jobs that ran on it went on, as far as the scheduler knew. What the instance gave up for good is down.
 """
 from __future__ import annotations
 
@@ -16,10 +19,12 @@ from typing import List, Tuple
 
 from fluxsched.core import Inventory
 from fluxsched.errors import FluxSchedError
+from fluxsched.formats import idset
 from fluxsched.formats.quote import quote
 from fluxsched.simulate.site import ranks_of
 from fluxsched.traces.files import TraceError, lines
 from fluxsched.traces.sacct import seconds
+from fluxsched.twin.read import Part, RecordError, parts
 
 ACTIONS = ("down", "drain", "restart", "up")
 LAST = 9e12                    # s
@@ -41,6 +46,9 @@ def read(path: str | os.PathLike[str], inventory: Inventory, unix_start: float) 
     """
     name = os.path.basename(os.fspath(path))
     found: List[Outage] = []
+    if os.path.isdir(path):
+        found = _of_record(path, inventory, unix_start)
+        return [(max(time, 0), action, ranks) for time, action, ranks in found]
     try:
         for number, line in enumerate(lines(os.fspath(path)), 1):
             words = line.partition("#")[0].split()
@@ -54,6 +62,47 @@ def read(path: str | os.PathLike[str], inventory: Inventory, unix_start: float) 
     except TraceError as error:
         raise OutagesError(str(error)) from None
     return [(max(time, 0), action, ranks) for time, action, ranks in sorted(found, key=lambda outage: outage[0])]
+
+
+def _of_record(path: str | os.PathLike[str], inventory: Inventory, unix_start: float) -> List[Outage]:
+    """The outages in a record, in its order. Raises OutagesError."""
+    if not unix_start:
+        raise OutagesError(f"{path}: the trace does not tell when it begins, which a record needs")
+    actions = {"up": "up", "down": "drain", "gone": "down"}
+    found: List[Outage] = []
+    try:
+        for part in parts(path):
+            if not found and not part.head.get("continues"):
+                found += _at_first(part, inventory, unix_start)
+            begun = False
+            for row in part.rows():
+                kind = row.values[0]
+                begun = begun or kind == "begun"
+                if begun and kind in actions:
+                    if len(found) == MOST:
+                        raise OutagesError(f"{path}: more than {MOST} changes of nodes")
+                    try:
+                        t, ranks = row.values[1:3]
+                        found.append((round((t - unix_start) * 1e6), actions[kind], ranks_of(ranks, inventory)))
+                    except (TypeError, ValueError) as error:
+                        raise OutagesError(str(part.error(row.line, error))) from None
+    except RecordError as error:
+        raise OutagesError(str(error)) from None
+    return found
+
+
+def _at_first(part: Part, inventory: Inventory, unix_start: float) -> List[Outage]:
+    """What is not up when a record begins. Raises OutagesError."""
+    try:
+        marks, time = part.head["marks"], round((part.head["time"] - unix_start) * 1e6)
+        gone = set(idset.ids(marks["gone"]))
+        drained = set(inventory.ranks) - set(idset.ids(marks["up"])) - gone
+        return [
+            (time, action, ranks_of(idset.encode(sorted(ranks)), inventory))
+            for action, ranks in (("drain", drained), ("down", gone)) if ranks
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise OutagesError(str(part.error(1, error))) from None
 
 
 def _outage(words: List[str], inventory: Inventory, unix_start: float) -> Outage:
