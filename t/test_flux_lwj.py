@@ -127,25 +127,26 @@ def test_links_of_a_failed_commit_are_made_again_and_overwrite_nothing():
 def test_the_newest_are_kept_and_the_rest_is_gone(tmp_path):
     with Instance(tmp_path, size=1, config=config_text(hosts="fake0", cores="0-63")) as instance:
         instance.load("lwj-keep=20")
-        instance.flux("submit", "--cc=1-130", "--quiet", "--setattr=exec.test.run_duration=0.01s", "true")
+        instance.flux("submit", "--cc=1-230", "--quiet", "--setattr=exec.test.run_duration=0.01s", "true")
         instance.flux("queue", "drain")
-        instance.wait(lambda: kept(instance, 130, "state") == "complete", "the record")
-        assert instance.ask("kvs", key="lwj.first") == 111
+        instance.wait(lambda: kept(instance, 230, "state") == "complete", "the record")
+        assert instance.ask("kvs", key="lwj.first") == 211
+        # The first block is gone, at the latest when the links of the third one were made.
         assert instance.run("kvs", "dir", "lwj.99").returncode != 0
-        assert "lwj.111.state" in instance.flux("kvs", "dir", "lwj.111")
+        assert "lwj.211.state" in instance.flux("kvs", "dir", "lwj.211")
         numbers = sorted(int(name) for name in instance.flux("kvs", "ls", "-1", "lwj").split() if name.isdigit())
         # those that were removed before they were written had no link
-        assert BLOCK <= numbers[0] <= 111 and numbers == list(range(numbers[0], 2 * BLOCK))
+        assert BLOCK <= numbers[0] <= 211 and numbers == list(range(numbers[0], 3 * BLOCK))
         # each link leads to a record, and those of no job say so
         states = [kept(instance, number, "state") for number in numbers]
-        assert states == ["complete"] * (131 - numbers[0]) + ["reserved"] * 69
+        assert states == ["complete"] * (231 - numbers[0]) + ["reserved"] * 69
         # loaded again it goes on where it stopped
         instance.reload("lwj-keep=20")
         jobid = instance.submit()
         instance.event(jobid, "clean")
-        instance.wait(lambda: kept(instance, 131, "state") == "complete", "the record")
-        assert kept(instance, 131, "id") == jobid
-        assert kept(instance, 112, "state") == "complete"
+        instance.wait(lambda: kept(instance, 231, "state") == "complete", "the record")
+        assert kept(instance, 231, "id") == jobid
+        assert kept(instance, 212, "state") == "complete"
 
 
 def test_a_job_that_ended_with_all_its_brokers(tmp_path):

@@ -287,7 +287,7 @@ def test_commands_name_the_extra_that_they_need(tmp_path):
         assert (done.returncode, done.stderr) == (0, "")
     # Told before the run, not after it.
     write(tmp_path / "trace.swf", "; MaxProcs: 1\n1 0 0 1 1 -1 -1 1 1 -1 1 1 1 1 1 1 -1 -1\n")
-    done = without("matplotlib")("simulate", "--trace", trace, "--out", str(tmp_path / "out"))
+    done = without("matplotlib")("simulate", "--trace", trace, "--out", str(tmp_path / "out"), "--plot")
     assert (done.returncode, done.stdout) == (1, "") and "this needs matplotlib" in done.stderr
     assert not (tmp_path / "out").exists()
 

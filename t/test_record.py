@@ -555,14 +555,15 @@ def test_what_a_plugin_in_python_tells_of_itself():
         sched_loop_setup = find_resources = select_resources = allocate_resources = reserve_resources = print
 
     policy = PythonPolicy("x", {}, Plain())
-    assert policy.state() is None
-    policy.restore(None)
-    policy.restore({"a": [1, "b"]})
-    assert policy.state() == {"a": [1, "b"]}
-    policy.restore({"a": {1: 2}})
-    assert policy.state() is None       # a key of JSON is a text
-    policy.restore({"a": object()})
-    assert policy.state() is None
+    state = policy.state()
+    assert state["plugin"] is None
+    policy.restore(state)
+    policy.restore({**state, "plugin": {"a": [1, "b"]}})
+    assert policy.state() == {**state, "plugin": {"a": [1, "b"]}}
+    policy.restore({**state, "plugin": {"a": {1: 2}}})
+    assert policy.state() == state      # a key of JSON is a text
+    policy.restore({**state, "plugin": {"a": object()}})
+    assert policy.state() == state
 
 
 def test_an_error_of_a_plugin_is_a_decision(folder, tmp_path):

@@ -256,7 +256,7 @@ def test_it_is_run_in_slices(monkeypatch):
 
 def test_refusals(tmp_path):
     for value, why in (
-        ("odd", "shadow=odd: policy 'odd': expected fcfs, easy, conservative, first-fit, hybridN, each also with "),
+        ("odd", "shadow=odd: policy 'odd': expected fcfs, easy, easy++, conservative, first-fit, hybridN, "),
         ("easy,easy", "argument shadow: easy is named twice"),
         ("easy,,fcfs", "argument shadow: expected names of policies with commas between them"),
         ("easy+odd", "shadow=easy+odd: policy 'easy+odd': unknown order"),

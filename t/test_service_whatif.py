@@ -275,7 +275,7 @@ def test_a_policy_that_does_not_come_back(monkeypatch):
     ({"policies": named("easy"), "times": "odd"}, errno.EPROTO, "sched.whatif: field 'times': expected one of"),
     ({"policies": named("easy"), "most": -1}, errno.EPROTO, "sched.whatif: field 'most'"),
     ({"policies": named("odd")}, errno.EINVAL,
-     "policy 'odd': expected fcfs, easy, conservative, first-fit, hybridN, each also with +ORDER (fcfs, sjf"),
+     "policy 'odd': expected fcfs, easy, easy++, conservative, first-fit, hybridN, each also with +ORDER (fcfs, sjf"),
     ({"policies": named("easy+odd")}, errno.EINVAL, "policy 'easy+odd': unknown order 'odd'; one of fcfs, sjf"),
     ({"policies": named("easy:depth=2")}, errno.EINVAL, "plugin backfill.plugin1: unknown option 'depth'; it knows"),
     ({"policies": named("")}, errno.EINVAL, "policy ''"),

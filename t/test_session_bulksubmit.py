@@ -27,7 +27,7 @@ from fluxsched.session.commands.teller import Teller
     (["x"], ["x"], [("one",), ("two words",)]),
 ])
 def test_inputs(monkeypatch, words, command, rows):
-    monkeypatch.setattr("sys.stdin", io.StringIO("one\n\ntwo words\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"one\n\ntwo words\n")))
     assert inputs.split(words, "\n") == (command, rows)
 
 

@@ -259,7 +259,7 @@ def test_whatif(session, waiting, tmp_path):
     answer = json.loads(session("sched", "whatif", "--json", f"--plot={picture}", f"{path}:depth=3"))
     assert [policy["name"] for policy in answer["policies"]] == ["present", f"{path}:depth=3"]
     assert len(answer["policies"][1]["starts"]) == 2 and picture.read_text().startswith("<?xml")
-    assert "policy 'odd': expected fcfs, easy, conservative, first-fit, hybridN, each also with +ORDER (fcfs, sjf" in \
+    assert "policy 'odd': expected fcfs, easy, easy++, conservative, first-fit, hybridN, each also with +ORDER" in \
         session.fail("sched", "whatif", "easy,odd")
     assert "expected a file that ends in .png or .svg" in session.fail("sched", "whatif", "easy", "--plot=x.pdf")
     assert "No such file" in session.fail("sched", "whatif", "./odd.py")

@@ -102,7 +102,7 @@ def _read(path: str, sep: str | None) -> list[str]:
     """The inputs in a file.  Raises SpecError."""
     try:
         if path == "-":
-            text = sys.stdin.read()
+            text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
         else:
             with open(path, encoding="utf-8", errors="surrogateescape") as file:
                 text = file.read()
