@@ -103,6 +103,8 @@ def test_a_random_day_replays_to_the_same_decisions(tmp_path):
         instance.flux("queue", "start", "--all")
         instance.load()
         play = Play(instance, rng)
+        # So many decisions there are, however few jobs a slow machine comes to between what follows.
+        instance.submit(*[jobspec(duration=30.0, queue="batch") for _ in range(16)])
         often = [
             *[play.submit] * 5, *[play.cancel] * 4, *[play.urgency] * 2, *[play.drain] * 3, play.stop, play.update,
         ]
