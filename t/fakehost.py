@@ -264,6 +264,18 @@ class Bench:
     def started(self, jobid):
         return 0 in self.kinds(jobid)
 
+    def end_next(self, over):
+        """Go on to the next expected end of running jobs, and end those that end then; `over`: the jobs that have."""
+        engine = self.service.engine
+        ends = {jobid: engine.times(jobid)[1] for jobid in engine.running_jobs()}
+        last = min(ends.values())
+        self.host.run(last - self.host.time)
+        for jobid in sorted(ends):
+            if ends[jobid] == last and jobid not in over:
+                over.add(jobid)
+                self.send("sched.free", {"id": jobid, "R": self.given(jobid), "final": True})
+        self.host.run()
+
     def ranks(self, jobid):
         return r.parse(self.given(jobid)).ranks
 

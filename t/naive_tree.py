@@ -38,6 +38,22 @@ def as_request(shape):
     return request(nslots=count, duration=duration)
 
 
+def parts_held(engine, jobid):
+    """Cores and memory that a job holds, by the parts of the tree that it is told."""
+    out = Counter()
+    node = socket = None
+    for name, kind, amount, _ in engine.tree_part(jobid):
+        if kind == "node":
+            node = int(name[4:])
+        elif kind == "socket":
+            socket = int(name[6:])
+        elif kind == "core":
+            out["core", node, socket, int(name[4:])] = 1
+        elif kind == "memory":
+            out["memory", node, socket] = amount
+    return out
+
+
 class TreeModel:
     """An engine on a hype, and what its jobs hold: {("core", node, socket, id): 1, ("memory", node, socket): amount,
     ("width", node): amount, ("width",): amount}."""
@@ -116,19 +132,8 @@ class TreeModel:
 
     def taken(self, jobid, shape):
         """What a job holds, by its part of the tree; and whether that is what it asked for."""
-        out = Counter()
-        node = socket = None
-        per_node = Counter()
-        for name, kind, amount, _ in self.engine.tree_part(jobid):
-            if kind == "node":
-                node = int(name[4:])
-            elif kind == "socket":
-                socket = int(name[6:])
-            elif kind == "core":
-                out["core", node, socket, int(name[4:])] = 1
-                per_node[node] += 1
-            elif kind == "memory":
-                out["memory", node, socket] = amount
+        out = parts_held(self.engine, jobid)
+        per_node = Counter(key[1] for key in out if key[0] == "core")
         ncores = sum(per_node.values())
         memory = sum(amount for key, amount in out.items() if key[0] == "memory")
         if shape.kind == "paths":

@@ -1,7 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """General requests, memory and bandwidth: against the plain rule, part for part, and from pass to pass."""
-from collections import Counter
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,7 +10,7 @@ from fluxsched.formats import idset
 from naive import PlainPlay, confined, hype, scheduler
 from naive_plan import FAR, NEVER, plan
 from naive_pools import Future, Job, machine
-from naive_tree import Shape, as_request
+from naive_tree import Shape, as_request, parts_held
 
 PLAYS = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 RANDOM = st.randoms(use_true_random=False)
@@ -66,21 +65,6 @@ class Play(PlainPlay):
             job.shape.kind == "flat" for job in jobs
         )
 
-    def held(self, jobid):
-        """Cores and memory that a job holds, by the parts of the tree."""
-        out = Counter()
-        node = socket = None
-        for name, kind, amount, _ in self.engine.tree_part(jobid):
-            if kind == "node":
-                node = int(name[4:])
-            elif kind == "socket":
-                socket = int(name[6:])
-            elif kind == "core":
-                out["core", node, socket, int(name[4:])] = 1
-            elif kind == "memory":
-                out["memory", node, socket] = amount
-        return out
-
     def schedule(self):
         now = self.now * 10**6
         queue = [job for *_, job in sorted(self.waiting.values())]
@@ -92,11 +76,11 @@ class Play(PlainPlay):
         outcome = self.engine.schedule(float(self.now))
         if self.counted():
             # Which nodes is for other tests to say; of bandwidth such jobs hold none.
-            started = {jobid: self.held(jobid) for jobid in outcome.started}
+            started = {jobid: parts_held(self.engine, jobid) for jobid in outcome.started}
         else:
             assert outcome.started == [job.id for job in queue if job.id in started]
             for jobid, held in started.items():
-                assert self.held(jobid) == {key: n for key, n in held.items() if key[0] != "width"}
+                assert parts_held(self.engine, jobid) == {key: n for key, n in held.items() if key[0] != "width"}
             told = {jobid: self.engine.estimate(jobid) for jobid in self.waiting if jobid not in started}
             told = {jobid: round(time * 10**6) for jobid, time in told.items() if time is not None}
             assert told == {jobid: time for jobid, time in planned.items() if time < FAR}

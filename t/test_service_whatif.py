@@ -343,16 +343,9 @@ def test_it_comes_true(present, other, shapes):
         for jobid in engine.running_jobs():
             if jobid > 1:
                 seen.setdefault(jobid, engine.times(jobid)[0])
-        ends = {jobid: engine.times(jobid)[1] for jobid in engine.running_jobs()}
         if len(seen) == len(shapes):
             break
-        last = min(ends.values())
-        live.host.run(last - live.host.time)
-        for jobid in sorted(ends):
-            if ends[jobid] == last and jobid not in over:
-                over.add(jobid)
-                live.send("sched.free", {"id": jobid, "R": live.given(jobid), "final": True})
-        live.host.run()
+        live.end_next(over)
     assert starts == {jobid: pytest.approx(start, abs=1e-5) for jobid, start in seen.items()}
 
 

@@ -231,13 +231,6 @@ def test_it_comes_true(policy, shapes, shape):
     bench.alloc(last, **shape)
     over = set()
     while not bench.started(last):
-        ends = {jobid: bench.service.engine.times(jobid)[1] for jobid in bench.service.engine.running_jobs()}
-        at_last = min(ends.values())
-        bench.host.run(at_last - bench.host.time)
-        for jobid in sorted(ends):
-            if ends[jobid] == at_last and jobid not in over:
-                over.add(jobid)
-                bench.send("sched.free", {"id": jobid, "R": bench.given(jobid), "final": True})
-        bench.host.run()
+        bench.end_next(over)
     assert bench.service.engine.times(last)[0] == pytest.approx(told["start"], abs=1e-5)
     assert told["verdict"] == ("now" if told["start"] == told["now"] else "later")

@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 import click
 
+from fluxsched.cli import table
 from fluxsched.cli.instance import JobId, show_id
 from fluxsched.cli.table import duration
 from fluxsched.formats import duration as spans
@@ -150,14 +151,13 @@ def go_on(folder: str, name: str, options: str, begin: Optional[float]) -> None:
     choice = choose(name, options)
     found = onward(folder, load_plugin(choice.plugin, choice.options), begin)
     columns = (found.recorded, found.other)
+    heads = ("", f"recorded ({found.recorded.policy})", printable(name))
     rows = [
-        ["", f"recorded ({found.recorded.policy})", name],
         ["jobs started", *(f"{column.started:,}" for column in columns)],
         ["mean wait", *(duration(column.mean) for column in columns)],
         ["95th percentile of waits", *(duration(column.late) for column in columns)],
         ["core hours used", *(f"{column.used / 3600:,.2f}" for column in columns)],
     ]
-    widths = [max(len(row[place]) for row in rows) for place in range(3)]
     click.echo(f"{plural(found.jobs, 'job')} from {stamp(found.begin)} to {stamp(found.end)}:")
-    for row in rows:
-        click.echo(printable(f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}"))
+    for line in table.lines(heads, rows, right=heads[1:]):
+        click.echo(line)

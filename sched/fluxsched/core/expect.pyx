@@ -34,8 +34,10 @@ cdef int expect_limits(Engine e) except -1 nogil:
         duration = <usec_t *> zeroed(e.queue.count, sizeof(usec_t))
         for i in range(e.queue.count):
             duration[i] = e.jobs.item[slots[i]].limit
-        e.queue.expect(duration)
-        free(duration)
+        try:
+            e.queue.expect(duration)
+        finally:
+            free(duration)
     for i in range(e.jobs.count):
         if e.jobs.item[i].state == JOB_RUNNING and e.jobs.item[i].end != e.jobs.item[i].last:
             expect_end(e, i, e.jobs.item[i].last)

@@ -20,6 +20,11 @@ _NAMES = {
 }
 
 
+# A name, the K of hybridK, and the order behind it; the longest name is tried first, as easy++ has a plus of its own.
+_LONGEST_FIRST = "|".join(map(re.escape, sorted(_NAMES, key=len, reverse=True)))
+_KNOWN = re.compile(f"({_LONGEST_FIRST}|hybrid([1-9][0-9]{{0,8}}))(?:[+](.*))?", re.DOTALL)
+
+
 class PolicyError(FluxSchedError, ValueError):
     """The name of a policy, or its options, that cannot be read."""
 
@@ -56,16 +61,14 @@ def choose(text: str, options: str | Dict[str, str] = "") -> Choice:
         more = _options(options.split(",")) if options else {}
     text, *own = re.sub(r"\Ahybrid:(?=[0-9])", "hybrid", text).split(":")
     name = ":".join([text, *own])
-    head, plus, order = text.partition("+")
-    if text == "easy++" or text.startswith("easy+++"):
-        head, plus, order = "easy++", text[6:7], text[7:]
-    hybrid = re.fullmatch(r"hybrid([1-9][0-9]{0,8})", head)
+    known = _KNOWN.fullmatch(text)
     chosen: Dict[str, str] = {}
     plugin = text
-    if head in _NAMES or hybrid:
-        plugin, chosen = ("backfill.plugin1", {"reserve-depth": hybrid.group(1)}) if hybrid else _NAMES[head]
+    if known:
+        head, depth, order = known.groups()
+        plugin, chosen = ("backfill.plugin1", {"reserve-depth": depth}) if depth else _NAMES[head]
         chosen = dict(chosen)
-        if plus:
+        if order is not None:
             if order not in ORDERS:
                 raise PolicyError(f"policy {text!r}: unknown order {order!r}; one of {', '.join(ORDERS)} expected")
             chosen["order"] = order

@@ -45,11 +45,16 @@ from fluxsched.formats.rdl import Hierarchy
 from fluxsched.policy.loader import find_plugin
 
 __all__ = [
-    "FORMAT", "hash_of", "hierarchy_fact", "inventory_of", "policy_fact", "request_of", "request_row",
+    "FORMAT", "hash_of", "hierarchy_fact", "inventory_of", "policy_fact", "refused", "request_of", "request_row",
 ]
 
 #: Of the rows here. A reader refuses another.
 FORMAT = 1
+
+
+def refused(row: list[Any]) -> bool:
+    """Whether the engine raised an error, which is the row's last value."""
+    return isinstance(row[-1], dict) and row[-1].keys() == {"error"}
 
 
 def _counts(counts: tuple[range, ...]) -> list[list[int]]:

@@ -29,7 +29,7 @@ from fluxsched.core import Engine
 from fluxsched.policy import names
 from fluxsched.service import deadline
 from fluxsched.service.ends import Ends
-from fluxsched.service.entries import request_of
+from fluxsched.service.entries import refused, request_of
 from fluxsched.service.guard import Guard, where
 from fluxsched.service.host import LOG_ERR, LOG_INFO, Host
 from fluxsched.service.rpc import rpc
@@ -388,7 +388,7 @@ class Shadows:
         if not any(shadow.stopped is None for shadow in self._shadows):
             return
         kind, t, *values = row
-        if values and isinstance(values[-1], dict) and "error" in values[-1] and kind != "pass":
+        if kind != "pass" and refused(row):
             return
         self._last = max(self._last, t)
         getattr(self, "_note_" + kind.replace("-", "_"), self._note_other)(kind.replace("-", "_"), values)

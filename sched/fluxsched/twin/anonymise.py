@@ -65,7 +65,7 @@ class Anonymiser:
 
     def row(self, row: list[Any]) -> list[Any]:
         """The row without names.  KeyError, IndexError, TypeError, ValueError: it is not one of a record."""
-        if isinstance(row[-1], dict) and row[-1].keys() == {"error"}:
+        if entries.refused(row):
             return [*self.row(row[:-1]), {"error": None}]
         change = self._rows.get(row[0])
         return row if change is None else change(row)

@@ -8,7 +8,7 @@ from typing import Any, Optional
 
 from fluxsched.formats import idset
 from fluxsched.formats.jobspec import Request
-from fluxsched.service.entries import request_of
+from fluxsched.service import entries
 from fluxsched.service.recording import RecordedEngine
 
 __all__ = ["Life", "Lives", "cores_of"]
@@ -77,7 +77,7 @@ class Lives:
         if kind == "begun":
             self._begun(time, engine)
             return
-        refused = isinstance(values[-1], dict) and values[-1].keys() == {"error"} and kind != "pass"
+        refused = kind != "pass" and entries.refused(values)
         take = getattr(self, f"_{kind}", None)
         if take is not None:
             take(time, refused, *values[2:])
@@ -103,7 +103,7 @@ class Lives:
     def _add(self, time: float, refused: bool, jobid: int, request: list[Any], priority: int, submit: float,
              user: Any, *_: Any) -> None:
         life = self.jobs.setdefault(jobid, Life(jobid, priority, submit, user))
-        life.request = request_of(request)
+        life.request = entries.request_of(request)
         life.cancelled = None
         life.refused = refused
         found = life.request

@@ -16,7 +16,7 @@ import orjson
 from fluxsched.core import PluginError
 from fluxsched.errors import FluxSchedError
 from fluxsched.policy.loader import load_plugin
-from fluxsched.service.entries import hash_of, inventory_of, request_of
+from fluxsched.service.entries import hash_of, inventory_of, refused, request_of
 from fluxsched.service.parts import in_use
 from fluxsched.service.recording import RecordedEngine, head, state
 from fluxsched.twin.read import Part, Row, parts
@@ -209,8 +209,8 @@ class Replay:
     def _apply(self, part: Part, line: int, values: list[Any]) -> None:
         """One input; an error is a decision of the engine's."""
         recorded = None
-        refused = isinstance(values[-1], dict) and values[-1].keys() == {"error"}
-        if refused:
+        failed = refused(values)
+        if failed:
             recorded = values[-1]["error"]
             values = values[:-1]
             self.decisions += 1
@@ -220,11 +220,11 @@ class Replay:
             apply(self.engine, *values[2:])
         except Exception as error:
             replayed = str(error)
-            if not refused and not isinstance(error, FluxSchedError):
+            if not failed and not isinstance(error, FluxSchedError):
                 raise
-            if refused and recorded is None:
+            if failed and recorded is None:
                 return      # its text was taken away with the names in it
-        if recorded != replayed or refused != (replayed is not None):
+        if recorded != replayed or failed != (replayed is not None):
             self.difference = Difference(part, line, self.time, values[0], recorded, replayed)
 
     def _pass(self, part: Part, line: int, values: list[Any]) -> None:

@@ -404,7 +404,7 @@ class Executor:
             alive = self._alive(running)
             entries = self._entries(running)
         except OSError as error:
-            self._later(running, error, self._follow)
+            self._later(running, f"{error.filename}: {error.strerror}", self._follow)
             return
         if not alive or any(entry["event"] == "finish" for entry in entries):
             self._collect(running, entries)
@@ -412,12 +412,8 @@ class Executor:
         try:
             running.connected(Link(self, self._dial(running), running))
         except OSError as error:
-            running.tries += 1
-            if running.tries > CONNECT_TRIES:
-                # alive and not answering: its cores are in use, so do not give them away
-                if running.tries == CONNECT_TRIES + 1:
-                    self.log("job-exec", LOG_ERR, f"{ids.f58(running.job.id)}: its supervisor does not answer: {error}")
-            self.loop.call_later(CONNECT_PAUSE, lambda: self._follow(running))
+            # alive and not answering: its cores are in use, so do not give them away
+            self._later(running, f"its supervisor does not answer: {error}", self._follow, CONNECT_TRIES)
 
     def _dial(self, running: Running) -> socket.socket:
         directory = os.open(running.dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -436,7 +432,7 @@ class Executor:
         try:
             never = running.failed is not None or self._claim(running) is None
         except OSError as error:
-            self._later(running, error, self.disconnected)
+            self._later(running, f"{error.filename}: {error.strerror}", self.disconnected)
             return
         if never:
             del self.running[running.job.id]
@@ -449,11 +445,12 @@ class Executor:
             return
         self._follow(running)
 
-    def _later(self, running: Running, error: OSError, again: Callable[[Running], None]) -> None:
-        """A job's files cannot be read now, most likely for want of descriptors: try again."""
+    def _later(self, running: Running, why: str, again: Callable[[Running], None], quiet: int = 0) -> None:
+        """Something cannot be done now, as its supervisor is busy or there are no descriptors: try again. Why is told
+        after so many tries."""
         running.tries += 1
-        if running.tries == 1:
-            self.log("job-exec", LOG_ERR, f"{ids.f58(running.job.id)}: {error.filename}: {error.strerror}")
+        if running.tries == quiet + 1:
+            self.log("job-exec", LOG_ERR, f"{ids.f58(running.job.id)}: {why}")
         self.loop.call_later(CONNECT_PAUSE, lambda: again(running))
 
     def _entries(self, running: Running) -> list[dict[str, Any]]:
