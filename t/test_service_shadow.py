@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fakehost import Bench, make_r
 from fluxsched.cli.shadow import text
+from fluxsched.formats import idset
 from fluxsched.service import deadline, shadow
 from fluxsched.service.protocol import ServiceError
 from test_forward import PLAIN_PYTHON
@@ -153,6 +154,36 @@ def test_a_limit_that_changes_before_the_job_starts_in_the_shadow():
     pause(bench)
     start, end = engine.times(3)
     assert start >= 1000.0 and end == pytest.approx(start + 90.0)
+
+
+def test_parts_that_are_given_back_early():
+    """Job 2 gives back two of its three nodes 10 and 20 s after its start, also where it starts later than live."""
+    bench = follow("fcfs", "easy+ljf", R=make_r(3, 1))
+    bench.alloc(1, nodes=1, duration=100.0)
+    bench.alloc(2, nodes=3, duration=100.0)
+    bench.alloc(3, nodes=2, duration=300.0)
+    bench.host.run(1.0)
+    over(bench, 1, 1050.0)
+    bench.host.run(10.0)
+    bench.free(2, make_r(ranks=[1], cores=1), final=False)
+    bench.host.run(10.0)
+    bench.free(2, make_r(ranks=[0], cores=1), final=False)
+    bench.host.run(1.0)
+    assert bench.started(3)
+    pause(bench, 5.0)
+    found = told(bench)[1]
+    live = bench.service.engine
+    fcfs = bench.service.shadows.engines()["fcfs"]
+    assert (fcfs.hosts(2), fcfs.hosts(3)) == (live.hosts(2), live.hosts(3)) and fcfs.allocated_ranks(2) == "2"
+    assert fcfs.times(3) == live.times(3) and found["fcfs"]["saved"] == pytest.approx(0.0, abs=1e-6)
+    # Where the longest goes first, 3 runs from the begin; 2 waits for it.
+    assert bench.service.shadows.engines()["easy+ljf"].allocated_ranks(3) == "1-2"
+    over(bench, 2, 1090.0)
+    over(bench, 3, 1170.0)
+    pause(bench, 200.0)
+    assert told(bench)[1]["easy+ljf"]["started"] == 3
+    for engine in bench.service.shadows.engines().values():
+        engine.sanity_check()
 
 
 def test_jobs_that_run_at_the_load():
@@ -300,6 +331,7 @@ def test_a_changed_configuration_begins_anew():
 STEPS = st.lists(st.one_of(
     st.tuples(st.just("add"), st.integers(1, 4), st.sampled_from([5.0, 20.0, 60.0])),
     st.tuples(st.just("end"), st.integers(0, 9), st.just(0.0)),
+    st.tuples(st.just("part"), st.integers(0, 9), st.just(0.0)),
     st.tuples(st.just("cancel"), st.integers(0, 9), st.just(0.0)),
     st.tuples(st.just("urgency"), st.integers(0, 9), st.sampled_from([8.0, 24.0])),
     st.tuples(st.just("down"), st.integers(0, 3), st.just(0.0)),
@@ -325,6 +357,12 @@ def test_a_shadow_of_the_live_policy_does_what_it_does(policy, steps):
             bench.alloc(jobid, nodes=number, duration=value)
         elif step == "end" and live.running_jobs():
             bench.free(sorted(live.running_jobs())[number % len(live.running_jobs())])
+        elif step == "part" and live.running_jobs():
+            # The last rank is given back at the end.
+            chosen = sorted(live.running_jobs())[number % len(live.running_jobs())]
+            ranks = idset.ids(live.allocated_ranks(chosen))
+            if len(ranks) > 1:
+                bench.free(chosen, make_r(ranks=[ranks[number % len(ranks)]], cores=1), final=False)
         elif step in ("cancel", "urgency") and live.waiting():
             chosen = sorted(live.waiting())[number % len(live.waiting())]
             if step == "cancel":

@@ -143,9 +143,87 @@ def test_gpus_and_constraints(site, tmp_path):
     assert api.run(t, procs=16).start.tolist() == [0] * 7
 
 
-def test_memory_is_carried(site, tmp_path):
-    (tmp_path / "x.swf").write_text("1 0 -1 10 4 -1 -1 4 10 2048 1 1 1 -1 1 -1 -1 -1\n")
-    assert load(tmp_path / "x.swf").memory.tolist() == [pytest.approx(4 * 2048 * 1024 / 1e6)]
+# Jobs of 2 of the 4 cores of a node and some GB; the last one is beyond what a node has.
+MEMORY = ("JobID,Submit,Elapsed,NCPUS,NNodes,ReqTRES,OverSubscribe\n1,0,10,2,1,mem=6G,OK\n2,0,10,2,1,mem=6G,OK\n"
+          "3,1,10,2,1,mem=2G,OK\n4,2,10,2,1,,OK\n5,3,10,2,1,mem=1G,NO\n6,4,10,2,1,mem=9G,OK\n")
+
+
+@pytest.mark.parametrize("policy, starts", [("fcfs", [0, 0, 1, 2, 11]), ("conservative", [0, 0, 1, 2, 11])])
+def test_memory_counts_where_the_machine_has_it(tmp_path, policy, starts):
+    """Two nodes: the jobs of 6 GB need one each, and those of 2 GB and of none find room beside them. The exclusive
+    one waits for a whole node."""
+    (tmp_path / "x.csv").write_text(MEMORY)
+    t = load(tmp_path / "x.csv")
+    r = api.run(t, nodes=2, cores=4, memory=8 * 1024**3 / 1e6, plugin=policy)
+    assert r.trace.job_id.tolist() == [1, 2, 3, 4, 5] and r.left_out == {"denied": 1} and r.start.tolist() == starts
+    assert {results.ranges(r, k)[0] for k in range(2)} == {"0", "4"}
+    r = api.run(t, nodes=2, cores=4, plugin=policy)
+    assert r.trace.job_id.tolist() == [1, 2, 3, 4, 5, 6] and r.start[:4].tolist() == [0, 0, 1, 2]
+
+
+def test_memory_of_an_rdl_file(tmp_path):
+    (tmp_path / "m.lua").write_text("""uses "Node"
+        Hierarchy "default" { Resource { "cluster", name = "c", children = { ListOf { Node, ids = "0-1", args = {
+            name = "n", sockets = { "0-3" }, memory_per_socket = 8000 } } } } }""")
+    (tmp_path / "x.csv").write_text(MEMORY)
+    on = api.machine(rdl=tmp_path / "m.lua")
+    assert on.has_memory and on.nodes == 2
+    r = api.run(load(tmp_path / "x.csv"), on=on)
+    assert r.start.tolist() == [0, 0, 10, 10, 10] and r.left_out == {"denied": 1}
+
+
+def test_memory_of_processors(tmp_path):
+    """SWF: KB of each processor. Four processors of 2 GB do not fit in a node of 7."""
+    (tmp_path / "x.swf").write_text("1 0 -1 10 4 -1 -1 4 10 2000000 1 1 1 -1 1 -1 -1 -1\n"
+                                    "2 0 -1 10 1 -1 -1 1 10 2000000 1 1 1 -1 1 -1 -1 -1\n")
+    t = load(tmp_path / "x.swf")
+    assert t.memory.tolist() == pytest.approx([8192, 2048])
+    r = api.run(t, nodes=2, cores=4, memory=7000)
+    assert r.start.tolist() == [0, 0] and results.ranges(r, 0) == "0-2 4" and results.ranges(r, 1) == "5"
+    assert results.ranges(api.run(t, nodes=2, cores=4), 0) == "0-3"
+
+
+def test_memory_of_a_configured_machine(site, read):
+    t = read((0, 10, 10, 1, "debug"), (0, 10, 10, 1, "batch"))
+    on = api.machine(config=site(), memory=1000)
+    assert on.inventory.properties == api.machine(config=site()).inventory.properties and on.has_gpus
+    assert api.run(t, on=on).start.tolist() == [0, 0]
+    with pytest.raises(SimulateError, match="memory is the machine's"):
+        api.run(t, on=on, memory=3)
+    for given, what in (({"memory": 0}, "memory: MB from 1 to"), ({"memory": "x"}, "memory: MB from 1 to"),
+                        ({"memory": 5, "rdl": "hype.lua", "config": None}, "memory: an RDL file has its own")):
+        with pytest.raises(SimulateError, match=what):
+            api.machine(**{"config": site(), **given})
+
+
+def test_requests_of_jobspecs(site, tmp_path):
+    """What jobs asked for: slots of 3 cores and not any 6; memory where there is any; one of several counts; whole
+    nodes, which get no more cores by that."""
+    def job(jobid, submit, inside, nnodes=1):
+        return {"id": jobid, "t_submit": submit, "t_run": 100.0, "t_cleanup": 110.0, "duration": 10.0, "ncores": 4,
+                "nnodes": nnodes, "queue": "batch"}, {
+            "version": 1, "resources": [inside], "attributes": {"system": {"duration": 10.0}},
+            "tasks": [{"command": ["a"], "slot": "t", "count": {"per_slot": 1}}]}
+
+    def slots(count, cores, memory=0):
+        each = [{"type": "core", "count": cores}] + [{"type": "memory", "count": memory}] * bool(memory)
+        return {"type": "slot", "count": count, "label": "t", "with": each}
+
+    rows = [job(1, 10.0, slots(2, 3)), job(2, 30.0, slots(1, 1, 900)), job(3, 30.0, slots(1, 1, 200)),
+            job(4, 50.0, slots({"min": 2, "max": 3}, 4)),
+            job(5, 70.0, {"type": "node", "count": 2, "exclusive": True, "with": [slots(1, 1)]}, nnodes=2),
+            job(6, 70.0, slots(2, 1)),
+            job(7, 90.0, {"type": "node", "count": 3, "exclusive": True, "with": [slots(1, 9)]})]
+    (tmp_path / "jobs.json").write_text(json.dumps([found for found, _ in rows]) + "\n".join(
+        f" {found['id']} {json.dumps(spec)}" for found, spec in rows))
+    t = load(tmp_path / "jobs.json")
+    r = api.run(t, config=site())
+    assert r.trace.job_id.tolist() == [1, 2, 3, 4, 5, 6] and r.left_out == {"too_large": 1}
+    assert [results.ranges(r, k) for k in range(6)] == ["0-2 4-6", "0", "1", "0-11", "0-7", "8-9"]
+    r = api.run(t, config=site(), memory=1000)
+    assert [results.ranges(r, k) for k in range(4)] == ["0-2 4-6", "0", "4", "0-11"]
+    assert results.ranges(api.run(t, procs=16), 0) == "0-3"        # a machine without nodes
+    assert results.ranges(api.run(t, config=site(), exclusive=True), 3) == "0-3"
 
 
 @pytest.mark.parametrize("tables, what", [

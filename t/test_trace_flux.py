@@ -191,7 +191,7 @@ def test_pieces_of_any_length(read, monkeypatch, size):
 
 
 @pytest.mark.parametrize("text, what", [
-    ('[{"id": 1, "t_submit": 1}] x', "line 1: not JSON: end of file expected"),
+    ('[{"id": 1, "t_submit": 1}] x', "line 1: not JSON: Expecting value"),
     ('{"jobs": []', "not JSON: , or } expected"),
     ('[{"id": 1}\n{"id": 2}]', "line 2: not JSON: , or ] expected|a number|t_submit"), ("{1: 2}", "a key in quotes"),
     ('{"jobs" 3}', "not JSON: : expected"), ("{}", "id: a whole number expected, null found"),
@@ -215,3 +215,73 @@ def test_no_text(tmp_path):
     (tmp_path / "x.json").write_bytes(b'[\xc3')
     with pytest.raises(TraceError, match=r"not UTF-8 text \(byte 1\)"):
         load(tmp_path / "x.json")
+
+
+def spec(*resources, **system):
+    return {"version": 1, "resources": list(resources),
+            "tasks": [{"command": ["a"], "slot": "t", "count": {"per_slot": 1}}],
+            "attributes": {"system": {"duration": 60.0, **system}}}
+
+
+def slot(count, cores, gpus=0, memory=0):
+    inside = [{"type": "core", "count": cores}]
+    inside += [{"type": kind, "count": amount} for kind, amount in (("gpu", gpus), ("memory", memory)) if amount]
+    return {"type": "slot", "count": count, "label": "t", "with": inside}
+
+
+def with_specs(jobs, specs):
+    return json.dumps({"jobs": jobs}) + "\n" + "".join(f"{jobid} {json.dumps(each)}\n" for jobid, each in specs)
+
+
+def test_jobspecs_tell_what_jobs_asked_for(read):
+    whole = {"type": "node", "count": 2, "exclusive": True, "with": [slot(1, 2)]}
+    jobs = [job(4, 13.0, 14.0, 15.0, ncores=8, nnodes=2), job(3, 12.0, 13.0, 14.0), job(2, 11.0, 12.0, 13.0),
+            job(1, 10.0, 11.0, 12.0), job(5, 14.0, state="SCHED", ncores=None, nnodes=None, duration=None)]
+    t = read(with_specs(jobs, [
+        (2, spec(slot(2, 2, gpus=1), constraints={"properties": ["fast"]}, queue="batch")),
+        (1, spec(slot(2, 2, gpus=1))), (4, spec(whole)), (9, spec(slot(1, 1))), (5, spec(slot(3, 2), duration=0)),
+        (1, spec(slot(2, 2, gpus=1), constraints={"properties": ["fast"]}))]))
+    assert t.job_id.tolist() == [1, 2, 3, 4, 5] and t.asked.tolist() == [0, 0, -1, 1, 3]
+    assert [request[:5] for request in t.requests] == [
+        (0, 2, 2, 1, False), (2, 1, 2, 0, True), (0, 1, 1, 0, False), (0, 3, 2, 0, False)]
+    assert t.constraints == [{"properties": ["fast"]}] and t.constraint.tolist() == [0, 0, -1, -1, -1]
+    assert t.nodes.tolist() == [0, 0, 0, 2, 0] and t.exclusive.tolist() == [False] * 3 + [True, False]
+    assert t.ran_on.tolist() == [0, 0, 1, 0, 0] and t.gpus.tolist() == [2, 2, 0, 0, 0]
+    assert t.procs.tolist() == [4, 4, 4, 8, 6] and t.request.tolist() == [60, 60, 60, 60, np.inf]
+    kept = t.select(np.array([False, True, False, True, False]))
+    assert kept.asked.tolist() == [0, 1] and kept.requests == t.requests
+
+
+def test_dependencies_of_jobspecs(read):
+    """A job that waited for another can be scheduled once that is over; how late that was, is no matter."""
+    depend = [{"scheme": "afterany", "value": "1"}, {"scheme": "after", "value": "ƒ3"}]      # ƒ3 is 2
+    t = read(with_specs(
+        [job(1, 10.0, 11.0, 20.0), job(2, 11.0, 12.0, 30.0), job(3, 12.0, 21.0, 25.0, t_priority=20.0),
+         job(4, 12.0, 41.0, 45.0, t_priority=40.0), job(5, 13.0, 41.0, 45.0, t_priority=40.0),
+         job(6, 14.0, state="DEPEND"), job(7, 15.0, t_inactive=16.0)],
+        [(3, spec(slot(1, 1), dependencies=depend)),
+         (4, spec(slot(1, 1), dependencies=[{"scheme": "afterok", "value": each} for each in ("0x99", 1)])),
+         (5, spec(slot(1, 1), dependencies=[{"scheme": "afterok", "value": 7}, {"scheme": "singleton", "value": ""}])),
+         (6, spec(slot(1, 1), dependencies=[{"scheme": "begin-time", "value": "100.5"}]))]))
+    assert t.after.tolist() == [[2, 0, 0], [2, 1, 1], [3, 0, 0]] and t.job_id.tolist() == [1, 2, 3, 4, 5, 6]
+    assert t.ready.tolist() == [0, 1, 2, 30, 30, 90.5] and t.submit.tolist() == [0, 1, 2, 2, 3, 4]
+    assert t.notes == {"waiting": 1, "no_run": 1, "no_preceding": 2, "other_dependency": 1}
+
+
+@pytest.mark.parametrize("more, what", [
+    ('1 {"version": 1', "line 2: not JSON"), ("1", "line 2: not JSON: the jobspec of job 1 expected"),
+    ("f1 {}", "line 2: not JSON: Expecting value"), ("-1 {}", "the id of a job expected before its jobspec, -1 found"),
+    ("1 {}", "jobspec of job 1: version: expected an integer of 1 or more"),
+    ("1 " + json.dumps(spec(slot(1, 1), dependencies={"a": 1})), r"dependencies: expected a list, got an object"),
+    ("1 " + json.dumps(spec(slot(1, 1), dependencies=[3])),
+     r"dependencies\[0\]: expected an object with a scheme, got 3"),
+    ("1 " + json.dumps(spec(slot(1, 1), dependencies=[{"scheme": "afterok", "value": "x!"}])),
+     r"dependencies\[0\].value: invalid JobID value: 'x!'"),
+    ("1 " + json.dumps(spec(slot(1, 1), dependencies=[{"scheme": "afterok", "value": str(2**63)}])),
+     r"dependencies\[0\].value: expected an id below 2\^63"),
+    ("1 " + json.dumps(spec(slot(1, 1), dependencies=[{"scheme": "begin-time", "value": "soon"}])),
+     r"dependencies\[0\].value: could not convert string to float"),
+])
+def test_bad_jobspecs(read, more, what):
+    with pytest.raises(TraceError, match=what):
+        read(json.dumps([job(1, 10.0, 11.0, 12.0)]) + "\n" + more)

@@ -182,6 +182,19 @@ def test_priority_gpus_memory_and_when_a_job_was_eligible(read):
     assert t.memory.tolist() == pytest.approx([4 * 1024**3 / 1e6, 1.5 * 1024**4 / 1e6, 500 * 1024**2 / 1e6])
 
 
+def test_memory_of_a_node_or_a_processor(read):
+    t = read("JobID|NCPUS|NNodes|Submit|Elapsed|ReqMem|ReqTRES\n1|4|2|0|60|4Gn|\n2|4|2|0|60|512Mc|\n3|4|2|0|60|8G|\n"
+             "4|4|2|0|60|8G|mem=2G\n5|4|2|0|60|0n|\n6|4|2|0|60|1000|\n7|4|2|0|60||\n")
+    of = [8 * 1024**3, 2 * 1024**3, 8 * 1024**3, 2 * 1024**3, 0, 1000 * 1024**2, 0]
+    assert t.memory.tolist() == pytest.approx([amount / 1e6 for amount in of])
+
+
+def test_jobs_with_their_nodes_for_themselves(read):
+    t = read("JobID|NCPUS|Submit|Elapsed|OverSubscribe|SubmitLine\n1|4|0|60|NO|sbatch a\n2|4|0|60|OK|sbatch -n4 a\n"
+             "3|4|0|60||srun --exclusive a\n4|4|0|60|USER|sbatch --exclusive=user a\n")
+    assert t.exclusive.tolist() == [True, False, True, False]
+
+
 def test_constraints(read):
     t = read("JobID|NCPUS|Submit|Elapsed|Constraints\n1|4|0|60|gpu\n2|4|0|60|\n3|4|0|60|a&b-1\n4|4|0|60|[x*2]\n"
              "5|4|0|60|a|b\n6|4|0|60|gpu\n".replace("a|b", "a;b").replace("|", ",").replace("a;b", "a|b"))

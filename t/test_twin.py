@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from fakehost import Bench, make_r
 from fluxsched.cli.main import main
+from fluxsched.formats import idset
 from fluxsched.policy.loader import load_plugin
 from fluxsched.policy.names import choose
 from fluxsched.service import parts as files
@@ -143,7 +144,8 @@ def test_cores_are_those_that_jobs_would_have_held(folder):
 
 
 def test_the_same_policy_does_the_same(folder):
-    """Jobs start when they did, whatever came and went: priorities, cancels, drains, ends that moved."""
+    """Jobs start when they did, whatever came and went: priorities, cancels, drains, ends that moved, parts that were
+    given back early."""
     bench = Bench([f"record={folder}"], R=make_r(3, 2))
     for jobid in range(1, 10):
         bench.alloc(jobid, slots=1 + jobid % 4, duration=40.0 + jobid)
@@ -153,22 +155,28 @@ def test_the_same_policy_does_the_same(folder):
     bench.send("sched.cancel", {"id": 8})
     bench.send("sched.expiration", {"id": 1, "expiration": 1055.0})
     bench.host.run(1.0)
-    over = set()
+    over, early = set(), 0
     while len(over) < 8:
         bench.host.run(7.0)
         for jobid in range(1, 10):
             if bench.started(jobid) and jobid not in over:
-                bench.free(jobid)
+                ranks = idset.ids(bench.service.engine.allocated_ranks(jobid))
+                if len(ranks) > 1:
+                    bench.free(jobid, make_r(ranks=ranks[:1], cores=2), final=False)
+                    bench.host.run(7.0)
+                    early += 1
+                bench.free(jobid, make_r(ranks=ranks[-1:], cores=2))
                 over.add(jobid)
                 break
         if len(over) == 4:
             bench.acquired({"up": "2"})
     bench.service.stop()
+    assert early > 2
     lives = Lives()
     assert Replay(str(folder), lives).run() is None
     found = onward(str(folder), load_plugin("sched.plugin1"))
     assert found.jobs == 8 and found.other == found.recorded
-    assert sorted(lives.jobs) == list(range(1, 10)) and lives.jobs[8].cancelled is not None
+    assert sorted(lives.jobs) == list(range(1, 10)) and lives.jobs[8].gone is not None
 
 
 def test_options_that_do_not_go_together(day, folder):

@@ -42,6 +42,26 @@ class Seconds(click.ParamType):
         return found
 
 
+class Memory(click.ParamType):
+    """MB, or a number with M, G or T behind it, which are 1024 of the smaller one, as in Slurm."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The MB, of a million bytes; a usage error else."""
+        if isinstance(value, float):
+            return value
+        from fluxsched.traces.sacct import count
+
+        try:
+            found = count(value) / (1e6 if value[-1:] in ("K", "M", "G", "T") else 1)
+        except ValueError:
+            found = float("nan")
+        if not 1 <= found < 2**31:
+            self.fail(f"{value!r}: MB, or a number with M, G or T expected", param, ctx)
+        return found
+
+
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int, int], None] | None]:
     """A function to call with (ended, arrived, all); it draws on a terminal, and nothing elsewhere."""
@@ -192,6 +212,8 @@ def fail(text: object, code: int = 1) -> NoReturn:
 @click.option("--cores", type=click.IntRange(1, 4096), metavar="M", help="... of M cores each (default 1).")
 @click.option("--procs", type=click.IntRange(1, 10_000_000), metavar="P",
               help="Machine: P processors, one a node.  Default: what the trace states.")
+@click.option("--memory", type=Memory(), metavar="SIZE",
+              help="Memory of each node, such as 256G: what jobs ask for of it counts.")
 @click.option("--config", metavar="FILE",
               help="Configuration of a Flux instance: its queues, and its resources as the machine.")
 @click.option("--down", metavar="FILE|DIR",
@@ -217,7 +239,8 @@ def fail(text: object, code: int = 1) -> NoReturn:
 @click.option("--plot", is_flag=True, help="Draw pictures too (PNG and SVG, into --out).")
 def simulate(
     trace_path: str | None, trace_format: str | None, made: str | None, seeds: int | None, by: str | None,
-    rdl: str | None, uri: str, nodes: int | None, cores: int | None, procs: int | None, config: str | None,
+    rdl: str | None, uri: str, nodes: int | None, cores: int | None, procs: int | None, memory: float | None,
+    config: str | None,
     down: str | None, no_priority: bool, exclusive: bool, plugin: str | None, plugin_opts: str, compare: str | None,
     snapshot: bool | None, until: float | None, forecast: int | None, out: str | None, plot: bool,
 ) -> None:
@@ -242,7 +265,8 @@ def simulate(
     try:
         if out is not None:
             results.check(out)
-        machine = {"procs": procs, "nodes": nodes, "cores": cores, "rdl": rdl, "uri": uri, "config": config}
+        machine = {"procs": procs, "nodes": nodes, "cores": cores, "rdl": rdl, "uri": uri, "config": config,
+                   "memory": memory}
         options = {"options": plugin_opts, "until": until, "exclusive": exclusive,
                    "record": out is not None and not seeds, "forecast": forecast, "snapshot": snapshot, "down": down,
                    "priority": not no_priority}

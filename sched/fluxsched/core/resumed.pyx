@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The engine's event loop in virtual time with inputs that are told to come: what a record says of its future."""
+from libc.stdint cimport INT32_MAX
+
 from fluxsched.core.api cimport Engine as PythonEngine
 from fluxsched.core.forward cimport EventLoop
 from fluxsched.core.seconds cimport to_instant, to_usec
@@ -13,6 +15,8 @@ cdef class Resumed(EventLoop):
     engine: the caller's copy (Engine.fork), which is run and belongs to this from now on. now: s since the epoch.
     times: when the inputs come, s since the epoch, ascending, none before now. apply(i): makes the i-th input; it calls
     the engine's face. lasts(jobid, start): how many seconds a job runs that starts then, or has started; inf: for ever.
+    parts(jobid, start): when such a job gives back parts of what it holds, s since the epoch, ascending; those before
+    now are done. part(jobid, n): makes it give back the n-th, counted from 1.
 
     Attributes: start, a dict of the starts so far (s since the epoch) by job id, of those that ran at first, too; end,
     the same of their ends; denied, the ids of the jobs that were denied.
@@ -22,17 +26,23 @@ cdef class Resumed(EventLoop):
         list times              # µs
         object apply
         object lasts
+        object parts
+        object part
+        list later              # (job id, number) of each part that is to come
         Py_ssize_t at
         readonly dict start
         readonly dict end
         readonly set denied
 
-    def __cinit__(self, PythonEngine engine not None, double now, list times not None, apply, lasts):
+    def __cinit__(self, PythonEngine engine not None, double now, list times not None, apply, lasts, parts, part):
         cdef i32 i, slot
         self.face = engine
         self.times = [to_instant(when) for when in times]
         self.apply = apply
         self.lasts = lasts
+        self.parts = parts
+        self.part = part
+        self.later = []
         self.start = {}
         self.end = {}
         self.denied = set()
@@ -52,6 +62,20 @@ cdef class Resumed(EventLoop):
         end = time_add(start, to_usec(length) if length > 0 else 0)
         if end != time_never():
             self.push(end if end > self.clock or start == self.clock else self.clock + 1, slot, slot)
+        for number, when in enumerate(self.parts(jobid, seconds), 1):
+            end = to_instant(when)
+            if end > self.clock:
+                self.later.append((jobid, number))
+                # Behind the ends of jobs at that time.
+                self.push(end, INT32_MAX, <i32> -len(self.later))
+        return 0
+
+    cdef int due(self, i32 number) except -1 nogil:
+        """A job gives back a part, unless it is over."""
+        with gil:
+            jobid, part = self.later[number]
+            if jobid not in self.end:
+                self.part(jobid, part)
         return 0
 
     cdef usec_t next_arrival(self) noexcept nogil:

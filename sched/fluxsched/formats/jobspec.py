@@ -24,7 +24,7 @@ What only the job's shell reads (environment, cwd, shell options) is not checked
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple, Optional
+from typing import Any, Container, NamedTuple, Optional
 
 from fluxsched.errors import FluxSchedError
 from fluxsched.formats import constraint, idset
@@ -126,6 +126,22 @@ def parse(jobspec: Any) -> Request:
     queue = _name(system["queue"], "attributes.system.queue", 0) if "queue" in system else ""
     node_counts, slot_counts = _accepted_by_root(tree, numbers) if tree else _accepted(resources.roots[0])
     return Request(*numbers, duration, queue, limits, tree, node_counts, slot_counts)
+
+
+def without(request: Request, types: Container[str]) -> Request:
+    """A request less what it asks of these types of resources; the numbers alone, where they say the rest."""
+    if request.tree is None:
+        return request
+    roots = _left(request.tree, types)
+    numbers = _flat(roots)
+    if numbers is None:
+        return request._replace(tree=roots)
+    return Request(*numbers, *request[5:8], None, *_accepted(roots[0]))
+
+
+def _left(vertices: tuple[Vertex, ...], types: Container[str]) -> tuple[Vertex, ...]:
+    return tuple(vertex._replace(children=_left(vertex.children, types))
+                 for vertex in vertices if vertex.type not in types)
 
 
 def name(jobspec: Any) -> str:

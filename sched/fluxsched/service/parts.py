@@ -5,7 +5,8 @@
     DIR/part-000001.jsonl, DIR/part-000002.jsonl, ...
 
 A line is a JSON array. A block ends with a line ``#`` and the CRC-32 of its other lines in eight hexadecimal digits. A
-block that has no such line is the end of a part whose writer was killed.
+block that has no such line is the end of a part whose writer was killed. A part has its name once the state that it
+begins with is complete; until then it is part-000002.jsonl.new, and one of that name that nobody writes is of no use.
 
 All parts together are bounded in size, and in age: the oldest are deleted. One process at a time writes into a folder,
 and holds a lock on DIR/lock.
@@ -23,6 +24,7 @@ from pathlib import Path
 
 __all__ = ["Parts", "in_use", "numbered"]
 
+NEW = ".new"
 PART = re.compile(r"part-([0-9]{6,9})\.jsonl")
 #: A part is this much of all at the most, unless the state that it begins with takes more.
 SHARE = 16
@@ -74,6 +76,7 @@ class Parts:
         self._lock = -1
         self._file = -1
         self._number = 0
+        self._path = ""         # of a part whose first state is not complete
         self._written = 0       # bytes of the part
         self._most = 0          # when there are so many, it is full
         self._begun = 0.0       # by the monotonic clock
@@ -84,16 +87,24 @@ class Parts:
         return self._written >= self._most or time.monotonic() - self._begun > self.age / SHARE
 
     def begin(self, lines: list[bytes]) -> None:
-        """Begin another part, with these lines."""
+        """Begin another part, with these lines of its first state."""
         if self._lock < 0:
             self._take()
         self._close_part()
         self._number = max((number for number, _ in numbered(self.folder)), default=self._number) + 1
         path = os.path.join(self.folder, f"part-{self._number:06}.jsonl")
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        if os.path.lexists(path + NEW):
+            os.unlink(path + NEW)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW
+        self._file, self._path = os.open(path + NEW, flags, 0o600), path
         self._written, self._begun = 0, time.monotonic()
         self.append(lines)
+
+    def complete(self) -> None:
+        """The first state of the part is there."""
         self._most = max(self.size // SHARE, STATE_SHARE * self._written)
+        os.rename(self._path + NEW, self._path)
+        self._path = ""
         self._prune()
 
     def append(self, lines: list[bytes]) -> None:
@@ -123,6 +134,9 @@ class Parts:
         if self._file >= 0:
             file, self._file = self._file, -1
             os.close(file)
+        if self._path:
+            path, self._path = self._path + NEW, ""
+            os.unlink(path)
 
     def _prune(self) -> None:
         """Delete the oldest parts until what is left, and what the new one may grow by, is within the bounds."""

@@ -6,17 +6,24 @@ The service calls an engine whose inputs are written down as they come: one seam
 written is in fluxsched.service.entries, where it goes in fluxsched.service.parts. Lines are handed to the system at the
 end of a pass, or after a second: nothing else is lost when the process is killed.
 
+A part begins with the state of the engine, which takes some time where there are thousands of jobs: it is written in
+slices, from a copy of the engine, and lines wait meanwhile. The part has its name once all of them are there.
+
 An error of the disk ends the record with a line in the log, and nothing else.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+import itertools
+import time
+from functools import partial
+from typing import Any, Callable, Iterator, NamedTuple, Optional
 
 import orjson
 
 from fluxsched.core import Engine
 from fluxsched.formats.rdl import Hierarchy
+from fluxsched.policy.loader import load_plugin
 from fluxsched.service import entries
 from fluxsched.service.guard import Guard
 from fluxsched.service.host import LOG_ERR, LOG_INFO, Host
@@ -30,6 +37,12 @@ __all__ = ["RecordedEngine", "Recording", "state"]
 FLUSH = 1.0
 #: Lines that are written at once, however short they have waited.
 FLUSH_LINES = 512
+#: Seconds that a slice of a first state is to take; and if the whole takes longer than this, for lines wait for it.
+SLICE, LONG, LONG_SLICE = 0.01, 0.4, 0.04
+#: Seconds between two slices, in which messages are handled.
+PAUSE = 0.0
+#: Jobs of a first state between two looks at the clock.
+JOBS = 64
 
 
 class Asked:
@@ -202,19 +215,35 @@ class RecordedEngine(Engine):
         return [[jobid, *self.holding(jobid)] for jobid in started]
 
 
+class _Snapshot(NamedTuple):
+    """A job as it was when its engine was copied: what that was told of it."""
+
+    jobid: int
+    request: Any
+    priority: int
+    t_submit: float
+    user: Any
+    sequence: Optional[int]
+
+
+def _asked(engine: RecordedEngine) -> list[_Snapshot]:
+    return [_Snapshot(jobid, asked.request, asked.priority, asked.t_submit, asked.user, asked.sequence)
+            for jobid, asked in sorted(engine.asked.items())]
+
+
+def _jobs(engine: Engine, asked: list[_Snapshot], now: float) -> Iterator[list[Any]]:
+    """The rows that tell of the jobs of an engine, or of a copy of it."""
+    for job in asked:
+        if engine.waits(job.jobid):
+            yield ["add", now, job.jobid, entries.request_row(job.request), *job[2:]]
+        else:
+            start, end = engine.times(job.jobid)
+            yield ["hold", now, job.jobid, *engine.holding(job.jobid), start, end, *job[2:5]]
+
+
 def state(engine: RecordedEngine, now: float) -> list[list[Any]]:
     """The rows that tell of an engine between two passes, less the head."""
-    rows: list[list[Any]] = [["inventory", engine.inventory_fact]]
-    for jobid, asked in sorted(engine.asked.items()):
-        if engine.waits(jobid):
-            request = entries.request_row(asked.request)
-            rows.append(["add", now, jobid, request, asked.priority, asked.t_submit, asked.user, asked.sequence])
-        else:
-            start, end = engine.times(jobid)
-            rows.append([
-                "hold", now, jobid, *engine.holding(jobid), start, end, asked.priority, asked.t_submit, asked.user
-            ])
-    return rows
+    return [["inventory", engine.inventory_fact], *_jobs(engine, _asked(engine), now)]
 
 
 def head(engine: RecordedEngine, now: float) -> dict[str, Any]:
@@ -236,6 +265,9 @@ class Recording:
         self._parts: Optional[Parts] = None
         self._lines: list[bytes] = []
         self._timer: Optional[Any] = None
+        self._first: Optional[Iterator[list[Any]]] = None   # rows of the first state that are to be written
+        self._began = 0.0                                   # when that was begun, by the monotonic clock
+        self._next: Optional[Any] = None                    # the timer of its next slice
 
     def make(
         self, inventory: Any, policy: Any, settings: Settings, hierarchy: Optional[Hierarchy]
@@ -263,6 +295,7 @@ class Recording:
             self._begin(continues=False)
         except Exception as error:
             self._failed(error)
+        if self._engine is None:
             return
         self._host.log(LOG_INFO, f"record={settings.record}: all that is decided is recorded there")
         engine.clock = self._host.now
@@ -277,7 +310,6 @@ class Recording:
 
     def stop(self) -> None:
         """The end: write what is left."""
-        self._flush()
         self._detach()
         if self._parts is not None:
             self._parts.close()
@@ -288,21 +320,53 @@ class Recording:
             self._timer.cancel()
             self._timer = None
         if self._engine is not None:
+            self._write_first(float("inf"))
             self._flush()
+        if self._engine is not None:
             self._engine.note = None
             self._engine = None
         self._lines.clear()
 
     def _begin(self, continues: bool) -> None:
+        """Begin a part, with the engine as it is now."""
         now = self._host.now()
         assert self._parts is not None and self._settings is not None
-        rows = [
-            ["head", {**head(self._engine, now), "continues": continues, "settings": self._settings._asdict()}],
-            *state(self._engine, now), ["begun", now],
-        ]
+        about = {**head(self._engine, now), "continues": continues, "settings": self._settings._asdict()}
+        rows = [["head", about], ["inventory", self._engine.inventory_fact]]
         self._parts.begin([orjson.dumps(row) for row in rows])
+        # A copy needs no policy that knows anything.
+        copy = self._engine.fork(load_plugin("sched.plugin1"))
+        self._first = itertools.chain(_jobs(copy, _asked(self._engine), now), [["begun", now]])
+        self._began = time.monotonic()
         # Passes that are sliced alike make a replay from here on exact.
         self._engine.plan_anew()
+        self._write_first(SLICE)
+
+    def _write_first(self, seconds: float) -> None:
+        """Write the first state of a part, for so long."""
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+        if self._first is None or self._parts is None:
+            return
+        end = time.monotonic() + seconds
+        try:
+            more = True
+            while more:
+                lines = [orjson.dumps(row) for row in itertools.islice(self._first, JOBS)]
+                if lines:
+                    self._parts.append(lines)
+                if len(lines) < JOBS:
+                    self._first = None
+                    self._parts.complete()
+                    self._flush()
+                    return
+                more = time.monotonic() < end
+        except Exception as error:
+            self._failed(error)
+            return
+        longer = SLICE if time.monotonic() - self._began < LONG else LONG_SLICE
+        self._next = self._host.call_later(PAUSE, self._guard(partial(self._write_first, longer)))
 
     def _note(self, row: list[Any]) -> None:
         try:
@@ -323,14 +387,14 @@ class Recording:
     def _over(self) -> None:
         """A pass is over: what it decided is written, and this is where another part may begin."""
         self._flush()
-        if self._parts is not None and self._parts.full:
+        if self._parts is not None and self._first is None and self._parts.full:
             try:
                 self._begin(continues=True)
             except Exception as error:
                 self._failed(error)
 
     def _flush(self) -> None:
-        if not self._lines or self._parts is None:
+        if not self._lines or self._parts is None or self._first is not None:
             return
         lines, self._lines = self._lines, []
         try:
@@ -346,9 +410,11 @@ class Recording:
             place, text = error.filename or place, error.strerror or str(error)
         self._host.log(LOG_ERR, f"record: {place}: {text}; nothing is recorded any more")
         self._lines.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._first = None
+        for timer in (self._timer, self._next):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._next = None
         if self._engine is not None:
             self._engine.note = None
             self._engine = None

@@ -11,7 +11,8 @@ keeps a time of its own, which is never later than what is known:
   the job has started live.
 
 So a shadow lags behind, by no more than its jobs wait longer live than in the shadow, and what it tells is exact up to
-its own time. A job that is cancelled live while it waits ends in the shadow at that time if it runs there.
+its own time. A job that is cancelled live while it waits ends in the shadow at that time if it runs there. What a job
+gives back before its end it gives back in the shadow, too, as long after its start there.
 
 Shadows take their turns between the messages that the service handles, in slices. An error in one of them ends that
 shadow, with a line in the log.
@@ -20,18 +21,21 @@ shadow, with a line in the log.
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 import time
 from collections import deque
 from typing import Any, NamedTuple, Optional
 
 from fluxsched.core import Engine
+from fluxsched.formats import idset
 from fluxsched.policy import names
 from fluxsched.service import deadline
 from fluxsched.service.ends import Ends
 from fluxsched.service.entries import refused, request_of
 from fluxsched.service.guard import Guard, where
 from fluxsched.service.host import LOG_ERR, LOG_INFO, Host
+from fluxsched.service.lives import GivenBack, Life
 from fluxsched.service.rpc import rpc
 from fluxsched.service.slices import SLICE, next_budget
 
@@ -48,18 +52,6 @@ PAUSE_MIN = 0.02
 WAKE = 1.0
 #: Jobs that the policy is asked about in the first slice of a pass, at most.
 FIRST = 64
-
-
-class Life:
-    """What has become of a job in the live instance; times in s since the epoch."""
-
-    __slots__ = ("end", "gone", "start", "submitted")
-
-    def __init__(self, submitted: float, start: Optional[float] = None) -> None:
-        self.submitted = submitted
-        self.start = start
-        self.end: Optional[float] = None    # it has run until then
-        self.gone: Optional[float] = None   # it waited until then, and never started
 
 
 class Input(NamedTuple):
@@ -105,7 +97,11 @@ class Shadow:
         self.starts: dict[int, tuple[Life, float]] = {}     # jobs that have started here and not live yet
         self._lives: dict[int, Life] = {}   # of the jobs in the engine
         self._running: dict[int, float] = {}    # job id -> start here
-        self._ends: list[tuple[float, int, Life]] = []      # heap, of those whose end is known
+        # Heap of what is known to come: when, in which order at one time, of which job, and the parts that it has given
+        # back by then; 0: all, it is its end.
+        self._ends: list[tuple[float, int, int, Life, int]] = []
+        self._order = itertools.count()
+        self._parts: dict[int, GivenBack] = {}      # jobs that run here and have given back some
         self._ahead: dict[int, Life] = {}   # jobs that run here, and of which it is not known how long they will
         self._limits: dict[int, float] = {}     # changed time limits of waiting jobs, s from their start on
         self._changed: Optional[float] = None   # since when a pass is due
@@ -141,8 +137,8 @@ class Shadow:
 
     def _both(self, life: Life, start: float) -> None:
         assert life.start is not None
-        self.same.add(start - life.submitted)
-        self.live.add(life.start - life.submitted)
+        self.same.add(start - life.submit)
+        self.live.add(life.start - life.submit)
 
     def _end(self, jobid: int, life: Life) -> None:
         """The end of a job that runs here is known."""
@@ -152,7 +148,15 @@ class Shadow:
         else:
             assert life.end is not None and life.start is not None
             end = life.end if start == life.start else start + (life.end - life.start)
-        heapq.heappush(self._ends, (max(end, self.clock), jobid, life))
+        self._push(end, jobid, life, 0)
+
+    def _push(self, when: float, jobid: int, life: Life, parts: int) -> None:
+        heapq.heappush(self._ends, (max(when, self.clock), next(self._order), jobid, life, parts))
+
+    def given_back(self, jobid: int, life: Life) -> None:
+        """The job has given back some of its ranks live: if it runs here, it does so after as long a time."""
+        if self._lives.get(jobid) is life and jobid in self._running:
+            self._push(self._running[jobid] + life.parts[-1][0], jobid, life, len(life.parts))
 
     # -- time -----------------------------------------------------------------
 
@@ -182,7 +186,8 @@ class Shadow:
 
     def forget(self) -> None:
         """It has ended: only what it has come to is kept."""
-        for kept in (self.inputs, self.starts, self._lives, self._running, self._ends, self._ahead, self._limits):
+        for kept in (self.inputs, self.starts, self._lives, self._running, self._ends, self._parts, self._ahead,
+                     self._limits):
             kept.clear()
         self._changed, self._passing = None, False
         self.engine = None
@@ -214,8 +219,9 @@ class Shadow:
         """All that happens at a time, up to a pass of the live instance, which is one here, too."""
         self.clock = max(self.clock, t)
         while self._ends and self._ends[0][0] <= t:
-            _, jobid, _ = heapq.heappop(self._ends)
-            self._finish(jobid)
+            _, _, jobid, life, parts = heapq.heappop(self._ends)
+            if self._lives.get(jobid) is life:
+                self._finish(jobid, life, parts)
         while self.inputs and self.inputs[0].t <= t:
             given = self.inputs.popleft()
             if given.kind == "pass":
@@ -225,9 +231,18 @@ class Shadow:
             if self._changed is None:
                 self._changed = t
 
-    def _finish(self, jobid: int) -> None:
-        self.engine.free(jobid)
-        self._forget(jobid)
+    def _finish(self, jobid: int, life: Life, parts: int) -> None:
+        """A job is over, or (with parts) has given back so many."""
+        if not parts:
+            self.engine.free(jobid)
+            self._forget(jobid)
+        else:
+            if jobid not in self._parts:
+                self._parts[jobid] = GivenBack(life, self.engine.allocated_ranks(jobid))
+            ranks = self._parts[jobid].take(parts)
+            if not ranks:
+                return
+            self.engine.free(jobid, ranks, False)
         if self._changed is None:
             self._changed = self.clock
 
@@ -236,6 +251,7 @@ class Shadow:
         self._running.pop(jobid, None)
         self._limits.pop(jobid, None)
         self._ahead.pop(jobid, None)
+        self._parts.pop(jobid, None)
 
     def _pass(self) -> None:
         """A pass, or a slice of it."""
@@ -256,11 +272,13 @@ class Shadow:
         limit = self._limits.pop(jobid, None)
         if limit is not None:
             self.engine.update_expiration(jobid, start + limit if limit < math.inf else 0.0)
-        self.started.add(start - life.submitted)
+        self.started.add(start - life.submit)
         if life.start is not None:
             self._both(life, start)
         elif life.gone is None:
             self.starts[jobid] = (life, start)
+        for number, (after, _) in enumerate(life.parts, 1):
+            self._push(start + after, jobid, life, number)
         if life.end is not None or life.gone is not None:
             self._end(jobid, life)
         elif life.start is None or start < life.start:
@@ -434,9 +452,18 @@ class Shadows:
         self._give(kind, life, jobid, math.inf if unlimited else end - life.start, end)
 
     def _note_free(self, kind: str, values: list[Any]) -> None:
-        jobid, _, final = values
-        life = self._lives.pop(jobid, None) if final else None
-        if life is not None:
+        jobid, ranks, final = values
+        life = self._lives.get(jobid)
+        if life is None or life.start is None:
+            return
+        if not final:
+            if ranks:
+                held = set(idset.ids(self._engine.allocated_ranks(jobid))).union(idset.ids(ranks))
+                life.give_back(self._last, idset.encode(sorted(held)), ranks)
+                for shadow in self._shadows:
+                    shadow.given_back(jobid, life)
+        else:
+            del self._lives[jobid]
             life.end = self._last
             for shadow in self._shadows:
                 shadow.known(jobid, life)
@@ -446,7 +473,7 @@ class Shadows:
         for jobid, *_ in started:
             life = self._lives[jobid]
             life.start = self._last
-            self._live.add(life.start - life.submitted)
+            self._live.add(life.start - life.submit)
             for shadow in self._shadows:
                 shadow.live_start(jobid, life)
         for jobid, _ in denied:

@@ -19,6 +19,7 @@ from fluxsched.simulate import outages
 from fluxsched.simulate.forecast import Watch
 from fluxsched.simulate.inputs import LAST, Inputs, Machine, SimulateError, prepare
 from fluxsched.simulate.loop import Loop, node_cores
+from fluxsched.simulate.memory import has_memory, with_memory
 from fluxsched.simulate.metrics import Foretold, Result
 from fluxsched.simulate.outages import Outage
 from fluxsched.simulate.policy import load as load_policy
@@ -26,15 +27,17 @@ from fluxsched.simulate.site import Site
 from fluxsched.traces.load import load
 from fluxsched.traces.trace import RUNNING, Trace, build
 
+MAX_MEMORY = 2**31 - 1         # MB of a node
 SLICE = 0.05                   # s of real time in the loop between looks at signals
 
 
 def machine(*, procs: Optional[int] = None, nodes: Optional[int] = None, cores: Optional[int] = None,
             rdl: Optional[str] = None, uri: str = "default", config: Optional[str] = None,
-            trace: Optional[Trace] = None) -> Machine:
+            trace: Optional[Trace] = None, memory: Optional[float] = None) -> Machine:
     """The machine to simulate: `procs` processors, one a node; or `nodes` of `cores` (default 1); or the nodes of an
     RDL file (or an RDL hierarchy); or, without any of these, that of the configuration in a file, or as many
     processors as the trace's header states. The jobs go by the queues of the configuration, whatever the machine.
+    memory: MB of each node; else memory counts where the RDL has pools of it.
 
     Raises SimulateError, and RDLError and SiteError for the files.
     """
@@ -68,9 +71,16 @@ def machine(*, procs: Optional[int] = None, nodes: Optional[int] = None, cores: 
         if procs > 10_000_000:
             raise SimulateError(f"the trace's MaxProcs: at most 10000000 expected, {procs} found")
         inventory = Inventory.from_counts(int(procs), 1)
+    if memory is not None:
+        if rdl is not None:
+            raise SimulateError("memory: an RDL file has its own")
+        if not (isinstance(memory, (int, float, np.number)) and 1 <= memory <= MAX_MEMORY):
+            raise SimulateError(f"memory: MB from 1 to {MAX_MEMORY} expected, {memory!r} found")
+        inventory = with_memory(inventory, int(memory))
     bandwidth = rdl is not None and any(kind == "bandwidth" for _, kind, _ in inventory.need_tree().pools())
     by_node = configured is not None or rdl is not None or nodes is not None
-    return Machine(inventory, node_cores(inventory), by_node, bandwidth, site)
+    pools = memory is not None or (rdl is not None and has_memory(inventory))
+    return Machine(inventory, node_cores(inventory), by_node, bandwidth, pools, site)
 
 
 def _is_whole(value: Any) -> bool:
@@ -104,12 +114,13 @@ def run(trace: Trace | str | os.PathLike, *, procs: Optional[int] = None, nodes:
         cores: Optional[int] = None, rdl: Optional[str] = None, plugin: Any = "sched.plugin1",
         options: str | Dict[str, str] = "", name: Optional[str] = None, until: Optional[float] = None,
         exclusive: bool = False, record: bool = True, forecast: Optional[int] = None, snapshot: Optional[bool] = None,
-        priority: bool = True, config: Optional[str] = None, down: Any = None, on: Optional[Machine] = None,
+        priority: bool = True, config: Optional[str] = None, down: Any = None, memory: Optional[float] = None,
+        on: Optional[Machine] = None,
         progress: Optional[Callable[[int, int, int], None]] = None) -> Result:
     """Replay a trace on a machine under a plugin; gives start and finish of each job, and measures of the run.
 
     trace: a Trace, or the path of one.
-    procs, nodes, cores, rdl: the machine, see `machine`; or one that is made already, as `on`.
+    procs, nodes, cores, rdl, memory: the machine, see `machine`; or one that is made already, as `on`.
     plugin, options: a plugin as in production, also the path of a plain-Python one, or a short name such as "easy"
         (see fluxsched.policy.names); or a plugin in Python itself: its class, or an object of it, which takes no
         options; name: what to call it in results.
@@ -133,9 +144,10 @@ def run(trace: Trace | str | os.PathLike, *, procs: Optional[int] = None, nodes:
         trace = load(trace)
     _check(trace, on, until, forecast, progress)
     if on is None:
-        on = machine(procs=procs, nodes=nodes, cores=cores, rdl=rdl, config=config, trace=trace)
-    elif config is not None:
-        raise SimulateError("config is the machine's: not with one that is made already")
+        on = machine(procs=procs, nodes=nodes, cores=cores, rdl=rdl, config=config, trace=trace, memory=memory)
+    elif config is not None or memory is not None:
+        name = "config" if config is not None else "memory"
+        raise SimulateError(f"{name} is the machine's: not with one that is made already")
     try:
         choice, policy = load_policy(plugin, options)
     except PolicyError as err:

@@ -12,7 +12,7 @@ import numpy as np
 from fluxsched.core import Engine, Inventory
 from fluxsched.core.history import History
 from fluxsched.errors import FluxSchedError
-from fluxsched.formats.jobspec import Request, Vertex
+from fluxsched.formats.jobspec import Request, Vertex, without
 from fluxsched.simulate.loop import DEFAULT_PRIORITY, NEVER, Loop
 from fluxsched.simulate.outages import Outage
 from fluxsched.simulate.site import Site
@@ -34,6 +34,7 @@ class Machine(NamedTuple):
     cores: np.ndarray
     by_node: bool           # jobs that state nodes ask for nodes, not for processors alone
     has_bandwidth: bool     # there are tags max_bw
+    has_memory: bool        # there are pools of memory
     site: Optional[Site] = None     # whose queues the jobs go by
 
     @property
@@ -60,6 +61,10 @@ class _Asked(NamedTuple):
     cores: np.ndarray       # int32: of a slot
     gpus: np.ndarray        # int32: of a slot
     exclusive: np.ndarray   # uint8: whole nodes
+
+    def select(self, keep: np.ndarray) -> _Asked:
+        """Those of some jobs, by a mask."""
+        return _Asked(*(column[keep] for column in self))
 
 
 class _Course(NamedTuple):
@@ -91,6 +96,7 @@ class Inputs:
     queues: Sequence[Tuple[str, _Constraint]]
     outages: Sequence[Outage]
     excluded: str           # ranks that get no jobs
+    requests: Sequence[Request]     # those of the trace, less what the machine has not; (): they do not count
 
     def loop(self, engine: Engine, record: bool, history: Optional[History]) -> Loop:
         """The loop of a run in an engine of the machine."""
@@ -107,37 +113,54 @@ class Inputs:
 
     def _request_of(self, io_aware: bool) -> Optional[Callable[[int], Optional[Request]]]:
         """What gives the request of a job that arrays cannot say, or None where there is none such."""
-        bandwidth = io_aware and self.on.has_bandwidth and bool((self.jobs.io_rate > 0).any())
-        constrained = bool((self.jobs.constraint >= 0).any()) and bool(self.on.inventory.properties)
-        if bandwidth and self.asked.exclusive.any() and (self.on.cores != self.on.cores[0]).any():
+        jobs = self.jobs
+        constrained = (jobs.constraint >= 0) & bool(self.on.inventory.properties)
+        general = np.zeros(len(jobs), dtype=bool)
+        if self.requests:
+            general = np.array([not _plain(each) for each in self.requests] + [False])[jobs.asked]
+        draws = self.on.has_bandwidth & io_aware & (jobs.io_rate > 0)
+        if (draws & (self.asked.exclusive > 0)).any() and (self.on.cores != self.on.cores[0]).any():
             raise SimulateError("bandwidth and whole nodes: nodes of equal cores expected")
-        if not bandwidth and not constrained:
+        own = general | draws | (self.on.has_memory & (jobs.memory > 0))
+        if not own.any() and not constrained.any():
             return None
 
         def request_of(i: int) -> Optional[Request]:
-            tree = self._tree(i) if bandwidth and self.jobs.io_rate[i] > 0 else None
-            place = int(self.jobs.constraint[i]) if constrained else -1
-            own = self.jobs.constraints[place] if place >= 0 else None
-            if tree is None and own is None:
+            if not own[i] and not constrained[i]:
                 return None
             domain, wanted = self.queues[0 if self.queue is None else self.queue[i]]
-            both = [part for part in (wanted, own) if part]
+            both = [part for part in (wanted, jobs.constraints[jobs.constraint[i]] if constrained[i] else None) if part]
+            limits = {"and": both} if len(both) > 1 else both[0] if both else None
+            if general[i]:
+                return self.requests[jobs.asked[i]]._replace(queue=domain, constraint=limits)
             numbers = [int(column[i]) for column in self.asked[:4]]
             return Request(numbers[0], numbers[1], numbers[2], numbers[3], bool(self.asked.exclusive[i]), 0.0, domain,
-                           {"and": both} if len(both) > 1 else both[0] if both else None, tree)
+                           limits, self._tree(i, bool(draws[i])) if own[i] else None)
 
         return request_of
 
-    def _tree(self, i: int) -> Tuple[Vertex, ...]:
-        """The request of job i with its bandwidth."""
-        rate = float(self.jobs.io_rate[i])
-        nodes, slots, cores = (int(column[i]) for column in self.asked[:3])
+    def _tree(self, i: int, draws: bool) -> Tuple[Vertex, ...]:
+        """The request of job i with its memory, and its bandwidth if it draws any."""
+        nodes, slots, cores, gpus = (int(column[i]) for column in self.asked[:4])
+        whole = bool(self.asked.exclusive[i])
+        if nodes:
+            # All slots of a node are one; where bandwidth counts, whole nodes are so many cores, as what is taken as a
+            # whole draws none.
+            cores, gpus = cores * slots, gpus * slots
+            taken = int(self.on.cores[0]) if whole and draws else cores
+        else:
+            taken = cores
+        amounts = [("core", taken), ("gpu", gpus)]
+        if self.on.has_memory:
+            # Rounded down, so that what fills a node in the units of the trace does so in MB; but not to nothing.
+            amount = float(self.jobs.memory[i])
+            amounts.append(("memory", max(int(amount / (nodes or slots) + 1e-6), amount > 0)))
+        if draws:
+            amounts.append(("bandwidth", math.ceil(float(self.jobs.io_rate[i]) * cores)))
+        each = tuple(Vertex(kind, amount, False, ()) for kind, amount in amounts if amount > 0)
         if not nodes:
-            each = (Vertex("core", 1, False, ()), Vertex("bandwidth", math.ceil(rate), False, ()))
             return (Vertex("slot", slots, False, each),)
-        taken = int(self.on.cores[0]) if self.asked.exclusive[i] else cores
-        each = (Vertex("core", taken, False, ()), Vertex("bandwidth", math.ceil(rate * cores), False, ()))
-        return (Vertex("node", nodes, False, each),)
+        return (Vertex("node", nodes, whole and not draws, each),)
 
 
 def prepare(trace: Trace, on: Machine, exclusive: bool, snapshot: Optional[bool], priority: bool,
@@ -158,15 +181,17 @@ def prepare(trace: Trace, on: Machine, exclusive: bool, snapshot: Optional[bool]
         trace, queue, queues = placed.trace, placed.queue, placed.queues
         if placed.beyond:
             left_out["over_limits"] = placed.beyond
-    asked, fits = _asked(trace, on, exclusive)
+    types = {name for name, there in (("memory", on.has_memory), ("bandwidth", on.has_bandwidth)) if not there}
+    requests = [without(request, types) for request in trace.requests] if on.by_node and not exclusive else []
+    asked, fits = _asked(trace, on, exclusive, requests)
     if not fits.any():
         raise SimulateError(f"{trace.source}: every job is larger than the machine of {on.procs} processors")
     if not fits.all():
         left_out["too_large"] = int((~fits).sum())
-        trace, asked = trace.select(fits), _Asked(*(column[fits] for column in asked))
+        trace, asked = trace.select(fits), asked.select(fits)
         queue = None if queue is None else queue[fits]
     return Inputs(trace, taken, left_out, on, asked, _course(trace, taken), _priority(trace, taken, priority), queue,
-                  queues, outages, excluded)
+                  queues, outages, excluded, requests)
 
 
 def _micro(seconds: np.ndarray) -> np.ndarray:
@@ -183,9 +208,12 @@ def _part(trace: Trace, snapshot: Optional[bool]) -> Tuple[Trace, Optional[float
     if snapshot and not going.any():
         raise SimulateError(f"{trace.source}: no snapshot: a job that runs or waits expected, all have ended")
     if snapshot or (snapshot is None and going.all()):
-        if trace.taken is None:
+        taken = trace.taken
+        if taken is None:
             raise SimulateError(f"{trace.source}: nothing tells when the snapshot was taken")
-        return trace.select(going), trace.taken
+        trace = trace.select(going)
+        order = np.argsort(np.fmax(trace.ready, taken), kind="stable")
+        return trace.select(order) if (np.diff(order) < 0).any() else trace, taken
     if (np.diff(trace.ready) < 0).any():
         trace = trace.select(np.argsort(trace.ready, kind="stable"))
     return trace, None
@@ -199,7 +227,7 @@ def _course(jobs: Trace, taken: Optional[float]) -> _Course:
         # A job that is past its limit will end before long; as in a forecast, a tick from now.
         left = np.maximum(request - np.where(jobs.state == RUNNING, np.fmax(taken - jobs.began, 0), 0), 1e-6)
         run = request = left
-        arrival = np.full(len(jobs), round(taken * 1e6), dtype=np.int64)
+        arrival = _micro(np.where(jobs.state == RUNNING, taken, np.maximum(jobs.ready, taken)))
     thought = float(jobs.think[np.isfinite(jobs.think)].sum())
     if arrival[-1] / 1e6 + float(run[np.isfinite(run)].sum()) + thought > LAST:
         raise SimulateError("the trace is too long: times beyond 285,000 years")
@@ -215,8 +243,11 @@ def _priority(jobs: Trace, taken: Optional[float], counts: bool) -> Optional[np.
     return np.where(jobs.state == RUNNING, 2**62, priority) if taken is not None else priority
 
 
-def _asked(trace: Trace, on: Machine, exclusive: bool) -> Tuple[_Asked, np.ndarray]:
-    """What the jobs ask for, and whether the machine is large enough for it: bool (jobs,)."""
+def _asked(
+    trace: Trace, on: Machine, exclusive: bool, requests: Sequence[Request]
+) -> Tuple[_Asked, np.ndarray]:
+    """What the jobs ask for, and whether the machine is large enough for it: bool (jobs,). requests: those of the
+    trace, if they count."""
     nodes = np.zeros(len(trace), dtype=np.int64)
     whole = trace.exclusive | exclusive
     most = int(on.cores.max())
@@ -243,5 +274,31 @@ def _asked(trace: Trace, on: Machine, exclusive: bool) -> Tuple[_Asked, np.ndarr
         slots = np.where(shared, np.gcd(trace.procs, trace.gpus), slots)
         cores = np.where(shared, trace.procs // slots, cores)
         gpus = -(-trace.gpus // np.where(placed, nodes, slots))
+    if requests:
+        nodes, slots, cores, gpus, fits = _stated(trace, on, requests, (nodes, slots, cores, gpus, fits))
     as_engine = [column.astype(np.int32) for column in (nodes, slots, np.minimum(cores, 2**31 - 1), gpus)]
     return _Asked(as_engine[0], as_engine[1], as_engine[2], as_engine[3], whole.astype(np.uint8)), fits
+
+
+def _plain(request: Request) -> bool:
+    """Whether the numbers of a request say it all."""
+    return request.tree is None and not request.node_counts and not request.slot_counts
+
+
+def _stated(
+    trace: Trace, on: Machine, requests: Sequence[Request], otherwise: Tuple[np.ndarray, ...]
+) -> Tuple[np.ndarray, ...]:
+    """Nodes, slots, cores, gpus, and whether the machine is large enough, of the jobs whose requests are known; of the
+    rest as they are `otherwise`. What is no matter of numbers alone is left to the engine."""
+    known = trace.asked >= 0
+    rows = [(r.nnodes, r.nslots, r.cores, r.gpus if on.has_gpus else 0) for r in requests]
+    # Whole nodes, whatever is in them: at least a core.
+    rows = [(nodes, 1, 1, 0) if not cores and not gpus else (nodes, slots, cores, gpus)
+            for nodes, slots, cores, gpus in rows]
+    table = np.array(rows, dtype=np.int64)[np.where(known, trace.asked, 0)]
+    nodes, slots, cores, _ = table.T
+    wide = np.sort(on.cores)[::-1]
+    fitting = np.searchsorted(-wide, -np.minimum(slots * cores, wide[0] + 1), side="right")
+    plain = np.array([_plain(r) for r in requests])
+    fits = np.where(nodes > 0, nodes <= fitting, slots * cores <= on.procs) | ~plain[np.where(known, trace.asked, 0)]
+    return tuple(np.where(known, own, other) for own, other in zip((*table.T, fits), otherwise))

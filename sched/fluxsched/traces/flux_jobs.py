@@ -3,20 +3,24 @@
 """Job traces from a Flux instance: the output of ``flux jobs -aA -c 0 --json``.
 
 Either an object with a list "jobs", that list alone, or one job (what is printed for one id).  The keys read
-are those of _NUMBERS and _NAMED, and id; times in seconds since the epoch.  Jobs are read one by one, so that memory
-holds no more than one of them as text.
+are those of _NUMBERS and _NAMED, and id; times in seconds since the epoch.  Behind them may stand the ids of jobs, each
+with the jobspec that ``flux job info ID jobspec`` prints, which tells what the job asked for.  Jobs are read one by
+one, so that memory holds no more than one of them as text.
 """
 from __future__ import annotations
 
 import json
 import os
 from array import array
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 import numpy as np
 
+from fluxsched.formats.jobspec import Request
 from fluxsched.formats.quote import quote
+from fluxsched.traces.chains import Links
 from fluxsched.traces.files import TraceError, characters, check_jobs
+from fluxsched.traces.jobspecs import Jobspecs
 from fluxsched.traces.trace import ENDED, RUNNING, WAITING, Trace, build
 
 _NUMBERS = ("t_submit", "t_priority", "t_run", "t_cleanup", "t_inactive", "expiration", "runtime", "duration",
@@ -142,8 +146,17 @@ def _jobs(text: _Text) -> Iterator[Tuple[Any, str]]:
             closed = text.take(",}") == "}"
         if not listed:
             yield job, ""
-    if text.peek():
-        raise text.fail("end of file expected", text.at)
+
+
+def _jobspecs(text: _Text) -> Jobspecs:
+    """What stands behind the jobs: the id and the jobspec of each, of some, or of none."""
+    found = Jobspecs(text.source)
+    while text.peek():
+        jobid, _ = text.value()
+        if not text.peek():
+            raise text.fail(f"the jobspec of job {quote(jobid)} expected", text.at)
+        found.add(jobid, text.value()[0])
+    return found
 
 
 class _Table:
@@ -193,18 +206,21 @@ def read(path: str, begun: Optional[Iterator[bytes]] = None) -> Trace:
 
     The run time is from t_run to t_cleanup (else t_inactive).  A job that never ran, and is over or held, is left out;
     one that runs or waits runs for as long as it may.  Processors are ncores, else ntasks, else nnodes; nodes are
-    asked for by a job that waits and has nnodes, while those of the others are what they got.  A duration of 0 is no
-    limit.  Submit times are counted from the first job's.
+    asked for by a job that waits and has nnodes, while those of the others are what they got.  Where the file has the
+    job's jobspec, that says what it asked for.  A duration of 0 is no limit.  Submit times are counted from the first
+    job's.
     """
     source = os.path.basename(os.fspath(path))
     table = _Table(source)
     at = -1
-    for at, (job, text) in enumerate(_jobs(_Text(characters(os.fspath(path), begun), source))):
+    reader = _Text(characters(os.fspath(path), begun), source)
+    for at, (job, text) in enumerate(_jobs(reader)):
         check_jobs(at + 1, source)
         table.add(at, job, text)
+    specs = _jobspecs(reader)
     if at < 0:
         raise TraceError(f"{source}: no jobs in the trace")
-    return _trace(table)
+    return _trace(table, specs)
 
 
 def _states(table: _Table, started: np.ndarray, ended: np.ndarray) -> np.ndarray:
@@ -222,7 +238,7 @@ def _states(table: _Table, started: np.ndarray, ended: np.ndarray) -> np.ndarray
     return np.where((said < 0) | ended, by_times, by_word)
 
 
-def _trace(table: _Table) -> Trace:
+def _trace(table: _Table, specs: Jobspecs) -> Trace:
     columns, about = _columns(table)
     keep = about.pop("keep")
     # flux jobs lists the newest first; of one submit time the lower id came first.
@@ -231,9 +247,50 @@ def _trace(table: _Table) -> Trace:
         keep = keep[order]
         for name in columns:
             columns[name] = columns[name][order]
+    if len(specs):
+        about["links"] = _with_jobspecs(columns, keep, specs, about["unix_start"], about["notes"])
+        about.update(requests=specs.requests, constraints=specs.constraints)
+    for name in ("nodes", "exclusive", "state", "gpus"):
+        if name in columns and not columns[name].any():
+            del columns[name]                 # no job waits, or has any
     return build(columns, source=table.source, keep=keep, **about,
                  labels={"queue": dict(enumerate(table.words["queue"])), "group": dict(enumerate(table.words["bank"]))},
                  header={name: list(words) for name, words in table.words.items() if words and name != "state"})
+
+
+def _with_jobspecs(columns: Dict[str, np.ndarray], keep: np.ndarray, specs: Jobspecs, origin: float,
+                   notes: Dict[str, int]) -> Links:
+    """Put what jobs asked for into the columns. Who waits for whom."""
+    told, links = specs.of(columns["job_id"])
+    asked = told["asked"]
+    known = asked >= 0
+
+    def numbers(of: Callable[[Request], int]) -> np.ndarray:
+        """A number of each job's request; 0 of one without a jobspec."""
+        each = np.array([of(request) for request in specs.requests] + [0], dtype=np.int64)
+        return each[asked]
+
+    slots = numbers(lambda request: max(request.nnodes, 1) * request.nslots)
+    cores = slots * numbers(lambda request: request.cores)
+    # What has started has its number of cores; whatever else waits has that of its tasks at best.
+    columns["procs"] = np.where((cores > 0) & ~(columns["ran_on"] > 0), cores, columns["procs"])
+    columns["nodes"] = np.where(known, numbers(lambda request: request.nnodes), columns["nodes"])
+    columns["ran_on"] = np.where(known, 0, columns["ran_on"])
+    columns["exclusive"] = np.where(known, numbers(lambda request: request.exclusive), columns["exclusive"])
+    columns["gpus"] = slots * numbers(lambda request: request.gpus)
+    columns["request"] = np.where(known & np.isnan(columns["request"]),
+                                  np.where(told["duration"] > 0, told["duration"], np.inf), columns["request"])
+    columns.update(asked=asked, constraint=told["constraint"])
+    # When a job could be scheduled follows from the end of those that it waits for, if they are there.
+    goes = keep & ((columns["state"] > ENDED) | (columns["run"] >= 0))
+    here = np.isin(links.number, columns["job_id"][goes])
+    waits = np.zeros(len(keep), dtype=bool)
+    waits[links.row[here]] = True
+    waits[links.row[~here]] = False
+    columns["ready"] = np.where(waits | np.isnan(columns["ready"]), told["begin"] - origin, columns["ready"])
+    if specs.other:
+        notes["other_dependency"] = specs.other
+    return links
 
 
 def _columns(table: _Table) -> Tuple[Dict[str, np.ndarray], Dict[str, Any]]:
@@ -267,9 +324,6 @@ def _columns(table: _Table) -> Tuple[Dict[str, np.ndarray], Dict[str, Any]]:
     }
     notes: Dict[str, int] = {}
     keep = _kept(table, columns, value["urgency"], notes)
-    for name in ("nodes", "exclusive", "state"):
-        if not columns[name].any():
-            del columns[name]                 # no job waits
     return columns, {"keep": keep, "notes": notes, "unix_start": origin, "taken": _taken(value, state, origin)}
 
 

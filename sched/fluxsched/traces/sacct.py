@@ -105,6 +105,18 @@ def tres(name: str) -> Callable[[str], float]:
     return parse
 
 
+def memory_per(unit: str) -> Callable[[str], float]:
+    """A reader of the memory for each node ("n") or processor ("c"), in bytes, in a word of ReqMem such as 4Gn, or ("")
+    for the job; it gives NaN where the word says another."""
+    def parse(word: str) -> float:
+        word = word.strip()
+        per = word[-1:] if word[-1:] in ("n", "c") else ""
+        value = count(word.removesuffix(per))
+        # Without a letter for the size it is MB, as Slurm's options have it.
+        return (value if word.removesuffix(per)[-1:].isalpha() else value * _UNITS["M"]) if per == unit else _NAN
+    return parse
+
+
 _Field = Tuple[Tuple[str, Callable[[str], float]], ...]
 FIELDS: Dict[str, _Field] = {
     "submit": (("Submit", seconds),),
@@ -120,23 +132,26 @@ FIELDS: Dict[str, _Field] = {
     "io_rate": (("IORate(MB)", count),),
     "priority": (("Priority", count),),
     "gpus": (("AllocTRES", tres("gres/gpu")), ("ReqTRES", tres("gres/gpu"))),
-    "memory": (("ReqTRES", tres("mem")), ("AllocTRES", tres("mem"))),
+    "memory": (("ReqTRES", tres("mem")), ("AllocTRES", tres("mem")), ("ReqMem", memory_per(""))),
+    "memory_node": (("ReqMem", memory_per("n")),),
+    "memory_cpu": (("ReqMem", memory_per("c")),),
 }
 NAMED = {"user": ("User", "UID"), "group": ("Account", "Group", "GID"), "queue": ("Partition",),
          "constraint": ("Constraints",)}
 _IDS = ("JobID", "JobIDRaw")
 _KNOWN = {name.lower(): name for name in (*(name for field in FIELDS.values() for name, _ in field),
                                           *(name for some in NAMED.values() for name in some),
-                                          *_IDS, "State", "NodeList")}
+                                          *_IDS, "State", "NodeList", "OverSubscribe", "SubmitLine")}
 
 
 class _Table:
     """The lines of a trace, column by column, as they are read.
 
-    values: name of a field -> its number in each line, NaN where unknown.
+    values: name of a field that the trace has columns for -> its number in each line, NaN where unknown.
     numbers: name of a named field -> the place of its word in `words`, -1 where there is none.
     states: of the jobs, as in Trace.
     held: 1 for a job that waits, and may not start.
+    exclusive: 1 for a job that has its nodes for itself.
     ids: the job's number, -1 where its id is another word; that is in `others`, by line.
     hashes: of the line as it is written.
     """
@@ -144,16 +159,17 @@ class _Table:
     def __init__(self, header: Sequence[str], source: str):
         self.source = source
         self.place = _places(header, source)
-        self.values = {name: array("d") for name in FIELDS}
         self.words: Dict[str, Dict[str, int]] = {name: {} for name in NAMED}
         self.numbers = {name: array("q") for name in NAMED}
         self.states = array("b")
         self.held = array("b")
+        self.exclusive = array("b")
         self.ids = array("q")
         self.others: Dict[int, str] = {}
         self.hashes = array("q")
         self.readers = {field: [(self.place[name], name, parse) for name, parse in spellings if name in self.place]
                         for field, spellings in FIELDS.items()}
+        self.values = {field: array("d") for field, columns in self.readers.items() if columns}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -172,8 +188,9 @@ class _Table:
         self.held.append(state == WAITING and found["priority"] == 0)
         if state is None or state == WAITING:
             found["elapsed"] = found["start"] = _NAN
-        for field, value in found.items():
-            self.values[field].append(value)
+        for field, column in self.values.items():
+            column.append(found[field])
+        self.exclusive.append(self.alone(row))
         for name, columns in NAMED.items():
             word, known = self.word(row, columns), self.words[name]
             self.numbers[name].append(known.setdefault(word, len(known)) if word else -1)
@@ -199,6 +216,13 @@ class _Table:
             if known != known:
                 known = value
         return known
+
+    def alone(self, row: Sequence[str]) -> bool:
+        """Whether the job has its nodes for itself: OverSubscribe, as squeue and scontrol show it, is NO then, or there
+        is --exclusive in the command that submitted it. What lines #SBATCH of its script say, sacct does not tell."""
+        if "OverSubscribe" in self.place and row[self.place["OverSubscribe"]].strip().upper() in ("NO", "EXCLUSIVE"):
+            return True
+        return "SubmitLine" in self.place and "--exclusive" in row[self.place["SubmitLine"]].split()
 
     def state(self, row: Sequence[str], found: Dict[str, float]) -> Optional[int]:
         """The state of a job, by all that a line says about it; None for one that is over and never started."""
@@ -309,7 +333,8 @@ def read(path: str, begun: Optional[Iterator[bytes]] = None) -> Trace:
 
 
 def _trace(table: _Table) -> Trace:
-    value = {name: np.frombuffer(column) for name, column in table.values.items()}
+    nothing = np.broadcast_to(np.nan, len(table))
+    value = {name: np.frombuffer(table.values[name]) if name in table.values else nothing for name in FIELDS}
     run = np.where(np.isnan(value["elapsed"]), value["end"] - value["start"], value["elapsed"])
     submit = value["submit"]
     start = 0.0
@@ -326,10 +351,12 @@ def _trace(table: _Table) -> Trace:
     ids, names = _numbered(table)
     named = {name: np.frombuffer(column, dtype=np.int64) for name, column in table.numbers.items()
              if name != "constraint"}
+    procs = np.where(value["cpus"] > 0, value["cpus"], value["nodes"])
     rare = {"ready": value["ready"] - start, "priority": value["priority"], "gpus": value["gpus"],
-            "memory": value["memory"] / 1e6, "constraint": constraint, "state": states}
-    return build({"job_id": ids, "submit": submit, "run": run, "request": value["request"],
-                  "procs": np.where(value["cpus"] > 0, value["cpus"], value["nodes"]),
+            "memory": _memory(value, procs) / 1e6, "constraint": constraint, "state": states}
+    if any(table.exclusive):
+        rare["exclusive"] = np.frombuffer(table.exclusive, dtype=np.int8)
+    return build({"job_id": ids, "submit": submit, "run": run, "request": value["request"], "procs": procs,
                   "nodes": np.nan_to_num(value["nodes"]), "io_rate": np.nan_to_num(value["io_rate"]),
                   "began": value["start"] - start, **named,
                   **{name: column for name, column in rare.items() if (column > -1).any()}},
@@ -337,6 +364,13 @@ def _trace(table: _Table) -> Trace:
                  taken=_taken(value, states, start), constraints=constraints,
                  labels={name: dict(enumerate(words)) for name, words in table.words.items() if name != "constraint"},
                  header={NAMED[name][0]: list(words) for name, words in table.words.items() if words})
+
+
+def _memory(value: Dict[str, np.ndarray], procs: np.ndarray) -> np.ndarray:
+    """Bytes of each job, NaN where they are not known."""
+    nodes = np.fmax(value["nodes"], 1)
+    of_parts = np.fmax(value["memory_node"] * nodes, value["memory_cpu"] * procs)
+    return np.where(value["memory"] > 0, value["memory"], of_parts)
 
 
 def _constraints(table: _Table, keep: np.ndarray, notes: Dict[str, int]) -> Tuple[List[Dict[str, Any]], np.ndarray]:

@@ -16,6 +16,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 import numpy as np
 
+from fluxsched.formats.jobspec import Request
 from fluxsched.traces import chains
 from fluxsched.traces.files import TraceError
 
@@ -46,6 +47,7 @@ RULES = {
     "no_limit": "have no time limit",
     "cut": "jobs is the most that flux jobs lists: probably more have run; export with -c 0",
     "no_preceding": "wait for a job that is not in the trace: not for it",
+    "other_dependency": "dependencies are of other kinds: the jobs came when they did",
     "other_constraint": "have constraints that are not read: they run on any nodes",
     "more_fields": "lines have more than 18 fields: the further ones are passed over",
 }
@@ -72,6 +74,7 @@ class Trace:
     gpus      int64    gpus in all, 0 = none
     memory    float64  MB in all, 0 = not stated
     constraint int64   place in `constraints`, -1 = none
+    asked     int64    place in `requests`, which says what `procs`, `nodes`, `gpus` and `memory` do not; -1 = nowhere
     io_rate   float64  MB/s per processor, as in the C original, 0 = none
     priority  int64    >= 0, the higher goes first; -1 = unknown
     ready     float64  s as `submit`, and no earlier: from when on the job could be scheduled
@@ -98,6 +101,7 @@ class Trace:
     gpus: np.ndarray
     memory: np.ndarray
     constraint: np.ndarray
+    asked: np.ndarray
     io_rate: np.ndarray
     priority: np.ndarray
     ready: np.ndarray
@@ -114,6 +118,7 @@ class Trace:
     notes: Dict[str, int] = field(default_factory=dict)       # rule -> number of lines
     labels: Dict[str, Dict[int, str]] = field(default_factory=dict)     # user, group, queue, partition: of numbers
     constraints: List[Dict[str, Any]] = field(default_factory=list)     # RFC 31
+    requests: List[Request] = field(default_factory=list)     # of jobspecs, without duration, queue and constraint
     names: Dict[int, str] = field(default_factory=dict)       # job_id -> its name in the source, if that is no number
 
     def __len__(self) -> int:
@@ -154,6 +159,7 @@ _COLUMNS: Dict[str, _Column] = {
     "gpus": _Column(np.int64, 0, MAX_PROCS),
     "memory": _Column(np.float64, 0, MAX_NUMBER),
     "constraint": _Column(np.int64, -1, np.inf),
+    "asked": _Column(np.int64, -1, np.inf),
     "io_rate": _Column(np.float64, 0, np.inf),
     "priority": _Column(np.int64, -1, MAX_PRIORITY),
     "ready": _Column(np.float64, np.nan, MAX_SUBMIT),

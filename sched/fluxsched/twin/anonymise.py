@@ -181,7 +181,11 @@ def _copy(part: Part, writer: Parts, anonymiser: Anonymiser) -> None:
     for line, values in part.rows():
         rows.append(orjson.dumps(_changed(part, line, values, anonymiser)))
         if values[0] == "begun" or (begun and len(rows) >= 4096):
-            (writer.append if begun else writer.begin)(rows)
+            if begun:
+                writer.append(rows)
+            else:
+                writer.begin(rows)
+                writer.complete()
             begun, rows = True, []
     if not begun:
         raise part.error(line, 'ends in its first state: no row ["begun", t]')

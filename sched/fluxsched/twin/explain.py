@@ -9,6 +9,7 @@ from typing import Any, Optional
 from fluxsched.core import Engine
 from fluxsched.core.forward import Forward
 from fluxsched.errors import FluxSchedError
+from fluxsched.formats.fluid import f58
 from fluxsched.service.ask import Questions
 from fluxsched.service.ends import Ends
 from fluxsched.service.forecast import Outlook
@@ -16,7 +17,6 @@ from fluxsched.service.host import Host
 from fluxsched.service.jobs import RUNNING, Job, Jobs
 from fluxsched.service.reasons import Reasons
 from fluxsched.service.settings import Settings
-from fluxsched.session.jobid import f58
 
 __all__ = ["why"]
 

@@ -8,30 +8,26 @@ from typing import Any, Optional
 
 from fluxsched.formats import idset
 from fluxsched.formats.jobspec import Request
-from fluxsched.service import entries
+from fluxsched.service import entries, lives
 from fluxsched.service.recording import RecordedEngine
 
 __all__ = ["Life", "Lives", "cores_of"]
 
 
-class Life:
-    """One job.  Times in s since the epoch, None: not so far.
+class Life(lives.Life):
+    """One job of a record, with what was asked for it.
 
-    request: None for one that ran before; start, end: when it got its resources, and when all were back; limit: when it
-    was expected to end, 0: never; cancelled: when its request was taken back for good; refused: the engine denied it;
-    cores: that it held, or else asked for.
+    request: None for one that ran before; limit: when it was expected to end, 0: never; refused: the engine denied it;
+    cores: that it held, or else asked for.  gone: when its request was taken back for good.
     """
 
     def __init__(self, jobid: int, priority: int, submit: float, user: Any) -> None:
+        super().__init__(submit)
         self.id = jobid
         self.priority = priority
-        self.submit = submit
         self.user = user
         self.request: Optional[Request] = None
-        self.start: Optional[float] = None
-        self.end: Optional[float] = None
         self.limit = 0.0
-        self.cancelled: Optional[float] = None
         self.refused = False
         self.cores = 0
 
@@ -47,8 +43,8 @@ class Life:
         not beyond the time at which it was cancelled."""
         if self.start is not None and self.end is not None:
             return self.end - self.start
-        if self.cancelled is not None:
-            return min(self.duration, max(self.cancelled - start, 0.0))
+        if self.gone is not None:
+            return min(self.duration, max(self.gone - start, 0.0))
         return self.duration
 
 
@@ -70,6 +66,7 @@ class Lives:
         self.jobs: dict[int, Life] = {}
         self.inputs: list[list[Any]] = []
         self._keep = keep
+        self._engine: Any = None
 
     def __call__(self, values: list[Any], engine: RecordedEngine) -> None:
         """A row is about to be applied."""
@@ -78,6 +75,7 @@ class Lives:
             self._begun(time, engine)
             return
         refused = kind != "pass" and entries.refused(values)
+        self._engine = engine
         take = getattr(self, f"_{kind}", None)
         if take is not None:
             take(time, refused, *values[2:])
@@ -104,7 +102,7 @@ class Lives:
              user: Any, *_: Any) -> None:
         life = self.jobs.setdefault(jobid, Life(jobid, priority, submit, user))
         life.request = entries.request_of(request)
-        life.cancelled = None
+        life.gone = None
         life.refused = refused
         found = life.request
         life.cores = max(found.nslots * max(found.nnodes, 1) * max(found.cores, 1), 1)
@@ -126,19 +124,26 @@ class Lives:
     def _cancel(self, time: float, refused: bool, jobid: int, *_: Any) -> None:
         life = self.jobs.get(jobid)
         if life is not None and life.start is None:
-            life.cancelled = time
+            life.gone = time
 
     def _priority(self, time: float, refused: bool, jobid: int, priority: int, *_: Any) -> None:
         if jobid in self.jobs:
             self.jobs[jobid].priority = priority
 
     def _free(self, time: float, refused: bool, jobid: int, ranks: Any, final: bool, *_: Any) -> None:
-        if final and not refused and jobid in self.jobs:
-            self.jobs[jobid].end = time
+        life = self.jobs.get(jobid)
+        if refused or life is None:
+            return
+        if final:
+            life.end = time
+        elif ranks:
+            life.give_back(time, self._engine.allocated_ranks(jobid), ranks)
 
     def _pass(self, time: float, refused: bool, limit: int, started: list[Any], denied: list[Any], *_: Any) -> None:
         for jobid, rows, _ in started:
             life = self.jobs[jobid]
+            life.parts.clear()
+            life.ranks.clear()
             life.start, life.end, life.cores = time, None, cores_of(rows) or life.cores
             life.limit = time + life.duration if life.duration < float("inf") else 0.0
         for jobid, _ in denied:

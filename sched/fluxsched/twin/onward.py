@@ -13,8 +13,10 @@ from typing import Any, Callable, NamedTuple, Optional
 
 from fluxsched.core import Infeasible
 from fluxsched.core.resumed import Resumed
+from fluxsched.formats import idset
 from fluxsched.formats.constraint import ConstraintError
 from fluxsched.service.entries import request_of
+from fluxsched.service.lives import GivenBack
 from fluxsched.twin.lives import Life, Lives, cores_of
 from fluxsched.twin.replay import Replay
 
@@ -62,7 +64,7 @@ def onward(folder: str, policy: Any, begin: Optional[float] = None) -> Onward:
     run.resumed.advance(last)
     chosen = [
         life for life in lives.jobs.values()
-        if not life.refused and life.cancelled is None and life.id not in run.ran
+        if not life.refused and life.gone is None and life.id not in run.ran
         and (life.end is None or life.end > begin)
     ]
     columns = [
@@ -94,7 +96,9 @@ class _Run:
         self._inputs = inputs
         self._jobs = jobs
         self.cores: dict[int, int] = {}
-        self.resumed = Resumed(engine, begin, [row[1] for row in inputs], self._input, self._lasts)
+        self._back: dict[int, GivenBack] = {}
+        self.resumed = Resumed(engine, begin, [row[1] for row in inputs], self._input, self._lasts, self._parts,
+                               self._give_back)
         self.ran = set(self.resumed.start)
         self._does: dict[str, Callable[..., Any]] = {
             "add": self._add, "end": self._end, "marks": self._marks, "cancel": engine.cancel,
@@ -106,6 +110,24 @@ class _Run:
     def _lasts(self, jobid: int, start: float) -> float:
         self.cores[jobid] = cores_of(self._engine.holding(jobid)[0])
         return self._jobs[jobid].lasts(start)
+
+    def _parts(self, jobid: int, start: float) -> list[float]:
+        """When a job that starts then, or has started, gives back its parts."""
+        return [start + after for after, _ in self._jobs[jobid].parts]
+
+    def _give_back(self, jobid: int, parts: int) -> None:
+        """A job gives back a part of what it holds."""
+        if jobid not in self._back:
+            life = self._jobs[jobid]
+            if jobid in self.ran:
+                # It runs where it ran, and some of its parts may be back.
+                self._back[jobid] = GivenBack(life, idset.encode(life.ranks))
+                self._back[jobid].take(parts - 1)
+            else:
+                self._back[jobid] = GivenBack(life, self._engine.allocated_ranks(jobid))
+        ranks = self._back[jobid].take(parts)
+        if ranks:
+            self._engine.free(jobid, ranks, False)
 
     def _input(self, at: int) -> None:
         kind, _, *values = self._inputs[at]
