@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from fluxsched.session.broker.job import INACTIVE
 from fluxsched.session.broker import background, executor, watch
 from fluxsched.session.broker.running import Running
 
@@ -46,7 +47,7 @@ def watched(path):
 
     request.end, request.error = end, end
     events = [{"name": name} for name in ("start", "finish", "clean")]
-    watch.Watch(request, None, events, str(path))
+    watch.Watch(request, SimpleNamespace(state=INACTIVE, events=events), str(path))
     return loop, answers
 
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
-import threading
-from types import FrameType
-from typing import IO, Callable, NoReturn
 
 from fluxsched.errors import FluxSchedError
 from fluxsched.formats.quote import printable
+from fluxsched.native import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import IO, Callable, NoReturn
 
 _MODES = ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w"))
 
@@ -72,6 +74,8 @@ def exit_on_interrupt() -> None:
     For programs that have something to put away.  Python's own exception for it would be told as a traceback, or by
     click as an exit code of 1.  A SIGINT that is ignored stays so.
     """
+    import threading  # a command has no need of it
+
     main = threading.current_thread() is threading.main_thread()
     if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _exit_by_interrupt)

@@ -3,7 +3,6 @@
 """``flux sched when``: when a job would start, if it were submitted now."""
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from typing import Any, Optional
@@ -42,6 +41,7 @@ def when(ctx: click.Context, words: tuple[str, ...]) -> None:
 def run(words: list[str]) -> int:
     """The command; its exit code.  Raises FluxSchedError."""
     from fluxsched.session.commands import buildspec
+    from fluxsched.session.commands.options import Options
     from fluxsched.session.commands.submit import parser
 
     p = parser("sched when", DOING)
@@ -54,7 +54,7 @@ def run(words: list[str]) -> int:
     command = (o.command[1:] if o.command[:1] == ["--"] else o.command) or ["app"]
     urgency, asked = buildspec.urgency(o.urgency), sizes(o.nodes)
     # What the scheduler does not look at need not travel.
-    specs = [buildspec.build(argparse.Namespace(**{**vars(o), "nodes": size}), command, env={}) for size in asked]
+    specs = [buildspec.build(Options(**{**vars(o), "nodes": size}), command, env={}) for size in asked]
     if o.dry_run:
         for spec in specs:
             print(json.dumps(spec))

@@ -4,13 +4,20 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
+import itertools
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _LONGEST = 60
 
-# Control characters, the separators of lines and paragraphs, marks that turn the direction of writing, half pairs.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# Control characters, the separators of lines and paragraphs, marks that turn the direction of writing, half pairs:
+# first and last of each range.
+_UNPRINTABLE = (
+    ("\x00", "\x1f"), ("\x7f", "\x9f"), ("\u061c", "\u061c"), ("\u200e", "\u200f"), ("\u2028", "\u202e"),
+    ("\u2066", "\u2069"), ("\ud800", "\udfff"),
+)  # fmt: skip
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -20,9 +27,13 @@ def printable(text: str, keep: str = "") -> str:
     """
     if text.isprintable():
         return text
-    return _UNPRINTABLE.sub(
-        lambda match: match[0] if match[0] in keep else match[0].encode("unicode_escape").decode(), text
-    )
+    return "".join(map(_escape, text, itertools.repeat(keep)))
+
+
+def _escape(char: str, keep: str) -> str:
+    if char.isprintable() or char in keep or not any(first <= char <= last for first, last in _UNPRINTABLE):
+        return char
+    return char.encode("unicode_escape").decode()
 
 
 def is_utf8(text: str) -> bool:

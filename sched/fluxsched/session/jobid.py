@@ -6,11 +6,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Callable
 
 from fluxsched.formats.fluid import dothex, f58, kvs, parse
 
 __all__ = ["FORMS", "MAX_STORED", "Generator", "dothex", "f58", "kvs", "parse", "show", "stored"]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
 
 MAX_STORED = (1 << 63) - 1  # the database has signed numbers
 

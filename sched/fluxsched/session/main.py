@@ -6,10 +6,27 @@
 """
 from __future__ import annotations
 
-import importlib
+import atexit
+import gc
+import os
 import sys
 
 from fluxsched import program
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+def start() -> NoReturn:
+    """Run the command of this process, and end it.
+
+    Nothing is left to be put away then, so the interpreter is not taken apart, which takes longer than most commands;
+    and what such a short life leaves behind is not looked for."""
+    gc.disable()
+    code = main()
+    atexit._run_exitfuncs()
+    os._exit(code)
 
 
 def main(words: list[str] | None = None) -> int:
@@ -42,7 +59,7 @@ def _call(name: str, file: str, words: list[str]) -> int:
     from fluxsched.errors import FluxSchedError
 
     try:
-        return importlib.import_module(f"fluxsched.session.commands.{file}").main(name, words)
+        return __import__(f"fluxsched.session.commands.{file}", fromlist=["main"]).main(name, words)
     except FluxSchedError as error:
         failure = error
     _flush()
@@ -68,4 +85,4 @@ def _flush() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start()

@@ -3,6 +3,7 @@
 """Opening a session: what `flux start` asks for, and the call that runs the broker."""
 from __future__ import annotations
 
+import gc
 import signal
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,7 @@ def open_session(options: Options, words: list[str]) -> int:
     """
     from fluxsched.session.broker.broker import Broker
 
+    gc.enable()  # a session lives long
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a client or a terminal that goes does not end the session
     # Noted from here on, so that no signal leaves folders behind.
     early = SignalPipe(ENDING)

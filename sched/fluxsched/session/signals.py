@@ -8,8 +8,12 @@ the interpreter notes the signal's number in a pipe, which wakes the loop, and t
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Iterable
+
+from fluxsched.native import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class SignalPipe:

@@ -9,46 +9,28 @@ answers uses the first three with a socket of its own.
 Text that is not UTF-8 (a file name, a word of a command line) travels as Python holds it, with surrogates for the bytes
 that are no UTF-8; JSON writes them as escapes.
 
-Only the standard library is used here, so that the runner of jobs starts fast.
+Only the standard library is used here, and of that what is in C, so that commands and the runner of jobs start fast.
 """
 
 from __future__ import annotations
 
-import json
-import selectors
-import socket
-from collections import deque
-from typing import Any, Callable, Optional
-
 from fluxsched.errors import FluxSchedError
+from fluxsched.native import deque, encode_basestring_ascii, json_encoder, json_scanner
+from fluxsched.session.watcher import READ, WRITE
 
-READ = selectors.EVENT_READ
-WRITE = selectors.EVENT_WRITE
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from typing import Any, Callable, Optional
+
+    #: Watches a descriptor: (fd, READ and WRITE or both, function of the mask); 0 ends it, as does None.
+    Watch = Callable[[int, int, Optional[Callable[[int], Any]]], None]
+
 LINE_MAX = 64 << 20  # bytes of one message
 UNSENT_MAX = 256 << 20  # bytes; an end that does not read is given up beyond this many
 LOW_WATER = 1 << 20  # bytes; an end has room again when less than this is unsent
 CHUNK = 1 << 18  # bytes of one read
-LONGEST_WAIT = 86400.0  # seconds that a loop waits at a time: selectors do not take more than 2^31 milliseconds
 MARK = "embedded"  # a file beside the socket of a session; a Flux instance has none
-
-#: Watches a descriptor: (fd, READ and WRITE or both, function of the mask); 0 ends it, as does None.
-Watch = Callable[[int, int, Optional[Callable[[int], Any]]], None]
-
-
-def watch_with(selector: selectors.BaseSelector) -> Watch:
-    """The Watch of a program that waits with `selector`, whose keys hold functions of the mask."""
-
-    def watch(fd: int, mask: int, callback: Optional[Callable[[int], Any]]) -> None:
-        known = fd in selector.get_map()
-        if mask and known:
-            selector.modify(fd, mask, callback)
-        elif mask:
-            selector.register(fd, mask, callback)
-        elif known:
-            selector.unregister(fd)
-
-    return watch
-
 
 class WireError(FluxSchedError, ValueError):
     """Bytes that are no message."""
@@ -58,23 +40,44 @@ def _refuse_constant(name: str) -> None:
     raise WireError(f"{name} is no JSON")
 
 
-_ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+def _refuse_value(value: object) -> None:
+    raise TypeError(f"{type(value).__name__} is no value of JSON")
+
+
+class _Reading:
+    """What the scanner of JSON is told."""
+
+    strict = True
+    object_hook = None
+    object_pairs_hook = None
+    parse_float = float
+    parse_int = int
+    parse_constant = staticmethod(_refuse_constant)
+
+
+_ENCODER = json_encoder(None, _refuse_value, encode_basestring_ascii, None, ":", ",", False, False, True)
+_SCANNER = json_scanner(_Reading())
+_SPACE = " \t\n\r"
 
 
 def encode(message: dict) -> bytes:
     """The line of a message, ASCII with its line end."""
-    return _ENCODER.encode(message).encode("ascii") + b"\n"
+    return "".join(_ENCODER(message, 0)).encode("ascii") + b"\n"
 
 
 def decode(line: bytes) -> dict:
     """The message of a line.  WireError if it is no JSON object, or nested too deeply to be read."""
     try:
-        message = _DECODER.decode(line.decode("utf-8", "surrogatepass"))
+        text = line.decode("utf-8", "surrogatepass").strip(_SPACE)
+        message, end = _SCANNER(text, 0)
     except RecursionError:
         raise WireError("nested too deeply") from None
+    except StopIteration:
+        raise WireError("expected a value of JSON") from None
     except ValueError as error:
         raise WireError(str(error)) from None
+    if end < len(text):
+        raise WireError(f"more than a value of JSON: at character {end}")
     if not isinstance(message, dict):
         raise WireError("expected an object")
     return message

@@ -94,22 +94,24 @@ class Bulk:
             return
         last = not copies
 
-        def written(error: Optional[OSError]) -> None:
-            if error is not None:
-                self._coming -= 1 if request.open else 0
-                self.manager.refuse(request, RequestError(error.errno or errno.EIO, error.strerror))
-                copies.clear()
-                return
-            request.stream({"ids": [job.id for job in taken]})
+        def committed() -> None:
             for job in taken:
                 self.manager.adopt(job)
             if not waits:
                 self._tell_scheduler(taken)
             if last:
                 self._coming -= 1
+
+        def synced(error: Optional[OSError]) -> None:
+            if error is not None:
+                copies.clear()
+                self.manager.refuse_written(request, taken, error)
+                return
+            request.stream({"ids": [job.id for job in taken]})
+            if last:
                 request.end()
 
-        self.manager.store.request(operations, written)
+        self.manager.store.request(operations, synced, committed)
         if copies:
             self.manager.loop.call_soon(lambda: self._take_some(request, spec, public, info, copies))
 

@@ -87,12 +87,19 @@ def _of_the_disk(error: Exception) -> bool:
 class Write:
     """Operations that are written together, or not at all, and who is told."""
 
-    __slots__ = ("operations", "done", "keep")
+    __slots__ = ("operations", "done", "keep", "committed")
 
-    def __init__(self, operations: list[Operation], done: Callable[..., Any] | None, keep: bool) -> None:
+    def __init__(
+        self,
+        operations: list[Operation],
+        done: Callable[..., Any] | None,
+        keep: bool,
+        committed: Callable[[], Any] | None = None,
+    ) -> None:
         self.operations = operations
         self.done = done
         self.keep = keep  # a change, which is kept until it is written
+        self.committed = committed  # of a request, which is done only when it is synced
 
 
 class Database:
@@ -274,9 +281,14 @@ class Database:
 
     # writing
 
-    def request(self, operations: list[Operation], done: Callable[[OSError | None], Any]) -> None:
-        """Write `operations`, or nothing of it; then, when it is synced, `done(error)`."""
-        self._queue.append(Write(operations, done, False))
+    def request(
+        self,
+        operations: list[Operation],
+        done: Callable[[OSError | None], Any],
+        committed: Callable[[], Any] | None = None,
+    ) -> None:
+        """Write `operations`, or nothing of it; then `committed()`, and when it is synced `done(error)`."""
+        self._queue.append(Write(operations, done, False, committed))
 
     def change(self, operations: list[Operation], done: Callable[[], Any] | None = None) -> None:
         """Write `operations`, if need be later; then `done()`."""
@@ -346,8 +358,10 @@ class Database:
                 continue
             if write.keep:
                 self._call(write.done)
-            else:
-                self._waiting.append(write.done)
+                continue
+            if write.committed is not None:
+                self._call(write.committed)
+            self._waiting.append(write.done)
         self._sync()
 
     def _sync(self) -> None:

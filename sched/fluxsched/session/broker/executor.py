@@ -149,6 +149,10 @@ class Executor:
         """The folder of a job: its output, and what its supervisor keeps."""
         return os.path.join(self.base, str(jobid))
 
+    def output(self, jobid: int) -> str:
+        """The file with a job's output, which need not be there."""
+        return os.path.join(self.directory(jobid), "output")
+
     # launching
 
     def _start_launcher(self) -> tuple[subprocess.Popen[bytes], socket.socket]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import errno
 import heapq
-import os
 import time
 from syslog import LOG_ERR
 
@@ -33,8 +32,7 @@ class JobInfo:
         """Follow a job: a stream of {"event"}, those of the names `events` or all, and, with `output`, {"output"} until
         the job is over."""
         job = self.manager.lookup(id)
-        path = os.path.join(self.manager.executor.directory(id), "output") if output else None
-        Watch(request, job if job.state != INACTIVE else None, job.events, path, events)
+        Watch(request, job, self.manager.executor.output(id) if output else None, events)
 
     @rpc("job.stdin", id=JOBID, data=Octets(STDIN_MAX), eof=Bool(False))
     def stdin(self, request: Request, id: int, data: str, eof: bool) -> None:

@@ -30,10 +30,11 @@ from fluxsched.session.broker.job import CANCELLING, CLEANUP, DEPEND, HELD, INAC
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop
 from fluxsched.session.broker.queues import Queues
-from fluxsched.session.broker.rpc import JOBID, Int, Nullable, Object, Text, rpc
+from fluxsched.session.broker.rpc import JOBID, Bool, Int, Nullable, Object, Text, rpc
 from fluxsched.session.broker.server import Request
 from fluxsched.session.broker.store import Store
 from fluxsched.session.broker.waits import Waits
+from fluxsched.session.broker.watch import Watch
 from fluxsched.session.errors import RequestError
 from fluxsched.session.jobid import Generator, f58
 
@@ -96,9 +97,10 @@ class Manager:
         jobspec=Object(),
         urgency=jobs.urgency_field(default=16),
         flags=Int(0, 2**31 - 1, default=0),
+        follow=Bool(False),
     )
-    def submit(self, request: Request, jobspec: dict[str, Any], urgency: int, flags: int) -> None:
-        """Take a job.  Answers {"id"}, once the job is written."""
+    def submit(self, request: Request, jobspec: dict[str, Any], urgency: int, flags: int, follow: bool) -> None:
+        """Take a job.  Answers {"id"}, once the job is written; with `follow` the answers of job.watch come behind."""
         parsed = self.checked(jobspec)
         public = jobs.redact(jobspec)
 
@@ -106,7 +108,8 @@ class Manager:
             if problem is not None:
                 self.refuse(request, problem)
             elif request.open:
-                self._accept(request, jobspec, public, parsed, urgency, flags)
+                info = jobs.new_info(jobspec, parsed, urgency, flags, time.time())
+                self._accept(request, jobspec, public, info, follow)
 
         self.scheduler.feasible(public, feasible)
 
@@ -126,6 +129,13 @@ class Manager:
         self.log("job-manager", LOG_ERR, f"job.submit: {error.text}")
         request.error(error.errno, error.text)
 
+    def refuse_written(self, request: Request, taken: list[Job], error: OSError) -> None:
+        """Refuse jobs that could not be written, or that were, and cannot be brought to the disk: they end."""
+        self.refuse(request, RequestError(error.errno or errno.EIO, error.strerror))
+        for job in taken:
+            if job.id in self.active:
+                self.exception(job, "cancel", 0, f"it cannot be kept: {error.strerror}")
+
     def _set_queue(self, spec: dict[str, Any]) -> None:
         """Check the queue against the configuration, and fill in what the job leaves to that."""
         system = spec.get("attributes", {}).get("system") if isinstance(spec.get("attributes"), dict) else None
@@ -141,11 +151,9 @@ class Manager:
         request: Request,
         spec: dict[str, Any],
         public: dict[str, Any],
-        parsed: ResourceRequest,
-        urgency: int,
-        flags: int,
+        info: dict[str, Any],
+        follow: bool,
     ) -> None:
-        info = jobs.new_info(spec, parsed, urgency, flags, time.time())
         try:
             state, events = self.dependencies.begin(spec, info)
             job, operations = self.new_job(spec, public, info, events, state)
@@ -153,16 +161,21 @@ class Manager:
             self.refuse(request, error)
             return
 
-        def written(error: Optional[OSError]) -> None:
-            if error is not None:
-                self.refuse(request, RequestError(error.errno or errno.EIO, error.strerror))
-                return
-            request.respond({"id": job.id})
+        def committed() -> None:
             self.adopt(job)
             if state == SCHED:
                 self.scheduler.enqueue(job)
 
-        self.store.request(operations, written)
+        def synced(error: Optional[OSError]) -> None:
+            if error is not None:
+                self.refuse_written(request, [job], error)
+            elif not follow:
+                request.respond({"id": job.id})
+            elif request.open:
+                request.stream({"id": job.id})
+                Watch(request, job, self.executor.output(job.id))
+
+        self.store.request(operations, synced, committed)
 
     def new_job(
         self,

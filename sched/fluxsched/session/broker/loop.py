@@ -12,13 +12,12 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
-import selectors
 import signal
 import time
 from collections import deque
 from typing import Any, Callable, Optional
 
-from fluxsched.session.wire import LONGEST_WAIT, READ, watch_with
+from fluxsched.session.watcher import READ, Watcher
 
 
 class Timer:
@@ -39,8 +38,9 @@ class Loop:
         """`on_error(exception)` is called with every exception that a callback does not catch."""
         self.on_error = on_error
         self.turn_end: list[Callable[[], Any]] = []
-        self._selector = selectors.DefaultSelector()
-        self._watch = watch_with(self._selector)
+        self._watcher = Watcher()
+        #: Calls `callback(mask)` when a descriptor is ready (see Watcher.watch).
+        self.watch = self._watcher.watch
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._soon: deque[Callable[[], Any]] = deque()
@@ -50,10 +50,6 @@ class Loop:
         os.set_blocking(self._wake_r, False)
         os.set_blocking(self._wake_w, False)
         self.watch(self._wake_r, READ, self._woken)
-
-    def watch(self, fd: int, mask: int, callback: Optional[Callable[[int], Any]]) -> None:
-        """Call `callback(mask)` when `fd` is ready; mask 0 stops that."""
-        self._watch(fd, mask, callback)
 
     def call_soon(self, callback: Callable[[], Any]) -> None:
         """Call `callback()` once, after the handlers and timers of this turn. From such a call: in the next turn."""
@@ -95,23 +91,20 @@ class Loop:
             heapq.heappop(self._timers)
         if not self._timers:
             return None
-        return min(max(0.0, self._timers[0][0] - time.monotonic()), LONGEST_WAIT)
+        return max(0.0, self._timers[0][0] - time.monotonic())
 
     def run(self) -> None:
         """Run turns until :meth:`stop`."""
         self._running = True
         while self._running:
-            ready = self._selector.select(self._wait())
-            for key, mask in ready:
-                # a handler before this one may have closed the descriptor, or given its number away
-                if self._selector.get_map().get(key.fd) is key:
-                    self.call(key.data, mask)
+            for callback, mask in self._watcher.ready(self._wait()):
+                self.call(callback, mask)
             now = time.monotonic()
             while self._timers and self._timers[0][0] <= now:
                 timer = heapq.heappop(self._timers)[2]
                 if timer.callback is not None:
-                    callback, timer.callback = timer.callback, None
-                    self.call(callback)
+                    due, timer.callback = timer.callback, None
+                    self.call(due)
             for _ in range(len(self._soon)):
                 self.call(self._soon.popleft())
             for hook in self.turn_end:
@@ -125,6 +118,6 @@ class Loop:
         """Release the descriptors; the loop does not run again."""
         if self._signals:
             signal.set_wakeup_fd(-1)
-        self._selector.close()
+        self._watcher.close()
         os.close(self._wake_r)
         os.close(self._wake_w)

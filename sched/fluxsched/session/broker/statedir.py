@@ -222,7 +222,7 @@ def _launcher(folder: str) -> str:
         f"#!{first} -IS\n{again}import _signal as s\n\n"
         "if s.getsignal(s.SIGINT) is s.default_int_handler:\n    s.signal(s.SIGINT, s.SIG_DFL)\n"
         f"import sys\n\nsys.path[:] = {paths!r}\n"
-        "from fluxsched.session.main import main\n\nsys.exit(main())\n"
+        "from fluxsched.session.main import start\n\nstart()\n"
     )
 
 

@@ -9,7 +9,7 @@ import errno
 import json
 from typing import Any, Optional
 
-from fluxsched.session.broker.job import Job
+from fluxsched.session.broker.job import INACTIVE, Job
 from fluxsched.session.broker.server import Request
 
 PIECE = 1 << 18  # bytes of the record in one answer
@@ -20,16 +20,15 @@ PAUSE = 0.5  # seconds until a record is read again that could not be read
 class Watch:
     """Streams {"event"} and {"output": [entries], "damaged": lines left out} to a request.
 
-    `job` is None when the job is over; then `events` are all there are.  `only` are the names of the events that are
-    wanted, None for all.  The supervisor has written all output before it tells of the end, so output goes out ahead
-    of "finish".
+    `output` is the file with the job's output, None if that is not wanted; `only` are the names of the events that
+    are wanted, None for all.  The supervisor has written all output before it tells of the end, so output goes out
+    ahead of "finish".
     """
 
     def __init__(
         self,
         request: Request,
-        job: Optional[Job],
-        events: list[dict[str, Any]],
+        job: Job,
         output: Optional[str],
         only: Optional[list[str]] = None,
     ) -> None:
@@ -38,16 +37,16 @@ class Watch:
         self.path = output
         self.only = only
         self.offset = 0
-        self.pending = list(job.events if job is not None else events)
+        self.pending = list(job.events)
         self.waiting = False
-        if job is not None:
+        if job.state != INACTIVE:
             job.watchers.append(self)
             request.on_close = self.stop
         self.pump()
 
     def stop(self) -> None:
         """The client has gone."""
-        if self.job is not None and self in self.job.watchers:
+        if self in self.job.watchers:
             self.job.watchers.remove(self)
 
     def event(self, entry: dict[str, Any]) -> None:

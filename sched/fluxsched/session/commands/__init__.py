@@ -7,16 +7,17 @@ here imports the broker: commands reach it by requests (client.py), and what bot
 """
 from __future__ import annotations
 
-from typing import NamedTuple
 
-
-class Command(NamedTuple):
+class Command:
     """A command: its name, the file here that has it, what it does, and its heading in `flux help`."""
 
-    name: str
-    file: str
-    summary: str
-    heading: str
+    __slots__ = ("name", "file", "summary", "heading")
+
+    def __init__(self, name: str, file: str, summary: str, heading: str) -> None:
+        self.name = name
+        self.file = file
+        self.summary = summary
+        self.heading = heading
 
 
 _START = "start a session"

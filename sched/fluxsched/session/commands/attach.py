@@ -4,19 +4,21 @@
 from __future__ import annotations
 
 import os
-import selectors
-import signal
 import stat
 import sys
 import time
-from collections import deque
-from typing import Any, Callable
 
+from fluxsched.native import deque, signal
 from fluxsched.session import jobid as ids
 from fluxsched.session.commands.client import Client, RPCError
 from fluxsched.session.commands.follow import STREAMS, Follower, write_all
 from fluxsched.session.errors import CommandError
 from fluxsched.session.signals import SignalPipe
+from fluxsched.session.watcher import READ, WRITE, Watcher
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
 
 STDIN_CHUNK = 1 << 15
 RETRY = 0.05  # seconds until stdin that the job has no room for is offered again
@@ -36,11 +38,11 @@ def _in_background() -> bool:
 class Sink:
     """Standard output or error: what it does not take at once waits here, so that signals are heard meanwhile."""
 
-    def __init__(self, name: str, selector: selectors.BaseSelector):
+    def __init__(self, name: str, watcher: Watcher):
         self.name = name
         self.fd = STREAMS[name]
         self.unwritten = 0
-        self._selector = selector
+        self._watcher = watcher
         self._data: deque[bytes] = deque()
         # Only pipes, sockets and terminals can keep a writer waiting for others.
         self._may_wait = not stat.S_ISREG(os.fstat(self.fd).st_mode)
@@ -51,19 +53,19 @@ class Sink:
             self._call(write_all, self.fd, data)
             return
         if not self._data and data:
-            self._selector.register(self.fd, selectors.EVENT_WRITE, self.flush)
+            self._watcher.watch(self.fd, WRITE, self.flush)
         self._data.extend(data[i : i + WRITE_CHUNK] for i in range(0, len(data), WRITE_CHUNK))
         self.unwritten += len(data)
 
-    def flush(self) -> None:
-        """Write a piece; the selector has said that there is room."""
+    def flush(self, mask: int) -> None:
+        """Write a piece; the watcher has said that there is room."""
         piece = self._data.popleft()
         written = self._call(os.write, self.fd, piece)
         self.unwritten -= written
         if written < len(piece):
             self._data.appendleft(piece[written:])
         if not self._data:
-            self._selector.unregister(self.fd)
+            self._watcher.watch(self.fd, 0, None)
 
     def drain(self) -> None:
         """Write the rest, however long it takes."""
@@ -80,16 +82,16 @@ class Sink:
 class Attach(Follower):
     """Follows one job until it is over: passes output on, sends standard input, cancels on a second Ctrl-C."""
 
-    def __init__(self, client: Client, jobid: int, stdin: bool = False, **options: Any):
-        """`stdin`: pass standard input on; other options as of Follower."""
+    def __init__(self, client: Client, jobid: int, stdin: bool = False, request: int = 0, **options: Any):
+        """`stdin`: pass standard input on; `request`: the request that is answered as job.watch, if there is one;
+        other options as of Follower."""
         super().__init__(jobid, **options)
         self.client = client
         self.stdin = stdin
-        # poll and not epoll, which refuses regular files
-        self.selector = selectors.PollSelector()
-        self.sinks = {name: Sink(name, self.selector) for name in STREAMS}
+        self.watcher = Watcher(regular=True)
+        self.sinks = {name: Sink(name, self.watcher) for name in STREAMS}
         self.unsent: bytes | None = None  # stdin on its way, until the broker has taken it
-        self.watch_request = 0
+        self.watch_request = request
         self.stdin_request: int | None = None
         self.stdin_open = False
         self.retry_at: float | None = None
@@ -115,11 +117,11 @@ class Attach(Follower):
         """Begin to read standard input."""
         if self.stdin and not self.stdin_open and not _in_background():
             self.stdin_open = True
-            self.selector.register(0, selectors.EVENT_READ, self.read_stdin)
+            self.watcher.watch(0, READ, self.read_stdin)
 
-    def read_stdin(self) -> None:
+    def read_stdin(self, mask: int) -> None:
         """Send what there is to read; an error counts as its end."""
-        self.selector.unregister(0)
+        self.watcher.watch(0, 0, None)
         try:
             data = os.read(0, STDIN_CHUNK)
         except OSError:
@@ -141,23 +143,24 @@ class Attach(Follower):
             self.unsent = data
             self.retry_at = time.monotonic() + RETRY
         elif data:
-            self.selector.register(0, selectors.EVENT_READ, self.read_stdin)
+            self.watcher.watch(0, READ, self.read_stdin)
         else:
             self.stdin_open = False
 
     def close_stdin(self) -> None:
         """Read no more."""
         self.stdin = False
-        if 0 in self.selector.get_map():
-            self.selector.unregister(0)
+        self.watcher.watch(0, 0, None)
 
     # signals
 
     def on_signals(self, noted: SignalPipe) -> None:
         """Act on the signals that have come."""
-        actions = {signal.SIGINT: self.on_interrupt, signal.SIGTSTP: self.on_stop, signal.SIGTERM: self.on_term}
+        actions: dict[int, Callable[[], None]] = {
+            signal.SIGINT: self.on_interrupt, signal.SIGTSTP: self.on_stop, signal.SIGTERM: self.on_term
+        }
         for number in noted.take():
-            actions[signal.Signals(number)]()
+            actions[number]()
 
     def _again(self) -> bool:
         return self.interrupted is not None and time.monotonic() - self.interrupted <= TWICE
@@ -191,16 +194,19 @@ class Attach(Follower):
     def run(self, signals: bool = True) -> int:
         """Follow the job to its end; its exit code.  Raises CommandError, and OSError of standard streams."""
         sys.stdout.flush()
-        self.watch_request = self.client.send("job.watch", {"id": self.jobid, "output": True})
+        if not self.watch_request:
+            self.watch_request = self.client.send("job.watch", {"id": self.jobid, "output": True})
         noted = SignalPipe((signal.SIGINT, signal.SIGTSTP, signal.SIGTERM) if signals else ())
-        self.selector.register(noted, selectors.EVENT_READ, lambda: self.on_signals(noted))
+        self.watcher.watch(noted.fileno(), READ, lambda mask: self.on_signals(noted))
         try:
+            if self.client.buffered:
+                self.on_answers(READ)
             while not self.done:
                 self.wait()
         finally:
             noted.close()
         # Signals do again what they do by default, if the rest finds no room.
-        self.selector.close()
+        self.watcher.close()
         for sink in self.sinks.values():
             sink.drain()
         if self.error is not None:
@@ -211,23 +217,19 @@ class Attach(Follower):
         """Wait for something to happen, and act on it."""
         timeout = None if self.retry_at is None else max(0.0, self.retry_at - time.monotonic())
         self._hear(max(sink.unwritten for sink in self.sinks.values()) < MOST_UNWRITTEN)
-        for key, _ in self.selector.select(timeout):
-            # what was done before may have given a descriptor up
-            if not self.done and self.selector.get_map().get(key.fd) is key:
-                key.data()
+        for callback, mask in self.watcher.ready(timeout):
+            if self.done:
+                break
+            callback(mask)
         if self.retry_at is not None and time.monotonic() >= self.retry_at:
             self.retry_at = None
             self.send_stdin(self.unsent or b"")
 
     def _hear(self, wanted: bool) -> None:
         """Read from the session, or let it wait until output has been written."""
-        if wanted != (self.client.fileno() in self.selector.get_map()):
-            if wanted:
-                self.selector.register(self.client.fileno(), selectors.EVENT_READ, self.on_answers)
-            else:
-                self.selector.unregister(self.client.fileno())
+        self.watcher.watch(self.client.fileno(), READ if wanted else 0, self.on_answers)
 
-    def on_answers(self) -> None:
+    def on_answers(self, mask: int) -> None:
         """Take what the session has sent."""
         for number, payload, error in self.client.arrived():
             if number == self.watch_request:
@@ -241,11 +243,12 @@ class Attach(Follower):
 def submit_and_attach(request: dict[str, Any], label: bool = False, events: bool = False) -> int:
     """Submit a job by the payload of job.submit, and follow it; its exit code.  Raises CommandError."""
     client = Client()
+    number = client.send("job.submit", {**request, "follow": True})
+    _, answer, error = client.receive()
+    if error is not None:
+        raise CommandError(f"ERROR: {error.text}", logged=True)
+    jobid = answer["id"]
     try:
-        jobid = client.rpc("job.submit", request)["id"]
-    except RPCError as error:
-        raise CommandError(f"ERROR: {error.text}", logged=True) from None
-    try:
-        return Attach(client, jobid, stdin=True, label=label, events=events).run()
-    except OSError as error:
-        raise CommandError(f"{error.filename}: {error.strerror}; job {ids.show(jobid)} goes on") from None
+        return Attach(client, jobid, stdin=True, request=number, label=label, events=events).run()
+    except OSError as problem:
+        raise CommandError(f"{problem.filename}: {problem.strerror}; job {ids.show(jobid)} goes on") from None

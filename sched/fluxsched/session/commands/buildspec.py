@@ -3,29 +3,26 @@
 """From the options of submit and run to a jobspec (RFC 25), as flux-core builds it."""
 from __future__ import annotations
 
-import argparse
 import math
 import os
-import re
-from collections.abc import Mapping
-from typing import Any, Optional
-from urllib.parse import parse_qs
 
 from fluxsched.errors import FluxSchedError
-from fluxsched.formats import jsontext
 from fluxsched.formats.quote import quote
-from fluxsched.session import fsd
-from fluxsched.session.commands import begintime, environ
-from fluxsched.session.commands import requires as constraints
+from fluxsched.session.commands import environ
 from fluxsched.session.commands.common import absolute, here
 
-_SCHEME = re.compile(r"[a-z][a-z0-9.+-]*")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Optional
+
+    from fluxsched.session.commands.options import Options
+
+    # (resources, task count, shell option per-resource or None)
+    Plan = tuple[list[dict[str, Any]], dict[str, Any], Optional[dict[str, Any]]]
+
 MAX_PARTS = 50  # of the dotted name of an attribute
 MAX_FILE = 16 << 20  # bytes of a file with an attribute
-
-
-# (resources, task count, shell option per-resource or None)
-Plan = tuple[list[dict[str, Any]], dict[str, Any], Optional[dict[str, Any]]]
 
 
 class SpecError(FluxSchedError, ValueError):
@@ -64,7 +61,7 @@ def _node(count: int, exclusive: bool, slot: dict[str, Any]) -> dict[str, Any]:
     return node
 
 
-def _resources(o: argparse.Namespace) -> Plan:
+def _resources(o: Options) -> Plan:
     """Whose tasks come first: so many tasks, each with its cores and gpus."""
     nodes = whole("nodes", o.nodes)
     per_task = {"ntasks": o.ntasks, "cores-per-task": o.cores_per_task, "gpus-per-task": o.gpus_per_task}
@@ -96,7 +93,7 @@ def _resources(o: argparse.Namespace) -> Plan:
     return [_node(nodes, o.exclusive, _slot(math.ceil(ntasks / nodes), cores, gpus))], count, None
 
 
-def _per_resource(o: argparse.Namespace, nodes: int | None) -> Plan:
+def _per_resource(o: Options, nodes: int | None) -> Plan:
     cores = whole("cores", o.cores)
     gpus = whole("gpus-per-node", o.gpus_per_node, 0) or 0
     per_node = whole("tasks-per-node", o.tasks_per_node)
@@ -133,6 +130,8 @@ def _set(option: str, table: dict[str, Any], path: str, value: Any) -> None:
 
 def _pair(option: str, rule: str) -> tuple[str, Any]:
     """NAME[=VALUE]: VALUE is JSON or else text, 1 if there is none; ^NAME=FILE reads JSON from FILE."""
+    from fluxsched.formats import jsontext  # as all that most jobs do without
+
     name, equals, text = rule.partition("=")
     if name.startswith("^"):
         try:
@@ -176,7 +175,7 @@ def _file(path: str, label: bool) -> dict[str, Any]:
 
 
 def build(
-    o: argparse.Namespace, command: list[str], stdin: str = "none", env: Mapping[str, str] | None = None
+    o: Options, command: list[str], stdin: str = "none", env: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """The jobspec.  `o` holds the options' texts; raises SpecError."""
     if not command:
@@ -197,10 +196,12 @@ def build(
     return spec
 
 
-def _system(o: argparse.Namespace, env: Mapping[str, str]) -> dict[str, Any]:
+def _system(o: Options, env: Mapping[str, str]) -> dict[str, Any]:
     """attributes.system, but for the shell's options."""
     system: dict[str, Any] = {"duration": 0}
     if o.time_limit is not None:
+        from fluxsched.session import fsd
+
         try:
             duration = fsd.parse(o.time_limit, unit=60.0)
         except ValueError as error:
@@ -216,6 +217,8 @@ def _system(o: argparse.Namespace, env: Mapping[str, str]) -> dict[str, Any]:
     if o.queue:
         system["queue"] = o.queue
     if o.requires:
+        from fluxsched.session.commands import requires as constraints
+
         try:
             system["constraints"] = constraints.parse(o.requires)
         except ValueError as error:
@@ -224,6 +227,8 @@ def _system(o: argparse.Namespace, env: Mapping[str, str]) -> dict[str, Any]:
         system["shell"] = {"options": {"env-expand": templates}}
     dependencies = [_dependency(uri) for uri in o.dependency or []]
     if o.begin_time is not None:
+        from fluxsched.session.commands import begintime
+
         try:
             dependencies.append({"scheme": "begin-time", "value": str(begintime.parse(o.begin_time))})
         except ValueError as error:
@@ -235,9 +240,12 @@ def _system(o: argparse.Namespace, env: Mapping[str, str]) -> dict[str, Any]:
 
 def _dependency(uri: str) -> dict[str, Any]:
     """--dependency: SCHEME:VALUE[?NAME=VALUE...] (RFC 26)."""
+    import re
+    from urllib.parse import parse_qs
+
     scheme, _, rest = uri.partition(":")
     value, _, query = rest.partition("?")
-    if not _SCHEME.fullmatch(scheme):
+    if not re.fullmatch(r"[a-z][a-z0-9.+-]*", scheme):
         raise SpecError(f"--dependency: Invalid dependency URI {uri!r}: expected SCHEME:VALUE, such as afterok:ID")
     entry: dict[str, Any] = {"scheme": scheme, "value": value}
     if query:
@@ -246,7 +254,7 @@ def _dependency(uri: str) -> dict[str, Any]:
     return entry
 
 
-def _streams(o: argparse.Namespace, options: dict[str, Any], stdin: str) -> None:
+def _streams(o: Options, options: dict[str, Any], stdin: str) -> None:
     """The shell's options of standard input, output and error."""
     if o.input:
         options["input"] = {"stdin": {"type": "file", "path": absolute(o.input)}}

@@ -3,18 +3,18 @@
 """flux bulksubmit: a job for each input."""
 from __future__ import annotations
 
-import argparse
 import random
 import shlex
 from collections.abc import Iterator
 from typing import Any
 
 from fluxsched.session.commands import buildspec, copies, inputs, submit
+from fluxsched.session.commands.options import Options
 from fluxsched.session.errors import CommandError
 
 MORE = ("cc", "bcc")  # options that may name inputs, beside those of a job
 
-Job = tuple[argparse.Namespace, list[str]]
+Job = tuple[Options, list[str]]
 
 
 def main(name: str, words: list[str]) -> int:
@@ -46,7 +46,7 @@ def main(name: str, words: list[str]) -> int:
         raise CommandError(f"ERROR: {error}") from None
 
 
-def _jobs(o: argparse.Namespace, words: list[str]) -> list[Job]:
+def _jobs(o: Options, words: list[str]) -> list[Job]:
     """The options and the command of each input.  Raises SpecError."""
     defined = inputs.methods(o.define or [])
     command, rows = inputs.split(words, inputs.separator(o.sep))
@@ -56,13 +56,13 @@ def _jobs(o: argparse.Namespace, words: list[str]) -> list[Job]:
     return found
 
 
-def _requests(jobs: list[Job]) -> Iterator[tuple[argparse.Namespace, dict[str, Any]]]:
+def _requests(jobs: list[Job]) -> Iterator[tuple[Options, dict[str, Any]]]:
     """The options and the payload of each job.  Raises SpecError."""
     for own, command in jobs:
         yield from submit.requests_of(own, command)
 
 
-def _alike(o: argparse.Namespace, jobs: list[Job]) -> dict[str, Any] | None:
+def _alike(o: Options, jobs: list[Job]) -> dict[str, Any] | None:
     """The payload of one request for all jobs, if only their commands differ; None if more does.
 
     Raises SpecError."""

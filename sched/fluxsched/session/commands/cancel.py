@@ -3,12 +3,11 @@
 """flux cancel: end jobs."""
 from __future__ import annotations
 
-import argparse
-
 from fluxsched.program import tell
 from fluxsched.session import jobid as ids
 from fluxsched.session.commands.client import Client, RPCError
 from fluxsched.session.commands.common import Parser, call, complain, jobid
+from fluxsched.session.commands.options import Options
 from fluxsched.session.errors import CommandError
 
 STATES = {
@@ -58,7 +57,7 @@ def main(name: str, words: list[str]) -> int:
     return 0
 
 
-def _each(client: Client, options: argparse.Namespace) -> int:
+def _each(client: Client, options: Options) -> int:
     code = 0
     for target in options.jobids:
         if options.dry_run:

@@ -4,17 +4,22 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
-from collections import deque
-from collections.abc import Iterator
 from errno import ENODATA
-from typing import Any, Optional
 
 from fluxsched.errors import FluxSchedError
 from fluxsched.formats.quote import printable
+from fluxsched.native import deque, socket
 from fluxsched.session import wire
 from fluxsched.session.errors import CommandError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, Optional
+
+    # (id of the request, answer, refusal): an answer or a refusal
+    Answer = tuple[int, Any, Optional["RPCError"]]
 
 
 class RPCError(FluxSchedError):
@@ -28,10 +33,6 @@ class RPCError(FluxSchedError):
 
 class Late(FluxSchedError):
     """No answer has come in time."""
-
-
-# (id of the request, answer, refusal): an answer or a refusal
-Answer = tuple[int, Any, Optional[RPCError]]
 
 
 def parse_uri(uri: str) -> tuple[str, int]:
@@ -102,6 +103,11 @@ class Client:
             self._messages.extend(map(wire.decode, self._reader.feed(data)))
         except wire.WireError as error:
             raise CommandError(f"the session sent what is no answer: {error}") from None
+
+    @property
+    def buffered(self) -> bool:
+        """Whether answers have been read that nobody has taken, of which the descriptor does not tell."""
+        return bool(self._messages)
 
     def arrived(self) -> list[Answer]:
         """What one read brings, for callers that wait on the descriptor: a list as from :meth:`receive`."""

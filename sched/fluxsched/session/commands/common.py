@@ -3,45 +3,31 @@
 """What the commands share: options and their types, errors, groups of commands."""
 from __future__ import annotations
 
-import argparse
 import os
-from collections.abc import Mapping
-from syslog import LOG_ERR
-from typing import Any, Callable
 
 from fluxsched.formats.quote import quote
 from fluxsched.program import tell
-from fluxsched.session import fsd
 from fluxsched.session import jobid as ids
 from fluxsched.session.commands.client import Client, RPCError
+from fluxsched.session.commands.options import Parser as Parser
 from fluxsched.session.errors import CommandError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Callable
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose --help is spelt as flux-core's, and that takes no abbreviations."""
-
-    def __init__(self, name: str, **options: Any):
-        options.setdefault("formatter_class", lambda prog: argparse.HelpFormatter(prog, max_help_position=32))
-        super().__init__(prog=f"flux {name}", allow_abbrev=False, **options)
-
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Read a command line.  Raises CommandError."""
-        found = super().parse_args(args, namespace)
-        # "--" in the place of an option's value: Python before 3.13 makes an empty list of it.
-        for action in self._actions:
-            value = getattr(found, action.dest, None)
-            values = value if action.nargs is None and isinstance(value, list) and value else [value]
-            if action.option_strings and action.nargs is None and any(isinstance(one, list) for one in values):
-                self.error(f"argument {'/'.join(action.option_strings)}: expected one argument")
-        return found
-
-    def error(self, message: str) -> Any:
-        """Raise the error of a wrong option as the command's."""
-        tell(self.format_usage().rstrip())
-        raise CommandError(f"error: {message}", 2)
+LOG_ERR = 3  # as in syslog(3)
 
 
 # types of options: argparse names the option in front of what they say
+
+
+def wrong(text: str) -> Exception:
+    """What a type raises of a value that is none of its; argparse shows `text`."""
+    import argparse
+
+    return argparse.ArgumentTypeError(text)
 
 
 def jobid(text: str) -> int:
@@ -49,7 +35,7 @@ def jobid(text: str) -> int:
     try:
         return ids.stored(ids.parse(text))
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise wrong(str(error)) from None
 
 
 def whole(least: int = 0, most: int = 2**31 - 1) -> Callable[[str], int]:
@@ -59,7 +45,7 @@ def whole(least: int = 0, most: int = 2**31 - 1) -> Callable[[str], int]:
         digits = text[1:] if text[:1] == "-" else text
         value = int(text) if digits.isascii() and digits.isdigit() and len(digits) <= 20 else None
         if value is None or not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {most}, got {quote(text)}")
+            raise wrong(f"expected a whole number from {least} to {most}, got {quote(text)}")
         return value
 
     return convert
@@ -67,10 +53,12 @@ def whole(least: int = 0, most: int = 2**31 - 1) -> Callable[[str], int]:
 
 def seconds(text: str) -> float:
     """A duration such as 30s or 1.5h."""
+    from fluxsched.session import fsd
+
     try:
         return fsd.parse(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise wrong(str(error)) from None
 
 
 def call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:

@@ -8,13 +8,13 @@ double braces, such as {{id}}, is a template of the job's own and is left as it 
 """
 from __future__ import annotations
 
-import argparse
 import itertools
 import re
 from typing import Any, Callable
 
 from fluxsched.formats import idset
 from fluxsched.session.commands.buildspec import SpecError
+from fluxsched.session.commands.options import Options
 
 # The value of a field by its name and what follows a dot; {} is {0}, or one more than the one before. Raises KeyError
 # for one that is not known.
@@ -32,7 +32,7 @@ _FIELD = re.compile(r"([a-z0-9]*)(?:\.([^!:]+))?(?:!([rsa]))?(?::(.*))?", re.DOT
 _SPEC = re.compile(r"(?:.?[<>=^])?[- +]?#?0?[0-9]{0,3}[_,]?[bcdnosxX]?", re.DOTALL)
 
 
-def members(o: argparse.Namespace) -> list[int | None]:
+def members(o: Options) -> list[int | None]:
     """The ids of --cc or --bcc; [None] without either.  Raises SpecError."""
     if o.cc is not None and o.bcc is not None:
         raise SpecError("specify only one of --cc or --bcc")
@@ -48,7 +48,7 @@ def members(o: argparse.Namespace) -> list[int | None]:
     return list(found)
 
 
-def options_differ(o: argparse.Namespace, more: tuple[str, ...] = ()) -> bool:
+def options_differ(o: Options, more: tuple[str, ...] = ()) -> bool:
     """Whether an option, or one of the names `more`, has something to be replaced in each copy."""
     values = [getattr(o, name) for name in (*REPLACED, *more)]
     texts = [text for value in values for text in (value if isinstance(value, list) else [value]) if text is not None]
@@ -67,12 +67,12 @@ def of_copy(cc: int) -> Lookup:
 
 
 def substitute(
-    o: argparse.Namespace, command: list[str], lookup: Lookup, more: tuple[str, ...] = ()
-) -> tuple[argparse.Namespace, list[str]]:
+    o: Options, command: list[str], lookup: Lookup, more: tuple[str, ...] = ()
+) -> tuple[Options, list[str]]:
     """Options and command with their fields replaced, also in the options of the names `more`.
 
     Raises SpecError that names the option."""
-    out = argparse.Namespace(**vars(o))
+    out = Options(**vars(o))
     for name in (*REPLACED, *more):
         value = getattr(o, name)
         where = "--" + name.replace("_", "-")

@@ -3,21 +3,24 @@
 """The rules of --env, --env-remove and --env-file: which variables a job gets."""
 from __future__ import annotations
 
-import fnmatch
 import os
-import re
-import string
-from collections.abc import Iterable
-from typing import Callable
 
-# a job of a session inside a job is not that job's task
-_OWN = re.compile(r"FLUX_(JOB|TASK)_.*|FLUX_KVS_NAMESPACE")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Callable
+
+# beginnings of names: a job of a session inside a job is not that job's task
+_OWN = ("FLUX_JOB_", "FLUX_TASK_")
 
 MAX_FILES = 8  # files of rules inside each other
 MAX_FILE = 1 << 20  # characters of one
 
 
 def _matcher(pattern: str) -> Callable[[str], object]:
+    import fnmatch  # as of all modules that most jobs do without
+    import re
+
     if pattern.startswith("/"):
         body = pattern[1:-1] if pattern.endswith("/") and len(pattern) > 1 else pattern[1:]
         try:
@@ -30,7 +33,8 @@ def _matcher(pattern: str) -> Callable[[str], object]:
 def apply(rules: Iterable[str], environ: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """The environment of a job, that of the submission changed by the rules in their order; and the variables whose
     templates, {{...}}, are filled in where the job runs."""
-    out = {key: value for key, value in environ.items() if not _OWN.fullmatch(key)}
+    out = {key: value for key, value in environ.items() if not key.startswith(_OWN)}
+    out.pop("FLUX_KVS_NAMESPACE", None)
     templates: dict[str, str] = {}
     for rule in rules:
         _apply(rule, out, environ, templates)
@@ -60,6 +64,8 @@ def _apply(rule: str, out: dict[str, str], environ: dict[str, str], templates: d
         if "{{" in value:
             templates[key] = value
             return
+        import string
+
         try:
             out[key] = string.Template(value).substitute({**environ, **out})
         except KeyError as error:

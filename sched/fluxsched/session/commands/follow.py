@@ -3,16 +3,18 @@
 """What is shown of a job that is followed: its output, its exceptions, its end."""
 from __future__ import annotations
 
-import base64
-import json
+import binascii
 import os
-import signal
-from collections.abc import Mapping
-from typing import Any
 
 from fluxsched.formats.quote import printable
 from fluxsched.session import jobid as ids
+from fluxsched.session import wire
 from fluxsched.session.commands.client import ENODATA, RPCError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 STREAMS = {"stdout": 1, "stderr": 2}
 
@@ -68,7 +70,7 @@ class Follower:
     def output(self, entries: list[dict[str, Any]]) -> None:
         """Pass on pieces of output: {"s": stream, "r": rank, "d": text or "b": base64}."""
         for entry in entries:
-            data = base64.b64decode(entry["b"]) if "b" in entry else entry["d"].encode("utf-8", "surrogatepass")
+            data = binascii.a2b_base64(entry["b"]) if "b" in entry else entry["d"].encode("utf-8", "surrogatepass")
             if self.label:
                 prefix = b"%d: " % entry["r"]
                 data = b"".join(prefix + line for line in data.splitlines(True))
@@ -87,7 +89,7 @@ class Follower:
             if context["severity"] == 0 and not self.code:
                 self.code = 1
         elif self.show_events:
-            tail = " " + json.dumps(context, separators=(",", ":")) if context else ""
+            tail = " " + wire.encode(context).decode().rstrip() if context else ""
             self.say(f"{offset}: job.{name}{tail}")
         if name == "start":
             self.started = True
@@ -100,6 +102,9 @@ class Follower:
         """The job's tasks are over, with this exit code."""
         self.code = code or (self.code and 1)
         if code and not self.quiet:
+            if code > 128:
+                import signal
+
             if code > 128 and code - 128 in set(signal.Signals):
                 self.say(f"flux-job: task(s) {signal.strsignal(code - 128)}")
             else:

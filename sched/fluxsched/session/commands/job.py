@@ -3,7 +3,6 @@
 """flux job: submit, attach, wait, eventlog, info, urgency, raise, kill, and others of flux-job; flux waitjob."""
 from __future__ import annotations
 
-import argparse
 import errno
 import json
 import math
@@ -18,7 +17,8 @@ from fluxsched.program import tell
 from fluxsched.session import jobid as ids
 from fluxsched.session.commands import buildspec
 from fluxsched.session.commands.client import Client, Late, RPCError
-from fluxsched.session.commands.common import Parser, call, complain, jobid, seconds, subcommands, whole
+from fluxsched.session.commands.common import Parser, call, complain, jobid, seconds, subcommands, whole, wrong
+from fluxsched.session.commands.options import Options
 from fluxsched.session.errors import CommandError
 
 LONGEST = 1e9  # seconds that a wait can last
@@ -249,7 +249,7 @@ def eventlog(words: list[str]) -> int:
     return 0
 
 
-def _shown(entry: dict[str, Any], o: argparse.Namespace, first: float | None) -> str:
+def _shown(entry: dict[str, Any], o: Options, first: float | None) -> str:
     """`first` is the time of the first entry, None at that entry."""
     if o.format == "json":
         return _line(entry, "json")
@@ -360,7 +360,7 @@ def _any_id(text: str) -> int:
     try:
         return ids.parse(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise wrong(str(error)) from None
 
 
 def id_(words: list[str]) -> int:

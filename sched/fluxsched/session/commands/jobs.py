@@ -3,7 +3,6 @@
 """flux jobs: list jobs."""
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 import math
@@ -18,6 +17,7 @@ from fluxsched.session.commands import jobfields
 from fluxsched.session.commands.client import Client, RPCError
 from fluxsched.session.commands.common import Parser, call, jobid, whole
 from fluxsched.session.commands.jobfields import ABBREVIATIONS, HEADINGS
+from fluxsched.session.commands.options import Options
 from fluxsched.session.commands.outputformat import FormatError, OutputFormat
 from fluxsched.session.errors import CommandError
 
@@ -100,7 +100,7 @@ def _since(text: str | None) -> float:
         raise CommandError(f"ERROR: --since: invalid time {text!r}") from None
 
 
-def _fetch(client: Client, o: argparse.Namespace) -> list[Any]:
+def _fetch(client: Client, o: Options) -> list[Any]:
     if o.jobids:
         try:
             return client.rpc("job.list", {"ids": o.jobids})["jobs"]

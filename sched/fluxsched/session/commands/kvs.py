@@ -3,7 +3,6 @@
 """flux kvs: get, put, ls, dir, unlink."""
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Iterable
@@ -11,6 +10,7 @@ from collections.abc import Iterable
 from fluxsched.formats.quote import printable
 from fluxsched.session.commands.client import Client
 from fluxsched.session.commands.common import Parser, call, subcommands, whole
+from fluxsched.session.commands.options import Options
 from fluxsched.session.errors import CommandError
 
 HINT = """\
@@ -140,7 +140,7 @@ def ls(words: list[str]) -> int:
     return 0
 
 
-def _columns(names: list[str], options: argparse.Namespace) -> None:
+def _columns(names: list[str], options: Options) -> None:
     if options.one or not names:
         print("\n".join(names), end="\n" if names else "")
         return

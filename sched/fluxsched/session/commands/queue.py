@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from typing import Any
 
 from fluxsched.formats.quote import printable
 from fluxsched.session.commands.client import Client, Late, RPCError
 from fluxsched.session.commands.common import Parser, call, seconds, subcommands
+from fluxsched.session.commands.options import SUPPRESS, Options
 from fluxsched.session.errors import CommandError
 
 HINT = """\
@@ -53,13 +53,13 @@ def list_queues(words: list[str]) -> int:
 
 def _options(name: str, description: str) -> Parser:
     p = Parser(f"queue {name}", description=description)
-    p.add_argument("-q", "--queue", dest="other", metavar="NAME", help=argparse.SUPPRESS)
+    p.add_argument("-q", "--queue", dest="other", metavar="NAME", help=SUPPRESS)
     p.add_argument("-v", "--verbose", action="store_true", help="tell of all queues, and how many jobs wait and run")
     p.add_argument("queue", metavar="QUEUE", nargs="?", help="the queue")
     return p
 
 
-def _name(o: argparse.Namespace) -> str | None:
+def _name(o: Options) -> str | None:
     if o.other and o.queue:
         raise CommandError("ERROR: specify the queue once")
     return o.other or o.queue

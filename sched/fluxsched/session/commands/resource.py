@@ -3,7 +3,6 @@
 """flux resource: list, status, drain, undrain."""
 from __future__ import annotations
 
-import argparse
 import errno
 import json
 import time
@@ -13,6 +12,7 @@ from fluxsched.formats import hostlist, idset
 from fluxsched.formats.quote import printable
 from fluxsched.session.commands.client import Client, RPCError
 from fluxsched.session.commands.common import Parser, call, subcommands
+from fluxsched.session.commands.options import Options
 from fluxsched.session.errors import CommandError
 from fluxsched.session.rset import Row, held
 
@@ -150,7 +150,7 @@ def drain(words: list[str]) -> int:
     return 0
 
 
-def _list_drained(found: dict[str, Any], o: argparse.Namespace) -> int:
+def _list_drained(found: dict[str, Any], o: Options) -> int:
     lines: dict[tuple[float, str, str], list[str]] = {}
     for host, busy, t, reason in _drained(found).values():
         lines.setdefault((t, "draining" if busy else "drained", printable(reason)), []).append(host)

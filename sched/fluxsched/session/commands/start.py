@@ -3,12 +3,11 @@
 """flux start: open a session, run a command in it, end with it."""
 from __future__ import annotations
 
-import argparse
-
 from fluxsched.formats import duration
 from fluxsched.program import tell
 from fluxsched.session import config as configs
 from fluxsched.session.commands.common import Parser, absolute
+from fluxsched.session.commands.options import Options as Given
 from fluxsched.session.errors import SessionError
 from fluxsched.session.opening import GRACE, MAX_SIZE, Options, open_session
 
@@ -37,7 +36,7 @@ def main(name: str, words: list[str]) -> int:
     return open_session(_options(given), command)
 
 
-def _options(given: argparse.Namespace) -> Options:
+def _options(given: Given) -> Options:
     """What the words ask for.  Raises SessionError."""
     from fluxsched.formats import rdl
 

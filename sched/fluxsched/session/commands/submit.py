@@ -4,20 +4,23 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-from collections.abc import Iterable, Iterator
-from typing import Any
 
 from fluxsched.program import tell
 from fluxsched.session import jobid as ids
-from fluxsched.session.commands import buildspec, copies
+from fluxsched.session.commands import buildspec
 from fluxsched.session.commands.client import Client, RPCError
 from fluxsched.session.commands.common import Parser
 from fluxsched.session.commands.follow import Follower
-from fluxsched.session.commands.teller import Teller
 from fluxsched.session.errors import CommandError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    from fluxsched.session.commands.options import Options
+    from fluxsched.session.commands.teller import Teller
 
 FLAGS = {"debug": 2, "waitable": 4, "novalidate": 8}
 
@@ -101,6 +104,8 @@ def main(name: str, words: list[str]) -> int:
     command = o.command[1:] if o.command[:1] == ["--"] else o.command
     try:
         if name == "submit":
+            from fluxsched.session.commands import copies  # `flux run` does without
+
             bulk = None if o.dry_run else _copies(o, command)
             if bulk is not None:
                 return submit_copies(o, bulk)
@@ -115,19 +120,23 @@ def main(name: str, words: list[str]) -> int:
 
 
 def _print(requests: Iterable[dict[str, Any]]) -> int:
+    import json
+
     for request in requests:
         print(json.dumps(request["jobspec"]))
     return 0
 
 
-def request_of(o: argparse.Namespace, command: list[str], stdin: str = "none") -> dict[str, Any]:
+def request_of(o: Options, command: list[str], stdin: str = "none") -> dict[str, Any]:
     """The payload of job.submit.  Raises SpecError."""
     flags, urgency = flags_of(o.flags), buildspec.urgency(o.urgency)
     return {"jobspec": buildspec.build(o, command, stdin=stdin), "urgency": urgency, "flags": flags}
 
 
-def requests_of(o: argparse.Namespace, command: list[str]) -> Iterator[tuple[argparse.Namespace, dict[str, Any]]]:
+def requests_of(o: Options, command: list[str]) -> Iterator[tuple[Options, dict[str, Any]]]:
     """The options and the payload of each copy.  Raises SpecError."""
+    from fluxsched.session.commands import copies
+
     for member in copies.members(o):
         if member is None:
             yield o, request_of(o, command)
@@ -140,10 +149,12 @@ def requests_of(o: argparse.Namespace, command: list[str]) -> Iterator[tuple[arg
         yield own, request
 
 
-def _copies(o: argparse.Namespace, command: list[str]) -> dict[str, Any] | None:
+def _copies(o: Options, command: list[str]) -> dict[str, Any] | None:
     """The payload of job.submit-copies, for copies whose options are all alike; None if they are not.
 
     Raises SpecError."""
+    from fluxsched.session.commands import copies
+
     members = copies.members(o)
     if len(members) < 2 or copies.options_differ(o):
         return None
@@ -164,8 +175,10 @@ def _copies(o: argparse.Namespace, command: list[str]) -> dict[str, Any] | None:
     return payload
 
 
-def submit_copies(o: argparse.Namespace, payload: dict[str, Any]) -> int:
+def submit_copies(o: Options, payload: dict[str, Any]) -> int:
     """Submit copies in one request; the exit code."""
+    from fluxsched.session.commands.teller import Teller
+
     client = Client()
     submitted: list[int] = []
     code = 0
@@ -182,10 +195,10 @@ def submit_copies(o: argparse.Namespace, payload: dict[str, Any]) -> int:
     return code
 
 
-def submit_each(
-    o: argparse.Namespace, requests: Iterable[tuple[argparse.Namespace, dict[str, Any]]], total: int
-) -> int:
+def submit_each(o: Options, requests: Iterable[tuple[Options, dict[str, Any]]], total: int) -> int:
     """Submit jobs, each with its own options, in a request each; the exit code."""
+    from fluxsched.session.commands.teller import Teller
+
     # What is wrong with the first one is said before there is a session to ask.
     remaining = iter(requests)
     own, first = next(remaining)
@@ -220,14 +233,14 @@ def submit_each(
     return code
 
 
-def _run(o: argparse.Namespace, request: dict[str, Any]) -> int:
+def _run(o: Options, request: dict[str, Any]) -> int:
     from fluxsched.session.commands import attach
 
     label = o.label_io and not o.output
     return attach.submit_and_attach(request, label=label, events=o.verbose > 1)
 
 
-def _wait(client: Client, o: argparse.Namespace, jobs: dict[int, argparse.Namespace], teller: Teller) -> int:
+def _wait(client: Client, o: Options, jobs: dict[int, Options], teller: Teller) -> int:
     """Wait for jobs, with their output if asked for; the worst exit code.  `jobs`: the options of each."""
     following = {}
     events = None if o.watch else list(dict.fromkeys(["exception", "finish", o.wait_event]))

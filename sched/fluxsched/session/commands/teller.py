@@ -3,7 +3,6 @@
 """What is told while many jobs are submitted: ids and refusals, on the terminal or in files, and how far it is."""
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Mapping
@@ -13,12 +12,13 @@ from typing import IO, Any
 from fluxsched.program import tell
 from fluxsched.session import jobid as ids
 from fluxsched.session.commands.follow import STREAMS
+from fluxsched.session.commands.options import Options
 
 
 class Teller:
     """Tells of `total` jobs that are submitted with the options `o`, until it is closed."""
 
-    def __init__(self, o: argparse.Namespace, total: int) -> None:
+    def __init__(self, o: Options, total: int) -> None:
         self._quiet = o.quiet
         self._waits = bool(o.wait_event or o.watch)
         self._files: dict[str, IO[str]] = {}
@@ -45,7 +45,7 @@ class Teller:
             self._bar.render_finish()
         self._open.close()
 
-    def submitted(self, own: argparse.Namespace, jobids: list[int]) -> None:
+    def submitted(self, own: Options, jobids: list[int]) -> None:
         """Jobs with the options `own` are submitted."""
         if not self._quiet:
             file = self._file(own.log)
@@ -53,7 +53,7 @@ class Teller:
         if not self._waits:
             self._advance(len(jobids))
 
-    def refused(self, own: argparse.Namespace, text: str) -> None:
+    def refused(self, own: Options, text: str) -> None:
         """A job with the options `own` is refused."""
         line = f"flux-{own.name}: ERROR: {text}"
         file = self._file(own.log_stderr or own.log)
@@ -67,7 +67,7 @@ class Teller:
         """A job is over."""
         self._advance(1)
 
-    def streams(self, own: argparse.Namespace) -> Mapping[str, int]:
+    def streams(self, own: Options) -> Mapping[str, int]:
         """The descriptors that take output and errors of a job with the options `own`."""
         out, err = self._file(own.log), self._file(own.log_stderr or own.log)
         return {

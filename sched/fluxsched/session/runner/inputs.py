@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import os
-import selectors
 
-from fluxsched.session.wire import WRITE, Channel
+from fluxsched.session.watcher import WRITE, Watcher
+from fluxsched.session.wire import Channel
 
 LOW = 1 << 16  # more is asked for when a task has less than this to read, in bytes
 
@@ -23,8 +23,8 @@ class _Input:
 class Inputs:
     """Passes data to every task that still reads, and acknowledges it when the tasks have taken it."""
 
-    def __init__(self, selector: selectors.BaseSelector) -> None:
-        self._selector = selector
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
         self._open: list[_Input] = []
         self._eof = False
         self._acks: list[tuple[Channel, int]] = []
@@ -50,19 +50,17 @@ class Inputs:
         self._acknowledge()
 
     def _feed(self, entry: _Input) -> None:
-        watched = entry.fd in self._selector.get_map()
         try:
             while entry.data:
                 entry.data = entry.data[os.write(entry.fd, entry.data) :]
         except BlockingIOError:
-            if not watched:
-                self._selector.register(entry.fd, WRITE, lambda mask: self._room(entry))
+            if entry.fd not in self._watcher:
+                self._watcher.watch(entry.fd, WRITE, lambda mask: self._room(entry))
             return
         except OSError:
             self._close(entry)
             return
-        if watched:
-            self._selector.unregister(entry.fd)
+        self._watcher.watch(entry.fd, 0, None)
         if self._eof:
             self._close(entry)
 
@@ -71,8 +69,7 @@ class Inputs:
         self._acknowledge()
 
     def _close(self, entry: _Input) -> None:
-        if entry.fd in self._selector.get_map():
-            self._selector.unregister(entry.fd)
+        self._watcher.watch(entry.fd, 0, None)
         os.close(entry.fd)
         self._open.remove(entry)
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import selectors
 import signal
 import socket
 import struct
@@ -21,6 +20,7 @@ from collections import deque
 from fluxsched.session.runner.processes import become_subreaper, descendants, kill, open_standard_streams
 from fluxsched.session.runner.worker import Worker
 from fluxsched.session.signals import SignalPipe
+from fluxsched.session.watcher import READ, Watcher
 from fluxsched.session.wire import Lines, WireError, decode, encode
 
 SWEEP = 0.02  # seconds between two looks at what dead workers have left
@@ -60,17 +60,15 @@ class Launcher:
         for number in IGNORED:
             signal.signal(number, signal.SIG_IGN)
         self._signals = SignalPipe([signal.SIGCHLD])
+        self._watcher = Watcher()
+        self._watcher.watch(self._control.fileno(), READ, lambda mask: self._receive())
+        self._watcher.watch(self._signals.fileno(), READ, lambda mask: self._signals.take())
         become_subreaper()
 
     def run(self) -> None:
         """Take requests until the broker has gone and the last worker has ended."""
         while self._control is not None or self._workers or self._dead:
-            with selectors.DefaultSelector() as selector:
-                if self._control is not None:
-                    selector.register(self._control, selectors.EVENT_READ, self._receive)
-                selector.register(self._signals, selectors.EVENT_READ, self._signals.take)
-                for key, _ in selector.select(SWEEP if self._dead else None):
-                    key.data()
+            self._watcher.wait(SWEEP if self._dead else None)
             self._reap()
 
     def _receive(self) -> None:
@@ -93,6 +91,7 @@ class Launcher:
             if self._socks:
                 self._launch(message, self._socks.popleft())
         if lines is None:
+            self._watcher.watch(self._control.fileno(), 0, None)
             self._control.close()
             self._control = None
 
@@ -124,6 +123,7 @@ class Launcher:
     def _become(self, sock: socket.socket, lock: int, path: str, boot: str) -> None:
         """In the child: be a worker.  Does not return."""
         try:
+            self._watcher.close()
             if self._control is not None:
                 self._control.close()
             for other in [*(fd for fd, _ in self._workers.values()), *self._dead]:

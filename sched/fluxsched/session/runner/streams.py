@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Optional
 
 from fluxsched.session.runner.sinks import Sink
-from fluxsched.session.wire import READ
+from fluxsched.session.watcher import READ
 
 if TYPE_CHECKING:
     from fluxsched.session.runner.supervisor import Supervisor

@@ -32,7 +32,8 @@ from fluxsched.session.runner.processes import descendants
 from fluxsched.session.runner.sinks import Sink
 from fluxsched.session.runner.spawn import spawn
 from fluxsched.session.runner.streams import Stream
-from fluxsched.session.wire import READ, Channel
+from fluxsched.session.watcher import READ
+from fluxsched.session.wire import Channel
 
 if TYPE_CHECKING:
     from fluxsched.session.runner.worker import Worker
@@ -82,7 +83,7 @@ class Supervisor:
         self.streams: set[Stream] = set()
         self.folder = -1  # the working directory
         self.sinks: dict[str, Sink] = {}  # by path
-        self.inputs = Inputs(worker.selector)
+        self.inputs = Inputs(worker.watcher)
         self.tasks: dict[int, int] = {}  # pid -> task rank, not yet exited
         self.statuses: dict[int, int] = {}  # task rank -> exit code
         self.group = 0  # of the tasks

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import queue
 import resource
-import selectors
 import signal
 import socket
 import struct
@@ -26,7 +25,8 @@ from typing import Any, Callable, Optional
 from fluxsched.session.runner.processes import become_subreaper, start_time
 from fluxsched.session.runner.sinks import Note, in_thread
 from fluxsched.session.runner.supervisor import Supervisor
-from fluxsched.session.wire import LONGEST_WAIT, READ, Channel, watch_with
+from fluxsched.session.watcher import READ, Watcher
+from fluxsched.session.wire import Channel
 
 STOPPING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 ACCEPT_PAUSE = 0.5  # seconds until a connection is taken for which there was no descriptor
@@ -86,8 +86,8 @@ class Worker:
         self.lock = lock
         self.path = path
         self.boot = boot
-        self.selector = selectors.DefaultSelector()
-        self.watch = watch_with(self.selector)
+        self.watcher = Watcher()
+        self.watch = self.watcher.watch
         self.timers: dict[str, tuple[float, Callable[[], None]]] = {}  # name -> (monotonic time, function)
         self.notes: deque[Callable[[], None]] = deque()  # from threads, for the loop to call
         self.starter = Starter(self.note)
@@ -213,7 +213,4 @@ class Worker:
                 self.timers.pop(name)[1]()
             if self.timers:
                 wait = max(0.0, min(t for t, _ in self.timers.values()) - time.monotonic())
-                wait = min(wait, LONGEST_WAIT)
-        for key, mask in self.selector.select(wait):
-            if self.selector.get_map().get(key.fd) is key:
-                key.data(mask)
+        self.watcher.wait(wait)
