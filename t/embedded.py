@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """An embedded session under test, driven through its commands as a person would."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +30,17 @@ def until(condition, what="condition", timeout=WAIT):
             return value
         assert time.monotonic() < deadline, f"timeout waiting for {what}"
         time.sleep(0.02)
+
+
+def claim_of(statedir, number):
+    """The claim of a job by its decimal id, as soon as there is one."""
+    def found():
+        for path in Path(statedir).glob(f"claims-*/{number}"):
+            lines = [json.loads(line) for line in path.read_text().splitlines()]
+            return next((line for line in lines if line["job"] == int(number) and "pid" in line), None)
+        return None
+
+    return until(found, "claim")
 
 
 def clean_environment(**changes):

@@ -7,10 +7,8 @@ import json
 import os
 from types import SimpleNamespace
 
-import pytest
-
-from fluxsched.session.broker.job import INACTIVE
 from fluxsched.session.broker import background, executor, watch
+from fluxsched.session.broker.job import INACTIVE
 from fluxsched.session.broker.running import Running
 
 
@@ -81,23 +79,21 @@ def fail_once(monkeypatch):
     monkeypatch.setattr(os, "open", failing)
 
 
-@pytest.mark.parametrize("step, done", [("_follow", "_collect"), ("disconnected", "_not_started")])
-def test_a_job_is_followed_when_there_is_a_descriptor(monkeypatch, tmp_path, step, done):
+def test_a_job_is_followed_when_there_is_a_descriptor(monkeypatch, tmp_path):
     out, lines = [], []
     e = executor.Executor.__new__(executor.Executor)
-    e.loop, e.base, e.claims, e.running, e.held_back = Later(), str(tmp_path / "jobs"), str(tmp_path), {}, []
+    e.loop, e.claims, e.running = Later(), str(tmp_path), {}
     e.log = lambda *arguments: lines.append(arguments[2])
     running = e.running[7] = Running(e, SimpleNamespace(id=7, info={}, state=0))
-    monkeypatch.setattr(e, done, lambda *arguments: out.append(arguments[0]), raising=False)
-    if step == "_follow":
-        (tmp_path / "7").touch()  # its claim
-        fail_once(monkeypatch)
-    else:
-        fail(monkeypatch, executor, errno.EMFILE)
-    getattr(e, step)(running)
+    monkeypatch.setattr(e, "_collect", lambda *arguments: out.append(arguments), raising=False)
+    claim, event = {"job": 7, "pid": 1}, {"job": 7, "event": "start"}
+    lines_of_worker = [{"job": 6, "pid": 1}, {"job": 6, "event": "finish"}, claim, event, []]
+    (tmp_path / "7").write_text("".join(json.dumps(line) + "\n" for line in lines_of_worker) + '{"job": 7, "ev')
+    fail_once(monkeypatch)
+    e._follow(running)
     assert not out and lines == [f"ƒ8: {tmp_path}/7: Too many open files"]
     e.loop.calls.pop()()
-    assert out == [running if step == "_follow" else running.job]
+    assert out == [(running, claim, [event])]
     assert len(lines) == 1 and not e.loop.calls
 
 

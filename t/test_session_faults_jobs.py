@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from embedded import FLUX, Session, alive, children, clean_environment, job_processes, until
+from embedded import FLUX, Session, alive, children, claim_of, clean_environment, job_processes, until
 from fluxsched.session.runner import cgroups
 
 
@@ -43,10 +43,8 @@ def launcher_of(pid):
 
 
 def supervisor(session, jobid):
-    path = os.path.join(session("getattr", "statedir"), "jobs", session("job", "id", jobid), "claim")
     until(lambda: any(event["name"] == "start" for event in session.events(jobid)), "start")
-    with open(path) as file:
-        return json.load(file)["pid"]
+    return claim_of(session("getattr", "statedir"), session("job", "id", jobid))["pid"]
 
 
 # paths that block
@@ -293,7 +291,7 @@ def group_of(session, jobid):
     """The folder of a running job's control group."""
     supervisor(session, jobid)
     number = session("job", "id", jobid)
-    return Path(json.loads(Path(session("getattr", "statedir"), "jobs", number, "claim").read_text())["cgroup"])
+    return Path(claim_of(session("getattr", "statedir"), number)["cgroup"])
 
 
 def test_process_that_has_left_everything_is_found_by_its_control_group(tmp_path, groups):
@@ -322,11 +320,11 @@ def test_control_groups_go_with_their_jobs(tmp_path, groups):
     statedir = f"--statedir={tmp_path}/state"
     with Session(statedir) as session:
         jobid = session("submit", "sh", "-c", "cat /proc/self/cgroup; sleep 60")
-        group = group_of(session, jobid)
+        group, worker = group_of(session, jobid), supervisor(session, jobid)
         session("cancel", jobid)
         session.wait_state(jobid, "INACTIVE")
         assert f"/{group.parent.name}/{group.name}\n" in session.run("job", "attach", jobid).stdout
-        assert not group.exists()
+        assert (group / "cgroup.procs").read_text() == f"{worker}\n"
         jobid = session("submit", "sleep", "60")
         group = group_of(session, jobid)
         assert group.exists()
@@ -343,7 +341,9 @@ def test_control_groups_go_with_their_jobs(tmp_path, groups):
 
 def test_without_control_groups(tmp_path, monkeypatch):
     """Files that cannot be read, lines without the second version, a folder that is not ours to change."""
-    assert cgroups.enter(str(tmp_path / "no" / "such")) == -1
+    assert not cgroups.enter(str(tmp_path / "no" / "such"))
+    assert not (tmp_path / "no" / "such").exists()
+    cgroups.clear(str(tmp_path / "nothing"))
     assert cgroups.kill(str(tmp_path / "nothing")) == 0
     monkeypatch.setattr(cgroups, "_own", lambda: None)
     assert cgroups.base() is None

@@ -7,11 +7,12 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from fluxsched.session.commands import cancel, jobs, options, submit
 from fluxsched.session.commands.common import whole
 from fluxsched.session.errors import CommandError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 def wide():
@@ -47,8 +48,9 @@ PARSERS = {
 WORDS = [
     "-1", "--one", "-f", "-fjson", "--format=text", "--format=no", "json", "--wait", "--event", "--event=", "-w", "-w3",
     "-c", "-c4", "-c=4", "-vv", "-v", "-S", "-Sa=1", "--setattr=b", "--setattr", "a=b c", "7", "-7", "x", "", "-", "--",
-    "-n", "-n2", "-n=2", "--ntasks=3", "--ntasks", "-N1", "-qbatch", "-q", "--quiet", "--cc=1-2", "--env-remove=A", "-ux",
-    "--env=A", "-l", "-a", "-A", "-o", "--json", "true", "sleep", "-x y", "--nosuch", "--ntas=3", "--number", "ƒ1",
+    "-n", "-n2", "-n=2", "--ntasks=3", "--ntasks", "-N1", "-qbatch", "-q", "--quiet", "--cc=1-2", "--env-remove=A",
+    "-ux", "--env=A", "-l", "-a", "-A", "-o", "--json", "true", "sleep", "-x y", "--nosuch", "--ntas=3", "--number",
+    "ƒ1",
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from embedded import Session, alive, children, flux, job_processes, until
+from embedded import Session, alive, children, claim_of, flux, job_processes, until
 
 
 @pytest.fixture
@@ -103,8 +103,7 @@ def test_job_whose_supervisor_was_killed_is_lost(statedir, tmp_path):
         session.wait_state(jobid, "RUN")
         number = session("job", "id", jobid)
         session.kill()
-    claim = tmp_path / "state" / "jobs" / number / "claim"
-    os.kill(json.loads(claim.read_text())["pid"], signal.SIGKILL)
+    os.kill(claim_of(tmp_path / "state", number)["pid"], signal.SIGKILL)
     with Session(statedir) as session:
         session.wait_state(jobid, "INACTIVE")
         job = session.job(jobid)
@@ -119,9 +118,9 @@ def test_supervisor_killed_under_a_live_broker(tmp_path, statedir):
         jobid = session("submit", "sleep", "60")
         session.wait_state(jobid, "RUN")
         number = session("job", "id", jobid)
-        claim = until(lambda: (tmp_path / "state" / "jobs" / number / "claim").read_text(), "claim")
+        claim = claim_of(tmp_path / "state", number)
         until(lambda: any(e["name"] == "start" for e in session.events(jobid)), "start")
-        os.kill(json.loads(claim)["pid"], signal.SIGKILL)
+        os.kill(claim["pid"], signal.SIGKILL)
         session.wait_state(jobid, "INACTIVE")
         assert "lost" in session.job(jobid)["exception"]["note"]
         until(lambda: not job_processes(jobid), "what it left to be gone")

@@ -3,16 +3,14 @@
 """The workers that run jobs of the embedded session, and how they start a process."""
 
 import errno
-import json
 import os
 import resource
 import signal
-from pathlib import Path
 
 import pytest
 from fluxsched.session.runner.spawn import spawn
 
-from embedded import Session, alive, children, until
+from embedded import Session, alive, children, claim_of, until
 from fluxsched.session.runner import launcher
 
 LIMITS = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -24,9 +22,9 @@ def start(tmp_path):
     folder = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
     null = os.open("/dev/null", os.O_RDONLY)
 
-    def run(paths, *argv, env=(), group=0, cgroup=-1, cpus=(), limits=LIMITS):
+    def run(paths, *argv, env=(), group=0, cpus=(), limits=LIMITS):
         out = os.open(tmp_path / "out", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-        pid, number = spawn(paths, list(argv), list(env), group, folder, (null, out, out), cgroup, cpus, limits)
+        pid, number = spawn(paths, list(argv), list(env), group, folder, (null, out, out), cpus, limits)
         status = os.waitpid(pid, 0)[1]
         os.close(out)
         return os.waitstatus_to_exitcode(status), number, (tmp_path / "out").read_text()
@@ -89,8 +87,7 @@ def test_what_a_process_cannot_be_given(start):
 
 def worker(session, jobid):
     """The process id in a running job's claim."""
-    claim = Path(session("getattr", "statedir"), "jobs", session("job", "id", jobid), "claim")
-    return json.loads(until(lambda: claim.exists() and claim.read_text(), "claim"))["pid"]
+    return claim_of(session("getattr", "statedir"), session("job", "id", jobid))["pid"]
 
 
 def workers(session):

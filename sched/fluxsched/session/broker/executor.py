@@ -55,7 +55,8 @@ HELD_BACK = 0.5  # seconds until a launch that found no descriptor is tried agai
 CLOSE_WAIT = 2.0  # seconds that the end of a session waits for its launcher
 CONNECT_TRIES = 50
 CONNECT_PAUSE = 0.1
-IDLE = 10.0  # seconds after which a worker without a job is let go
+IDLE = 10.0  # seconds after which a worker without a job is let go, but for one, which is ready for the next job
+TIDY_PAUSE = 0.05  # seconds that what is left of a job waits for that of others
 LEFTOVER_PAUSE = 0.02  # seconds between two looks at what a dead supervisor has left
 
 
@@ -141,6 +142,7 @@ class Executor:
         _tidy_workers(self.workers)
         self._launcher, self._control = self._start_launcher()
         self._background = Background(loop)
+        self._over: list[tuple[str, str]] = []  # folders and claims of jobs whose end is durable
 
     def _claim_path(self, job: Job) -> str:
         return os.path.join(self.claims, str(job.id))
@@ -216,7 +218,7 @@ class Executor:
     def _new_worker(self) -> Link:
         """The connection to a worker that is about to be started.  Raises OSError."""
         ours, theirs = socket.socketpair()
-        data = encode({"claims": self.claims, "workers": self.workers, "boot": self.boot})
+        data = encode({"claims": self.claims, "workers": self.workers, "boot": self.boot, "cgroup": self.cgroup})
         for attempt in (1, 2):
             try:
                 sent = socket.send_fds(self._control, [data], [theirs.fileno()])
@@ -244,9 +246,9 @@ class Executor:
     def _let_go(self) -> None:
         """Let workers go that have had no job for some time."""
         now = time.monotonic()
-        while self._idle and now - self._idle[0].since >= IDLE:
+        while len(self._idle) > 1 and now - self._idle[0].since >= IDLE:
             self._idle[0].close()
-        self._letting_go = bool(self._idle)
+        self._letting_go = len(self._idle) > 1
         if self._letting_go:
             self.loop.call_later(self._idle[0].since + IDLE - now, self._let_go)
 
@@ -309,9 +311,9 @@ class Executor:
         }
         stdin = options.get("input", {}).get("stdin", {})
         return {
+            "job": job.id,
             "dir": self.directory(job.id),
             "claim": self._claim_path(job),
-            "cgroup": self.cgroup and os.path.join(self.cgroup, str(job.id)),
             "nofile": self.nofile,
             "argv": full["tasks"][0]["command"],
             "cwd": system.get("cwd", "/"),
@@ -359,8 +361,7 @@ class Executor:
     def recover(self, job: Job, launch: dict[str, Any]) -> None:
         """Take up a job that an earlier broker was to launch; `launch` is what it committed then."""
         running = self.running[job.id] = Running(self, job)
-        claim = self._claim(running)
-        if claim is None:
+        if not self.claimed(job):
             del self.running[job.id]
             if launch.get("boot") == self.boot:
                 self.log("job-exec", LOG_INFO, f"{ids.f58(job.id)}: had not been started; starting it")
@@ -371,19 +372,37 @@ class Executor:
         self.log("job-exec", LOG_INFO, f"{ids.f58(job.id)}: found again")
         self._follow(running)
 
-    def _claim(self, running: Running) -> Optional[dict[str, Any]]:
-        """The claim's contents, or None if there is no claim."""
+    def _record(self, running: Running) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """The job's claim and its events, from the record of its worker; what is cut off is left out.
+
+        Raises OSError."""
+        claim: dict[str, Any] = {}
+        events: list[dict[str, Any]] = []
         try:
-            with open(self._claim_path(running.job)) as file:
-                return json.loads(file.read() or "{}")
+            with open(self._claim_path(running.job), "rb") as file:
+                lines = file.readlines()
         except FileNotFoundError:
-            return None
-        except ValueError:
-            return {}
+            return claim, events
+        for line in lines:
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if not isinstance(entry, dict) or entry.get("job") != running.job.id:
+                continue  # of a job that the worker had before
+            if "event" in entry:
+                events.append(entry)
+            else:
+                claim = entry
+        return claim, events
 
     def claimed(self, job: Job) -> bool:
-        """Whether the job was ever started."""
-        return os.path.exists(self._claim_path(job))
+        """Whether the job was ever started.  Raises OSError."""
+        try:
+            os.stat(self._claim_path(job))
+        except FileNotFoundError:
+            return False
+        return True
 
     def _alive(self, running: Running) -> bool:
         """Whether the job's supervisor, or what it has left, still holds the lock of the claim."""
@@ -406,24 +425,25 @@ class Executor:
         try:
             # A worker may outlive the end of its job.
             alive = self._alive(running)
-            entries = self._entries(running)
+            claim, events = self._record(running)
         except OSError as error:
             self._later(running, f"{error.filename}: {error.strerror}", self._follow)
             return
-        if not alive or any(entry["event"] == "finish" for entry in entries):
-            self._collect(running, entries)
+        if not alive or any(entry["event"] == "finish" for entry in events):
+            self._collect(running, claim, events)
             return
         try:
-            running.connected(Link(self, self._dial(running), running))
+            running.connected(Link(self, self._dial(claim), running))
         except OSError as error:
             # alive and not answering: its cores are in use, so do not give them away
             self._later(running, f"its supervisor does not answer: {error}", self._follow, CONNECT_TRIES)
 
-    def _dial(self, running: Running) -> socket.socket:
-        directory = os.open(running.dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def _dial(self, claim: dict[str, Any]) -> socket.socket:
+        """A connection to the worker that has made a claim.  Raises OSError."""
+        directory = os.open(self.workers, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            sock.connect(f"/proc/self/fd/{directory}/ctl")
+            sock.connect(f"/proc/self/fd/{directory}/{claim.get('worker')}.ctl")
         except OSError:
             sock.close()
             raise
@@ -434,11 +454,11 @@ class Executor:
     def disconnected(self, running: Running) -> None:
         """The connection was lost before the end of the job was known."""
         try:
-            never = running.failed is not None or self._claim(running) is None
+            claimed = self.claimed(running.job)
         except OSError as error:
             self._later(running, f"{error.filename}: {error.strerror}", self.disconnected)
             return
-        if never:
+        if running.failed is not None or not claimed:
             del self.running[running.job.id]
             if running.reused and running.failed is None and running.job.state == RUN:
                 self._launch(running.job)  # its worker ended while it waited
@@ -457,25 +477,12 @@ class Executor:
             self.log("job-exec", LOG_ERR, f"{ids.f58(running.job.id)}: {why}")
         self.loop.call_later(CONNECT_PAUSE, lambda: again(running))
 
-    def _entries(self, running: Running) -> list[dict[str, Any]]:
-        """What the supervisor has written to its events file."""
-        entries = []
-        try:
-            with open(os.path.join(running.dir, "events"), "rb") as file:
-                for line in file:
-                    if line.endswith(b"\n"):
-                        entries.append(json.loads(line))
-        except (FileNotFoundError, ValueError):
-            pass  # cut off: what there is counts
-        return entries
-
-    def _collect(self, running: Running, entries: list[dict[str, Any]]) -> None:
+    def _collect(self, running: Running, claim: dict[str, Any], events: list[dict[str, Any]]) -> None:
         """The supervisor is gone: take from its events what happened since."""
-        for entry in entries:
+        for entry in events:
             running.event(entry)
         if not running.finished:
-            started = [entry for entry in entries if entry["event"] == "start"]
-            claim = self._claim(running) or {}
+            started = [entry for entry in events if entry["event"] == "start"]
             if claim.get("boot") == self.boot:
                 self._end_leftover(running, started[0]["group"] if started else 0, claim)
             else:
@@ -548,8 +555,21 @@ class Executor:
         self._next()
 
     def tidy(self, job: Job) -> None:
-        """The end of a job is durable: keep its output, drop the rest, in a thread."""
-        self._background.do(partial(tidy, self.directory(job.id), self._claim_path(job)), self._tidied)
+        """The end of a job is durable: keep its output, drop the rest, in a thread and with that of other jobs."""
+        if not self._over:
+            self.loop.call_later(TIDY_PAUSE, self._tidy)
+        self._over.append((self.directory(job.id), self._claim_path(job)))
+
+    def _tidy(self) -> None:
+        over, self._over = self._over, []
+        self._background.do(partial(tidy, over), self._tidied)
+
+    def sweep(self) -> None:
+        """Drop the claims of jobs that are over, which a broker that was killed has left."""
+        left = [name for name in os.listdir(self.claims) if name.isdigit() and int(name) not in self.jobs.active]
+        over = [(self.directory(int(name)), os.path.join(self.claims, name)) for name in left]
+        if over:
+            self._background.do(partial(tidy, over), self._tidied)
 
     def _tidied(self, error: Optional[OSError]) -> None:
         if error is not None:
@@ -566,10 +586,11 @@ class Executor:
         except OSError:
             pass  # the folder is gone, and with it the claims
         self._control.close()
+        self._tidy()
         self._background.close()
-        if self.cgroup:
-            cgroups.remove(self.cgroup)
         try:
             self._launcher.wait(CLOSE_WAIT)
         except subprocess.TimeoutExpired:
             return  # it is stopped, or has jobs that do not end
+        if self.cgroup:
+            cgroups.remove(self.cgroup)

@@ -477,6 +477,7 @@ class Manager:
                 if job.state == RUN:
                     job.state = CLEANUP
                 self._cleanup(job)
+        self.executor.sweep()
 
     # requests about one job
 

@@ -8,16 +8,21 @@ import errno
 import os
 import shutil
 
-FILES = ("claim", "events", "ctl")  # what a supervisor keeps beside the output
+
+def tidy(over: list[tuple[str, str]]) -> OSError | None:
+    """Remove the claims of jobs, and all in their folders but output; what stood in the way first. Each is a (folder,
+    claim)."""
+    problem = None
+    for directory, claim in over:
+        problem = problem or _tidy(directory, claim)
+    return problem
 
 
-def tidy(directory: str, claim: str) -> OSError | None:
-    """Remove a job's claim, and all in its folder but output; what stood in the way."""
-    for path in (*(os.path.join(directory, name) for name in FILES), claim):
-        try:
-            os.unlink(path)
-        except OSError:
-            pass  # never made
+def _tidy(directory: str, claim: str) -> OSError | None:
+    try:
+        os.unlink(claim)
+    except OSError:
+        pass  # never made
     try:
         os.rmdir(directory)
     except OSError as error:

@@ -28,7 +28,6 @@ class Running:
     def __init__(self, executor: Executor, job: Job) -> None:
         self.executor = executor
         self.job = job
-        self.dir = executor.directory(job.id)
         # Events handled, also by an earlier broker: noted in the change of the store that each leads to.
         self.seen: int = job.info.get("exec_seen", 0)
         self.finished = False

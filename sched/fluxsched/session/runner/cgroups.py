@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""A control group (cgroup v2) for each job, where this process may make one: as root, or where its own is delegated.
+"""A control group (cgroup v2) for each worker, where this process may make one: as root, or where its own is delegated.
 
-A process cannot leave its group by itself, so the group still knows a process that has left the job's session, has
-cleared its environment, and has lost the supervisor and the launcher above it. No controller is asked for.
+A worker runs one job at a time, and what it starts is in its group, without a move for each job. A process cannot leave
+its group by itself, so the group still knows a process that has left the job's session, has cleared its environment,
+and has lost the supervisor and the launcher above it. No controller is asked for.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import signal
 
 PREFIX = "flux-session-"
+LINKS = 2  # of a folder with no folders in it
 
 
 def _own() -> str | None:
@@ -48,21 +50,19 @@ def base() -> str | None:
     return path
 
 
-def enter(path: str) -> int:
-    """Make the group of a job in that of its session. Returns a descriptor for :func:`join`, or -1 if it failed."""
+def enter(path: str) -> bool:
+    """Make the group of a worker in that of its session, and move this process there; whether that was done."""
     try:
         os.makedirs(path, 0o755)
-        return os.open(os.path.join(path, "cgroup.procs"), os.O_WRONLY | os.O_CLOEXEC)
+        fd = os.open(os.path.join(path, "cgroup.procs"), os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, b"0")
+        finally:
+            os.close(fd)
     except OSError:
-        return -1
-
-
-def join(fd: int) -> None:
-    """Move this process into a group."""
-    try:
-        os.write(fd, b"0")
-    except OSError:
-        pass  # not delegated: the job goes without
+        remove(path)
+        return False  # not delegated: its jobs go without
+    return True
 
 
 def _folders(path: str) -> list[str]:
@@ -71,7 +71,7 @@ def _folders(path: str) -> list[str]:
 
 
 def kill(path: str) -> int:
-    """Send SIGKILL to all in the group of a job; returns how many there were."""
+    """Send SIGKILL to all in the group of a worker; returns how many there were."""
     left = 0
     for folder in _folders(path):
         try:
@@ -89,8 +89,22 @@ def kill(path: str) -> int:
     return left
 
 
+def clear(path: str) -> None:
+    """Remove the groups in that of a worker, if its job has made some; nothing runs in them."""
+    try:
+        if os.stat(path).st_nlink == LINKS:
+            return
+    except OSError:
+        return
+    for folder in _folders(path)[:-1]:
+        try:
+            os.rmdir(folder)
+        except OSError:
+            continue  # a worker that could not go on would be worse
+
+
 def remove(path: str) -> None:
-    """Remove the group of a job or of a session, unless there are processes in it."""
+    """Remove the group of a worker or of a session, unless there are processes in it."""
     for folder in _folders(path):
         try:
             os.rmdir(folder)

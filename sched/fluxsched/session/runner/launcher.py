@@ -17,6 +17,7 @@ import socket
 import struct
 from collections import deque
 
+from fluxsched.session.runner import cgroups
 from fluxsched.session.runner.processes import become_subreaper, descendants, kill, open_standard_streams
 from fluxsched.session.runner.worker import Worker
 from fluxsched.session.signals import SignalPipe
@@ -55,7 +56,8 @@ class Launcher:
         self._control.setblocking(False)
         self._lines = Lines()
         self._socks: deque[socket.socket] = deque()
-        self._workers: dict[int, tuple[int, str]] = {}  # process id -> its locked file: descriptor, path
+        # process id -> its locked file, as descriptor and path, and the folder of its control group
+        self._workers: dict[int, tuple[int, str, str | None]] = {}
         self._dead: list[int] = []  # locked files of those that left something
         for number in IGNORED:
             signal.signal(number, signal.SIG_IGN)
@@ -96,15 +98,18 @@ class Launcher:
             self._control = None
 
     def _launch(self, request: dict, sock: socket.socket) -> None:
-        """Fork a worker: {"claims", "workers"} are folders, "boot" is the id of this boot."""
+        """Fork a worker: {"claims", "workers"} are folders, "cgroup" that of the control groups of workers, or None;
+        "boot" is the id of this boot."""
         if not os.path.isdir(request["claims"]):
             sock.close()  # the broker that asked for it is no longer in charge
             return
         lock = -1
-        path = os.path.join(request["workers"], os.urandom(8).hex())
+        name = os.urandom(8).hex()
+        path = os.path.join(request["workers"], name)
+        group = request["cgroup"] and os.path.join(request["cgroup"], name)
         try:
             os.makedirs(request["workers"], mode=0o700, exist_ok=True)
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             pid = os.fork()
         except OSError as error:
@@ -115,25 +120,25 @@ class Launcher:
             sock.close()
             return
         if pid:
-            self._workers[pid] = lock, path
+            self._workers[pid] = lock, path, group
             sock.close()
             return
-        self._become(sock, lock, path, request["boot"])
+        self._become(sock, lock, path, request["boot"], group)
 
-    def _become(self, sock: socket.socket, lock: int, path: str, boot: str) -> None:
+    def _become(self, sock: socket.socket, lock: int, path: str, boot: str, group: str | None) -> None:
         """In the child: be a worker.  Does not return."""
         try:
             self._watcher.close()
             if self._control is not None:
                 self._control.close()
-            for other in [*(fd for fd, _ in self._workers.values()), *self._dead]:
+            for other in [*(fd for fd, _, _ in self._workers.values()), *self._dead]:
                 os.close(other)
             for waiting in self._socks:
                 waiting.close()
             self._signals.close()
             for number in (signal.SIGCHLD, signal.SIGTSTP, signal.SIGQUIT):
                 signal.signal(number, signal.SIG_DFL)
-            Worker(sock, lock, path, boot).run()
+            Worker(sock, lock, path, boot, group).run()
         except BaseException as error:
             report(sock, error)
             os._exit(1)
@@ -150,8 +155,10 @@ class Launcher:
                 break
             if pid not in self._workers:
                 continue  # what a dead worker has left
-            lock, path = self._workers.pop(pid)
+            lock, path, group = self._workers.pop(pid)
             remove(path)
+            if group is not None:
+                cgroups.remove(group)
             if status:
                 self._dead.append(lock)
             else:

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Runs one job in a worker, from its claim to its end.
 
-In the job's directory a supervisor keeps ``claim`` (locked for as long as anything of the job lives), ``events`` and
-``output`` (a JSON object per line), and ``ctl`` (a socket on which a later broker follows and commands).  The claim is
-made once, in the folder that the broker in charge has named: whoever cannot make it there does not start the job.
+What it does is a line each in the file of its worker: first its claim, then the events of the job.  The claim is made
+by a link to that file, once, in the folder that the broker in charge has named: whoever cannot make it there does not
+start the job.  In the job's directory is ``output`` (a JSON object per line), if there is any.
 
 Tasks share one process group.  What leaves it is still found: the worker is the subreaper of all that is below it.
 
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import base64
 import errno
-import json
 import os
 import shutil
 import signal
@@ -26,14 +25,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Generator, Iterator
 
 from fluxsched.errors import FluxSchedError
-from fluxsched.session.runner import cgroups
 from fluxsched.session.runner.inputs import Inputs
 from fluxsched.session.runner.processes import descendants
 from fluxsched.session.runner.sinks import Sink
 from fluxsched.session.runner.spawn import spawn
 from fluxsched.session.runner.streams import Stream
 from fluxsched.session.watcher import READ
-from fluxsched.session.wire import Channel
+from fluxsched.session.wire import Channel, encode
 
 if TYPE_CHECKING:
     from fluxsched.session.runner.worker import Worker
@@ -67,6 +65,16 @@ class StartError(FluxSchedError):
         self.code = code
 
 
+def _make_folder(path: str) -> None:
+    """Make a folder, unless it is there, as after an attempt that was not claimed.  Raises OSError."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+
+
 class Supervisor:
     """Runs the job that `spec` describes, in a worker."""
 
@@ -81,13 +89,13 @@ class Supervisor:
         self.unwritten = b""  # of the events, for want of room on the disk
         self.output_file = -1
         self.streams: set[Stream] = set()
-        self.folder = -1  # the working directory
+        self.cwd: str = spec["cwd"]
+        self.folder = -1  # that, once it is open
         self.sinks: dict[str, Sink] = {}  # by path
         self.inputs = Inputs(worker.watcher)
         self.tasks: dict[int, int] = {}  # pid -> task rank, not yet exited
         self.statuses: dict[int, int] = {}  # task rank -> exit code
         self.group = 0  # of the tasks
-        self.cgroup = -1  # descriptor through which the tasks join their control group
         self.starting: Iterator[None] | None = None
         self.spawning = False  # a task, just now; set by the worker's thread
         self.given_up = False  # no task is to be started any more
@@ -101,57 +109,44 @@ class Supervisor:
 
     def claim(self) -> bool:
         """Make the claim; False if there is one, or if another broker is in charge by now."""
-        spec, worker = self.spec, self.worker
-        os.makedirs(os.path.dirname(self.dir), mode=0o700, exist_ok=True)
+        worker = self.worker
+        _make_folder(self.dir)
+        worker.record.begin()
+        worker.record.write(encode({"job": self.spec["job"], **worker.mark}))
         try:
-            os.mkdir(self.dir, 0o700)
-        except FileExistsError:
-            pass  # an earlier attempt was not claimed
-        mark = {"pid": os.getpid(), "start": worker.started, "boot": worker.boot, "cgroup": spec["cgroup"]}
-        data = json.dumps(mark).encode()
-        # The claims of earlier jobs are the same file, and nobody needs them: these jobs have ended.
-        os.ftruncate(worker.lock, os.pwrite(worker.lock, data, 0))
-        try:
-            os.link(worker.path, spec["claim"])
+            os.link(worker.path, self.spec["claim"])
         except (FileExistsError, FileNotFoundError):
             self.remove_folder()
             return False
-        self.link(worker.path, "claim")
-        self.link(worker.path + ".ctl", "ctl")
         return True
 
     def remove_folder(self) -> None:
-        """Remove the job's folder, unless something is in it."""
+        """Remove the job's folder, unless something is in it, as its output."""
         try:
             os.rmdir(self.dir)
         except OSError:
             pass  # somebody else runs the job, or the session's folder is gone
 
-    def link(self, path: str, name: str) -> None:
-        """Link a file to a name in the job's folder."""
-        goal = os.path.join(self.dir, name)
-        try:
-            os.link(path, goal)
-        except FileExistsError:
-            os.unlink(goal)
-            os.link(path, goal)
-
     def record(self, name: str, **context: Any) -> None:
-        """Add an event to the events file, and send it to all followers."""
+        """Record an event, and send it to all followers."""
         entry = {"event": name, "t": time.time(), "n": len(self.events), **context}
         self.events.append(entry)
-        self.unwritten += json.dumps(entry).encode() + b"\n"
+        self.unwritten += encode({"job": self.spec["job"], **entry})
         self.write_events()
         for follower in list(self.followers):
-            follower.send(entry)
+            if name == "finish" and follower is self.worker.broker:
+                follower.queue(entry)  # goes with what the worker says then
+            else:
+                follower.send(entry)
 
     def write_events(self) -> None:
         """Write the events that are not in the file yet; if the disk is full, try again later."""
+        record = self.worker.record
         try:
             while self.unwritten:
-                self.unwritten = self.unwritten[os.write(self.event_file, self.unwritten) :]
+                self.unwritten = self.unwritten[record.write(self.unwritten) :]
         except OSError as error:
-            if error.errno in FULL_DISK and os.fstat(self.event_file).st_nlink:
+            if error.errno in FULL_DISK and record.linked:
                 self.timers["events"] = (time.monotonic() + 0.5, self.write_events)
             else:
                 self.unwritten = b""  # nobody will read them
@@ -176,7 +171,7 @@ class Supervisor:
             entry["d"] = data.decode()
         except UnicodeDecodeError:
             entry["b"] = base64.b64encode(data).decode()
-        self.write_record(json.dumps(entry).encode() + b"\n")
+        self.write_record(encode(entry))
         for follower in list(self.followers):
             if not follower.unsent:
                 follower.send({"out": 1})
@@ -187,7 +182,8 @@ class Supervisor:
             data = b"\n" + data
         try:
             if self.output_file < 0:
-                self.output_file = self.open_record("output")
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+                self.output_file = os.open(os.path.join(self.dir, "output"), flags, 0o600)
             while data:
                 data = data[os.write(self.output_file, data) :]
             self.record_lost = False
@@ -198,30 +194,21 @@ class Supervisor:
 
     # starting
 
-    def open_record(self, name: str) -> int:
-        """Open a file of the job's folder to append to it."""
-        return os.open(os.path.join(self.dir, name), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-
     def run(self) -> bool:
         """Run the job to its end. Whether nothing is left of it, so that the worker can take the next one."""
         if not self.claim():
             return False
-        self.event_file = self.open_record("events")
-        if self.spec["cgroup"]:
-            self.cgroup = cgroups.enter(self.spec["cgroup"])
         self.starting = self.start()
         self.expire_at(self.spec["expiration"])
         self.follow()
         self.clear()
         code = self.failure or max(self.statuses.values())
         self.record("finish", status=(code or int(self.output_lost)) << 8)
-        try:
-            os.unlink(os.path.join(self.dir, "ctl"))
-        except OSError:
-            pass  # with the session's folder
         for follower in list(self.followers):
-            if follower.unsent or follower is not self.worker.broker:
+            if follower is not self.worker.broker:
                 follower.drain(SLOW)
+            elif self.unwritten:
+                follower.flush()
         while self.unwritten:  # a later broker is to find how the job has ended
             self.worker.turn()
         self.close()
@@ -233,12 +220,13 @@ class Supervisor:
             os.rmdir(self.spec["tmpdir"])
         except OSError:
             shutil.rmtree(self.spec["tmpdir"], ignore_errors=True)
-        if self.spec["cgroup"]:
-            cgroups.remove(self.spec["cgroup"])
+        if self.output_file < 0:
+            self.remove_folder()
+        self.worker.clear_group()
 
     def close(self) -> None:
         """Release what the worker is not to keep."""
-        for fd in (self.event_file, self.output_file, self.folder, self.cgroup):
+        for fd in (self.output_file, self.folder):
             if fd >= 0:
                 os.close(fd)
         for follower in self.followers:
@@ -284,10 +272,11 @@ class Supervisor:
         """Start the tasks, a step at a time.  Raises StartError."""
         spec = self.spec
         try:
-            os.makedirs(spec["tmpdir"], mode=0o700, exist_ok=True)
+            _make_folder(spec["tmpdir"])
         except OSError as error:
             raise StartError(f"{spec['tmpdir']}: {error.strerror}") from None
-        yield from self.open_folder()
+        if spec["stdout"] is not None or spec["stderr"] is not None or spec["stdin"][0] == "file":
+            yield from self.blocking(self.open_folder)
         layout = [(task, self.values(task)) for task in spec["tasks"]]
         for _, values in layout:
             for path in (spec["stdout"], spec["stderr"]):
@@ -329,17 +318,18 @@ class Supervisor:
         own = {"taskid": rank, "task.id": rank, "task.rank": rank, "task.index": local, "node.id": node}
         return {**self.spec["values"], **own}
 
-    def open_folder(self) -> Iterator[None]:
-        """Open the working directory, which must be one that can be entered; else /tmp in its place."""
+    def open_folder(self) -> None:
+        """In the worker's thread: open the working directory, which must be one that can be entered; else /tmp in its
+        place."""
         flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-        self.cwd = self.spec["cwd"]
         try:
-            self.folder = yield from self.blocking(lambda: os.open(os.path.join(self.cwd, "."), flags))
+            self.folder = os.open(os.path.join(self.cwd, "."), flags)
         except OSError as error:
             self.cwd = "/tmp"
             self.folder = os.open("/tmp/.", flags)
             text = f"ERROR: Could not change dir to {self.spec['cwd']}: {error.strerror}. Going to /tmp instead\n"
-            self.output(Stream(self, -1, 0, "stderr", None), text.encode(errors="surrogateescape"))
+            stream = Stream(self, -1, 0, "stderr", None)
+            self.worker.note(partial(self.output, stream, text.encode(errors="surrogateescape")))
 
     def sink(self, path: str | None, values: dict[str, Any]) -> Sink | None:
         """The file that output goes to, or None for the record."""
@@ -419,8 +409,10 @@ class Supervisor:
         try:
             if self.given_up:
                 raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+            if self.folder < 0:
+                self.open_folder()
             argv = [os.fsencode(word) for word in self.spec["argv"]]
-            return spawn(paths, argv, env, self.group, self.folder, streams, self.cgroup, cpus, self.spec["nofile"])
+            return spawn(paths, argv, env, self.group, self.folder, streams, cpus, self.spec["nofile"])
         finally:
             self.spawning = False
 

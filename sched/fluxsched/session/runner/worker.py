@@ -5,8 +5,9 @@
 It runs one job at a time, so all that is below it is of that job, and when it is killed no other job suffers. It takes
 the next job only when nothing of the last one is left; after a job that has left a thread waiting it ends.
 
-In the state directory a worker has a file ``workers/NAME``, which it keeps locked, and a socket ``workers/NAME.ctl``.
-Each job's claim and socket are links to them.
+In the state directory a worker has a file ``workers/NAME``, which it keeps locked, and in which it records what it does
+(see supervisor); the claim of each of its jobs is a link to it.  On the socket ``workers/NAME.ctl`` later brokers
+follow and command.  And it has a control group, if it may, with all that is of its job.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ from collections import deque
 from functools import partial
 from typing import Any, Callable, Optional
 
+from fluxsched.session.runner import cgroups
 from fluxsched.session.runner.processes import become_subreaper, start_time
 from fluxsched.session.runner.sinks import Note, in_thread
-from fluxsched.session.runner.supervisor import Supervisor
+from fluxsched.session.runner.supervisor import SLOW, Supervisor
 from fluxsched.session.watcher import READ, Watcher
 from fluxsched.session.wire import Channel
 
 STOPPING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+RECORD_MAX = 1 << 16  # bytes of the record from which it begins anew
 ACCEPT_PAUSE = 0.5  # seconds until a connection is taken for which there was no descriptor
 
 
@@ -76,16 +79,44 @@ class Starter:
         outcome.ready = True
 
 
+class Record:
+    """The file of a worker, a JSON object a line; `fd` is its descriptor, which appends."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._size = 0  # bytes
+
+    def begin(self) -> None:
+        """A job is to be claimed. Those before are over, and their broker has written how: nobody needs their lines."""
+        if self._size > RECORD_MAX:
+            os.ftruncate(self._fd, 0)
+            self._size = 0
+
+    def write(self, data: bytes) -> int:
+        """Add to the file; how many bytes of it.  Raises OSError."""
+        written = os.write(self._fd, data)
+        self._size += written
+        return written
+
+    @property
+    def linked(self) -> bool:
+        """Whether the file still has a name."""
+        return os.fstat(self._fd).st_nlink > 0
+
+
 class Worker:
     """Runs the jobs that the broker at the other end of `sock` asks for.
 
-    `lock` is the descriptor of the locked file `path`. `boot` is the id of this boot of the machine.
+    `lock` is the descriptor of the locked file `path`. `boot` is the id of this boot of the machine, `group` the folder
+    of the control group to be in, None for none.
     """
 
-    def __init__(self, sock: socket.socket, lock: int, path: str, boot: str) -> None:
-        self.lock = lock
+    def __init__(self, sock: socket.socket, lock: int, path: str, boot: str, group: Optional[str]) -> None:
+        self.record = Record(lock)
         self.path = path
-        self.boot = boot
+        #: What a claim says of its worker.
+        self.mark: dict[str, Any] = {"worker": os.path.basename(path), "boot": boot}
+        self._group = group
         self.watcher = Watcher()
         self.watch = self.watcher.watch
         self.timers: dict[str, tuple[float, Callable[[], None]]] = {}  # name -> (monotonic time, function)
@@ -99,7 +130,9 @@ class Worker:
         """Run jobs until the broker has gone."""
         os.setsid()
         become_subreaper()
-        self.started = start_time(os.getpid())
+        if self._group is not None and not cgroups.enter(self._group):
+            self._group = None
+        self.mark.update(pid=os.getpid(), start=start_time(os.getpid()), cgroup=self._group)
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
         self.spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
@@ -116,9 +149,17 @@ class Worker:
                 self.job.followers.append(self._broker)
             again = self.job.run()
             self.job = None
-            if not again or self._broker is None:
+            if self._broker is None:
+                return
+            if not again:
+                self._broker.drain(SLOW)
                 return
             self._broker.send({"idle": True})
+
+    def clear_group(self) -> None:
+        """Remove the control groups that a job has made in ours."""
+        if self._group is not None:
+            cgroups.clear(self._group)
 
     @property
     def broker(self) -> Optional[Channel]:
