@@ -409,7 +409,7 @@ def test_broker_without_descriptors_waits(tmp_path):
 
 def test_worker_without_descriptors_waits(tmp_path):
     ours, theirs = socket.socketpair()
-    worker = Worker(ours, -1, str(tmp_path / "w"), "")
+    worker = Worker(ours, -1, str(tmp_path / "w"), "", None)
     worker.watch = Waiting().watch
     watched = worker.watch.__self__.watched
     worker.listener = Full(errno.EMFILE)

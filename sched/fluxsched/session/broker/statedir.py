@@ -254,8 +254,8 @@ class Leftover:
                 continue  # it has ended meanwhile
 
     def _runners(self) -> list[int]:
-        """Process ids of those that still run a job: they hold the lock of its claim."""
-        base = os.path.join(self.statedir.path, "jobs")
+        """Process ids of the workers that still run a job: they hold the lock of their record."""
+        base = os.path.join(self.statedir.path, "workers")
         found = []
         try:
             names = os.listdir(base)
@@ -263,16 +263,16 @@ class Leftover:
             return []
         for name in names:
             try:
-                fd = os.open(os.path.join(base, name, "claim"), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+                fd = os.open(os.path.join(base, name), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             except OSError:
                 continue
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 try:
-                    found.append(int(json.loads(os.pread(fd, 4096, 0))["pid"]))
+                    found.append(int(json.loads(os.pread(fd, 4096, 0).partition(b"\n")[0])["pid"]))
                 except (ValueError, KeyError, TypeError):
-                    continue  # its claim is just being written; the next session finds it
+                    continue  # it has had no job, and goes with its broker
             finally:
                 os.close(fd)
         return [pid for pid in found if pid > 1]

@@ -117,7 +117,8 @@ def spawn(paths, argv, env, int group, int folder, streams, cpus, limits):
 
     `paths` are the files to try and `argv` the words, all bytes without zeros; `env` are the variables as NAME=value.
     `group` is the process group to join, 0 for one of its own; `folder` a descriptor of the working directory;
-    `streams` are those of standard input, output and error, all above 2; `cpus` are the numbers of those to run on, empty for no change; `limits` is (soft, hard) of RLIMIT_NOFILE.
+    `streams` are those of standard input, output and error, all above 2; `cpus` are the numbers of those to run on,
+    empty for no change; `limits` is (soft, hard) of RLIMIT_NOFILE.
     A process that could not become its command has ended, and is to be waited for as the others."""
     cdef Child child
     cdef _Texts files = _Texts(paths), words = _Texts(argv), variables = _Texts(env)
