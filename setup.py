@@ -7,8 +7,8 @@ symbolic links so that an edit is seen at once, and the loadables to sched/. ``i
 that below the configured prefix. ``pip install .`` builds a wheel without the broker module, which has to know where
 its Python will be.
 
-Beside its modules the package has ``share/rdl``, ``share/conf``, ``share/cmd`` and ``plugins`` (the loadables): links
-in the source tree and below a prefix, copies in a wheel.
+Beside its modules the package has ``share/rdl``, ``share/conf``, ``share/cmd``, ``share/python`` and ``plugins`` (the
+loadables): links in the source tree and below a prefix, copies in a wheel.
 """
 
 import fcntl
@@ -81,7 +81,13 @@ CORES = len(os.sched_getaffinity(0))
 PLUGINS = {"sched_plugin1": "sched.plugin1.so", "backfill_plugin1": "backfill.plugin1.so"}
 
 # What the package has beside its modules, and where that lies in the source tree.
-SHARE = {"share/rdl": Path("rdl"), "share/conf": Path("conf"), "share/cmd": SOURCE / "cmd", "plugins": SOURCE}
+SHARE = {
+    "share/rdl": Path("rdl"),
+    "share/conf": Path("conf"),
+    "share/cmd": SOURCE / "cmd",
+    "share/python": SOURCE / "python",  # the module flux of a session
+    "plugins": SOURCE,
+}
 
 
 class Extension(_Extension):
@@ -409,8 +415,9 @@ class install_tree(Command):
         commands = Path(flux["cmddir"]) if own and flux["cmddir"] else prefix / "libexec/flux/cmd"
         try:
             self.install_python(python)
-            for name in ("rdl", "conf"):
-                self.install_folder(Path(name), share / name)
+            for folder in (Path("rdl"), Path("conf"), SOURCE / "python"):
+                name = folder.name
+                self.install_folder(folder, share / name)
                 link(self.staged(share / name), self.staged(python / "fluxsched/share" / name))
             for name in PLUGINS.values():
                 self.install_file(SOURCE / name, modules / name)

@@ -19,6 +19,9 @@ LIB = BUILD / "lib"
 # Also "import fluxsched" of test modules at collection needs it, so this cannot be a fixture.
 sys.path.insert(0, str(LIB))
 os.environ["PYTHONPATH"] = str(LIB)
+# A session that the developer keeps open is not to be found.
+os.environ["XDG_STATE_HOME"] = str(BUILD / "nowhere")
+os.environ.pop("XDG_RUNTIME_DIR", None)
 os.environ["FLUX_MODULE_PATH"] = str(TOP / "sched" if BUILD == TOP / "build" else BUILD / "sched")
 
 # A shell without job control lets what it runs in the background ignore Ctrl-C, which is tested here.

@@ -53,6 +53,7 @@ def test_share_is_beside_the_package():
     package = TOP / "build/lib/fluxsched"
     assert (package / "share/conf/hype.lua").exists()
     assert (package / "share/rdl/RDL.lua").exists()
+    assert (package / "share/python/flux/__init__.py").exists()
     assert (package / "plugins/sched.plugin1.so").exists()
 
 

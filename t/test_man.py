@@ -42,6 +42,7 @@ def test_every_command_and_topic_has_a_page(pages):
     wanted |= {"flux-session.1", "flux-waitjob.1", "flux-wreckrun.1", "flux-sched.1"}
     wanted |= {f"flux-sched-{name}.1" for name in TOOLS}
     wanted |= {"flux-sched-rdl.5", "flux-sched-traces.5", "flux-sched-config.5", "flux-sched.7", "flux-sched-plugins.7"}
+    wanted |= {"flux-session-python.7"}
     assert found == wanted
 
 

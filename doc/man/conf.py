@@ -51,10 +51,13 @@ PAGES = {
     ),
     "flux-waitjob.1": ("wait until a job is over", ()),
     "flux-wreckrun.1": ("run a program on resources that the scheduler gives", ()),
-    "flux-session.1": ("schedule jobs on one machine without flux-core", ("start",)),
+    "flux-session.1": (
+        "schedule jobs on one machine without flux-core", ("start", "enable", "disable", "status", "env"),
+    ),
     "flux-session-submit.1": ("submit jobs to an embedded session", ("run", "bulksubmit", "wreckrun")),
     "flux-session-jobs.1": ("list the jobs of an embedded session", ()),
     "flux-session-job.1": ("control the jobs of an embedded session", ("cancel", "waitjob", "update")),
+    "flux-session-python.7": ("the module flux of an embedded session", ()),
     "flux-session-resource.1": ("resources and queues of an embedded session", ("queue",)),
     "flux-session-module.1": (
         "scheduler, log and keys of an embedded session",
@@ -73,6 +76,7 @@ REFERENCES = {
     "commands": "flux-session(1)",
     "module": "flux-sched(7)",
     "plugins": "flux-sched-plugins(7)",
+    "python": "flux-session-python(7)",
     "rdl": "flux-sched-rdl(5)",
     "simulate": "flux-sched-simulate(1)",
     "traces": "flux-sched-traces(5)",

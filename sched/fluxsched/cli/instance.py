@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import pwd
 from typing import Any, Optional, Protocol
 
@@ -137,11 +136,11 @@ class Flux:
 
 
 def connect() -> Instance:
-    """The instance of FLUX_URI, or else the system's.  Raises FluxSchedError if there is none."""
-    from fluxsched.session.commands.client import is_session
+    """The instance of FLUX_URI, the session that stays open, or the system's.  Raises FluxSchedError if none."""
+    from fluxsched.session.commands.client import here, is_session
 
     program.end_by_signal()
-    uri = os.environ.get("FLUX_URI")
+    uri = here()
     return Session() if uri is not None and is_session(uri) else Flux()
 
 

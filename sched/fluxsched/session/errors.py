@@ -26,5 +26,9 @@ class CommandError(FluxSchedError):
         self.logged = logged
 
 
+class NoSession(CommandError):
+    """There is no session to talk to."""
+
+
 class SessionError(FluxSchedError):
     """A session that cannot start or go on."""

@@ -17,6 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from fluxsched.session.commands import Command
+
 
 def start() -> NoReturn:
     """Run the command of this process, and end it.
@@ -52,14 +54,23 @@ def _run(name: str, words: list[str]) -> int:
     if command is None:
         _complain("flux", f"`{name}' is not a flux command.  See 'flux --help'")
         return 1
-    return _call(name, command.file, words)
+    return _call(name, command, words)
 
 
-def _call(name: str, file: str, words: list[str]) -> int:
+def _call(name: str, command: Command, words: list[str]) -> int:
     from fluxsched.errors import FluxSchedError
+    from fluxsched.session.errors import NoSession
 
+    module = __import__(f"fluxsched.session.commands.{command.file}", fromlist=["main"])
     try:
-        return __import__(f"fluxsched.session.commands.{file}", fromlist=["main"]).main(name, words)
+        try:
+            return module.main(name, words)
+        except NoSession:
+            from fluxsched.session.commands import service
+
+            if not command.offers or not service.offer(name):
+                raise
+            return module.main(name, words)
     except FluxSchedError as error:
         failure = error
     _flush()

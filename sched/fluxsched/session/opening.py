@@ -27,6 +27,7 @@ class Options:
     config: dict[str, Any] = field(default_factory=dict)
     no_sched: bool = False
     verbose: bool = False
+    service: bool = False  # open until it is told to end, known to all shells of its owner; its jobs outlive it
     grace: float = GRACE
 
 

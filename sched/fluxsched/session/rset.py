@@ -44,3 +44,19 @@ def _read(execution: dict[str, Any]) -> list[Row]:
         (rank, hosts[i] if i < len(hosts) else "localhost", cores, gpus)
         for i, (rank, cores, gpus) in enumerate(rows)
     ]
+
+
+def without(all_rows: list[Row], taken: list[Row]) -> list[Row]:
+    """Rows with the cores and gpus that are left, of ranks that have any left or had none taken."""
+    used: dict[int, tuple[set[int], set[int]]] = {}
+    for rank, _, cores, gpus in taken:
+        have = used.setdefault(rank, (set(), set()))
+        have[0].update(cores)
+        have[1].update(gpus)
+    left = []
+    for rank, host, cores, gpus in all_rows:
+        c, g = used.get(rank, (set(), set()))
+        rest = (rank, host, [i for i in cores if i not in c], [i for i in gpus if i not in g])
+        if rest[2] or rest[3]:
+            left.append(rest)
+    return left

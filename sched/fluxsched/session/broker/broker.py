@@ -20,6 +20,7 @@ from typing import Any, Optional
 from fluxsched.formats import hostlist
 from fluxsched.program import tell
 from fluxsched.service.settings import RECORD_VARIABLE
+from fluxsched.session import wellknown
 from fluxsched.session.broker import ranks
 from fluxsched.session.broker.bulk import Bulk
 from fluxsched.session.broker.executor import Executor
@@ -45,7 +46,8 @@ from fluxsched.session.broker.statedir import (
 from fluxsched.session.broker.store import Store
 from fluxsched.session.broker.update import Updates
 from fluxsched.session.errors import RequestError, SessionError
-from fluxsched.session.opening import Options
+from fluxsched.session.opening import ENDING, Options
+from fluxsched.session.pythonpath import pythonpath
 from fluxsched.session.rset import held
 from fluxsched.session.signals import SignalPipe
 
@@ -65,6 +67,7 @@ class Broker:
             self.log.mirror = sys.stderr
         self.command: Optional[subprocess.Popen[bytes]] = None
         self.code = 0
+        self._left = False  # jobs go on without this session
         self._ending = 0.0  # when the session stops waiting for its jobs to end (time.monotonic())
         self._options = options
         self._leftovers = leftovers()
@@ -195,9 +198,36 @@ class Broker:
             except (RequestError, ImportError) as error:
                 self.log("broker", LOG_CRIT, f"no scheduler is loaded: {error}")
                 tell(f"flux-start: no scheduler is loaded: {error}")
-        self._spawn(words)
+        if self._options.service:
+            self._stay()
+        else:
+            self._spawn(words)
         self.loop.run()
         return self.code
+
+    def _stay(self) -> None:
+        """Be found by all shells of the owner, until a signal or a request ends the session."""
+        for number in ENDING:
+            self.loop.on_signal(number, self.leave)
+        try:
+            wellknown.announce(str(self.rundir))
+        except OSError as error:
+            self.log("broker", LOG_ERR, f"{error.filename}: {error.strerror}: other shells do not find this session")
+            tell(f"flux-start: {error.filename}: {error.strerror}: other shells do not find this session")
+
+    @property
+    def stays(self) -> bool:
+        """Whether the session stays open by itself, without a command."""
+        return self._options.service
+
+    def leave(self) -> None:
+        """End a session that stays open. Its jobs go on, and the next session on its state directory finds them."""
+        self.manager.accepting = False
+        if self.scheduler.service is not None:
+            self.scheduler.unload()
+        self._left = True
+        wellknown.withdraw(str(self.rundir))
+        self.loop.call_soon(self.loop.stop)
 
     def _tidy(self, left: list[Leftover]) -> None:
         """Remove what killed sessions have left, as soon as their jobs have ended."""
@@ -212,6 +242,7 @@ class Broker:
         env["FLUX_SCHED_EMBEDDED"] = "1"
         # Of this session alone, not of those that are started in it.
         env.pop(RECORD_VARIABLE, None)
+        env["PYTHONPATH"] = pythonpath(env.get("PYTHONPATH"))
         if self.bindir is not None:
             env["PATH"] = self.bindir + os.pathsep + env.get("PATH", os.defpath)
         return env
@@ -284,5 +315,6 @@ class Broker:
         self._remove_directories()
 
     def _remove_directories(self) -> None:
-        remove_rundir(self.rundir)
+        if not self._left:  # jobs that go on know the directory, where the next session will be
+            remove_rundir(self.rundir)
         self._state.close()

@@ -39,6 +39,7 @@ from fluxsched.session.broker.jobfolder import tidy
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop, Timer
 from fluxsched.session.broker.running import Link, Running
+from fluxsched.session.pythonpath import pythonpath
 from fluxsched.session.runner import cgroups, launcher, processes
 from fluxsched.session.wire import encode
 
@@ -296,6 +297,7 @@ class Executor:
             FLUX_JOB_SIZE=str(len(tasks)),
             FLUX_JOB_NNODES=str(len(rows)),
             FLUX_JOB_TMPDIR=tmpdir,
+            PYTHONPATH=pythonpath(env.get("PYTHONPATH")),
         )
         values = {
             "id": name,

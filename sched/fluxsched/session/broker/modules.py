@@ -161,6 +161,14 @@ class Modules:
             }
         )
 
+    @rpc("session.leave")
+    def leave(self, request: Request) -> None:
+        """End a session that stays open; its jobs go on."""
+        if not self.broker.stays:
+            raise RequestError(errno.EINVAL, "this session ends with its command")
+        request.respond()
+        self.broker.leave()
+
     @rpc("queue.list")
     def queues(self, request: Request) -> None:
         """Answers {"queues": [[name, properties required, parent or ""]], "scheduling": bool}."""

@@ -19,6 +19,11 @@ class Command:
         self.summary = summary
         self.heading = heading
 
+    @property
+    def offers(self) -> bool:
+        """Whether it offers to open a session where there is none: it submits jobs."""
+        return self.heading == _RUN
+
 
 _START = "start a session"
 _RUN = "run and submit jobs"
@@ -28,6 +33,10 @@ _OTHER = "other commands"
 
 TABLE = (
     Command("start", "start", "open a session on this machine and run a command or a shell in it", _START),
+    Command("enable", "service", "open a session that stays, also after each start of the machine", _START),
+    Command("disable", "service", "end that session, and open it no more", _START),
+    Command("status", "service", "whether that session is open", _START),
+    Command("env", "env", "run a command, or print what a shell needs, with the session's environment", _START),
     Command("submit", "submit", "submit a job", _RUN),
     Command("bulksubmit", "bulksubmit", "submit a job for each input", _RUN),
     Command("run", "submit", "run a job and wait for it", _RUN),

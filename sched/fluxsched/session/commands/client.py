@@ -11,7 +11,7 @@ from fluxsched.errors import FluxSchedError
 from fluxsched.formats.quote import printable
 from fluxsched.native import deque, socket
 from fluxsched.session import wire
-from fluxsched.session.errors import CommandError
+from fluxsched.session.errors import CommandError, NoSession
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,21 +53,34 @@ def is_session(uri: str) -> bool:
     return os.path.exists(os.path.join(os.path.dirname(path), wire.MARK)) if path else False
 
 
+def here() -> str | None:
+    """FLUX_URI, or that of the session that stays open; None if there is neither."""
+    uri = os.environ.get("FLUX_URI")
+    if uri:
+        return uri
+    from fluxsched.session import wellknown
+
+    return wellknown.find()
+
+
 class Client:
-    """A connection to the session of FLUX_URI: requests are sent, and answers received, in any order."""
+    """A connection to the session that is here (or of `uri`): requests are sent, and answers received, in any order."""
 
     def __init__(self, uri: str | None = None):
         """Connect.  Raises CommandError if there is no session."""
-        uri = uri or os.environ.get("FLUX_URI")
-        if not uri:
-            raise CommandError("no session here: FLUX_URI is not set (open one with: flux start)")
+        uri = uri or here()
+        if uri is None:
+            text = "no session here: FLUX_URI is not set, and no session of yours stays open"
+            raise NoSession(f"{text} (flux-session enable opens one, flux start one for a command)")
+        self.uri = uri
         path, self.rank = parse_uri(uri)
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self.sock.connect(path)
         except (OSError, ValueError) as error:
-            text = getattr(error, "strerror", None) or error
-            raise CommandError(f"cannot reach the session at {path}: {text}") from None
+            reason = getattr(error, "strerror", None) or error
+            kind = CommandError if os.environ.get("FLUX_URI") else NoSession
+            raise kind(f"cannot reach the session at {path}: {reason}") from None
         self._reader = wire.Lines(wire.UNSENT_MAX)
         self._messages: deque[dict[str, Any]] = deque()
         self._next = 0

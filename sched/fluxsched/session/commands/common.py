@@ -9,6 +9,7 @@ from fluxsched.formats.quote import quote
 from fluxsched.program import tell
 from fluxsched.session import jobid as ids
 from fluxsched.session.commands.client import Client, RPCError
+from fluxsched.session.commands.client import here as session_here
 from fluxsched.session.commands.options import Parser as Parser
 from fluxsched.session.errors import CommandError
 
@@ -84,7 +85,7 @@ def absolute(path: str) -> str:
 
 def log_failure(name: str, text: str) -> None:
     """What a command says on standard error also goes to the session's log, if there is a session."""
-    if not os.environ.get("FLUX_URI"):
+    if session_here() is None:
         return
     try:
         Client().rpc("log.append", {"name": name, "level": LOG_ERR, "text": text.partition("\n")[0]})

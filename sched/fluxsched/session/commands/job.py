@@ -32,6 +32,7 @@ HINT = """\
    eventlog        display the events of a job
    info            display data of a job: jobspec, R, eventlog
    urgency         set the urgency of a job
+   cancel          the same as flux cancel
    raise           raise an exception on jobs
    kill            send a signal to running jobs
    id              convert job ids to another form
@@ -44,8 +45,8 @@ def main(name: str, words: list[str]) -> int:
         return waitjob(words)
     table = {
         "submit": submit, "attach": attach, "wait": wait, "wait-event": wait_event, "status": status,
-        "eventlog": eventlog, "info": info, "urgency": urgency, "raise": raise_, "kill": kill, "id": id_,
-        "last": last, "list": list_,
+        "eventlog": eventlog, "info": info, "urgency": urgency, "cancel": cancel, "raise": raise_, "kill": kill,
+        "id": id_, "last": last, "list": list_,
     }  # fmt: skip
     return subcommands("job", words, table, HINT)
 
@@ -310,6 +311,13 @@ def _ids_and_note(words: list[str]) -> tuple[list[int], str]:
             break
         words = words[1:]
     return numbers, " ".join(words[1:] if words[:1] == ["--"] else words)
+
+
+def cancel(words: list[str]) -> int:
+    """flux job cancel, the older name of flux cancel"""
+    from fluxsched.session.commands.cancel import main as flux_cancel
+
+    return flux_cancel("job cancel", words)
 
 
 def raise_(words: list[str]) -> int:

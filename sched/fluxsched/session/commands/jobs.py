@@ -71,7 +71,7 @@ def parser() -> Parser:
     p.add_argument("-c", "--count", metavar="N", type=whole(), default=1000, help="at most N jobs (default 1000)")
     p.add_argument("-f", "--filter", metavar="STATE|RESULT", help="jobs in these states, or with these results")
     p.add_argument("--since", metavar="WHEN", help="jobs that ended since then: seconds since the epoch, or -1h")
-    p.add_argument("-n", "--no-header", action="store_true", help="no header line")
+    p.add_argument("-n", "--no-header", "--suppress-header", action="store_true", help="no header line")
     p.add_argument("-u", "--user", metavar="USER", help="jobs of this user; all jobs here are the owner's")
     p.add_argument("--name", metavar="JOB-NAME", help="jobs of this name")
     p.add_argument("-q", "--queue", metavar="QUEUE,...", help="jobs in these queues")

@@ -14,7 +14,7 @@ from fluxsched.session.commands.client import Client, RPCError
 from fluxsched.session.commands.common import Parser, call, subcommands
 from fluxsched.session.commands.options import Options
 from fluxsched.session.errors import CommandError
-from fluxsched.session.rset import Row, held
+from fluxsched.session.rset import Row, held, without
 
 HINT = """\
    list            list resources and who has them
@@ -34,22 +34,6 @@ def _row(rows: list[Row]) -> str:
     hosts = hostlist.encode([row[1] for row in rows])
     cores, gpus = sum(len(row[2]) for row in rows), sum(len(row[3]) for row in rows)
     return printable(f"{len(rows):>6} {cores:>6} {gpus:>5} {hosts}".rstrip())
-
-
-def _without(all_rows: list[Row], taken: list[Row]) -> list[Row]:
-    """Rows with the cores and gpus that are left, of ranks that have any left or had none taken."""
-    used: dict[int, tuple[set[int], set[int]]] = {}
-    for rank, _, cores, gpus in taken:
-        have = used.setdefault(rank, (set(), set()))
-        have[0].update(cores)
-        have[1].update(gpus)
-    left = []
-    for rank, host, cores, gpus in all_rows:
-        c, g = used.get(rank, (set(), set()))
-        rest = (rank, host, [i for i in cores if i not in c], [i for i in gpus if i not in g])
-        if rest[2] or rest[3]:
-            left.append(rest)
-    return left
 
 
 def list_(words: list[str]) -> int:
@@ -74,7 +58,7 @@ def list_(words: list[str]) -> int:
             "down": [row for row in everything if row[0] in drained],
         }
     down = {row[0] for row in rows["down"]}
-    rows["free"] = [row for row in _without(rows["all"], rows["allocated"]) if row[0] not in down]
+    rows["free"] = [row for row in without(rows["all"], rows["allocated"]) if row[0] not in down]
     states = o.states.split(",")
     bad = [state for state in states if state not in rows]
     if bad:

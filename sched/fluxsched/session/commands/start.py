@@ -6,6 +6,7 @@ from __future__ import annotations
 from fluxsched.formats import duration
 from fluxsched.program import tell
 from fluxsched.session import config as configs
+from fluxsched.session import wellknown
 from fluxsched.session.commands.common import Parser, absolute
 from fluxsched.session.commands.options import Options as Given
 from fluxsched.session.errors import SessionError
@@ -24,6 +25,8 @@ def parser() -> Parser:
     p.add_argument("--emulate", metavar="FILE", help="pretend to be the cluster that an RDL file describes")
     p.add_argument("-c", "--config-path", metavar="FILE", help="read the configuration from FILE, TOML or JSON")
     p.add_argument("--no-sched", action="store_true", help="load no scheduler; jobs wait until one is loaded")
+    p.add_argument("--service", action="store_true",
+                   help="no COMMAND: stay open, found by all shells; jobs are kept, also while no session is open")
     p.add_argument("-v", "--verbose", action="store_true", help="also write errors of the log to standard error")
     p.add_argument("command", nargs="...", metavar="COMMAND", help="command and its arguments (default: a shell)")
     return p
@@ -33,6 +36,8 @@ def main(name: str, words: list[str]) -> int:
     """flux start; the exit code, which is that of the session's command."""
     given = parser().parse_args(words)
     command = given.command[1:] if given.command[:1] == ["--"] else given.command
+    if given.service and command:
+        raise SessionError("--service: expected no command, as this session stays open by itself")
     return open_session(_options(given), command)
 
 
@@ -47,6 +52,9 @@ def _options(given: Given) -> Options:
         raise SessionError(f"-s {size}: expected a number of ranks from 1 to {MAX_SIZE}")
     if given.statedir == "":
         raise SessionError("--statedir=: expected a folder, got nothing")
+    statedir = None if given.statedir is None else absolute(given.statedir)
+    if statedir is None and given.service:
+        statedir = str(wellknown.state_folder() / "queue")
     config, remarks = configs.read(given.config_path)
     for remark in remarks:
         tell(f"flux-start: {remark}")
@@ -56,10 +64,11 @@ def _options(given: Given) -> Options:
         raise SessionError(f"{given.config_path}: exec.kill-timeout: {error}") from None
     return Options(
         size=int(size),
-        statedir=given.statedir if given.statedir is None else absolute(given.statedir),
+        statedir=statedir,
         emulate=given.emulate if given.emulate is None else absolute(str(rdl.find(given.emulate))),
         config=config,
         no_sched=given.no_sched,
         verbose=given.verbose,
+        service=given.service,
         grace=grace,
     )
