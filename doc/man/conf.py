@@ -54,7 +54,10 @@ PAGES = {
     "flux-session.1": (
         "schedule jobs on one machine without flux-core", ("start", "enable", "disable", "status", "env"),
     ),
-    "flux-session-submit.1": ("submit jobs to an embedded session", ("run", "bulksubmit", "wreckrun")),
+    "flux-session-submit.1": (
+        "submit jobs to an embedded session",
+        ("run", "bulksubmit", "wreckrun", "batch", "alloc", "pstree", "proxy", "uri", "shutdown"),
+    ),
     "flux-session-jobs.1": ("list the jobs of an embedded session", ()),
     "flux-session-job.1": ("control the jobs of an embedded session", ("cancel", "waitjob", "update")),
     "flux-session-python.7": ("the module flux of an embedded session", ()),

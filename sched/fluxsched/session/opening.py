@@ -18,6 +18,20 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 @dataclass
+class Nest:
+    """The job of another session that a session is opened in, which is on the job's resources and ends with it."""
+
+    uri: str  # of the session that runs the job, its parent
+    socket: str  # path of the parent's socket
+    jobid: int
+    level: int  # how many sessions are around the nested one
+    R: dict[str, Any]  # of the job, with ranks from 0 on
+    cpus: list[int]  # that stand for cores 0, 1, ...
+    folder: str  # of the job
+    path: str  # ids of the job and of those around it, as in FLUX_JOB_ID_PATH
+
+
+@dataclass
 class Options:
     """The options of a session."""
 
@@ -29,6 +43,9 @@ class Options:
     verbose: bool = False
     service: bool = False  # open until it is told to end, known to all shells of its owner; its jobs outlive it
     grace: float = GRACE
+    nest: Nest | None = None
+    stay: bool = False  # without a command, until the session is told to end
+    terminal: tuple[int, int] | None = None  # rows and columns of a terminal that the command gets
 
 
 def open_session(options: Options, words: list[str]) -> int:

@@ -30,6 +30,7 @@ LINE_MAX = 64 << 20  # bytes of one message
 UNSENT_MAX = 256 << 20  # bytes; an end that does not read is given up beyond this many
 LOW_WATER = 1 << 20  # bytes; an end has room again when less than this is unsent
 CHUNK = 1 << 18  # bytes of one read
+READY = "ready"  # a file in a job's folder: the nested session that is its task takes signals
 MARK = "embedded"  # a file beside the socket of a session; a Flux instance has none
 
 class WireError(FluxSchedError, ValueError):

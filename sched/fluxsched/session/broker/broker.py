@@ -14,12 +14,14 @@ import sys
 import time
 import traceback
 from functools import partial
+from pathlib import Path
 from syslog import LOG_CRIT, LOG_ERR
 from typing import Any, Optional
 
 from fluxsched.formats import hostlist
 from fluxsched.program import tell
 from fluxsched.service.settings import RECORD_VARIABLE
+from fluxsched.session import jobid as ids
 from fluxsched.session import wellknown
 from fluxsched.session.broker import ranks
 from fluxsched.session.broker.bulk import Bulk
@@ -31,6 +33,7 @@ from fluxsched.session.broker.kvs import KVS
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop
 from fluxsched.session.broker.modules import Modules
+from fluxsched.session.broker.nested import Nests, Parent, move_end, state_folder
 from fluxsched.session.broker.rpc import Router
 from fluxsched.session.broker.sched_module import Scheduler
 from fluxsched.session.broker.server import Server
@@ -44,16 +47,24 @@ from fluxsched.session.broker.statedir import (
     write_launcher,
 )
 from fluxsched.session.broker.store import Store
+from fluxsched.session.broker.terminal import Terminal
 from fluxsched.session.broker.update import Updates
 from fluxsched.session.errors import RequestError, SessionError
 from fluxsched.session.opening import ENDING, Options
 from fluxsched.session.pythonpath import pythonpath
 from fluxsched.session.rset import held
 from fluxsched.session.signals import SignalPipe
+from fluxsched.session.wire import READY
 
 PR_SET_PDEATHSIG = 1
 SWITCH = 1e-3  # seconds that a thread, which has waited for the disk, waits for the loop
 DEFAULT_ARGUMENTS = ["plugin=backfill.plugin1"]
+FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+# What is sent to a job is for the command, but for SIGTERM, which all processes get: there is no terminal to do it.
+FORWARDED_IN_JOB = (*FORWARDED, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
+TASK_VARIABLES = (
+    "FLUX_JOB_ID", "FLUX_JOB_ID_PATH", "FLUX_JOB_SIZE", "FLUX_JOB_NNODES", "FLUX_TASK_RANK", "FLUX_TASK_LOCAL_ID",
+)  # fmt: skip
 
 
 class Broker:
@@ -70,8 +81,16 @@ class Broker:
         self._left = False  # jobs go on without this session
         self._ending = 0.0  # when the session stops waiting for its jobs to end (time.monotonic())
         self._options = options
+        self._nest = options.nest
+        self._parent: Optional[Parent] = None
+        self._terminal: Optional[Terminal] = None
         self._leftovers = leftovers()
-        self._state = StateDir.make() if options.statedir is None else StateDir.open(options.statedir)
+        if options.statedir is not None:
+            self._state = StateDir.open(options.statedir)
+        elif options.nest is not None:
+            self._state = StateDir.open(state_folder(options.nest), temporary=True)
+        else:
+            self._state = StateDir.make()
         self.statedir = self._state.path
         self.rundir: str | None = None
         try:
@@ -102,8 +121,9 @@ class Broker:
                 manager,
                 self.statedir,
                 self.uri,
-                sorted(os.sched_getaffinity(0)),
+                sorted(os.sched_getaffinity(0)) if self._nest is None else self._nest.cpus,
                 options.grace,
+                "" if self._nest is None else self._nest.path or "/",
             ),
         )
         self.scheduler = self.manager.scheduler
@@ -120,6 +140,7 @@ class Broker:
             self.resources,
             KVS(self.store),
             Modules(self),
+            Nests(self.manager, self.attributes["instance-level"], self.shut_down, self._resize),
         )
         router.others = self.scheduler.pass_on
         self.server = Server(self.loop, self.log, os.path.join(self.rundir, SOCKET), router, self.store.when_durable)
@@ -139,6 +160,8 @@ class Broker:
             return None
 
     def _resources(self, options: Options) -> dict:
+        if options.nest is not None:
+            return options.nest.R
         if options.emulate:
             return ranks.emulated(options.emulate)
         R = ranks.configured(self.config.get("resource", {}))
@@ -149,7 +172,7 @@ class Broker:
         return f"local://{self.rundir}/local-{rank}"
 
     def _attributes(self) -> dict[str, Any]:
-        return {
+        found: dict[str, Any] = {
             "size": self.resources.size,
             "hostname": socket.gethostname(),
             "hostlist": hostlist.encode([row[1] for row in self.resources.rows]),
@@ -162,6 +185,10 @@ class Broker:
             "security.owner": self.uid,
             "version": "embedded",
         }
+        if self._nest is not None:
+            jobid = ids.f58(self._nest.jobid)
+            found.update({"instance-level": self._nest.level, "parent-uri": self._nest.uri, "jobid": jobid})
+        return found
 
     def _busy(self) -> set[int]:
         """The ranks that jobs hold."""
@@ -183,7 +210,7 @@ class Broker:
         """Run the command in the session; the exit code.  `early` holds the signals that have come since the start."""
         self.loop.on_signal(signal.SIGCHLD, self._child)
         self.loop.on_signal(signal.SIGINT, lambda: None)  # the terminal sends it to the command as well
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        for number in FORWARDED if self._nest is None else FORWARDED_IN_JOB:
             self.loop.on_signal(number, partial(self._forward, number))
         came = early.take()
         if came:
@@ -198,10 +225,13 @@ class Broker:
             except (RequestError, ImportError) as error:
                 self.log("broker", LOG_CRIT, f"no scheduler is loaded: {error}")
                 tell(f"flux-start: no scheduler is loaded: {error}")
+        self._follow_parent()
         if self._options.service:
             self._stay()
-        else:
+        elif words or not self._options.stay:
             self._spawn(words)
+        if self._nest is not None:
+            Path(self._nest.folder, READY).touch(mode=0o600)
         self.loop.run()
         return self.code
 
@@ -229,6 +259,43 @@ class Broker:
         wellknown.withdraw(str(self.rundir))
         self.loop.call_soon(self.loop.stop)
 
+    def _follow_parent(self) -> None:
+        """In a job: end with the session that runs it, and move the end with the job's."""
+        if self._nest is None:
+            return
+        try:
+            self._parent = Parent(self.loop, self._nest, self.uri(0), self._moved, self._orphaned)
+        except OSError:
+            self.loop.call_soon(self._orphaned)
+
+    def _moved(self, t: float) -> None:
+        self.resources.moves(t)
+        move_end(self.manager, t)
+
+    def _orphaned(self) -> None:
+        """The session that runs our job has gone, or the job is over."""
+        if not self._ending:
+            tell("flux-start: the session around this one has gone, so it ends, with its jobs")
+            self.shut_down()
+            self.code = self.code or 1
+
+    def shut_down(self) -> None:
+        """End the session, and its command with SIGHUP, after the grace with SIGKILL."""
+        if self._ending:
+            return
+        if self.stays:
+            self.leave()
+            return
+        if self.command is not None:
+            self._forward(signal.SIGHUP)
+            self.loop.call_later(self._options.grace, lambda: self._forward(signal.SIGKILL))
+            self.code = 128 + signal.SIGHUP
+        self._end()
+
+    def _resize(self, rows: int, columns: int) -> None:
+        if self._terminal is not None:
+            self._terminal.resize(rows, columns)
+
     def _tidy(self, left: list[Leftover]) -> None:
         """Remove what killed sessions have left, as soon as their jobs have ended."""
         left = [leftover for leftover in left if not leftover.gone()]
@@ -243,6 +310,9 @@ class Broker:
         # Of this session alone, not of those that are started in it.
         env.pop(RECORD_VARIABLE, None)
         env["PYTHONPATH"] = pythonpath(env.get("PYTHONPATH"))
+        # Nor is the command a task of the job that the session is in. FLUX_JOB_TMPDIR stays: it is still there.
+        for name in TASK_VARIABLES:
+            env.pop(name, None)
         if self.bindir is not None:
             env["PATH"] = self.bindir + os.pathsep + env.get("PATH", os.defpath)
         return env
@@ -258,9 +328,18 @@ class Broker:
         def with_us() -> None:
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGHUP, 0, 0, 0)
             resource.setrlimit(resource.RLIMIT_NOFILE, self.executor.nofile)
+            if self._terminal is not None:
+                self._terminal.control()
 
         try:
-            self.command = subprocess.Popen(words, env=self.environment(), preexec_fn=with_us)
+            if self._options.terminal is not None:
+                self._terminal = Terminal(self.loop, *self._options.terminal)
+            slave = None if self._terminal is None else self._terminal.slave
+            self.command = subprocess.Popen(
+                words, env=self.environment(), preexec_fn=with_us, stdin=slave, stdout=slave, stderr=slave
+            )
+            if self._terminal is not None:
+                self._terminal.started()
         except OSError as error:
             tell(f"flux-start: {words[0]}: {error.strerror}")
             self.code = 126 if isinstance(error, PermissionError) else 127
@@ -269,6 +348,9 @@ class Broker:
     def _forward(self, number: int) -> None:
         if self.command is not None and self.command.poll() is None:
             self.command.send_signal(number)
+        elif self.command is None and not self._ending:
+            self.code = 128 + number
+            self._end()
 
     def _child(self) -> None:
         if self.command is not None and not self._ending:
@@ -291,7 +373,8 @@ class Broker:
 
     def _check_end(self) -> None:
         left = [job for job in self.manager.active.values() if job.executing]
-        if left and time.monotonic() < self._ending:
+        running = self.command is not None and self.command.poll() is None
+        if (left or running) and time.monotonic() < self._ending:
             self.loop.call_later(0.5, self._check_end)
             return
         for job in left:
@@ -307,6 +390,12 @@ class Broker:
                 self.code = self.code or 1
                 break
             time.sleep(0.2)
+        if self._terminal is not None:
+            self._terminal.close()
+        if self._parent is not None:
+            self._parent.close()
+        if self._nest is not None:
+            Path(self._nest.folder, READY).unlink(missing_ok=True)
         self.server.flush()
         self.store.close()
         self.server.close()

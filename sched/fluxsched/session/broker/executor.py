@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 from fluxsched.session import jobid as ids
 from fluxsched.session.broker import layout
 from fluxsched.session.broker.background import Background
-from fluxsched.session.broker.job import RUN, Job
+from fluxsched.session.broker.job import RUN, Job, is_session, warning
 from fluxsched.session.broker.jobfolder import tidy
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop, Timer
@@ -59,12 +59,6 @@ CONNECT_PAUSE = 0.1
 IDLE = 10.0  # seconds after which a worker without a job is let go, but for one, which is ready for the next job
 TIDY_PAUSE = 0.05  # seconds that what is left of a job waits for that of others
 LEFTOVER_PAUSE = 0.02  # seconds between two looks at what a dead supervisor has left
-
-
-def boot_id() -> str:
-    """The id of this boot of the machine; it changes with each reboot."""
-    with open("/proc/sys/kernel/random/boot_id") as file:
-        return file.read().strip()
 
 
 def raise_limit() -> tuple[int, int]:
@@ -116,9 +110,10 @@ class Executor:
         uri_of: Callable[[int], str],
         cpus: list[int],
         grace: float,
+        outer: str = "",
     ) -> None:
-        """`uri_of(rank)` is the FLUX_URI of a rank; `cpus` stand for cores 0, 1, ...; `grace` seconds from
-        SIGTERM to SIGKILL."""
+        """`uri_of(rank)` is the FLUX_URI of a rank; `cpus` stand for cores 0, 1, ...; `grace` seconds from SIGTERM to
+        SIGKILL; `outer` is the path (FLUX_JOB_ID_PATH) of the job that the session is in, if it is."""
         self.loop = loop
         self.log = log
         self.jobs = jobs
@@ -126,7 +121,8 @@ class Executor:
         self.uri_of = uri_of
         self.cpus = cpus
         self.grace = grace
-        self.boot = boot_id()
+        self.outer = outer
+        self.boot = processes.boot_id()
         self.nofile = raise_limit()
         free = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - len(os.listdir("/proc/self/fd"))
         self.most = max(1, free * 3 // 4 - 4)  # jobs that run at a time; the rest is for commands and files
@@ -169,6 +165,9 @@ class Executor:
             [sys.executable, "-S", "-E", "-c", RUNNER, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
+            # Else it would hold the output of the job open that a nested session is in.
+            stdout=subprocess.DEVNULL if self.outer else None,
+            stderr=subprocess.DEVNULL if self.outer else None,
             cwd="/",
             start_new_session=True,
         )
@@ -293,7 +292,7 @@ class Executor:
         env = dict(system.get("environment", {}))
         env.update(
             FLUX_JOB_ID=name,
-            FLUX_JOB_ID_PATH="/" + name,
+            FLUX_JOB_ID_PATH=f"{self.outer}/{name}",
             FLUX_JOB_SIZE=str(len(tasks)),
             FLUX_JOB_NNODES=str(len(rows)),
             FLUX_JOB_TMPDIR=tmpdir,
@@ -312,12 +311,15 @@ class Executor:
             "tmpdir": tmpdir,
         }
         stdin = options.get("input", {}).get("stdin", {})
+        argv = full["tasks"][0]["command"]
         return {
             "job": job.id,
             "dir": self.directory(job.id),
             "claim": self._claim_path(job),
             "nofile": self.nofile,
-            "argv": full["tasks"][0]["command"],
+            "argv": argv,
+            "is_session": is_session(argv),
+            "warning": warning(options),
             "cwd": system.get("cwd", "/"),
             "env": env,
             "env_templates": options.get("env-expand", {}),
@@ -508,8 +510,8 @@ class Executor:
         """Kill what a dead supervisor and a dead launcher have left: who has the job's environment, in whatever group;
         who is in its group and session, with whatever environment; and who is in its control group, if it has one.
         How many there were.  (A launcher that lives has done it by now.)"""
-        tmpdir = os.path.join(self.directory(job.id), "tmp")
-        left = processes.marked(b"FLUX_JOB_TMPDIR=" + os.fsencode(tmpdir), group, session)
+        directory = self.directory(job.id)  # that of a job in a session in this one is below it
+        left = processes.marked(b"FLUX_JOB_TMPDIR=" + os.fsencode(directory) + b"/", group, session)
         processes.kill(left)
         return len(left) + (cgroups.kill(cgroup) if cgroup else 0)
 

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import pwd
+import signal
 import time
 from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
@@ -151,6 +153,7 @@ def _check_shell(shell: Any) -> None:
     templates = options.get("env-expand", {})
     if not isinstance(templates, dict) or not all(_variable(*item) for item in templates.items()):
         _refuse("attributes.system.shell.options.env-expand: expected an object of strings")
+    warning(options)
     for direction, streams in (("input", ("stdin",)), ("output", ("stdout", "stderr"))):
         table = options.get(direction, {})
         if not isinstance(table, dict):
@@ -162,6 +165,32 @@ def _check_shell(shell: Any) -> None:
                 _refuse(f"{where}: expected an object with type and path")
             if not isinstance(entry.get("buffer", {}), dict):
                 _refuse(f"{where}.buffer: expected an object")
+
+
+def warning(options: dict[str, Any]) -> Optional[tuple[int, float]]:
+    """The shell option "signal": a signal, and how long before the time limit it is sent, in seconds; or None."""
+    found = options.get("signal")
+    where = "attributes.system.shell.options.signal"
+    if found is None or found == 0:
+        return None
+    table = {} if type(found) is int else found
+    if not isinstance(table, dict):
+        _refuse(f"{where}: expected an object with signum and timeleft, or a number")
+    number, left = table.get("signum", int(signal.SIGUSR1)), table.get("timeleft", 60.0)
+    if type(number) is not int or number not in set(signal.Signals):
+        _refuse(f"{where}.signum: expected the number of a signal")
+    try:
+        seconds = parse_duration(left)
+    except ValueError as error:
+        _refuse(f"{where}.timeleft: {error}")
+    if math.isinf(seconds):
+        _refuse(f"{where}.timeleft: expected a time before the limit")
+    return number, seconds
+
+
+def is_session(command: list[str]) -> bool:
+    """Whether a command opens a nested session.  Signals to its job are for that, which knows whom they concern."""
+    return os.path.basename(command[0]) in ("flux", "flux-session") and command[1:2] == ["start"]
 
 
 def run_duration(system: dict[str, Any]) -> Optional[float]:

@@ -88,7 +88,12 @@ class Resources:
         """End :meth:`acquire`."""
         self._listener = None
 
-    def _notify(self, **change: str) -> None:
+    def moves(self, t: float) -> None:
+        """The session is to end at `t`, in seconds since the epoch, 0 for never."""
+        self.R["execution"]["expiration"] = t
+        self._notify(expiration=t)
+
+    def _notify(self, **change: Any) -> None:
         if self._listener is not None:
             self._listener(change, None)
 

@@ -314,3 +314,16 @@ def leftovers() -> list[Leftover]:
         else:
             os.close(lock)
     return found
+
+
+def remove_killed(path: str) -> None:
+    """Remove the state directory of a nested session that was killed, with those in its jobs, and their sockets."""
+    for folder, _, files in os.walk(path):
+        if "lock" in files:
+            try:
+                lock = StateDir._open_lock(folder)
+            except (OSError, SessionError):
+                continue  # not one
+            remove_rundir(StateDir(folder, lock).note.get("rundir"))
+            os.close(lock)
+    shutil.rmtree(path, ignore_errors=True)

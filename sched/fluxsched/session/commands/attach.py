@@ -96,6 +96,9 @@ class Attach(Follower):
         self.stdin_open = False
         self.retry_at: float | None = None
         self.interrupted: float | None = None
+        self.actions: dict[int, Callable[[], None]] = {
+            signal.SIGINT: self.on_interrupt, signal.SIGTSTP: self.on_stop, signal.SIGTERM: self.on_term
+        }
 
     # what comes
 
@@ -156,11 +159,8 @@ class Attach(Follower):
 
     def on_signals(self, noted: SignalPipe) -> None:
         """Act on the signals that have come."""
-        actions: dict[int, Callable[[], None]] = {
-            signal.SIGINT: self.on_interrupt, signal.SIGTSTP: self.on_stop, signal.SIGTERM: self.on_term
-        }
         for number in noted.take():
-            actions[number]()
+            self.actions[number]()
 
     def _again(self) -> bool:
         return self.interrupted is not None and time.monotonic() - self.interrupted <= TWICE
@@ -196,7 +196,7 @@ class Attach(Follower):
         sys.stdout.flush()
         if not self.watch_request:
             self.watch_request = self.client.send("job.watch", {"id": self.jobid, "output": True})
-        noted = SignalPipe((signal.SIGINT, signal.SIGTSTP, signal.SIGTERM) if signals else ())
+        noted = SignalPipe(self.actions if signals else ())
         self.watcher.watch(noted.fileno(), READ, lambda mask: self.on_signals(noted))
         try:
             if self.client.buffered:

@@ -9,7 +9,7 @@ import os
 from fluxsched.errors import FluxSchedError
 from fluxsched.formats.quote import quote
 from fluxsched.session.commands import environ
-from fluxsched.session.commands.common import absolute, here
+from fluxsched.session.commands.common import absolute, here, signal_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -175,12 +175,16 @@ def _file(path: str, label: bool) -> dict[str, Any]:
 
 
 def build(
-    o: Options, command: list[str], stdin: str = "none", env: Mapping[str, str] | None = None
+    o: Options,
+    command: list[str],
+    stdin: str = "none",
+    env: Mapping[str, str] | None = None,
+    plan: Plan | None = None,
 ) -> dict[str, Any]:
-    """The jobspec.  `o` holds the options' texts; raises SpecError."""
+    """The jobspec.  `o` holds the options' texts, but for resources if there is a `plan`; raises SpecError."""
     if not command:
         raise SpecError("job command and arguments are missing")
-    resources, count, per_resource = _resources(o)
+    resources, count, per_resource = plan or _resources(o)
     spec: dict[str, Any] = {
         "resources": resources,
         "tasks": [{"command": command, "slot": "task", "count": count}],
@@ -191,6 +195,8 @@ def build(
     if per_resource is not None:
         options["per-resource"] = per_resource
     _streams(o, options, stdin)
+    if o.signal is not None:
+        options["signal"] = _warning(o.signal)
     _shell_options(options, o.setopt or [])
     _attributes(spec, o.setattr or [])
     return spec
@@ -252,6 +258,44 @@ def _dependency(uri: str) -> dict[str, Any]:
         for name, values in parse_qs(query, keep_blank_values=True).items():
             entry.setdefault(name, values[0] if len(values) == 1 else values)
     return entry
+
+
+def _warning(text: str) -> dict[str, Any]:
+    """--signal: [SIG][@TIME], a signal that is sent so long before the time limit."""
+    from fluxsched.session import fsd
+
+    name, at, time_left = text.partition("@")
+    if not name and not time_left:
+        raise SpecError(f"--signal: expected [SIG][@TIME], such as USR1@60s, got {text!r}")
+    try:
+        number = signal_number(name or "SIGUSR1")
+    except ValueError as error:
+        raise SpecError(f"--signal: {error}") from None
+    try:
+        seconds = fsd.parse(time_left) if at else 60.0
+    except ValueError as error:
+        raise SpecError(f"--signal: {error}") from None
+    if math.isinf(seconds):
+        raise SpecError(f"--signal: expected a time before the limit, got {quote(time_left)}")
+    return {"signum": number, "timeleft": seconds}
+
+
+def slots(o: Options) -> Plan:
+    """The resources of batch and alloc: so many slots, each with its cores and gpus; a task on each node."""
+    nodes, nslots = whole("nodes", o.nodes), whole("nslots", o.nslots)
+    cores = whole("cores-per-slot", o.cores_per_slot) or 1
+    gpus = whole("gpus-per-slot", o.gpus_per_slot, 0) or 0
+    exclusive = o.exclusive
+    if nslots is None:
+        if nodes is None:
+            raise SpecError("expected --nslots or --nodes: how much is to be allocated")
+        nslots, exclusive = nodes, True
+    if o.exclusive and nodes is None:
+        raise SpecError("--exclusive: it can only be set with --nodes")
+    if nodes is not None and nodes > nslots:
+        raise SpecError(f"--nodes={nodes}: expected at most --nslots={nslots}")
+    slot = _slot(nslots if nodes is None else math.ceil(nslots / nodes), cores, gpus)
+    return [slot if nodes is None else _node(nodes, exclusive, slot)], {"per_slot": 1}, {"type": "node", "count": 1}
 
 
 def _streams(o: Options, options: dict[str, Any], stdin: str) -> None:

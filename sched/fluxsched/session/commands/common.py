@@ -62,6 +62,20 @@ def seconds(text: str) -> float:
         raise wrong(str(error)) from None
 
 
+def signal_number(text: str) -> int:
+    """The number of a signal by its name, with or without SIG, or by its number.  ValueError if there is none."""
+    import signal
+
+    known = {one.name: int(one) for one in signal.Signals}
+    name = text.upper()
+    found = known.get(name if name.startswith("SIG") else "SIG" + name)
+    if found is None and name.isascii() and name.isdigit() and len(name) < 4 and int(name) in known.values():
+        found = int(name)
+    if found is None:
+        raise ValueError(f"invalid signal {text!r}")
+    return found
+
+
 def call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Call, turning a refusal of the broker into the command's error."""
     try:

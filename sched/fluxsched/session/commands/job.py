@@ -6,7 +6,6 @@ from __future__ import annotations
 import errno
 import json
 import math
-import signal
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -17,7 +16,17 @@ from fluxsched.program import tell
 from fluxsched.session import jobid as ids
 from fluxsched.session.commands import buildspec
 from fluxsched.session.commands.client import Client, Late, RPCError
-from fluxsched.session.commands.common import Parser, call, complain, jobid, seconds, subcommands, whole, wrong
+from fluxsched.session.commands.common import (
+    Parser,
+    call,
+    complain,
+    jobid,
+    seconds,
+    signal_number,
+    subcommands,
+    whole,
+    wrong,
+)
 from fluxsched.session.commands.options import Options
 from fluxsched.session.errors import CommandError
 
@@ -353,13 +362,10 @@ def kill(words: list[str]) -> int:
     p.add_argument("-s", "--signal", metavar="SIG", default="SIGTERM", help="signal (default SIGTERM)")
     p.add_argument("id", type=jobid, nargs="+")
     o = p.parse_args(words)
-    name = o.signal.upper()
-    known = {one.name: int(one) for one in signal.Signals}
-    number = known.get(name if name.startswith("SIG") else "SIG" + name)
-    if number is None and name.isascii() and name.isdigit() and len(name) < 4 and int(name) in known.values():
-        number = int(name)
-    if number is None:
-        raise CommandError(f"kill: --signal: invalid signal {o.signal!r}")
+    try:
+        number = signal_number(o.signal)
+    except ValueError as error:
+        raise CommandError(f"kill: --signal: {error}") from None
     return _for_each(o.id, "kill", "job-manager.kill", {"signum": number})
 
 

@@ -13,7 +13,8 @@ from typing import Any, Callable
 
 from fluxsched.formats import hostlist, idset
 from fluxsched.session import fsd
-from fluxsched.session.commands import jobfields
+from fluxsched.session import jobid as ids
+from fluxsched.session.commands import jobfields, target
 from fluxsched.session.commands.client import Client, RPCError
 from fluxsched.session.commands.common import Parser, call, jobid, whole
 from fluxsched.session.commands.jobfields import ABBREVIATIONS, HEADINGS
@@ -79,6 +80,9 @@ def parser() -> Parser:
     p.add_argument("-o", "--format", metavar="FORMAT", default="default", help="format string, or the name of one")
     p.add_argument("-w", "--width", metavar="N", type=whole(), nargs="?", const=0, help="cut lines at N columns")
     p.add_argument("--sort", metavar="KEY,...", help="sort by these fields, -KEY descending")
+    p.add_argument("-R", "--recursive", action="store_true", help="also the jobs of the sessions in these jobs")
+    p.add_argument("-L", "--level", metavar="N", type=whole(), default=target.DEEPEST,
+                   help="with --recursive, only N sessions deep")
     p.add_argument("--json", action="store_true", help="JSON")
     p.add_argument("--stats", action="store_true", help="print statistics before the header")
     p.add_argument("--stats-only", action="store_true", help="print statistics only; fails if no job is active")
@@ -168,20 +172,55 @@ def main(name: str, words: list[str]) -> int:
     if o.format == "help":
         print("\nConfigured flux-jobs output formats:\n\n" + "".join(f"  {name}\n" for name in FORMATS))
         return 0
+    keys = layout.sort_keys if o.sort is None else [key for key in o.sort.split(",") if key]
     found = _fetch(client, o)
-    _sort(found, layout.sort_keys if o.sort is None else [key for key in o.sort.split(",") if key])
+    _sort(found, keys)
+    below = _below(found, o, keys, "", 0) if o.recursive else []
     if o.json:
-        one = len(o.jobids) == 1
+        one = len(o.jobids) == 1 and not o.recursive
         print(json.dumps(found[0] if one else {"jobs": found}))  # in one piece, as json.dump is far slower
         return 0
+    _show(layout, found, o, header=not o.no_header)
+    for path, inner in below:
+        print(f"\n{path}:")
+        _show(layout, inner, o, header=False)
+    return 0
+
+
+def _show(layout: OutputFormat, found: list[Any], o: Options, header: bool) -> None:
+    """Print jobs, a line each."""
     try:
-        lines = layout.lines(found, header=not o.no_header)
+        lines = layout.lines(found, header=header)
     except FormatError as error:
         raise CommandError(f"ERROR: Error in user format: {error}") from None
     width = _width(o.width)
     for line in lines:
         print(line if len(line) <= width else line[: width - 1] + "+")
-    return 0
+
+
+def _below(
+    found: list[Any], o: Options, keys: list[str], path: str, level: int
+) -> list[tuple[str, list[Any]]]:
+    """The jobs of the sessions in jobs, each with the path of its job; for JSON they are in the job, too."""
+    if level >= o.level:
+        return []
+    own = Options(**{**vars(o), "jobids": []})
+    lists = []
+    for job in found:
+        uri = target.uri_of(job)
+        if uri is None:
+            continue
+        try:
+            client = Client(uri)
+            inner = _fetch(client, own)
+            client.close()
+        except CommandError:
+            continue  # it is just ending
+        _sort(inner, keys)
+        job["jobs"] = inner
+        where = f"{path}{ids.show(job['id'])}"
+        lists += [(where, inner), *_below(inner, o, keys, f"{where}/", level + 1)]
+    return lists
 
 
 def _width(columns: int | None) -> int:

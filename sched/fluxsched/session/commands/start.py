@@ -3,14 +3,18 @@
 """flux start: open a session, run a command in it, end with it."""
 from __future__ import annotations
 
+import os
+import re
+
 from fluxsched.formats import duration
 from fluxsched.program import tell
 from fluxsched.session import config as configs
 from fluxsched.session import wellknown
+from fluxsched.session.commands import nest
 from fluxsched.session.commands.common import Parser, absolute
 from fluxsched.session.commands.options import Options as Given
 from fluxsched.session.errors import SessionError
-from fluxsched.session.opening import GRACE, MAX_SIZE, Options, open_session
+from fluxsched.session.opening import GRACE, MAX_SIZE, Nest, Options, open_session
 
 DESCRIPTION = """\
 Open a session on this machine, run COMMAND (or a shell) in it, and end with it, with its exit code.
@@ -27,6 +31,8 @@ def parser() -> Parser:
     p.add_argument("--no-sched", action="store_true", help="load no scheduler; jobs wait until one is loaded")
     p.add_argument("--service", action="store_true",
                    help="no COMMAND: stay open, found by all shells; jobs are kept, also while no session is open")
+    p.add_argument("--stay", action="store_true", help="run no command: stay until told to end (flux shutdown)")
+    p.add_argument("--terminal", metavar="ROWSxCOLUMNS", help="give the command a terminal of its own of this size")
     p.add_argument("-v", "--verbose", action="store_true", help="also write errors of the log to standard error")
     p.add_argument("command", nargs="...", metavar="COMMAND", help="command and its arguments (default: a shell)")
     return p
@@ -38,11 +44,19 @@ def main(name: str, words: list[str]) -> int:
     command = given.command[1:] if given.command[:1] == ["--"] else given.command
     if given.service and command:
         raise SessionError("--service: expected no command, as this session stays open by itself")
+    alone = given.service or given.test_size is not None or given.emulate is not None
+    if not alone and nest.in_job():
+        if os.environ.get("FLUX_TASK_RANK", "0") != "0":
+            return 0  # one session for all tasks of the job: that of the first one
+        found = nest.find()
+        config, *command = nest.stage([given.config_path or "", *command], found)
+        given.config_path = config or None
+        return open_session(_options(given, found), command)
     return open_session(_options(given), command)
 
 
-def _options(given: Given) -> Options:
-    """What the words ask for.  Raises SessionError."""
+def _options(given: Given, inside: Nest | None = None) -> Options:
+    """What the words ask for, in a job or not.  Raises SessionError."""
     from fluxsched.formats import rdl
 
     if given.test_size is not None and given.emulate is not None:
@@ -56,6 +70,10 @@ def _options(given: Given) -> Options:
     if statedir is None and given.service:
         statedir = str(wellknown.state_folder() / "queue")
     config, remarks = configs.read(given.config_path)
+    if inside is not None and "config" in config.get("resource", {}):
+        raise SessionError(f"{given.config_path}: resource.config: a session in a job has the resources of the job")
+    if given.stay and given.command:
+        raise SessionError("--stay: expected no command")
     for remark in remarks:
         tell(f"flux-start: {remark}")
     try:
@@ -71,4 +89,18 @@ def _options(given: Given) -> Options:
         verbose=given.verbose,
         service=given.service,
         grace=grace,
+        nest=inside,
+        stay=given.stay,
+        terminal=_size(given.terminal),
     )
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """--terminal.  Raises SessionError."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text, re.ASCII)
+    rows, columns = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not (0 < rows < 65536 and 0 < columns < 65536):
+        raise SessionError(f"--terminal: expected ROWSxCOLUMNS, such as 24x80, got {text!r}")
+    return rows, columns

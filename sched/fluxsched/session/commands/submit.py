@@ -32,30 +32,8 @@ def parser(name: str, doing: str = RUN) -> Parser:
     """The options of submit, run or wreckrun, or of another command that takes a job's; `doing` says what it does."""
     doing = "Enqueue a job." if name == "submit" else doing
     p = Parser(name, description=doing, usage=f"flux {name} [OPTIONS...] COMMAND [ARGS...]")
-    p.add_argument("-q", "--queue", metavar="NAME", help="submit to a queue")
-    p.add_argument("-t", "--time-limit", metavar="MIN|FSD", help="time limit: minutes, or with a unit 30s, 1.5h, 2d")
-    p.add_argument("--urgency", metavar="N", help="urgency (0-31), hold=0, default=16, expedite=31")
-    p.add_argument("--job-name", metavar="NAME", help="name of the job (default: that of the command)")
-    p.add_argument("-o", "--setopt", metavar="OPT", action="append", help="set a shell option, OPT[=VAL]")
-    p.add_argument("-S", "--setattr", metavar="ATTR", action="append", help="set a job attribute, ATTR[=VAL]")
-    p.add_argument("--dependency", metavar="URI", action="append",
-                   help="wait for afterok:ID, afternotok:ID, afterany:ID, afterstart:ID, afterexcept:ID or singleton")
-    p.add_argument("--begin-time", metavar="TIME", help="start no earlier: +1h, 2030-01-31 12:00, tomorrow 8am")
-    p.add_argument("--requires", metavar="CONSTRAINT", help="constraint: PROPERTY, host:LIST, rank:IDSET, and, or, not")
-    p.add_argument("--env", metavar="RULE", action="append", help="VAR=VALUE, PATTERN, -PATTERN or ^FILE")
-    p.add_argument("--env-remove", metavar="PATTERN", dest="env", action="append", type=lambda text: "-" + text,
-                   help="take variables away")
-    p.add_argument("--env-file", metavar="FILE", dest="env", action="append", type=lambda text: "^" + text,
-                   help="read rules from FILE")
-    p.add_argument("--input", metavar="FILENAME", help="standard input from FILENAME")
-    p.add_argument("--output", metavar="FILENAME", help="standard output to FILENAME, with {{id}}, {{taskid}}, ...")
-    p.add_argument("--error", metavar="FILENAME", help="standard error to FILENAME")
-    p.add_argument("-u", "--unbuffered", action="store_true", help="pass output on as it comes, not by lines")
-    p.add_argument("-l", "--label-io", action="store_true", help="label lines of output with the task's rank")
-    p.add_argument("--cwd", metavar="DIRECTORY", help="working directory of the job")
-    p.add_argument("--flags", metavar="FLAGS", help="comma separated: debug, waitable, novalidate")
-    p.add_argument("--dry-run", action="store_true", help="print the jobspec and do nothing")
-    p.add_argument("-v", "--verbose", action="count", default=0, help="say more on standard error")
+    job_options(p)
+    stream_options(p)
     g = p.add_argument_group("resources")
     nodes = ["-N", "--nodes"] + (["--nnodes"] if name == "wreckrun" else [])
     g.add_argument(*nodes, metavar="N", help="number of nodes")
@@ -71,6 +49,39 @@ def parser(name: str, doing: str = RUN) -> Parser:
         _many(p)
     p.add_argument("command", nargs="...", metavar="COMMAND", help="command and its arguments")
     return p
+
+
+def job_options(p: Parser) -> None:
+    """The options of all commands that submit jobs."""
+    p.add_argument("-q", "--queue", metavar="NAME", help="submit to a queue")
+    p.add_argument("-t", "--time-limit", metavar="MIN|FSD", help="time limit: minutes, or with a unit 30s, 1.5h, 2d")
+    p.add_argument("--urgency", metavar="N", help="urgency (0-31), hold=0, default=16, expedite=31")
+    p.add_argument("--job-name", metavar="NAME", help="name of the job (default: that of the command)")
+    p.add_argument("-o", "--setopt", metavar="OPT", action="append", help="set a shell option, OPT[=VAL]")
+    p.add_argument("-S", "--setattr", metavar="ATTR", action="append", help="set a job attribute, ATTR[=VAL]")
+    p.add_argument("--dependency", metavar="URI", action="append",
+                   help="wait for afterok:ID, afternotok:ID, afterany:ID, afterstart:ID, afterexcept:ID or singleton")
+    p.add_argument("--begin-time", metavar="TIME", help="start no earlier: +1h, 2030-01-31 12:00, tomorrow 8am")
+    p.add_argument("--requires", metavar="CONSTRAINT", help="constraint: PROPERTY, host:LIST, rank:IDSET, and, or, not")
+    p.add_argument("--env", metavar="RULE", action="append", help="VAR=VALUE, PATTERN, -PATTERN or ^FILE")
+    p.add_argument("--env-remove", metavar="PATTERN", dest="env", action="append", type=lambda text: "-" + text,
+                   help="take variables away")
+    p.add_argument("--env-file", metavar="FILE", dest="env", action="append", type=lambda text: "^" + text,
+                   help="read rules from FILE")
+    p.add_argument("--cwd", metavar="DIRECTORY", help="working directory of the job")
+    p.add_argument("--signal", metavar="[SIG][@TIME]", help="send SIG (USR1) TIME (60s) before the time limit")
+    p.add_argument("--flags", metavar="FLAGS", help="comma separated: debug, waitable, novalidate")
+    p.add_argument("--dry-run", action="store_true", help="print the jobspec and do nothing")
+    p.add_argument("-v", "--verbose", action="count", default=0, help="say more on standard error")
+
+
+def stream_options(p: Parser) -> None:
+    """The options of where a job's input comes from and its output goes."""
+    p.add_argument("--input", metavar="FILENAME", help="standard input from FILENAME")
+    p.add_argument("--output", metavar="FILENAME", help="standard output to FILENAME, with {{id}}, {{taskid}}, ...")
+    p.add_argument("--error", metavar="FILENAME", help="standard error to FILENAME")
+    p.add_argument("-u", "--unbuffered", action="store_true", help="pass output on as it comes, not by lines")
+    p.add_argument("-l", "--label-io", action="store_true", help="label lines of output with the task's rank")
 
 
 def _many(p: Parser) -> None:

@@ -27,6 +27,12 @@ def become_subreaper() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def boot_id() -> str:
+    """The id of this boot of the machine; it changes with each reboot."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+
+
 def start_time(pid: int) -> int:
     """Start of a process in clock ticks since boot. With the process id it identifies the process."""
     with open(f"/proc/{pid}/stat", "rb") as file:
@@ -63,7 +69,7 @@ def descendants(root: int, without: Collection[int] = frozenset()) -> list[Proce
 
 
 def marked(variable: bytes, group: int, session: int) -> list[Process]:
-    """The live processes that have an environment variable ("NAME=value"), or are in this group and session."""
+    """The live processes with an environment variable that begins so ("NAME=va"), or in this group and session."""
     found = []
     for process in processes():
         if not process.live:
@@ -72,7 +78,7 @@ def marked(variable: bytes, group: int, session: int) -> list[Process]:
         if not ours:
             try:
                 with open(f"/proc/{process.pid}/environ", "rb") as file:
-                    ours = variable in file.read().split(b"\0")
+                    ours = b"\0" + variable in b"\0" + file.read()
             except OSError:
                 continue  # it has ended, or is not ours to read
         if ours:

@@ -31,7 +31,7 @@ from fluxsched.session.runner.sinks import Sink
 from fluxsched.session.runner.spawn import spawn
 from fluxsched.session.runner.streams import Stream
 from fluxsched.session.watcher import READ
-from fluxsched.session.wire import Channel, encode
+from fluxsched.session.wire import READY, Channel, encode
 
 if TYPE_CHECKING:
     from fluxsched.session.runner.worker import Worker
@@ -104,6 +104,7 @@ class Supervisor:
         self.record_lost = False
         self.output_lost = False
         self.failure = 0
+        self.warned = False  # of the time limit
 
     # the record
 
@@ -232,7 +233,7 @@ class Supervisor:
         for follower in self.followers:
             if follower is not self.worker.broker:
                 follower.close()
-        for name in ("expire", "kill", "look", "events"):
+        for name in ("expire", "warn", "kill", "look", "events"):
             self.timers.pop(name, None)
 
     def advance(self) -> None:
@@ -422,8 +423,21 @@ class Supervisor:
         """(Re)set the time limit, seconds since the epoch; 0 is none."""
         self.spec["expiration"] = t
         self.timers.pop("expire", None)
-        if t:
-            self.timers["expire"] = (time.monotonic() + max(0.0, t - time.time()), self.expired)
+        self.timers.pop("warn", None)
+        if not t:
+            return
+        left = t - time.time()
+        self.timers["expire"] = (time.monotonic() + max(0.0, left), self.expired)
+        if self.spec["warning"] is not None and not self.warned:
+            self.timers["warn"] = (time.monotonic() + max(0.0, left - self.spec["warning"][1]), self.warn)
+
+    def warn(self) -> None:
+        """Send the signal that the job wants some time before its limit, as soon as all tasks run."""
+        if self.starting is not None or (self.spec["is_session"] and not os.path.exists(os.path.join(self.dir, READY))):
+            self.timers["warn"] = (time.monotonic() + 0.05, self.warn)
+            return
+        self.warned = True
+        self.signal(self.spec["warning"][0])
 
     def expired(self) -> None:
         """The time limit has been reached."""
@@ -453,6 +467,17 @@ class Supervisor:
                 sink.abandon()
         # a process may have been forked between the look and the kill
         self.timers["kill"] = (time.monotonic() + 0.2, self.kill)
+
+    def signal(self, number: int) -> None:
+        """Signal the job: its processes, or, if its tasks are a session, that."""
+        if not self.spec["is_session"]:
+            self.signal_all(number)
+            return
+        for pid in self.tasks:
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass
 
     def signal_all(self, number: int) -> None:
         """Signal the tasks' process group, unless it is empty, and each descendant outside of it."""
@@ -523,7 +548,7 @@ class Supervisor:
         """What a broker asks for: {"op": "signal", "signal"}, "terminate", "expire" with "t", "stdin"."""
         op = message.get("op")
         if op == "signal":
-            self.signal_all(message["signal"])
+            self.signal(message["signal"])
         elif op == "terminate":
             self.end()
         elif op == "expire":

@@ -1,0 +1,471 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Sessions inside jobs: batch, alloc, start; the tree of them; what they are on, and that they end."""
+
+import fcntl
+import json
+import os
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+
+import pytest
+
+from embedded import FLUX, Session, alive, children, flux, until
+from fluxsched.session.commands import directives
+
+INNER = """#!/bin/sh
+#flux: -n2 -t 5m
+#flux: --job-name='a b' # not an option
+#flux: --output=inner.out
+echo "args $*"
+echo "job $(flux getattr jobid) level $(flux getattr instance-level) of $(flux getattr parent-uri)"
+echo "left ${FLUX_JOB_ID:-nothing} ${FLUX_TASK_RANK:-nothing}"
+flux resource R
+flux run -n2 sh -c 'echo "task $FLUX_JOB_ID_PATH"; taskset -pc $$'
+flux run -t 1s sleep 30
+flux submit --wait --output=timeout.out true
+flux jobs -a -n -o '{id} {result}'
+"""
+
+
+@pytest.fixture(scope="module")
+def session():
+    with Session("-s2") as session:
+        yield session
+
+
+def submit(session, *words, **options):
+    return session(*words, **options)
+
+
+def over(session, jobid):
+    session.wait_state(jobid, "INACTIVE")
+    return session.job(jobid)
+
+
+def start(session, *options):
+    """A session in the background; its job and the environment to reach it."""
+    jobid = session("alloc", "--bg", "-n1", *options)
+    return jobid, session("uri", jobid)
+
+
+def processes(word):
+    """Process ids whose command line has this word."""
+    found = []
+    for entry in os.listdir("/proc"):
+        try:
+            if entry.isdigit() and alive(entry):
+                with open(f"/proc/{entry}/cmdline", "rb") as file:
+                    if word.encode() in file.read().split(b"\0"):
+                        found.append(int(entry))
+        except OSError:
+            continue
+    return found
+
+
+def test_batch_runs_on_its_own_resources(session, tmp_path):
+    (tmp_path / "inner.sh").write_text(INNER)
+    jobid = session("batch", "-n", "1", "inner.sh", "x", "y z", cwd=tmp_path)
+    job = over(session, jobid)
+    assert (job["result"], job["name"], job["duration"]) == ("COMPLETED", "a b", 300)
+    lines = (tmp_path / "inner.out").read_text().splitlines()
+    assert lines[0] == "args x y z"
+    assert lines[1] == f"job {jobid} level 1 of {session.uri}"
+    assert lines[2] == "left nothing nothing"
+    # What the job holds, by its own numbers, to its own end.
+    R = json.loads(lines[3])["execution"]
+    outer = json.loads(session("job", "info", jobid, "R"))["execution"]
+    assert [entry["rank"] for entry in R["R_lite"]] == ["0"]
+    assert [entry["children"] for entry in R["R_lite"]] == [entry["children"] for entry in outer["R_lite"]]
+    assert R["expiration"] == outer["expiration"]
+    # -n2 is in the script, -n1 on the command line goes over it: two tasks do not fit.
+    assert "unsatisfiable" in (tmp_path / "inner.out").read_text()
+
+
+def test_batch_from_words_and_from_standard_input(session, tmp_path):
+    jobid = session("batch", "-n1", "--wrap", "flux", "run", "echo", "$((1+1))", cwd=tmp_path)
+    over(session, jobid)
+    name = f"flux-{jobid}.out"
+    assert (tmp_path / name).read_text() == "2\n"
+    text = "#!/bin/sh\n# FLUX: -n1 --output=none\necho out\nexit 3\n"
+    jobid = session("batch", input=text, cwd=tmp_path)
+    job = over(session, jobid)
+    assert (job["returncode"], job["name"]) == (3, "batch")
+    done = session.run("job", "attach", jobid)
+    assert (done.returncode, done.stdout) == (3, "out\n")
+    assert session("batch", "-n1", "--quiet", "--wrap", input="true\n", cwd=tmp_path) == ""
+
+
+REFUSED_BATCH = [
+    (("-n1", "nosuch.sh"), "nosuch.sh: No such file or directory"),
+    (("-n1", "binary"), "binary: expected a script, got what is no UTF-8 text"),
+    (("-n1", "words"), "words: expected a script that begins with #!, such as #!/bin/sh, or --wrap"),
+    (("-n1", "zero"), "zero: expected a script, got a byte 0"),
+    (("-n1", "bad.sh"), "bad.sh: line 3: error: unrecognized arguments: --nosuch"),
+    (("-n1", "late.sh"), "late.sh: line 4: a directive after line 2: directives end with the first line that is no "),
+    (("-n1", "command.sh"), "command.sh: line 2: expected options, got 'x'"),
+    (("-n1", "wrap.sh"), "wrap.sh: line 2: --wrap: expected on the command line, if at all"),
+    (("ok.sh",), "expected --nslots or --nodes: how much is to be allocated"),
+    (("-N2", "-n1", "ok.sh"), "--nodes=2: expected at most --nslots=1"),
+    (("-n1", "-x", "ok.sh"), "--exclusive: it can only be set with --nodes"),
+    (("-n0", "ok.sh"), "--nslots: expected a whole number of at least 1, got 0"),
+    (("-n1", "-c", "x", "ok.sh"), "--cores-per-slot: invalid int value 'x'"),
+    (("-n1", "-g", "-1", "ok.sh"), "--gpus-per-slot: expected a whole number of at least 0, got -1"),
+    (("-n1", "--conf=nosuch.toml", "ok.sh"), "--conf: nosuch.toml: No such file or directory"),
+    (("-n1", "--signal=x", "ok.sh"), "--signal: invalid signal 'x'"),
+    (("-n1", "-t", "x", "ok.sh"), "--time-limit: "),
+]
+
+
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scripts")
+    for name, text in {
+        "binary": b"\xff\xfe\x80", "words": b"echo x\n", "zero": b"#!/bin/sh\n\0\n", "ok.sh": b"#!/bin/sh\n",
+        "bad.sh": b"#!/bin/sh\n#flux: -n1\n#flux: --nosuch\n", "late.sh": b"#!/bin/sh\n#flux: -n1\ntrue\n#flux: -n2\n",
+        "command.sh": b"#!/bin/sh\n#flux: -n1 x\n", "wrap.sh": b"#!/bin/sh\n#flux: --wrap\n",
+    }.items():  # fmt: skip
+        (folder / name).write_bytes(text)
+    return folder
+
+
+@pytest.mark.parametrize(("words", "text"), REFUSED_BATCH, ids=[" ".join(words) for words, _ in REFUSED_BATCH])
+def test_batch_that_is_refused(words, text, scripts):
+    done = flux("batch", "--dry-run", *words, cwd=scripts)
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1].startswith(f"flux-batch: ERROR: {text}") or text in done.stderr
+
+
+def test_what_a_batch_job_asks_for(scripts):
+    spec = json.loads(flux("batch", "--dry-run", "-N2", "ok.sh", "a", cwd=scripts).stdout)
+    assert spec["resources"][0]["type"] == "node" and spec["resources"][0]["exclusive"]
+    assert spec["tasks"][0]["command"] == ["flux", "start", "--", "{{tmpdir}}/script", "a"]
+    system = spec["attributes"]["system"]
+    assert system["files"]["script"] == {"mode": 0o100700, "encoding": "utf-8", "data": "#!/bin/sh\n"}
+    assert system["shell"]["options"]["output"]["stdout"]["path"] == "flux-{{id}}.out"
+    assert system["job"]["name"] == "ok.sh"
+    spec = json.loads(flux("alloc", "--dry-run", "-n4", "-c2", "-g1", "x").stdout)
+    parts = [{"type": "core", "count": 2}, {"type": "gpu", "count": 1}]
+    assert spec["resources"] == [{"type": "slot", "count": 4, "label": "task", "with": parts}]
+    assert spec["tasks"][0]["command"] == ["flux", "start", "--", "x"]
+
+
+GOOD = [
+    ("#!/bin/sh\n\n# flux: -n1\n#\n\n# flux: -N 2 'a b' # no\n#flux\necho\n", [["-n1"], ["-N", "2", "a b"]]),
+    ("//FLUX: --x='''\n//FLUX: a\n//FLUX: b'''\n", [["--x=a\nb"]]),
+    ("#!x\n#flux:  --x=\"\"\"\n#flux:  it's\n#flux:  \"b\"\n#flux:  \"\"\"\n", [["--x=it's\n\"b\"\n"]]),
+    ("#flux: --x='''a b''' -y\n#flux:\n", [["--x=a b", "-y"]]),
+    ("#flux: # nothing\n", []),
+    ("", []),
+]
+BAD = [
+    ("#flux: -n1\n# flux: -n2\n", "line 2: expected '#flux:' as before, got '# flux:'"),
+    ("#flux: --x='a\n", "line 1: --x='a: No closing quotation"),
+    ("#flux: n\n", "line 1: expected options, got 'n'"),
+    ("#flux: --x='''\necho\n", "line 2: expected ''', which line 1 has opened"),
+    ("#flux: --x='''\n", "line 1: expected ''' further down, which closes it"),
+    ("#flux: --x='''a b\n", "line 1: triple quotes that are not closed: --x='''a b"),
+]
+
+
+@pytest.mark.parametrize(("script", "found"), GOOD)
+def test_directives(script, found):
+    assert [words for _, words in directives.parse(script)] == found
+
+
+@pytest.mark.parametrize(("script", "text"), BAD)
+def test_directives_that_are_refused(script, text):
+    with pytest.raises(directives.DirectiveError) as error:
+        list(directives.parse(script))
+    assert str(error.value) == text
+
+
+def test_tree_proxy_and_paths(session):
+    outer, uri = start(session, "-t", "10m", "--job-name=outer")
+    inner = session("proxy", outer, "flux", "alloc", "--bg", "-n1", "--job-name=inner")
+    path = f"{outer}/{inner}"
+    leaf = session("proxy", path, "flux", "submit", "--cc=1-3", "--job-name=leaf", "sleep", "60").split()
+    until(lambda: "leaf" in session("pstree"), "the leaf to run")
+    assert session("pstree") == ".\n└── outer\n    └── inner\n        └── leaf"
+    assert session("pstree", "-a", "--ascii", outer) == "outer\n`-- inner\n    |-- 2*[leaf:S]\n    `-- leaf:R"
+    assert session("pstree", "-a", "-X", "-C", "-p", "--skip-root", outer).splitlines() == [
+        f"{outer} outer", f"└─{inner} inner", "  ├─leaf:S", "  ├─leaf:S", "  └─leaf:R"]  # fmt: skip
+    assert session("pstree", "-L0", outer) == "outer"
+    assert session("pstree", "-L1", "-o", "{id}", outer) == f"{outer}\n└── {inner}"
+    rows = session("pstree", "-x", outer).splitlines()
+    assert rows[0].split() == ["JOBID", "USER", "ST", "NTASKS", "NNODES", "RUNTIME"]
+    assert rows[1].split()[0] == outer and rows[1].endswith(" outer")
+    # Paths from here, from there, from the top.
+    assert session("proxy", path, "flux", "getattr", "instance-level") == "2"
+    assert session("uri", path) == session("uri", f"/{path}") == session("uri", f"jobid:{path}")
+    assert session("proxy", path, "flux", "uri", "..") == uri == session("uri", uri)
+    assert session("proxy", path, "flux", "uri", "../..") == session("proxy", path, "flux", "uri", "/") == session.uri
+    assert session.run("proxy", outer, "sh", "-c", "exit 7").returncode == 7
+    # The list goes down, too.
+    text = session("jobs", "-R", "-n", "-o", "{id} {name}", outer)
+    assert text.splitlines()[:5] == [f"{outer} outer", "", f"{outer}:", f"{inner} inner", ""]
+    assert text.splitlines()[5] == f"{path}:" and f"{leaf[0]} leaf" in text
+    assert session("jobs", "-R", "-L1", "-n", "-o", "{name}", outer).split() == ["outer", f"{outer}:", "inner"]
+    found = json.loads(session("jobs", "-R", "--json", outer))
+    assert [job["name"] for job in found["jobs"][0]["jobs"]] == ["inner"]
+    assert len(found["jobs"][0]["jobs"][0]["jobs"]) == 3
+    # What lasts as long as the outer session ends with it.
+    mark = processes(session("proxy", path, "flux", "getattr", "statedir"))
+    assert session("proxy", outer, "flux", "shutdown") == ""
+    assert over(session, outer)["result"] == "COMPLETED"
+    assert not any(alive(pid) for pid in mark)
+    assert "is not running" in session.fail("proxy", outer, "true")
+
+
+REFUSED = [
+    (("proxy", "xx", "true"), "'xx': expected a job id, or a path of them"),
+    (("uri", "ƒ1"), "JobID 0 unknown"),
+    (("uri", ".."), "there is no session around this one"),
+    (("proxy", "local:///nosuch/local-0", "true"), "cannot reach the session"),
+    (("pstree", "--ascii", "-C"), "--ascii and --compact cannot be used together"),
+    (("pstree", "-o", "{nosuch}"), "--label: "),
+    (("alloc",), "--nslots or --nodes"),
+    (("alloc", "-n1"), "expected a terminal for a shell, a COMMAND, or --bg"),
+    (("start", "--stay", "true"), "--stay: expected no command"),
+    (("start", "--terminal=x", "true"), "--terminal: expected ROWSxCOLUMNS, such as 24x80, got 'x'"),
+    (("start", "--terminal=0x80", "true"), "--terminal: expected ROWSxCOLUMNS"),
+]
+
+
+@pytest.mark.parametrize(("words", "text"), REFUSED, ids=[" ".join(words) for words, _ in REFUSED])
+def test_refused(words, text, session):
+    if words == ("alloc",):
+        words = ("alloc", "true")
+    assert text in session.fail(*words, stdin=subprocess.DEVNULL)
+
+
+def test_jobs_that_run_no_session(session):
+    jobid = session("submit", "sleep", "60")
+    session.wait_state(jobid, "RUN")
+    assert "runs no session that can be reached" in session.fail("proxy", jobid, "true")
+    session("cancel", jobid)
+
+
+def test_start_in_a_job(session, tmp_path):
+    """One session for all tasks of a job; with -s it is one of its own, as anywhere."""
+    text = session("run", "-n2", "flux", "start", "flux", "getattr", "instance-level")
+    assert text == "1"
+    assert session("run", "flux", "start", "-s3", "flux", "getattr", "instance-level") == "0"
+    text = session("run", "-N2", "flux", "start", "flux resource list -n")
+    assert text.splitlines()[0].split()[:2] == ["free", "2"]
+    (tmp_path / "conf.json").write_text('{"resource": {"config": [{"hosts": "a", "cores": "0"}]}}')
+    done = session.run("alloc", "-n1", f"--conf={tmp_path}/conf.json", "true")
+    assert done.returncode == 1
+    assert "resource.config: a session in a job has the resources of the job" in done.stderr
+    (tmp_path / "conf.json").write_text('{"queues": {"q": {}}}')
+    assert "q" in session("alloc", "-n1", f"--conf={tmp_path}/conf.json", "flux", "queue", "list")
+
+
+def test_files_that_a_jobspec_brings(session):
+    """What is wrong with attributes.system.files is said by the job."""
+    for files, text in [
+        ([], "attributes.system.files: expected an object"),
+        ({"a/b": {"data": ""}}, "attributes.system.files.a/b: expected a name without a folder"),
+        ({"a": {"data": "", "encoding": "base64"}}, "files.a: expected an object with data, and no encoding or utf-8"),
+        ({"a": {"data": 1, "encoding": "utf-8"}}, "files.a: expected data that is text, and mode that is a number"),
+        ({"a": {"data": "", "mode": "x"}}, "files.a: expected data that is text, and mode that is a number"),
+    ]:
+        done = session.run("run", f"--setattr=files={json.dumps(files)}", "flux", "start", "{{tmpdir}}/a")
+        assert done.returncode == 1
+        assert text in done.stderr
+
+
+def test_time_limit_is_that_of_the_job(session):
+    jobid, _ = start(session, "-t", "1h")
+    inner = session("proxy", jobid, "flux", "submit", "sleep", "60")
+    ends = f"flux job info {inner} R"
+    before = json.loads(session("proxy", jobid, "sh", "-c", ends))["execution"]["expiration"]
+    assert before == session.job(jobid)["expiration"]
+    session("update", jobid, "duration=+1h")
+    until(lambda: json.loads(session("proxy", jobid, "sh", "-c", ends))["execution"]["expiration"] == before + 3600,
+          "the end to move")  # fmt: skip
+    session("cancel", jobid)
+    over(session, jobid)
+
+
+def test_alloc_passes_on_input_output_and_status(session):
+    done = session.run("alloc", "-n1", "sh", "-c", "cat; echo err >&2; exit 5", input="hello\n")
+    assert (done.returncode, done.stdout) == (5, "hello\n")
+    assert done.stderr.startswith("err\n")
+
+
+def in_terminal(session, *words):
+    """A command in a pseudo terminal of 30 lines of 100; (process, our end)."""
+    try:
+        ours, theirs = os.openpty()
+    except OSError as error:
+        pytest.skip(f"no pseudo terminal: {error.strerror}")
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("4H", 30, 100, 0, 0))
+
+    def control():
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen([*FLUX, *words], env=dict(session.env, SHELL="/bin/sh", PS1="> "), stdin=theirs,
+                               stdout=theirs, stderr=theirs, preexec_fn=control)  # fmt: skip
+    os.close(theirs)
+    return process, ours
+
+
+def read_until(fd, text, seen=b""):
+    deadline = time.monotonic() + 30
+    while text not in seen:
+        assert select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0], seen
+        try:
+            seen += os.read(fd, 4096)
+        except OSError:
+            break
+    assert text in seen, seen
+    return seen
+
+
+def test_alloc_in_a_terminal(session):
+    process, fd = in_terminal(session, "alloc", "-n1")
+    read_until(fd, b"> ")
+    os.write(fd, b"stty size; tty; echo level=$(flux getattr instance-level)\r")
+    seen = read_until(fd, b"level=1")
+    assert b"30 100" in seen and b"/dev/pts/" in seen
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("4H", 40, 120, 0, 0))
+    process.send_signal(signal.SIGWINCH)
+    os.write(fd, b"while ! stty size | grep 40.120; do sleep 0.05; done; sleep 60\r")
+    read_until(fd, b"40 120")
+    os.write(fd, b"\x03")  # it ends the sleep, and nothing else
+    os.write(fd, b"echo st''ill; exit 3\r")
+    read_until(fd, b"still")
+    assert process.wait(30) == 3
+    os.close(fd)
+
+
+def test_alloc_whose_terminal_goes(session):
+    process, fd = in_terminal(session, "alloc", "-n1", "--job-name=hung")
+    read_until(fd, b"> ")
+    os.close(fd)
+    assert process.wait(30) != 0
+    until(lambda: not session("jobs", "-n", "--name=hung"), "the job to end")
+
+
+def test_signals_are_for_the_command(session, tmp_path):
+    out = tmp_path / "out"
+    out.touch()
+    script = f"""#!/bin/sh
+trap 'echo usr1 >>{out}' USR1
+flux submit sleep 60
+echo up >>{out}
+while :; do sleep 0.1; done
+"""
+    jobid = session("batch", "-n1", "-t", "1h", "--signal=@3599.5s", input=script, cwd=tmp_path)
+    until(lambda: "up" in out.read_text(), "the script")
+    if "usr1" not in out.read_text():  # else it has come late enough
+        session("job", "kill", "-s", "USR1", jobid)
+    until(lambda: "usr1" in out.read_text(), "the signal")
+    # The job in the nested session has not had it.
+    assert session("proxy", jobid, "flux", "jobs", "-n", "-o", "{state}") == "RUN"
+    session("cancel", jobid)
+    assert over(session, jobid)["result"] == "CANCELED"
+
+
+def test_background_that_cannot_begin(session):
+    err = session.fail("alloc", "--bg", "-n1", "--cwd=/", "--env=-PATH", "--env=PATH=/nonexistent")
+    assert "has ended before its session was there" in err
+
+
+def test_memo(session):
+    jobid = session("submit", "sleep", "60")
+    session.ask("job-manager.memo", id=session.job(jobid)["id"], memo={"a": {"b": 1}, "c": "x"})
+    session.ask("job-manager.memo", id=session.job(jobid)["id"], memo={"c": None})
+    assert session("jobs", "-n", "-o", "{user.a.b} {user.c}", jobid) == "1"
+    with pytest.raises(Exception, match="expected at most 65536 bytes"):
+        session.ask("job-manager.memo", id=session.job(jobid)["id"], memo={"a": "x" * 70000})
+    session("cancel", jobid)
+
+
+# the end
+
+
+def nest(session):
+    """A session in a job, with a job that sleeps and one with a session in which a job sleeps; its job, the broker's
+    pid, and all its processes."""
+    jobid = session("alloc", "--bg", "-n2")
+    session("proxy", jobid, "flux", "submit", "sleep", "61")
+    inner = session("proxy", jobid, "flux", "alloc", "--bg", "-n1")
+    session("proxy", f"{jobid}/{inner}", "flux", "submit", "sleep", "61")
+    broker = int(session("proxy", jobid, "flux", "getattr", "broker.pid"))
+    until(lambda: len(below(broker, "sleep 61")) == 2, "the jobs")
+    return jobid, broker, tree(broker)
+
+
+def tree(pid):
+    found = [pid]
+    for child, _ in children(pid):
+        found += tree(child)
+    return found
+
+
+def below(pid, word):
+    return [child for one in tree(pid) for child, command in children(one) if word in command]
+
+
+def sockets(session, jobid):
+    """The folder of the nested session's socket."""
+    return os.path.dirname(session("uri", jobid)[len("local://") :])
+
+
+def test_supervisor_is_killed(tmp_path):
+    with Session(TMPDIR=str(tmp_path)) as session:
+        jobid, broker, pids = nest(session)
+        folder = sockets(session, jobid)
+        with open(f"/proc/{broker}/stat") as file:
+            supervisor = int(file.read().rpartition(")")[2].split()[1])
+        os.kill(supervisor, signal.SIGKILL)
+        job = over(session, jobid)
+        assert "its supervisor process was killed" in job["exception"]["note"]
+        until(lambda: not any(alive(pid) for pid in pids), "all processes to end")
+        until(lambda: not os.path.exists(folder), "its socket to be removed")
+
+
+def test_nested_broker_is_killed(tmp_path):
+    with Session(TMPDIR=str(tmp_path)) as session:
+        jobid, broker, pids = nest(session)
+        folder = sockets(session, jobid)
+        os.kill(broker, signal.SIGKILL)
+        assert over(session, jobid)["returncode"] == 128 + signal.SIGKILL
+        until(lambda: not any(alive(pid) for pid in pids), "all processes to end")
+        until(lambda: not os.path.exists(folder), "its socket to be removed")
+
+
+def test_parent_is_killed(tmp_path):
+    statedir = f"--statedir={tmp_path}/state"
+    with Session(statedir, TMPDIR=str(tmp_path)) as session:
+        jobid, _, pids = nest(session)
+        session.kill()
+    until(lambda: not any(alive(pid) for pid in pids), "all processes to end")
+    with Session(statedir, TMPDIR=str(tmp_path)) as session:
+        job = over(session, jobid)
+        assert (job["result"], job["returncode"]) == ("FAILED", 1)
+        assert "the session around this one has gone" in session.run("job", "attach", jobid).stderr
+        # Nothing is left of the nested session.
+        until(lambda: not [name for name in os.listdir(tmp_path / "state" / "jobs" / str(job["id"]))
+                           if name != "output"], "its state to be removed")  # fmt: skip
+
+
+def test_session_whose_job_is_not_there():
+    with Session() as session:
+        jobid = session("submit", "--urgency=hold", "true")
+        env = dict(session.env, FLUX_JOB_ID=jobid, FLUX_JOB_TMPDIR="/x/tmp")
+        for change, text in [
+            ({}, f"cannot open a session in job {jobid}: {jobid}: job is not running"),
+            ({"FLUX_JOB_ID": "x"}, "FLUX_JOB_ID: invalid JobID value: 'x'"),
+            ({"FLUX_JOB_TMPDIR": "x"}, "FLUX_JOB_TMPDIR: expected the absolute path of a folder, got 'x'"),
+        ]:
+            done = flux("start", "true", env={**env, **change})
+            assert (done.returncode, done.stderr) == (1, f"flux-start: {text}\n")
