@@ -9,6 +9,7 @@ import pytest
 
 from fluxinstance import Instance, config_text, jobspec
 from fluxsched.service.parts import numbered
+from fluxsched.traces.load import load
 from fluxsched.twin.read import parts
 from recorded import check
 
@@ -96,6 +97,26 @@ class Play:
         self.instance.flux("config", "reload")
 
 
+def exported(instance, folder):
+    """The recipe of doc/traces.md: jobs with their jobspecs, which tell what they asked for."""
+    first = instance.submit(jobspec(nodes=2, exclusive=True, duration=30.0, queue="batch"), run=0.05)
+    depend = {"dependencies": [{"scheme": "afterany", "value": str(first)}]}
+    jobids = [first, *instance.submit(
+        jobspec(slots=3, cores=2, duration=30.0, queue="fast", constraints={"properties": ["fast"]}),
+        jobspec(slots=1, gpus=1, duration=30.0, queue="batch", **depend), run=0.05)]
+    instance.flux("queue", "drain")
+    lines = [instance.flux("jobs", "-aA", "-c", "0", "--json")]
+    lines += [f"{jobid} {instance.flux('job', 'info', str(jobid), 'jobspec')}" for jobid in jobids]
+    (folder / "jobs.json").write_text("".join(lines))
+    trace = load(folder / "jobs.json")
+    place = [trace.job_id.tolist().index(jobid) for jobid in jobids]
+    asked = [trace.requests[trace.asked[at]] for at in place]
+    assert [request[:5] for request in asked] == [(2, 1, 1, 0, True), (0, 3, 2, 0, False), (0, 1, 1, 1, False)]
+    assert [trace.constraint[at] >= 0 for at in place] == [False, True, False]
+    assert trace.constraints == [{"properties": ["fast"]}] and trace.exclusive[place].tolist() == [True, False, False]
+    assert trace.after.tolist() == [[place[2], place[0], 0]] and trace.asked.tolist().count(-1) == len(trace) - 3
+
+
 def test_a_random_day_replays_to_the_same_decisions(tmp_path):
     rng = random.Random(3)
     record = tmp_path / "record"
@@ -118,6 +139,7 @@ def test_a_random_day_replays_to_the_same_decisions(tmp_path):
         instance.ask("rpc", topic="job-manager.raiseall", payload={
             "dry_run": False, "userid": 0xFFFFFFFF, "states": 0x7F, "severity": 0, "type": "cancel"})
         instance.flux("queue", "drain")
+        exported(instance, tmp_path)
     run = check(record)
     assert run.decisions > 30 and run.warnings == [] and run.replayed == 4
     rows = [row.values for part in parts(record) for row in part.rows()]

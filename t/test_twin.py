@@ -4,7 +4,9 @@
 
 import json
 import re
+import shutil
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -14,7 +16,11 @@ from fluxsched.formats import idset
 from fluxsched.policy.loader import load_plugin
 from fluxsched.policy.names import choose
 from fluxsched.service import parts as files
+from fluxsched.simulate import api
+from fluxsched.traces.files import TraceError
+from fluxsched.traces.load import load
 from fluxsched.traces.swf import read
+from fluxsched.traces.trace import RUNNING
 from fluxsched.twin.lives import Lives
 from fluxsched.twin.onward import onward
 from fluxsched.twin.replay import Replay
@@ -100,9 +106,77 @@ def test_trace(day, folder, tmp_path):
     assert trace.job_id.tolist() == [1, 2, 3, 4] and trace.submit.tolist() == [0, 10, 20, 180]
     assert trace.run.tolist() == [100, 50, 30, 0] and trace.procs.tolist() == [1, 2, 1, 1]
     assert trace.request.tolist()[:3] == [200, 60, 30] and trace.user.tolist() == [7, 8, 7, 9]
-    assert trace.queue.tolist() == [-1, -1, -1, 1]
+    assert trace.queue.tolist() == [-1, -1, -1, 1] and trace.label("queue", 1) == "debug"
+    assert (trace.max_procs, trace.max_nodes) == (2, 2) and api.run(trace).start.tolist()[:2] == [0, 100]
     out = replay(folder, "--until", "1030", "--trace", str(tmp_path / "early.swf"))
     assert out.endswith("early.swf: 1 job; 1 job still ran at the end; 2 jobs that never started left out\n")
+
+
+def test_a_trace_of_nothing(folder, tmp_path):
+    bench = Bench([f"record={folder}"])
+    bench.service.stop()
+    assert "no jobs in the record" in replay(folder, "--trace", str(tmp_path / "out.swf"), code=1)
+    bench = Bench([f"record={folder}"])
+    bench.acquired({"down": "0-3"})
+    bench.alloc(1)
+    bench.service.stop()
+    assert "out.swf: no job has started" in replay(folder, "--trace", str(tmp_path / "out.swf"), code=1)
+
+
+def test_a_record_is_a_trace_for_the_simulator(folder):
+    """Its machine, nodes that went and came back, queues, priorities, requests and constraints, and what ran or waited
+    at its end: the policy of the record does the same again."""
+    R = make_r(4, 2, properties={"big": [2, 3]})
+    bench = Bench([f"record={folder}", "plugin=backfill.plugin1"], R=R, up="0-2")
+    bench.host.run(5.0)
+    big = {"constraints": {"properties": ["big"]}}
+    shapes = [dict(slots=3), dict(nodes=1, exclusive=True, **big), dict(slots=5, queue="a"), dict(nodes=2, queue="b"),
+              dict(slots=1, cores=2, priority=20), dict(slots={"min": 1, "max": 4}), dict(nodes=2, cores=2, **big)]
+    for jobid, shape in enumerate(shapes, 1):
+        bench.alloc(jobid, duration=40.0 + jobid, userid=100 + jobid % 2, **shape)
+        bench.host.run(1.0)
+    bench.alloc(8, nodes=9)
+    bench.alloc(9, slots=1, duration=10.0)
+    bench.send("sched.cancel", {"id": 9})
+    bench.host.run(6.0)
+    bench.acquired({"up": "3"})
+    over = set()
+    for _ in range(4):
+        bench.end_next(over)
+        bench.host.run(3.0)
+    bench.acquired({"down": "0"})
+    live = bench.service.engine
+    bench.service.stop()
+    trace = load(folder)
+    assert trace.folder == str(folder) and trace.source == "record" and trace.unix_start == 1005.0
+    assert trace.notes.pop("no_run") == 2 and sorted(trace.job_id.tolist()) == list(range(1, 8))
+    assert trace.state.tolist().count(RUNNING) == len(live.running_jobs())
+    assert trace.priority.tolist() == [16, 16, 16, 16, 20, 16, 16] and trace.user.tolist()[:2] == [101, 100]
+    assert trace.constraints == [{"properties": ["big"]}] and trace.labels["queue"] == {1: "a", 2: "b"}
+    result = api.run(trace, plugin="easy")
+    assert (result.nodes, result.cores) == (4, 2)
+    began = dict(zip(trace.job_id.tolist(), trace.began.tolist()))
+    for jobid, start in zip(result.trace.job_id.tolist(), result.start.tolist()):
+        # A job that waits at the end starts after it, if it does.
+        assert start == pytest.approx(began[jobid], abs=0.01) or (np.isnan(began[jobid]) and not start <= trace.taken)
+    # On another machine, or without its own events, it is any trace.
+    assert api.run(trace, plugin="easy", nodes=16, cores=2).start.tolist() == pytest.approx(trace.ready.tolist())
+    later = api.run(trace, plugin="easy", snapshot=True)
+    assert len(later.trace) == np.count_nonzero(trace.state)
+
+
+def test_records_that_are_no_traces(day, folder, tmp_path):
+    with pytest.raises(TraceError, match="there is no record in it"):
+        load(tmp_path)
+    line = (folder / "part-000001.jsonl").read_bytes().replace(b'[[2,[[0,1,', b'[[2,[[0,0,', 1)
+    rows = [json.loads(row) for row in line.splitlines() if row.startswith(b"[")]
+    shutil.rmtree(folder)
+    writer = files.Parts(str(folder), 2**20, 1e9)
+    writer.begin([json.dumps(row).encode() for row in rows])
+    writer.complete()
+    writer.close()
+    with pytest.raises(TraceError, match="part-000001.jsonl, line [0-9]+: a decision differs when it is replayed"):
+        load(folder)
 
 
 def test_another_policy_from_the_begin(day, folder):

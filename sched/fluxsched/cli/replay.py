@@ -94,7 +94,7 @@ def replay(
     about = f"{passes}, {plural(run.replayed, 'part')}, {span}"
     click.echo(f"{run.decisions:,} {'decision' if run.decisions == 1 else 'decisions'}, all the same ({about})")
     if trace_path is not None and lives is not None:
-        write_trace(lives, run.time, trace_path)
+        write_trace(lives, run, trace_path)
     if jobid is not None:
         explain(run, jobid, run.time if until is None else end)
     if policy is not None:
@@ -121,11 +121,11 @@ def shown(what: str, value: Any) -> str:
     return "; ".join(words or ["nothing starts"]) + (" (the pass goes on)" if more else "")
 
 
-def write_trace(lives: Any, last: float, path: str) -> None:
+def write_trace(lives: Any, run: Any, path: str) -> None:
     """The jobs as SWF."""
     from fluxsched.twin.trace import write
 
-    written, going, left = write(lives, last, path)
+    written, going, left = write(lives, run, path)
     notes = [f"{plural(going, 'job')} still ran at the end" if going else "",
              f"{plural(left, 'job')} that never started left out" if left else ""]
     click.echo(printable("; ".join([f"{path}: {plural(written, 'job')}", *filter(None, notes)])))

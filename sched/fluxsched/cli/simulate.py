@@ -196,7 +196,7 @@ def fail(text: object, code: int = 1) -> NoReturn:
 
 
 @click.command("simulate", short_help="Replay a job trace under a policy.")
-@click.option("--trace", "trace_path", metavar="FILE",
+@click.option("--trace", "trace_path", metavar="FILE|DIR",
               help=f"Job trace, also .gz: {', '.join(form.about for form in FORMATS)}.")
 @click.option("--format", "trace_format", type=click.Choice(FORMAT_NAMES),
               help="The trace's format, where its name does not tell.")

@@ -15,11 +15,12 @@ import numpy as np
 from fluxsched.core import Engine, Inventory
 from fluxsched.core.history import History
 from fluxsched.policy.names import Choice, PolicyError, options_text
+from fluxsched.service.entries import inventory_of
 from fluxsched.simulate import outages
 from fluxsched.simulate.forecast import Watch
 from fluxsched.simulate.inputs import LAST, Inputs, Machine, SimulateError, prepare
 from fluxsched.simulate.loop import Loop, node_cores
-from fluxsched.simulate.memory import has_memory, with_memory
+from fluxsched.simulate.memory import with_memory
 from fluxsched.simulate.metrics import Foretold, Result
 from fluxsched.simulate.outages import Outage
 from fluxsched.simulate.policy import load as load_policy
@@ -35,9 +36,9 @@ def machine(*, procs: Optional[int] = None, nodes: Optional[int] = None, cores: 
             rdl: Optional[str] = None, uri: str = "default", config: Optional[str] = None,
             trace: Optional[Trace] = None, memory: Optional[float] = None) -> Machine:
     """The machine to simulate: `procs` processors, one a node; or `nodes` of `cores` (default 1); or the nodes of an
-    RDL file (or an RDL hierarchy); or, without any of these, that of the configuration in a file, or as many
-    processors as the trace's header states. The jobs go by the queues of the configuration, whatever the machine.
-    memory: MB of each node; else memory counts where the RDL has pools of it.
+    RDL file (or an RDL hierarchy); or, without any of these, that of the configuration in a file, or that of the record
+    that the trace is, or as many processors as the trace's header states. The jobs go by the queues of the
+    configuration, whatever the machine. memory: MB of each node; else memory counts where the RDL has pools of it.
 
     Raises SimulateError, and RDLError and SiteError for the files.
     """
@@ -51,6 +52,7 @@ def machine(*, procs: Optional[int] = None, nodes: Optional[int] = None, cores: 
             raise SimulateError(f"{name}: a number from 1 to 10000000 expected, {value!r} found")
     site = None if config is None else Site(config)
     configured = site.inventory() if site is not None and not given else None
+    recorded = trace.resources if trace is not None and not given and configured is None else None
     if configured is not None:
         inventory = configured
     elif rdl is not None:
@@ -61,6 +63,8 @@ def machine(*, procs: Optional[int] = None, nodes: Optional[int] = None, cores: 
             inventory = Inventory.from_rdl(hierarchy)
         except ValueError as err:
             raise SimulateError(str(err)) from None
+    elif recorded is not None:
+        inventory = inventory_of(recorded)
     elif nodes is not None:
         inventory = Inventory.from_counts(int(nodes), int(cores or 1))
     else:
@@ -71,16 +75,22 @@ def machine(*, procs: Optional[int] = None, nodes: Optional[int] = None, cores: 
         if procs > 10_000_000:
             raise SimulateError(f"the trace's MaxProcs: at most 10000000 expected, {procs} found")
         inventory = Inventory.from_counts(int(procs), 1)
+    by_rdl = rdl is not None or (recorded is not None and "hierarchy" in recorded)
     if memory is not None:
-        if rdl is not None:
-            raise SimulateError("memory: an RDL file has its own")
-        if not (isinstance(memory, (int, float, np.number)) and 1 <= memory <= MAX_MEMORY):
-            raise SimulateError(f"memory: MB from 1 to {MAX_MEMORY} expected, {memory!r} found")
-        inventory = with_memory(inventory, int(memory))
-    bandwidth = rdl is not None and any(kind == "bandwidth" for _, kind, _ in inventory.need_tree().pools())
-    by_node = configured is not None or rdl is not None or nodes is not None
-    pools = memory is not None or (rdl is not None and has_memory(inventory))
-    return Machine(inventory, node_cores(inventory), by_node, bandwidth, pools, site)
+        inventory = _with_memory(inventory, memory, by_rdl)
+    pools = {kind for _, kind, _ in inventory.need_tree().pools()} if by_rdl or memory is not None else set()
+    by_node = by_rdl or not (configured is None and recorded is None and nodes is None)
+    return Machine(inventory, node_cores(inventory), by_node, "bandwidth" in pools, "memory" in pools,
+                   recorded is not None, site)
+
+
+def _with_memory(inventory: Inventory, memory: Any, by_rdl: bool) -> Inventory:
+    """The inventory with so many MB in each node. Raises SimulateError."""
+    if by_rdl:
+        raise SimulateError("memory: an RDL file has its own")
+    if not (isinstance(memory, (int, float, np.number)) and 1 <= memory <= MAX_MEMORY):
+        raise SimulateError(f"memory: MB from 1 to {MAX_MEMORY} expected, {memory!r} found")
+    return with_memory(inventory, int(memory))
 
 
 def _is_whole(value: Any) -> bool:
@@ -132,7 +142,8 @@ def run(trace: Trace | str | os.PathLike, *, procs: Optional[int] = None, nodes:
         by then is left out. None: where no job had ended.
     priority: priorities (urgencies) of the trace count.
     config: the configuration of an instance, whose queues the jobs go by; also the machine, if it has resources.
-    down: a file of outages (see fluxsched.simulate.outages), or a list of them.
+    down: a file of outages (see fluxsched.simulate.outages), or a list of them; None: those of the record that the
+        trace is, on its machine.
     progress: called now and then with (ended, arrived, all) jobs.
 
     Ctrl-C ends the run: the result says stopped="interrupted", and holds what was reached (a second one, in
@@ -184,6 +195,8 @@ def _check(trace: Any, on: Any, until: Any, forecast: Any, progress: Any) -> Non
 
 
 def _outages(down: Any, on: Machine, trace: Trace) -> Sequence[Outage]:
+    if down is None and on.recorded:
+        down = trace.folder
     if down is None or not isinstance(down, (str, os.PathLike)):
         return down or ()
     return outages.read(down, on.inventory, trace.unix_start)

@@ -35,6 +35,7 @@ class Machine(NamedTuple):
     by_node: bool           # jobs that state nodes ask for nodes, not for processors alone
     has_bandwidth: bool     # there are tags max_bw
     has_memory: bool        # there are pools of memory
+    recorded: bool          # it is the one of the trace's record
     site: Optional[Site] = None     # whose queues the jobs go by
 
     @property
@@ -181,6 +182,10 @@ def prepare(trace: Trace, on: Machine, exclusive: bool, snapshot: Optional[bool]
         trace, queue, queues = placed.trace, placed.queue, placed.queues
         if placed.beyond:
             left_out["over_limits"] = placed.beyond
+    elif trace.domains:
+        numbers, inverse = np.unique(trace.queue, return_inverse=True)
+        queue = inverse.reshape(-1).astype(np.int32)
+        queues = [(trace.label("queue", number) if number >= 0 else "", None) for number in numbers.tolist()]
     types = {name for name, there in (("memory", on.has_memory), ("bandwidth", on.has_bandwidth)) if not there}
     requests = [without(request, types) for request in trace.requests] if on.by_node and not exclusive else []
     asked, fits = _asked(trace, on, exclusive, requests)

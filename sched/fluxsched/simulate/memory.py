@@ -23,8 +23,3 @@ def with_memory(inventory: Inventory, megabytes: int) -> Inventory:
     types, names, ids, sizes, parents, properties = map(list, zip(*rows))
     tree = Hierarchy("memory", types, names, names, ids, sizes, parents, [{}] * len(rows), properties)
     return Inventory.from_rdl(tree, inventory.ranks)
-
-
-def has_memory(inventory: Inventory) -> bool:
-    """Whether there are pools of memory."""
-    return any(kind == "memory" for _, kind, _ in inventory.need_tree().pools())

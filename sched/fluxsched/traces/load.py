@@ -37,6 +37,7 @@ FORMATS = (
     Format("flux", "flux jobs --json", "fluxsched.traces.flux_jobs", (".json",),
            lambda head: head.startswith((b"{", b"["))),
     Format("csv", "CSV as of sacct", "fluxsched.traces.sacct", (".csv",), lambda head: head[:1].isalpha()),
+    Format("record", "the folder of record=DIR", "fluxsched.twin.trace", (), lambda head: False),
     Format("swf", "Standard Workload Format", "fluxsched.traces.swf", (".swf",), lambda head: True),
 )
 NAMES = tuple(form.name for form in FORMATS)
@@ -60,6 +61,8 @@ def load(path: str | os.PathLike[str], format: Optional[str] = None) -> Trace:
         chosen = next((form for form in FORMATS if form.name == format), None)
         if chosen is None:
             raise TraceError(f"{path}: unknown trace format {format!r}; one of {', '.join(NAMES)} expected")
+    elif os.path.isdir(path):
+        chosen = next(form for form in FORMATS if form.name == "record")
     if chosen is None:
         begun = pieces(path)
         first = next(begun, b"")

@@ -113,6 +113,9 @@ class Trace:
     taken: Optional[float] = None                             # s as `submit`: when the snapshot was taken
     max_procs: Optional[int] = None                           # machine size that the source states
     max_nodes: Optional[int] = None
+    resources: Optional[Dict[str, Any]] = None                # of a record: the machine, as in service.entries
+    folder: Optional[str] = None                              # that the record is in
+    domains: bool = False                                     # jobs of one queue each are ordered by themselves
     source: str = ""
     header: Dict[str, List[str]] = field(default_factory=dict)
     notes: Dict[str, int] = field(default_factory=dict)       # rule -> number of lines

@@ -17,13 +17,15 @@ __all__ = ["Life", "Lives", "cores_of"]
 class Life(lives.Life):
     """One job of a record, with what was asked for it.
 
-    request: None for one that ran before; limit: when it was expected to end, 0: never; refused: the engine denied it;
-    cores: that it held, or else asked for.  gone: when its request was taken back for good.
+    came: when the scheduler heard of it first; request: None for one that ran before; limit: when it was expected to
+    end, 0: never; refused: the engine denied it; cores: that it held, or else asked for.  gone: when its request was
+    taken back for good.
     """
 
     def __init__(self, jobid: int, priority: int, submit: float, user: Any) -> None:
         super().__init__(submit)
         self.id = jobid
+        self.came = submit
         self.priority = priority
         self.user = user
         self.request: Optional[Request] = None
@@ -100,7 +102,10 @@ class Lives:
 
     def _add(self, time: float, refused: bool, jobid: int, request: list[Any], priority: int, submit: float,
              user: Any, *_: Any) -> None:
-        life = self.jobs.setdefault(jobid, Life(jobid, priority, submit, user))
+        if jobid not in self.jobs:
+            self.jobs[jobid] = Life(jobid, priority, submit, user)
+            self.jobs[jobid].came = time
+        life = self.jobs[jobid]
         life.request = entries.request_of(request)
         life.gone = None
         life.refused = refused

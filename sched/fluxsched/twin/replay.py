@@ -42,15 +42,16 @@ class Replay:
     """Replays a record.
 
     folder: of the record. watch: is called with (row, engine) before each row behind a state is applied, and with a
-    row ["begun", t] once an engine is built. Attributes: engine; time: of the last row; decisions: jobs that were
-    started or denied, and requests that were refused, so far; passes; replayed: parts; warnings: lines for people;
-    difference: the first one, or None.
+    row ["begun", t] once an engine is built. Attributes: engine; resources: the row that its inventory was made of;
+    time: of the last row; decisions: jobs that were started or denied, and requests that were refused, so far; passes;
+    replayed: parts; warnings: lines for people; difference: the first one, or None.
     """
 
     def __init__(self, folder: str, watch: Optional[Callable[[list[Any], RecordedEngine], Any]] = None) -> None:
         self._folder = folder
         self.parts = parts(folder)
         self.engine: Any = None
+        self.resources: dict[str, Any] = {}
         self.time = 0.0
         self.begun = self.parts[0].head["time"] if self.parts else 0.0
         self.decisions = 0
@@ -144,6 +145,7 @@ class Replay:
         except _WRONG as error:
             raise part.error(line, f"{type(error).__name__}: {error}") from None
         self.engine = engine
+        self.resources = rows[0].values[1]
         self.time = part.head["time"]
         if self._watch is not None:
             self._watch(["begun", self.time], engine)
