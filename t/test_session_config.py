@@ -51,7 +51,7 @@ TOLD = [
     ({"exec": {"imp": "/x"}}, "exec.imp: has no effect in a session"),
     ({"queue": {"batch": {}}}, "'queue': unknown table, is queues meant?"),
     ({"polici": {"x": 1}}, "'polici': unknown table, is policy meant?"),
-    ({"policy": {"limits": {"duration": "1h"}}}, "policy.limits.duration: has no effect in a session"),
+    ({"policy": {"access": {"allow-user": ["x"]}}}, "policy.access.allow-user: has no effect in a session"),
     ({"resource": {"norestrict": True}}, "resource.norestrict: has no effect in a session"),
     ({"queues": {"b": {"policy": {"scheduler": {}}}}}, "queues.b.policy.scheduler: has no effect in a session"),
 ]

@@ -15,7 +15,7 @@ from fluxsched.errors import FluxSchedError
 from fluxsched.formats import duration
 from fluxsched.formats.quote import quote
 
-__all__ = ["KEYS", "Limits", "QueuesError", "complete", "domain", "limits", "parents", "requires"]
+__all__ = ["KEYS", "Limits", "QueuesError", "complete", "defaults", "domain", "limits", "parents", "requires"]
 
 _UNITS = ("nnodes", "ncores", "ngpus")
 
@@ -73,7 +73,7 @@ def requires(queue: str, queues: dict[str, Any]) -> list[str]:
     return list(queues[domain(queue, parents(queues))].get("requires", []))
 
 
-def _defaults(table: Any) -> dict[str, Any]:
+def defaults(table: Any) -> dict[str, Any]:
     """policy.jobspec.defaults.system of a configuration, or of a queue."""
     return _inner(table, "policy", "jobspec", "defaults", "system")
 
@@ -85,9 +85,9 @@ def complete(system: dict[str, Any], config: dict[str, Any]) -> None:
     QueuesError if there is no such queue, or one must be named and is not. A `system` that is not sound in other ways
     is left to those who read it."""
     queues = config.get("queues") or {}
-    default = _defaults(config).get("queue")
+    default = defaults(config).get("queue")
     name = system.get("queue") or (default if isinstance(default, str) else None)
-    limit = _defaults(config).get("duration")
+    limit = defaults(config).get("duration")
     if not queues:
         if name:
             raise QueuesError(f"{quote(name)} is not a valid queue: there are no queues here")
@@ -97,7 +97,7 @@ def complete(system: dict[str, Any], config: dict[str, Any]) -> None:
         raise QueuesError(f"{quote(name)} is not a valid queue")
     else:
         system["queue"] = name
-        limit = _defaults(queues[name]).get("duration", limit)
+        limit = defaults(queues[name]).get("duration", limit)
         wanted = requires(name, queues)
         if wanted:
             constraint: dict[str, Any] = {"properties": wanted}

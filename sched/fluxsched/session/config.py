@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any, Iterator, NamedTuple, Optional, Union
 
 from fluxsched.formats import config as files
-from fluxsched.formats import slips
+from fluxsched.formats import queues, slips
 from fluxsched.formats.quote import quote
 from fluxsched.session.errors import SessionError
 
@@ -24,8 +24,8 @@ UNUSED = "unused"  # flux-core knows it; it changes nothing here
 #: table stands for a list of such tables.
 Known = Union[str, "dict[str, Known]", "list[Known]"]
 
-_SIZE: Known = {"nnodes": UNUSED, "ncores": UNUSED, "ngpus": UNUSED}
-_LIMITS: Known = {"duration": UNUSED, "job-size": {"min": _SIZE, "max": _SIZE}}
+_SIZE: Known = {"nnodes": USED, "ncores": USED, "ngpus": USED}
+_LIMITS: Known = {"duration": USED, "job-size": {"min": _SIZE, "max": _SIZE}}
 _ACCESS: Known = {"allow-user": UNUSED, "allow-group": UNUSED}
 _QUEUE_POLICY: Known = {
     "jobspec": {"defaults": {"system": {"duration": USED, "queue": UNUSED}}},
@@ -86,6 +86,11 @@ def read(path: Optional[str]) -> tuple[dict[str, Any], list[str]]:
     for remark in remarks:
         if remark.fatal:
             raise SessionError(f"{path}: {remark.text}")
+    try:
+        for name in ("", *config.get("queues", {})):
+            queues.limits(name, config)
+    except queues.QueuesError as error:
+        raise SessionError(f"{path}: {error}") from None
     return config, [f"{path}: {remark.text}" for remark in remarks]
 
 

@@ -27,6 +27,7 @@ from fluxsched.session.broker import job as jobs
 from fluxsched.session.broker.database import Operation, StoreError
 from fluxsched.session.broker.dependencies import Dependencies
 from fluxsched.session.broker.job import CANCELLING, CLEANUP, DEPEND, HELD, INACTIVE, NONE, REQUESTED, RUN, SCHED, Job
+from fluxsched.session.broker.limits import Limits
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop
 from fluxsched.session.broker.queues import Queues
@@ -74,6 +75,7 @@ class Manager:
         self.active: dict[int, Job] = {}
         self.ended: dict[int, Job] = {}
         self.queues = Queues(self)
+        self.limits = Limits(config)
         self.dependencies = Dependencies(self)
         self.scheduler = scheduler(self)
         self.executor = executor(self)
@@ -122,6 +124,7 @@ class Manager:
         self._set_queue(jobspec)
         parsed = jobs.check(jobspec)
         self.queues.check(parsed.queue)
+        self.limits.check(parsed)
         return parsed
 
     def refuse(self, request: Request, error: RequestError) -> None:

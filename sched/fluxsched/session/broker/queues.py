@@ -8,11 +8,13 @@ A session without configured queues has one without a name.  What is set outlive
 from __future__ import annotations
 
 import errno
+import math
 from typing import TYPE_CHECKING, Any, Optional
 
+from fluxsched.formats import queues
 from fluxsched.session.broker.fastjson import dumps, loads
 from fluxsched.session.broker.job import CLEANUP, RUN
-from fluxsched.session.broker.rpc import Bool, Nullable, Text, rpc
+from fluxsched.session.broker.rpc import Bool, ListOf, Nullable, Text, rpc
 from fluxsched.session.broker.server import Request
 from fluxsched.session.errors import RequestError
 
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 KEY = "queues"  # in the database
 _NAME = Nullable(Text(256))
 _REASON = Nullable(Text(4096))
+
+
+def _finite(value: float) -> Optional[float]:
+    return None if math.isinf(value) else value
 
 
 class Queues:
@@ -101,6 +107,30 @@ class Queues:
         self._manager.scheduler.reconsider()
         request.respond()
 
+    @rpc("job-manager.queue-list", names=ListOf(Text(256), 1000, default=[]))
+    def list_queues(self, request: Request, names: list[str]) -> None:
+        """Answers {"queues": [{"name", "default", "enabled", "started", "parent", "requires", "timelimit": a job's if
+        it has none, "limit": the longest, "min" and "max": [nodes, cores, gpus], "all": what there is}]}.
+
+        No limit is null."""
+        config, limits = self._manager.config, self._manager.limits.by_queue
+        table = config.get("queues", {})
+        parents, default = queues.parents(table), queues.defaults(config).get("queue")
+        found = []
+        for name in [self._chosen(each, False)[0] for each in names] or self._names:
+            system = {"queue": name or None, "duration": 0}
+            queues.complete(system, config)
+            own = limits[name]
+            found.append({
+                "name": name, "default": name != "" and name == default,
+                "enabled": name not in self.disabled, "started": name not in self.stopped,
+                "parent": parents.get(name, ""), "requires": queues.requires(name, table) if name else [],
+                "timelimit": system["duration"] or None, "limit": _finite(own.duration),
+                "min": list(own.least), "max": [_finite(most) for most in own.most],
+                "all": self._manager.scheduler.resources.count(queues.requires(name, table) if name else []),
+            })  # fmt: skip
+        request.respond({"queues": found})
+
     @rpc("job-manager.queue-status", name=_NAME)
     def status(self, request: Request, name: Optional[str]) -> None:
         """Answers {"queues": [[name, why it is disabled or null, why it is stopped or null]], "scheduling": bool}."""
@@ -115,21 +145,23 @@ class Queues:
         running = sum(1 for job in self._manager.active.values() if job.state in (RUN, CLEANUP))
         request.respond({"queued": len(scheduler.waiting), "pending": scheduler.in_flight, "running": running})
 
-    @rpc("job-manager.drain")
-    def drain(self, request: Request) -> None:
-        """Answers when there are no jobs that are not over."""
-        self._wait(request, running=False)
+    @rpc("job-manager.drain", name=_NAME)
+    def drain(self, request: Request, name: Optional[str]) -> None:
+        """Answers when there are no jobs that are not over, in all queues or one."""
+        self._wait(request, name, running=False)
 
-    @rpc("job-manager.idle")
-    def idle(self, request: Request) -> None:
+    @rpc("job-manager.idle", name=_NAME)
+    def idle(self, request: Request, name: Optional[str]) -> None:
         """Answers {"pending"} when no job runs: how many wait."""
-        self._wait(request, running=True)
+        self._wait(request, name, running=True)
 
-    def _wait(self, request: Request, running: bool) -> None:
+    def _wait(self, request: Request, name: Optional[str], running: bool) -> None:
         manager = self._manager
+        if name:
+            self._chosen(name, all=False)
 
         def look() -> bool:
-            jobs = manager.active.values()
+            jobs = [job for job in manager.active.values() if not name or job.info.get("queue") == name]
             if any(job.state in (RUN, CLEANUP) for job in jobs) if running else jobs:
                 return False
             request.respond({"pending": len(jobs)})

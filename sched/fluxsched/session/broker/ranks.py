@@ -88,6 +88,13 @@ class Resources:
         """End :meth:`acquire`."""
         self._listener = None
 
+    def count(self, requires: list[str]) -> list[int]:
+        """[nodes, cores, gpus] of the ranks with these properties."""
+        properties = self.R["execution"].get("properties", {})
+        having = [set(idset.ids(properties.get(name, ""))) for name in requires]
+        rows = [row for row in self.rows if all(row[0] in ranks for ranks in having)]
+        return [len(rows), sum(len(row[2]) for row in rows), sum(len(row[3]) for row in rows)]
+
     def moves(self, t: float) -> None:
         """The session is to end at `t`, in seconds since the epoch, 0 for never."""
         self.R["execution"]["expiration"] = t

@@ -4,15 +4,18 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
 from fluxsched.formats.quote import printable
 from fluxsched.session.commands.client import Client, Late, RPCError
-from fluxsched.session.commands.common import Parser, call, seconds, subcommands
+from fluxsched.session.commands.common import Parser, seconds, subcommands
 from fluxsched.session.commands.options import SUPPRESS, Options
+from fluxsched.session.commands.outputformat import FormatError, OutputFormat
 from fluxsched.session.errors import CommandError
 
+UNITS = ("nodes", "cores", "gpus")
 HINT = """\
    list            list queues and their constraints
    status          tell whether jobs are taken and started
@@ -39,15 +42,61 @@ def main(name: str, words: list[str]) -> int:
     return subcommands(name, words, table, HINT)
 
 
+HEADINGS = {
+    "queue": "QUEUE", "queuem": "QUEUE", "submission": "SUBMIT", "scheduling": "SCHED", "enabled": "EN",
+    "started": "ST", "parent": "PARENT", "requires": "REQUIRES", "defaults.timelimit": "TDEFAULT",
+    "limits.timelimit": "TLIMIT",
+    **{f"limits.range.{unit}": unit.upper() for unit in ("nnodes", "ncores", "ngpus")},
+    **{f"limits.range.effective.{unit}": unit.upper() for unit in ("nnodes", "ncores", "ngpus")},
+    **{f"limits.{end}.n{unit}": f"{end}{unit}".upper() for end in ("min", "max") for unit in UNITS},
+    **{f"resources.all.n{unit}": unit.upper() for unit in UNITS},
+}  # fmt: skip
+_HEAD = "?:{queuem:<8.8} {enabled:>2} {started:>2} {defaults.timelimit!F:>8} {limits.timelimit!F:>8} "
+_TAIL = " ?:{parent:<8} ?:{requires}"
+FORMATS = {
+    "default": _HEAD + " ".join(f"{{limits.range.effective.n{unit}:>10}}" for unit in UNITS) + _TAIL,
+    "policy": _HEAD + " ".join(f"{{limits.range.n{unit}:>10}}" for unit in UNITS) + _TAIL,
+}
+
+
+def _field(queue: dict[str, Any], name: str) -> Any:
+    """A field of a queue, as the broker describes it."""
+    simple = {
+        "queue": queue["name"], "queuem": queue["name"] + "*" * queue["default"], "parent": queue["parent"],
+        "submission": "enabled" if queue["enabled"] else "disabled", "enabled": "y" if queue["enabled"] else "n",
+        "scheduling": "started" if queue["started"] else "stopped", "started": "y" if queue["started"] else "n",
+        "requires": ",".join(queue["requires"]), "defaults.timelimit": _or_inf(queue["timelimit"]),
+        "limits.timelimit": _or_inf(queue["limit"]),
+    }  # fmt: skip
+    if name in simple:
+        return simple[name]
+    unit = UNITS.index(name.rpartition(".")[2][1:])
+    least, most, there = queue["min"][unit], _or_inf(queue["max"][unit]), queue["all"][unit]
+    if name.startswith("limits.range."):
+        return f"{least}-{min(most, there) if '.effective.' in name else most}"
+    return {"limits.min": least, "limits.max": most, "resources.all": there}[name.rpartition(".")[0]]
+
+
+def _or_inf(value: float | None) -> float:
+    return math.inf if value is None else value
+
+
 def list_queues(words: list[str]) -> int:
     """flux queue list"""
-    Parser("queue list", description="List the configured queues.").parse_args(words)
-    queues = call(Client().rpc, "queue.list")["queues"]
-    virtual = any(parent for _, _, parent in queues)
-    print(f"{'QUEUE':<12} {'PARENT':<12} REQUIRES" if virtual else f"{'QUEUE':<12} REQUIRES")
-    for name, requires, parent in queues:
-        words = [f"{name:<12}", *([f"{parent:<12}"] if virtual else []), ",".join(requires)]
-        print(printable(" ".join(words).rstrip()))
+    p = Parser("queue list", description="List the queues, with what their jobs may ask for.")
+    p.add_argument("-q", "--queue", metavar="QUEUE,...", action="append", help="only these queues")
+    p.add_argument("-o", "--format", metavar="FORMAT", default="default", help="format string, default or policy")
+    p.add_argument("-n", "--no-header", action="store_true", help="no header line")
+    o = p.parse_args(words)
+    try:
+        layout = OutputFormat(FORMATS.get(o.format, o.format), HEADINGS.get, _field)
+        names = [name for text in o.queue or [] for name in text.split(",") if name]
+        queues = _rpc(Client(), "job-manager.queue-list", {"names": names})["queues"]
+        lines = layout.lines(queues, header=not o.no_header)
+    except FormatError as error:
+        raise CommandError(f"ERROR: --format: {error}") from None
+    for line in lines:
+        print(printable(line))
     return 0
 
 
@@ -140,10 +189,10 @@ def change(verb: str, words: list[str]) -> int:
     return 0
 
 
-def _wait(verb: str, timeout: float | None) -> Any:
+def _wait(verb: str, queue: str | None, timeout: float | None) -> Any:
     client = Client()
     deadline = None if timeout is None else time.monotonic() + timeout
-    client.send(f"job-manager.{verb}")
+    client.send(f"job-manager.{verb}", {"name": queue})
     try:
         _, answer, error = client.receive(deadline)
     except Late:
@@ -157,7 +206,9 @@ def drain(words: list[str]) -> int:
     """flux queue drain"""
     p = Parser("queue drain", description="Wait until there are no jobs that wait or run.")
     p.add_argument("-t", "--timeout", metavar="DURATION", type=seconds, help="fail after DURATION")
-    _wait("drain", p.parse_args(words).timeout)
+    p.add_argument("queue", metavar="QUEUE", nargs="?", help="of this queue (default: of all)")
+    o = p.parse_args(words)
+    _wait("drain", o.queue, o.timeout)
     return 0
 
 
@@ -166,8 +217,9 @@ def idle(words: list[str]) -> int:
     p = Parser("queue idle", description="Wait until no job runs, and tell how many wait.")
     p.add_argument("-t", "--timeout", metavar="DURATION", type=seconds, help="fail after DURATION")
     p.add_argument("--quiet", action="store_true", help="say how many jobs wait only if there are some")
+    p.add_argument("queue", metavar="QUEUE", nargs="?", help="of this queue (default: of all)")
     o = p.parse_args(words)
-    pending = _wait("idle", o.timeout)["pending"]
+    pending = _wait("idle", o.queue, o.timeout)["pending"]
     if pending or not o.quiet:
         print(f"{pending} jobs")
     return 0
