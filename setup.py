@@ -77,6 +77,9 @@ WHEEL_FLAGS = ["-g0"]
 
 CORES = len(os.sched_getaffinity(0))
 
+# PMI-1 for MPI libraries that open it by its path: plain C, and no module of Python.
+PMI_LIBRARY = "fluxsched.session.runner.libpmi"
+
 # The loader opens a plugin under a name without dots, so the module is sched_plugin1 and its file sched.plugin1.so.
 PLUGINS = {"sched_plugin1": "sched.plugin1.so", "backfill_plugin1": "backfill.plugin1.so"}
 
@@ -136,6 +139,11 @@ def plugin_extensions(more=TREE_FLAGS):
     return [Extension(name, [str(path)], extra_compile_args=flags) for name, path in paths.items() if path.exists()]
 
 
+def pmi_library():
+    source = (SOURCE / PMI_LIBRARY.replace(".", "/")).with_suffix(".c")
+    return [Extension(PMI_LIBRARY, [str(source)], extra_compile_args=["-std=gnu11", "-fvisibility=hidden"])]
+
+
 def link(goal, path):
     """Make path a relative symbolic link to goal, whatever it was before."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -186,6 +194,8 @@ class build_ext(_build_ext):
             fail(f"Cython refused {', '.join(self.failed)}: see above")
 
     def get_ext_fullpath(self, ext_name):
+        if ext_name == PMI_LIBRARY:
+            return str((Path(self.build_lib) / ext_name.replace(".", "/")).with_suffix(".so"))
         if ext_name in PLUGINS:
             folder = self.loadables or Path(self.build_lib) / "fluxsched" / "plugins"
             return str(folder / PLUGINS[ext_name])
@@ -244,7 +254,7 @@ class build_tree(Command):
             broker_module(self.config, SOURCE / "sched.so", built / "venv/bin/python", built / "lib", stamp)
         else:
             (SOURCE / "sched.so").unlink(missing_ok=True)
-        self.compile(package_extensions(flux) + plugin_extensions())
+        self.compile(package_extensions(flux) + plugin_extensions() + pmi_library())
 
     def compile(self, extensions):
         directives, flags, link_flags = MODES.get(self.mode, ({}, [], []))
@@ -504,7 +514,7 @@ if __name__ == "__main__":
         packages=find_packages("sched", include=["fluxsched", "fluxsched.*"]),
         # Declarations too: a plugin in Cython is written against them.
         package_data={"": ["*.pxd", "py.typed"]},
-        ext_modules=package_extensions(more=WHEEL_FLAGS) + plugin_extensions(more=WHEEL_FLAGS),
+        ext_modules=package_extensions(more=WHEEL_FLAGS) + plugin_extensions(more=WHEEL_FLAGS) + pmi_library(),
         cmdclass={"build_ext": build_ext, "build_py": build_py, "build_tree": build_tree, "install_tree": install_tree},
         # pip builds in the source folder, whose build/lib is the tree's own.
         options={"build": {"build_base": "build/wheel"}, "egg_info": {"egg_base": "build"}},

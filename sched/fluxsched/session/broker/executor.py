@@ -32,7 +32,7 @@ from syslog import LOG_ERR, LOG_INFO, LOG_WARNING
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from fluxsched.session import jobid as ids
-from fluxsched.session.broker import layout
+from fluxsched.session.broker import layout, mpi
 from fluxsched.session.broker.background import Background
 from fluxsched.session.broker.job import RUN, Job, is_session, warning
 from fluxsched.session.broker.jobfolder import tidy
@@ -290,6 +290,7 @@ class Executor:
         name = ids.f58(job.id)
         tmpdir = os.path.join(self.directory(job.id), "tmp")
         env = dict(system.get("environment", {}))
+        mpi.set_environment(env, options)
         env.update(
             FLUX_JOB_ID=name,
             FLUX_JOB_ID_PATH=f"{self.outer}/{name}",
@@ -298,18 +299,6 @@ class Executor:
             FLUX_JOB_TMPDIR=tmpdir,
             PYTHONPATH=pythonpath(env.get("PYTHONPATH")),
         )
-        values = {
-            "id": name,
-            "jobid": name,
-            "id.f58": name,
-            "id.f58plain": ids.f58(job.id, plain=True),
-            "id.dec": job.id,
-            "id.hex": hex(job.id),
-            "name": job.info["name"],
-            "size": len(tasks),
-            "nnodes": len(rows),
-            "tmpdir": tmpdir,
-        }
         stdin = options.get("input", {}).get("stdin", {})
         argv = full["tasks"][0]["command"]
         return {
@@ -325,14 +314,14 @@ class Executor:
             "env_templates": options.get("env-expand", {}),
             "tasks": tasks,
             "hosts": {str(node): row[1] for node, row in enumerate(rows)},
-            "node_env": {str(node): {"FLUX_URI": self.uri_of(row[0])} for node, row in enumerate(rows)},
             "stdin": [stdin.get("type", "none"), stdin.get("path", "")],
             "stdout": output.get("stdout", {}).get("path"),
             "stderr": output.get("stderr", {}).get("path"),
             "label": bool(output.get("stdout", {}).get("label")),
             "unbuffered": output.get("stdout", {}).get("buffer", {}).get("type") == "none",
-            "values": values,
+            "values": layout.values(job.id, job.info["name"], len(tasks), len(rows), tmpdir),
             "tmpdir": tmpdir,
+            **mpi.parts(job.id, env, options, tmpdir, [self.uri_of(row[0]) for row in rows], tasks),
             "expiration": job.R["execution"].get("expiration", 0.0),
             "grace": self.grace,
         }

@@ -16,6 +16,7 @@ from fluxsched.formats import hostlist, idset
 from fluxsched.formats import jobspec as jobspecs
 from fluxsched.formats.duration import parse as parse_duration
 from fluxsched.session import jobid as ids
+from fluxsched.session import shelloptions
 from fluxsched.session.broker.rpc import Int
 from fluxsched.session.errors import RequestError
 from fluxsched.session.rset import held
@@ -165,6 +166,10 @@ def _check_shell(shell: Any) -> None:
                 _refuse(f"{where}: expected an object with type and path")
             if not isinstance(entry.get("buffer", {}), dict):
                 _refuse(f"{where}.buffer: expected an object")
+    try:
+        shelloptions.check(options)
+    except shelloptions.OptionError as error:
+        _refuse(f"attributes.system.shell.options.{error}")
 
 
 def warning(options: dict[str, Any]) -> Optional[tuple[int, float]]:

@@ -9,13 +9,16 @@ import heapq
 import time
 from syslog import LOG_ERR
 
+from fluxsched.formats import taskmap
 from fluxsched.session.broker import job as jobs
+from fluxsched.session.broker import layout
 from fluxsched.session.broker.job import DEPEND, INACTIVE, RUN, SCHED, Job
 from fluxsched.session.broker.job_manager import Manager
 from fluxsched.session.broker.rpc import JOBID, Bool, Int, ListOf, Nullable, Number, Octets, Text, rpc
 from fluxsched.session.broker.server import Request
 from fluxsched.session.broker.watch import Watch
 from fluxsched.session.errors import RequestError
+from fluxsched.session.rset import held
 
 STDIN_MAX = 1 << 20  # bytes in one request
 MANY = 1 << 20  # ids in one request
@@ -58,6 +61,15 @@ class JobInfo:
         if value is None:
             raise RequestError(errno.ENOENT, f"{key}: key not found")
         request.respond({"value": value})
+
+    @rpc("job.taskmap", id=JOBID)
+    def taskmap(self, request: Request, id: int) -> None:
+        """Read where the tasks of a job are.  Answers {"map": blocks (RFC 34), "hosts": those of the job's nodes}."""
+        job = self.manager.lookup(id)
+        if job.R is None:
+            raise RequestError(errno.ENOENT, f"{job.name} was never given resources")
+        nodes = layout.nodes(self.manager.full_jobspec(job), job.R)
+        request.respond({"map": taskmap.blocks(nodes), "hosts": [row[1] for row in held(job.R)]})
 
     @rpc(
         "job.list",

@@ -7,6 +7,8 @@ from __future__ import annotations
 from typing import Any, Optional, Sequence
 
 from fluxsched.formats import jobspec as jobspecs
+from fluxsched.session import jobid as ids
+from fluxsched.session import shelloptions
 from fluxsched.session.rset import held
 
 #: (rank, host, cores, gpus) of a job's resources.
@@ -51,28 +53,73 @@ def _counts(spec: dict[str, Any], request: jobspecs.Request, slots: list[int], r
     return each if sum(each) == total else _spread(total, len(rows))
 
 
+def _arranged(scheme: str, argument: Any, counts: list[int]) -> list[int]:
+    """The node of each task, where `counts` are the tasks on each node.  Raises ValueError."""
+    if scheme == "manual":
+        if len(argument) != sum(counts) or max(argument) >= len(counts):
+            have = f"{len(argument)} tasks on {max(argument, default=-1) + 1} nodes"
+            raise ValueError(f"taskmap: manual: the job has {sum(counts)} tasks on {len(counts)} nodes, the map {have}")
+        return argument
+    left = list(counts)
+    found: list[int] = []
+    while any(left):
+        for node, n in enumerate(left):
+            here = n if scheme == "block" else min(n, argument)
+            found += [node] * here
+            left[node] -= here
+    return found
+
+
+def nodes(spec: dict[str, Any], R: dict[str, Any]) -> list[int]:
+    """The node of each task, by its index among the job's.  Raises ValueError."""
+    request = jobspecs.parse(spec)
+    rows = held(R)
+    return _nodes(spec, request, rows, _slots(request, rows, R["execution"].get("nslots", 0)))
+
+
+def _nodes(spec: dict[str, Any], request: jobspecs.Request, rows: Sequence[Row], slots: list[int]) -> list[int]:
+    options = spec["attributes"]["system"].get("shell", {}).get("options", {})
+    return _arranged(*shelloptions.taskmap(options), _counts(spec, request, slots, rows))
+
+
 def tasks(spec: dict[str, Any], R: dict[str, Any], machine: Sequence[int]) -> list[list[Any]]:
     """[[task rank, node index, local id, cpus to pin to or None, CUDA_VISIBLE_DEVICES]].
 
     `machine` lists the cpus that stand for core 0, 1, ...; a rank with cores
-    that the machine does not have (an emulated one) is not pinned.
+    that the machine does not have (an emulated one) is not pinned.  Raises ValueError for a map of other tasks.
     """
     request = jobspecs.parse(spec)
     rows = held(R)
     slots = _slots(request, rows, R["execution"].get("nslots", 0))
-    counts = _counts(spec, request, slots, rows)
     per_slot = 0 if per_resource(spec) else spec["tasks"][0].get("count", {}).get("per_slot", 0)
+    known = [all(core < len(machine) for core in cores) for _, _, cores, _ in rows]
+    local = [0] * len(rows)
     layout: list[list[Any]] = []
-    number = 0
-    for node, (_, _, cores, gpus) in enumerate(rows):
-        known = all(core < len(machine) for core in cores)
-        for local in range(counts[node]):
-            own = cores
-            width = request.cores
-            if per_slot and width and len(cores) == width * slots[node]:
-                slot = local // per_slot
-                own = cores[slot * width : (slot + 1) * width]
-            pins = [machine[core] for core in own] if known and own else None
-            layout.append([number, node, local, pins, ",".join(map(str, gpus)) or "-1"])
-            number += 1
+    for number, node in enumerate(_nodes(spec, request, rows, slots)):
+        _, _, cores, gpus = rows[node]
+        own = cores
+        width = request.cores
+        if per_slot and width and len(cores) == width * slots[node]:
+            slot = local[node] // per_slot
+            own = cores[slot * width : (slot + 1) * width] or cores
+        pins = [machine[core] for core in own] if known[node] and own else None
+        layout.append([number, node, local[node], pins, ",".join(map(str, gpus)) or "-1"])
+        local[node] += 1
     return layout
+
+
+def values(jobid: int, name: str, size: int, nnodes: int, tmpdir: str) -> dict[str, Any]:
+    """What the names in templates stand for, such as {{id}}, but for those of a task."""
+    shown = ids.f58(jobid)
+    return {
+        "id": shown,
+        "jobid": shown,
+        "id.f58": shown,
+        "id.f58plain": ids.f58(jobid, plain=True),
+        "id.dec": jobid,
+        "id.hex": hex(jobid),
+        "name": name,
+        "size": size,
+        "nnodes": nnodes,
+        "tmpdir": tmpdir,
+    }

@@ -163,8 +163,29 @@ def _attributes(spec: dict[str, Any], rules: list[str]) -> None:
 
 def _shell_options(options: dict[str, Any], rules: list[str]) -> None:
     """--setopt"""
+    if not rules:
+        return
+    from fluxsched.session import shelloptions
+
     for rule in rules:
         _set("--setopt", options, *_pair("--setopt", rule))
+    try:
+        shelloptions.check(options)
+    except shelloptions.OptionError as error:
+        raise SpecError(f"--setopt: {error}") from None
+
+
+def _taskmap(text: str) -> dict[str, str]:
+    """--taskmap: SCHEME[:VALUE]."""
+    from fluxsched.session import shelloptions
+
+    scheme, _, value = text.partition(":")
+    option = {"scheme": scheme, "value": value}
+    try:
+        shelloptions.taskmap({"taskmap": option})
+    except shelloptions.OptionError as error:
+        raise SpecError(f"--{error}") from None
+    return option
 
 
 def _file(path: str, label: bool) -> dict[str, Any]:
@@ -194,6 +215,8 @@ def build(
     options = spec["attributes"]["system"].setdefault("shell", {}).setdefault("options", {})
     if per_resource is not None:
         options["per-resource"] = per_resource
+    if o.taskmap is not None:
+        options["taskmap"] = _taskmap(o.taskmap)
     _streams(o, options, stdin)
     if o.signal is not None:
         options["signal"] = _warning(o.signal)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""flux job: submit, attach, wait, eventlog, info, urgency, raise, kill, and others of flux-job; flux waitjob."""
+"""flux job: submit, attach, wait, eventlog, info, taskmap, urgency, raise, kill, and more; flux waitjob."""
 from __future__ import annotations
 
 import errno
@@ -40,6 +40,7 @@ HINT = """\
    status          wait for jobs and end with their worst exit code
    eventlog        display the events of a job
    info            display data of a job: jobspec, R, eventlog
+   taskmap         display which task of a job is on which node
    urgency         set the urgency of a job
    cancel          the same as flux cancel
    raise           raise an exception on jobs
@@ -55,7 +56,7 @@ def main(name: str, words: list[str]) -> int:
     table = {
         "submit": submit, "attach": attach, "wait": wait, "wait-event": wait_event, "status": status,
         "eventlog": eventlog, "info": info, "urgency": urgency, "cancel": cancel, "raise": raise_, "kill": kill,
-        "id": id_, "last": last, "list": list_,
+        "id": id_, "last": last, "list": list_, "taskmap": taskmap,
     }  # fmt: skip
     return subcommands("job", words, table, HINT)
 
@@ -291,6 +292,13 @@ def info(words: list[str]) -> int:
     else:
         print(json.dumps(value))
     return 0
+
+
+def taskmap(words: list[str]) -> int:
+    """flux job taskmap"""
+    from fluxsched.session.commands import taskmap as command
+
+    return command.taskmap(words)
 
 
 def urgency(words: list[str]) -> int:

@@ -26,6 +26,10 @@ cdef extern from "<signal.h>" nogil:
 cdef extern from "<unistd.h>" nogil:
     pid_t vfork()
 
+cdef extern from "<fcntl.h>" nogil:
+    int F_SETFD
+    int fcntl(int fd, int command, ...)
+
 cdef extern from "<sched.h>" nogil:
     ctypedef struct cpu_set_t:
         pass
@@ -41,6 +45,7 @@ cdef struct Child:
     pid_t group  # to join; 0 for its own
     int folder  # descriptors
     int streams[3]
+    int kept  # stays open under its number; -1 for none
     bint pinned
     unsigned long cpus[WORDS]
     rlimit files
@@ -66,6 +71,9 @@ cdef void become(Child *child) noexcept nogil:
         if dup2(child.streams[i], i) < 0:
             child.error = errno
             return
+    if child.kept >= 0 and fcntl(child.kept, F_SETFD, 0) < 0:
+        child.error = errno
+        return
     i = 0
     while child.paths[i] is not NULL:
         child.error = 0
@@ -112,20 +120,21 @@ cdef class _Texts:
         self.array[len(self.texts)] = NULL
 
 
-def spawn(paths, argv, env, int group, int folder, streams, cpus, limits):
+def spawn(paths, argv, env, int group, int folder, streams, cpus, limits, int kept=-1):
     """Start a process; (its id, 0), or (its id or -1, errno) if it could not become its command.
 
     `paths` are the files to try and `argv` the words, all bytes without zeros; `env` are the variables as NAME=value.
     `group` is the process group to join, 0 for one of its own; `folder` a descriptor of the working directory;
     `streams` are those of standard input, output and error, all above 2; `cpus` are the numbers of those to run on,
-    empty for no change; `limits` is (soft, hard) of RLIMIT_NOFILE.
+    empty for no change; `limits` is (soft, hard) of RLIMIT_NOFILE; `kept` is a descriptor that stays open in the
+    process, which all others above 2 do not, or -1.
     A process that could not become its command has ended, and is to be waited for as the others."""
     cdef Child child
     cdef _Texts files = _Texts(paths), words = _Texts(argv), variables = _Texts(env)
     cdef pid_t pid
     cdef int i, cpu, bits = 8 * sizeof(unsigned long)
     child.paths, child.argv, child.env = files.array, words.array, variables.array
-    child.group, child.folder = group, folder
+    child.group, child.folder, child.kept = group, folder, kept
     child.streams[0], child.streams[1], child.streams[2] = streams
     child.files.rlim_cur, child.files.rlim_max = limits
     child.pinned = bool(cpus)

@@ -25,6 +25,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Generator, Iterator
 
 from fluxsched.errors import FluxSchedError
+from fluxsched.session.runner import pmi
 from fluxsched.session.runner.inputs import Inputs
 from fluxsched.session.runner.processes import descendants
 from fluxsched.session.runner.sinks import Sink
@@ -105,6 +106,7 @@ class Supervisor:
         self.output_lost = False
         self.failure = 0
         self.warned = False  # of the time limit
+        self.pmi: pmi.Server | None = None
 
     # the record
 
@@ -227,6 +229,8 @@ class Supervisor:
 
     def close(self) -> None:
         """Release what the worker is not to keep."""
+        if self.pmi is not None:
+            self.pmi.close()
         for fd in (self.output_file, self.folder):
             if fd >= 0:
                 os.close(fd)
@@ -249,7 +253,7 @@ class Supervisor:
             self.starting = None
             self.given_up = True
             os.close(self.worker.spare)  # what ends the job must not fail for want of a descriptor
-            self.failure = error.code
+            self.failure = self.failure or error.code
             if str(error):
                 self.record("exception", text=str(error))
             self.signal_all(signal.SIGKILL)
@@ -274,11 +278,15 @@ class Supervisor:
         spec = self.spec
         try:
             _make_folder(spec["tmpdir"])
+            for folder in spec["folders"]:
+                _make_folder(folder)
         except OSError as error:
             raise StartError(f"{spec['tmpdir']}: {error.strerror}") from None
         if spec["stdout"] is not None or spec["stderr"] is not None or spec["stdin"][0] == "file":
             yield from self.blocking(self.open_folder)
         layout = [(task, self.values(task)) for task in spec["tasks"]]
+        if spec["pmi"] is not None:
+            self.pmi = pmi.Server(self.watch, len(layout), fail=self.fail, **spec["pmi"])
         for _, values in layout:
             for path in (spec["stdout"], spec["stderr"]):
                 self.open_sink(path, values)
@@ -371,15 +379,23 @@ class Supervisor:
         own.update(spec["node_env"][str(node)])
         own.update(FLUX_TASK_RANK=str(rank), FLUX_TASK_LOCAL_ID=str(local), CUDA_VISIBLE_DEVICES=gpus)
         own["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+        kept = -1
+        if self.pmi is not None:
+            connection = self.pmi.connect(rank)
+            kept = connection.fileno()
+            own.update(pmi.environment(kept, rank, len(spec["tasks"])))
         env = {**base, **{name: os.fsencode(f"{name}={value}") for name, value in own.items()}}
         stdin, our_end = yield from self.stdin_for(values)
         out_r, out_w = os.pipe()
         err_r, err_w = os.pipe()
         paths = self.paths(own.get("PATH", spec["env"].get("PATH")))
         streams = (stdin, out_w, err_w)
-        pid, number = yield from self.blocking(partial(self.spawn, paths, list(env.values()), streams, cpus or []))
+        words = list(env.values())
+        pid, number = yield from self.blocking(partial(self.spawn, paths, words, streams, cpus or [], kept))
         for fd in streams:
             os.close(fd)
+        if self.pmi is not None:
+            connection.close()
         if number:
             code = 126 if number in (errno.EACCES, errno.ENOEXEC) else 127
             where = f"task {rank} (host {spec['hosts'][str(node)]})"
@@ -404,7 +420,9 @@ class Supervisor:
         folders = (os.defpath if path is None else path).split(os.pathsep)
         return [os.path.join(os.fsencode(folder), command) for folder in folders]
 
-    def spawn(self, paths: list[bytes], env: list[bytes], streams: tuple[int, int, int], cpus: list[int]) -> Any:
+    def spawn(
+        self, paths: list[bytes], env: list[bytes], streams: tuple[int, int, int], cpus: list[int], kept: int
+    ) -> Any:
         """In the worker's thread: start a process, unless the job has been given up; (process id, errno)."""
         self.spawning = True
         try:
@@ -413,7 +431,7 @@ class Supervisor:
             if self.folder < 0:
                 self.open_folder()
             argv = [os.fsencode(word) for word in self.spec["argv"]]
-            return spawn(paths, argv, env, self.group, self.folder, streams, cpus, self.spec["nofile"])
+            return spawn(paths, argv, env, self.group, self.folder, streams, cpus, self.spec["nofile"], kept)
         finally:
             self.spawning = False
 
@@ -451,6 +469,13 @@ class Supervisor:
         """End the job: it is told to, or its time is over."""
         self.ending = True
         self.terminate()
+
+    def fail(self, reason: str, code: int) -> None:
+        """End the job for something that it did, with this exit code."""
+        if not self.failure:
+            self.failure = code
+            self.record("exception", text=reason)
+            self.end()
 
     def terminate(self) -> None:
         """SIGTERM to what runs now, SIGKILL after the grace."""

@@ -1,0 +1,156 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Where the tasks of a job are: nodes."""
+
+import json
+
+import pytest
+
+from embedded import Session
+from fluxsched.formats import idset
+from fluxsched.session import shelloptions
+from fluxsched.session.commands import buildspec
+from fluxsched.session.commands import submit as commands
+from fluxsched.session.commands import taskmap as command
+from fluxsched.session.errors import CommandError
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    """Three nodes of four cores, whatever the machine has."""
+    path = tmp_path_factory.mktemp("tasks") / "flux.json"
+    path.write_text(json.dumps({"resource": {"config": [{"hosts": "n[1-3]", "cores": "0-3"}]}}))
+    with Session(f"--config-path={path}") as one:
+        yield one
+
+
+@pytest.fixture
+def taskmap(session, monkeypatch, capsys):
+    """`flux job taskmap` in this process: its output, or what it refuses."""
+
+    def run(*words):
+        monkeypatch.setenv("FLUX_URI", session.uri)
+        try:
+            assert command.taskmap(list(words)) == 0
+        except CommandError as error:
+            return str(error)
+        return capsys.readouterr().out.rstrip("\n")
+
+    return run
+
+
+def ended(session, *words):
+    """The id of a job of this kind that has run to its end."""
+    jobid = session("submit", *words, "sh", "-c", "echo $FLUX_TASK_RANK $FLUX_TASK_LOCAL_ID $FLUX_URI")
+    assert session.run("job", "wait", jobid).returncode == 0, session.events(jobid)
+    return jobid
+
+
+def test_taskmap_of_a_job(session, taskmap):
+    jobid = ended(session, "-N3", "-n7")
+    assert session("job", "taskmap", jobid) == "[[0,1,3,1],[1,2,2,1]]"
+    assert taskmap("--to=raw", jobid) == "0-2;3-4;5-6"
+    assert taskmap("--to=pmi", jobid) == "(vector,(0,1,3),(1,2,2))"
+    assert taskmap("--to=hosts", jobid) == "n1: 0-2\nn2: 3-4\nn3: 5-6"
+    assert taskmap("--to=multiline", jobid).split("\n")[2:5] == ["2: 0", "3: 1", "4: 1"]
+    assert taskmap("--hostname=6", jobid) == "n3"
+    assert taskmap("--nodeid=7", jobid) == "--nodeid: expected a task from 0 to 6, got 7"
+    assert taskmap("--hostname=7", jobid) == "--hostname: expected a task from 0 to 6, got 7"
+    assert taskmap("--taskids=3", jobid) == "--taskids: expected a node from 0 to 2, got 3"
+    assert taskmap("--ntasks=3", jobid) == "--ntasks: expected a node from 0 to 2, got 3"
+
+
+def test_taskmap_of_a_job_that_has_not_started(session, taskmap):
+    """It is waited for; a job that never gets resources has none."""
+    jobid = session("submit", "--urgency=hold", "true")
+    asked = session.popen("job", "taskmap", jobid)
+    session("job", "urgency", jobid, "default")
+    assert asked.communicate(timeout=30)[0] == "[[0,1,1,1]]\n"
+    never = session("submit", "--urgency=hold", "true")
+    session("cancel", never)
+    assert "was never given resources" in taskmap(never)
+    assert "unknown job id" in taskmap("123")
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["--to=pmi", "0-3;4-7"], "(vector,(0,2,4))"),
+        (["--to=raw", "[[0,2,1,2],[0,1,1,1]]"], "0,2,4;1,3"),
+        (["--taskids=1", "0-1;2"], "2"),
+        (["--ntasks=0", "0-1;2"], "2"),
+        (["--nodeid=2", "(vector,(0,1,2),(1,1,1))"], "1"),
+        (["--to=multiline", '{"version":1,"map":[[0,1,2,1]]}'], "0: 0\n1: 0"),
+        (["--to=raw", ""], ""),
+        (["--to=hosts", "0;1"], "can't use --to=hosts without a jobid"),
+        (["--hostname=0", "0;1"], "can't use --hostname without a jobid"),
+        (["0;2"], "error decoding taskmap: '0;2' is no task map: task 1 is missing"),
+        (["--to=none", "0"], "error: argument --to: invalid choice: 'none' (choose from "),
+        (["--nodeid=-1", "0"], "error: argument --nodeid: expected a whole number from 0"),
+        (["--to=raw", "--nodeid=0", "0"], "--nodeid and --to cannot be used together"),
+        (["x y"], "taskmap: "),
+    ],
+)
+def test_other_forms_need_no_session(taskmap, words, said):
+    assert taskmap(*words).startswith(said)
+
+
+@pytest.mark.parametrize(
+    "scheme, raw",
+    [
+        ("block", "0-2;3-4;5-6"),
+        ("cyclic", "0,3,6;1,4;2,5"),
+        ("cyclic:2", "0-1,6;2-3;4-5"),
+        ("manual:[[2,1,3,1],[0,2,2,1]]", "3-4;5-6;0-2"),
+    ],
+)
+def test_schemes(session, taskmap, scheme, raw):
+    jobid = ended(session, "-N3", "-n7", f"--taskmap={scheme}")
+    assert taskmap("--to=raw", jobid) == raw
+    shown = sorted(session("job", "attach", jobid).splitlines())
+    nodes = {
+        task: (node, local)
+        for node, part in enumerate(raw.split(";"))
+        for local, task in enumerate(idset.ids(part))
+    }  # fmt: skip
+    for line in shown:
+        rank, local, uri = line.split()
+        assert nodes[int(rank)] == (int(uri.rpartition("-")[2]), int(local))
+
+
+def test_map_of_other_tasks(session):
+    jobid = session("submit", "-n2", "--taskmap=manual:[[0,1,3,1]]", "true")
+    done = session.run("job", "attach", jobid)
+    assert done.returncode == 1
+    assert "taskmap: manual: the job has 2 tasks on 1 nodes, the map 3 tasks on 1 nodes" in done.stderr
+    jobid = session("submit", "-n2", "--taskmap=manual:[[1,1,2,1]]", "true")
+    assert "the map 2 tasks on 2 nodes" in session.run("job", "attach", jobid).stderr
+
+
+@pytest.mark.parametrize(
+    "value, said",
+    [
+        ("none", "--taskmap: expected block, cyclic[:N] or manual:TASKMAP, got 'none'"),
+        ("block:1", "--taskmap: expected block, cyclic[:N] or manual:TASKMAP, got 'block'"),
+        ("cyclic:0", "--taskmap: cyclic: expected a number of tasks of at least 1, got '0'"),
+        ("cyclic:x", "--taskmap: cyclic: expected a number of tasks of at least 1, got 'x'"),
+        ("manual:0;0", "--taskmap: manual: '0;0' is no task map: task 0 is on two nodes"),
+    ],
+)
+def test_what_is_no_scheme(value, said):
+    options = commands.parser("submit").parse_args([f"--taskmap={value}", "true"])
+    with pytest.raises(buildspec.SpecError) as error:
+        buildspec.build(options, options.command)
+    assert str(error.value) == said
+
+
+def test_options_of_a_jobspec_are_checked_too(session):
+    for value in (1, {}, {"scheme": 1}, {"scheme": "cyclic", "value": 2}):
+        with pytest.raises(shelloptions.OptionError, match="taskmap: expected an object with scheme and value"):
+            shelloptions.check({"taskmap": value})
+    spec = json.loads(session("submit", "--dry-run", "--taskmap=cyclic:2", "true"))
+    table = spec["attributes"]["system"]["shell"]["options"]["taskmap"]
+    assert table == {"scheme": "cyclic", "value": "2"}
+    table["value"] = "0"
+    said = session.fail("job", "submit", input=json.dumps(spec))
+    assert "jobspec: attributes.system.shell.options.taskmap: cyclic: expected a number of tasks" in said
