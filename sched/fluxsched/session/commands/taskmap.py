@@ -35,6 +35,9 @@ def parser() -> Parser:
 def taskmap(words: list[str]) -> int:
     """flux job taskmap"""
     o = parser().parse_args(words)
+    asked = [name for name in ("taskids", "ntasks", "nodeid", "hostname", "to") if getattr(o, name) is not None]
+    if len(asked) > 1:
+        raise CommandError(f"--{asked[0]} and --{asked[1]} cannot be used together", 2)
     nodes, hosts = _read(o.map)
     for line in _lines(o, nodes, hosts):
         print(printable(line))
@@ -65,9 +68,6 @@ def _read(text: str) -> tuple[list[int], Optional[list[str]]]:
 
 def _lines(o: Options, nodes: list[int], hosts: Optional[list[str]]) -> list[str]:
     """What is asked for.  Raises CommandError."""
-    asked = [name for name in ("taskids", "ntasks", "nodeid", "hostname", "to") if getattr(o, name) is not None]
-    if len(asked) > 1:
-        raise CommandError(f"--{asked[0]} and --{asked[1]} cannot be used together", 2)
     by_node = maps.tasks_by_node(nodes)
     for name, number in (("taskids", o.taskids), ("ntasks", o.ntasks)):
         if number is not None and number >= len(by_node):

@@ -15,10 +15,13 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Callable, Optional
+from typing import TYPE_CHECKING, Callable, Optional
 
 from fluxsched.formats.quote import quote
-from fluxsched.session.wire import READ, Watch
+from fluxsched.session.wire import READ
+
+if TYPE_CHECKING:
+    from fluxsched.session.wire import Watch
 
 NAME_MAX, KEY_MAX, VALUE_MAX = 64, 64, 1024  # bytes, with the zero that ends them in C
 LINE_MAX = 4096  # bytes; more than three such words and a command need
