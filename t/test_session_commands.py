@@ -516,7 +516,7 @@ def test_f58_of_flux():
 
 
 COMMANDS = [
-    "start", "enable", "disable", "status", "env", "submit", "run", "wreckrun", "jobs", "cancel", "job cancel",
+    "start", "enable", "disable", "status", "env", "submit", "run", "wreckrun", "jobs", "top", "cancel", "job cancel",
     "waitjob", "update", "dmesg", "getattr", "exec", "uptime", "version", "queue list", "queue status",
     "batch", "alloc", "pstree", "proxy", "uri", "shutdown",
     *(f"job {name}" for name in ("attach", "wait", "wait-event", "status", "eventlog", "info", "urgency", "raise")),

@@ -58,7 +58,7 @@ PAGES = {
         "submit jobs to an embedded session",
         ("run", "bulksubmit", "wreckrun", "batch", "alloc", "pstree", "proxy", "uri", "shutdown"),
     ),
-    "flux-session-jobs.1": ("list the jobs of an embedded session", ()),
+    "flux-session-jobs.1": ("list the jobs of an embedded session", ("top",)),
     "flux-session-job.1": ("control the jobs of an embedded session", ("cancel", "waitjob", "update")),
     "flux-session-python.7": ("the module flux of an embedded session", ()),
     "flux-session-resource.1": ("resources and queues of an embedded session", ("queue",)),

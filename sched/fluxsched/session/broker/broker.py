@@ -34,6 +34,7 @@ from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop
 from fluxsched.session.broker.modules import Modules
 from fluxsched.session.broker.nested import Nests, Parent, move_end, state_folder
+from fluxsched.session.broker.overview import Overview
 from fluxsched.session.broker.rpc import Router
 from fluxsched.session.broker.sched_module import Scheduler
 from fluxsched.session.broker.server import Server
@@ -136,6 +137,7 @@ class Broker:
             self.manager.queues,
             JobInfo(self.manager),
             Updates(self.manager),
+            Overview(self.manager, self.resources),
             self.scheduler,
             self.resources,
             KVS(self.store),

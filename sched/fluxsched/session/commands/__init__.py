@@ -44,6 +44,7 @@ TABLE = (
     Command("batch", "batch", "submit a script that runs in a session of its own", _RUN),
     Command("alloc", "alloc", "allocate resources, and run a shell or a command in a session on them", _RUN),
     Command("jobs", "jobs", "list jobs", _JOBS),
+    Command("top", "top", "show jobs and the plan live, and change them by keys", _JOBS),
     Command("cancel", "cancel", "cancel jobs", _JOBS),
     Command("job", "job", "attach to a job, wait for it, show its events and data, change its urgency", _JOBS),
     Command("waitjob", "job", "wait for one job", _JOBS),
