@@ -10,11 +10,11 @@ from collections import deque
 from typing import Any, Optional
 
 from fluxsched.session.broker import job as jobs
-from fluxsched.session.broker.database import Operation
 from fluxsched.session.broker.job import Job
 from fluxsched.session.broker.job_manager import Manager
 from fluxsched.session.broker.rpc import JOBID, Int, ListOf, Object, Text, rpc
 from fluxsched.session.broker.server import Request
+from fluxsched.session.broker.store import NewJob
 from fluxsched.session.errors import RequestError
 
 MANY = 1 << 20  # jobs in one request
@@ -78,16 +78,16 @@ class Bulk:
         events = jobs.first_events(now)
         waits = bool(spec["attributes"]["system"].get("dependencies"))
         taken: list[Job] = []
-        operations: list[Operation] = []
+        rows: list[NewJob] = []
         try:
             while copies and len(taken) < SOME:
                 whole, seen, own = _copy(spec, public, now, copies.popleft())
                 state, own_events = jobs.SCHED, list(events)
                 if waits:
                     state, own_events = self.manager.dependencies.begin(whole, own)
-                job, more = self.manager.new_job(whole, seen, own, own_events, state)
+                job, row = self.manager.new_job(whole, seen, own, own_events, state)
                 taken.append(job)
-                operations += more
+                rows.append(row)
         except RequestError as error:
             self._coming -= 1
             self.manager.refuse(request, error)
@@ -111,7 +111,7 @@ class Bulk:
             if last:
                 request.end()
 
-        self.manager.store.request(operations, synced, committed)
+        self.manager.store.request(self.manager.store.ops_insert(rows), synced, committed)
         if copies:
             self.manager.loop.call_soon(lambda: self._take_some(request, spec, public, info, copies))
 

@@ -412,6 +412,7 @@ class Database:
 
     def _one_by_one(self, batch: list[Write]) -> None:
         """Something in the batch cannot be written whatever the disk says: find it, so that it takes nothing along."""
+        batch = sorted(batch, key=lambda write: not write.operations)  # what only waits for others waits for all
         for i, write in enumerate(batch):
             error = self._write([write])
             if error is None:

@@ -33,7 +33,7 @@ from fluxsched.session.broker.loop import Loop
 from fluxsched.session.broker.queues import Queues
 from fluxsched.session.broker.rpc import JOBID, Bool, Int, Nullable, Object, Text, rpc
 from fluxsched.session.broker.server import Request
-from fluxsched.session.broker.store import Store
+from fluxsched.session.broker.store import NewJob, Store
 from fluxsched.session.broker.waits import Waits
 from fluxsched.session.broker.watch import Watch
 from fluxsched.session.errors import RequestError
@@ -159,7 +159,7 @@ class Manager:
     ) -> None:
         try:
             state, events = self.dependencies.begin(spec, info)
-            job, operations = self.new_job(spec, public, info, events, state)
+            job, row = self.new_job(spec, public, info, events, state)
         except RequestError as error:
             self.refuse(request, error)
             return
@@ -178,7 +178,7 @@ class Manager:
                 request.stream({"id": job.id})
                 Watch(request, job, self.executor.output(job.id))
 
-        self.store.request(operations, synced, committed)
+        self.store.request(self.store.ops_insert([row]), synced, committed)
 
     def new_job(
         self,
@@ -187,7 +187,7 @@ class Manager:
         info: dict[str, Any],
         events: list[dict[str, Any]],
         state: int,
-    ) -> tuple[Job, list[Operation]]:
+    ) -> tuple[Job, NewJob]:
         """A job that is none of ours before it is written, and what to write of it.  Raises RequestError."""
         try:
             jobid = self._next_id()
@@ -197,7 +197,7 @@ class Manager:
         info["t_turn"] = self._last_turn = max(info["t_submit"], self._last_turn + TICK)
         job = Job(jobid, state, public, info)
         job.events = events
-        return job, self.store.ops_insert(jobid, state, spec, info, events)
+        return job, (jobid, state, spec, info, events)
 
     def adopt(self, job: Job) -> None:
         """A new job is written: it is one of ours."""
@@ -311,7 +311,8 @@ class Manager:
             else:
                 self._pretend(job, pretended)
 
-        self.post(job, "alloc", context, state=RUN, operations=[self.store.op_launch(job.id, launch)], then=committed)
+        self.store.launch(job.id, launch)
+        self.post(job, "alloc", context, state=RUN, then=committed)
 
     def _pretend(self, job: Job, seconds: float, since: Optional[float] = None) -> None:
         """Pretend to run the job for `seconds` from `since`, or to its time limit."""

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The broker's event loop: file descriptors, timers, deferred calls, signals.
 
-A turn is: wait; handlers of ready descriptors; due timers; the calls deferred
-before; then the ``turn_end`` hooks, which is where one commit answers for all
-that the turn has written.
+A turn is: wait; handlers of ready descriptors; due timers; the calls that were
+deferred, with those that they defer, for as long as a turn may take; then the
+``turn_end`` hooks, which is where one commit answers for all that the turn has
+written.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from collections import deque
 from typing import Any, Callable, Optional
 
 from fluxsched.session.watcher import READ, Watcher
+
+TURN = 0.005  # seconds after which deferred calls are left to the next turn
 
 
 class Timer:
@@ -52,7 +55,7 @@ class Loop:
         self.watch(self._wake_r, READ, self._woken)
 
     def call_soon(self, callback: Callable[[], Any]) -> None:
-        """Call `callback()` once, after the handlers and timers of this turn. From such a call: in the next turn."""
+        """Call `callback()` once, after the handlers and timers of this turn; in the next one if this takes long."""
         self._soon.append(callback)
 
     def call_later(self, seconds: float, callback: Callable[[], Any]) -> Timer:
@@ -105,8 +108,12 @@ class Loop:
                 if timer.callback is not None:
                     due, timer.callback = timer.callback, None
                     self.call(due)
-            for _ in range(len(self._soon)):
-                self.call(self._soon.popleft())
+            late = now + TURN
+            while self._soon:
+                for _ in range(len(self._soon)):
+                    self.call(self._soon.popleft())
+                if time.monotonic() >= late:
+                    break
             for hook in self.turn_end:
                 self.call(hook)
 

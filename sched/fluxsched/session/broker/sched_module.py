@@ -110,14 +110,15 @@ class ModuleHost(Host):
         tables = {}
         for key, value in puts.items():
             if key.startswith("R:"):
-                operations.append(store.op_r(int(key[2:]), value))
+                store.resources(int(key[2:]), value)
             elif key.startswith("lwj:") and value is not None:
                 tables[f"lwj.{key[4:]}"] = value
             else:
                 operations += store.ops_kvs(normalize(key.replace("lwj:", "lwj.")), value)
         if tables:
             operations += store.ops_tables(tables)
-        store.change(operations)
+        if operations:
+            store.change(operations)
         self.call_soon(lambda: callback(None))
 
     def call_soon(self, callback: Callable[[], Any]) -> None:

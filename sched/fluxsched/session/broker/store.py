@@ -9,7 +9,7 @@ them is written once, as it is at the end of the turn.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from syslog import LOG_ERR
 from typing import Any, Callable, Optional
 
@@ -22,10 +22,10 @@ from fluxsched.session.jobid import MAX_STORED
 
 KEY_MAX = 4096  # characters of a KVS key
 
+NewJob = tuple[int, int, dict, dict, list[dict]]  # id, state, jobspec, info, first events
 JobRow = tuple[int, int, dict, Optional[dict], Optional[dict], dict]  # id, state, jobspec, R, launch, info
 
 _INSERT_EVENTS = "INSERT OR REPLACE INTO events VALUES (?,?,?)"
-_UPDATE_INFO = "UPDATE jobs SET state=?, info=? WHERE id=?"
 
 
 def normalize(key: str) -> str:
@@ -66,7 +66,7 @@ class Store(Database):
         on_commit: Callable[[int], Any] = lambda count: None,
     ) -> None:
         """As of the database.  Raises SessionError."""
-        self._infos: dict[int, tuple[int, dict]] = {}  # id -> state and info of jobs that have changed
+        self._changed: dict[int, dict[str, Any]] = {}  # id -> columns of jobs that have changed
         self._events: dict[int, tuple[int, list[dict]]] = {}  # id -> number of the first, and new events
         super().__init__(directory, loop, log, commits, on_commit)
         self._environments = Environments(self._read("SELECT max(id) FROM environments")[0][0] or 0)
@@ -76,7 +76,17 @@ class Store(Database):
     def info(self, jobid: int, state: int, info: dict) -> None:
         """The job's state, and what is kept of it beside its jobspec, R and events: write it as it is at the end of
         this turn."""
-        self._infos[jobid] = state, info
+        columns = self._changed.setdefault(jobid, {})
+        columns["state"] = state
+        columns["info"] = info
+
+    def resources(self, jobid: int, R: dict | None) -> None:
+        """The job's R: write it as it is at the end of this turn."""
+        self._changed.setdefault(jobid, {})["R"] = R
+
+    def launch(self, jobid: int, launch: dict) -> None:
+        """The job is to be launched: what a later broker needs to know of that. It is written with its state."""
+        self._changed.setdefault(jobid, {})["launch"] = launch
 
     def event(self, jobid: int, seq: int, entry: dict) -> None:
         """Write event number `seq` of a job, from 0, with those that follow it in this turn."""
@@ -89,9 +99,14 @@ class Store(Database):
             events, self._events = self._events, {}
             rows = [(jobid, seq, dumps(entries)) for jobid, (seq, entries) in events.items()]
             operations.append((_INSERT_EVENTS, rows))
-        if self._infos:
-            infos, self._infos = self._infos, {}
-            operations.append((_UPDATE_INFO, [(state, dumps(info), jobid) for jobid, (state, info) in infos.items()]))
+        if self._changed:
+            changed, self._changed = self._changed, {}
+            alike: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
+            for jobid, columns in changed.items():
+                values = [dumps(value) if isinstance(value, dict) else value for value in columns.values()]
+                alike.setdefault(tuple(columns), []).append((*values, jobid))
+            for names, rows in alike.items():
+                operations.append((f"UPDATE jobs SET {'=?, '.join(names)}=? WHERE id=?", rows))
         if operations:
             self._queue.append(Write(operations, None, True))
 
@@ -101,31 +116,31 @@ class Store(Database):
         """The greatest id of a job, or 0."""
         return self._read("SELECT max(id) FROM jobs")[0][0] or 0
 
-    def ops_insert(self, jobid: int, state: int, jobspec: dict, info: dict, events: list[dict]) -> list[Operation]:
-        """A new job, with its first events."""
-        number, base, spec = self._environments.split(jobspec)
-        operations: list[Operation] = [
-            ("INSERT INTO jobs VALUES (?,?,?,NULL,NULL,?,?)", (jobid, state, dumps(spec), dumps(info), number)),
-            (_INSERT_EVENTS, (jobid, 0, dumps(events))),
+    def ops_insert(self, new: Iterable[NewJob]) -> list[Operation]:
+        """New jobs, with their first events."""
+        rows: list[tuple[Any, ...]] = []
+        first: list[tuple[Any, ...]] = []
+        bases: dict[int, str] = {}
+        known: list[dict] = []
+        text = "[]"
+        for jobid, state, jobspec, info, events in new:
+            number, base, spec = self._environments.split(jobspec)
+            if number is not None:
+                bases[number] = base
+            if events != known:  # those of copies are alike
+                known, text = events, dumps(events)
+            rows.append((jobid, state, dumps(spec), dumps(info), number))
+            first.append((jobid, 0, text))
+        return [
+            ("INSERT INTO jobs VALUES (?,?,?,NULL,NULL,?,?)", rows),
+            (_INSERT_EVENTS, first),
+            ("INSERT OR IGNORE INTO environments VALUES (?,?)", list(bases.items())),
         ]
-        if number is not None:
-            operations.append(("INSERT OR IGNORE INTO environments VALUES (?,?)", (number, base)))
-        return operations
-
-    @staticmethod
-    def op_r(jobid: int, R: dict | None) -> Operation:
-        """The job's R."""
-        return ("UPDATE jobs SET R=? WHERE id=?", (None if R is None else dumps(R), jobid))
 
     @staticmethod
     def op_jobspec(jobid: int, jobspec: str) -> Operation:
         """The job's jobspec, as JSON."""
         return ("UPDATE jobs SET jobspec=? WHERE id=?", (jobspec, jobid))
-
-    @staticmethod
-    def op_launch(jobid: int, launch: dict | None) -> Operation:
-        """The job is to be launched: what a later broker needs to know of that."""
-        return ("UPDATE jobs SET launch=? WHERE id=?", (None if launch is None else dumps(launch), jobid))
 
     def active(self, inactive: int) -> Iterator[JobRow]:
         """The jobs that are not in state `inactive`, by id.  Raises StoreError."""

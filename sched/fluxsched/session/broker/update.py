@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, Optional
 
 from fluxsched.session.broker.fastjson import dumps
-from fluxsched.session.broker.job import DEPEND, RUN, SCHED, Job
+from fluxsched.session.broker.job import DEPEND, RUN, SCHED, Job, redact
 from fluxsched.session.broker.rpc import JOBID, Number, rpc
 from fluxsched.session.broker.server import Request
 from fluxsched.session.errors import RequestError
@@ -39,6 +39,7 @@ class Updates:
 
     def _waiting(self, job: Job, duration: float) -> None:
         manager = self.manager
+        job.jobspec = redact(job.jobspec)  # copies of one job share theirs
         job.jobspec["attributes"]["system"]["duration"] = duration
         job.info["duration"] = duration
         whole = manager.full_jobspec(job)
@@ -66,8 +67,8 @@ class Updates:
             job.info["expiration"] = expiration
             job.info["duration"] = duration
             manager.new_limit(job)
-            change = manager.store.op_r(job.id, job.R)
-            manager.post(job, "resource-update", {"expiration": expiration}, operations=[change])
+            manager.store.resources(job.id, job.R)
+            manager.post(job, "resource-update", {"expiration": expiration})
             request.respond()
 
         manager.scheduler.expiration(job, expiration, answered)
