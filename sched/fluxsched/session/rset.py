@@ -6,29 +6,20 @@ from __future__ import annotations
 from typing import Any
 
 from fluxsched.formats import hostlist, idset
+from fluxsched.session.memo import Memo
 
 # (rank, host, core ids, gpu ids)
 Row = tuple[int, str, list[int], list[int]]
 
-
-# The rows of the last few resource sets: on a small machine jobs get the same ones again and again.
-_known: dict[str, list[Row]] = {}
-_KNOWN_MAX = 64
-_TEXT_MAX = 4096  # characters
+# On a small machine jobs get the same resource sets again and again.
+_rows = Memo()
 
 
 def held(R: dict[str, Any]) -> list[Row]:
     """The rows of an R object that this session has made, in its order. Nobody changes the lists in them."""
     execution = R["execution"]
     text = repr((execution["R_lite"], execution.get("nodelist")))
-    rows = _known.get(text)
-    if rows is None:
-        rows = _read(execution)
-        if len(text) <= _TEXT_MAX:
-            if len(_known) >= _KNOWN_MAX:
-                del _known[next(iter(_known))]
-            _known[text] = rows
-    return list(rows)
+    return list(_rows.get(text, lambda: _read(execution)))
 
 
 def _read(execution: dict[str, Any]) -> list[Row]:

@@ -141,9 +141,13 @@ class Channel:
 
     def queue(self, message: dict) -> None:
         """Take a message to be sent after the next :meth:`flush`; nothing after the end was closed."""
+        if not self.closed:
+            self.queue_line(self._encode(message))
+
+    def queue_line(self, data: bytes) -> None:
+        """As :meth:`queue`, of a message that is its line already."""
         if self.closed:
             return
-        data = self._encode(message)
         self._out.append(data)
         self.queued += 1
         self.unsent += len(data)

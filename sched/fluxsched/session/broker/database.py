@@ -35,7 +35,8 @@ from fluxsched.session.errors import SessionError
 
 VERSION = 2
 RETRY = 1.0  # seconds between attempts while the disk refuses writes
-PAUSE = 0.005  # seconds between two syncs
+PAUSE = 0.025  # seconds from one sync to the next, as a mean,
+BURST = 4  # of which so many may come at once: one job on its own waits for none
 LOOK = 0.2  # seconds after which it is made sure that the files written to are still there
 LAZY = 0.01  # seconds that a change for which nobody waits may wait for others
 CHECKPOINT = 4000  # pages in SQLite's log from which it is taken into the database
@@ -126,7 +127,7 @@ class Database:
         self._retry: Timer | None = None
         self._later: Timer | None = None  # for the changes for which nobody waits
         self._failing = False
-        self._synced_at = 0.0  # when the last sync ended (time.monotonic())
+        self._due = 0.0  # when the next sync would be due if they came one by one (time.monotonic())
         self._pausing = False  # a sync is put off
         self._looked = 0.0  # when it was last made sure that the files are there (time.monotonic())
         self.commits = commits
@@ -368,12 +369,15 @@ class Database:
         """Begin to bring what is committed to the disk, unless that is under way."""
         if self._syncing is not None or self._synced == self.commits or self._pausing:
             return
-        pause = self._synced_at + PAUSE - time.monotonic()
+        now = time.monotonic()
+        self._due = max(self._due, now - BURST * PAUSE)
+        pause = self._due - now
         if pause > 0 and self._background is not None and self._loop is not None:
             # More comes meanwhile; and a commit would wait for a sync that is under way.
             self._pausing = True
             self._loop.call_later(pause, self._pause_over)
             return
+        self._due += PAUSE
         self._syncing, self._waiting = self._waiting, []
         work, done = partial(sync, self.path + "-wal"), partial(self._on_synced, self.commits)
         if self._background is None:
@@ -387,7 +391,6 @@ class Database:
 
     def _on_synced(self, count: int, error: OSError | None) -> None:
         told, self._syncing = self._syncing or [], None
-        self._synced_at = time.monotonic()
         if error is not None:
             try:
                 self._look()

@@ -34,11 +34,13 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 from fluxsched.session import jobid as ids
 from fluxsched.session.broker import layout, mpi
 from fluxsched.session.broker.background import Background
+from fluxsched.session.broker.fastjson import dumps
 from fluxsched.session.broker.job import RUN, Job, is_session, warning
 from fluxsched.session.broker.jobfolder import tidy
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop, Timer
 from fluxsched.session.broker.running import Link, Running
+from fluxsched.session.memo import Memo
 from fluxsched.session.pythonpath import pythonpath
 from fluxsched.session.runner import cgroups, launcher, processes
 from fluxsched.session.wire import encode
@@ -139,6 +141,7 @@ class Executor:
         _tidy_workers(self.workers)
         self._launcher, self._control = self._start_launcher()
         self._background = Background(loop)
+        self._layouts = Memo()
         self._over: list[tuple[str, str]] = []  # folders and claims of jobs whose end is durable
 
     def _claim_path(self, job: Job) -> str:
@@ -286,8 +289,8 @@ class Executor:
         options = system.get("shell", {}).get("options", {})
         output = options.get("output", {})
         rows = layout.held(job.R)
-        tasks = layout.tasks(full, job.R, self.cpus)
-        name = ids.f58(job.id)
+        tasks = self._tasks(full, job.R)
+        name = job.name
         tmpdir = os.path.join(self.directory(job.id), "tmp")
         env = dict(system.get("environment", {}))
         mpi.set_environment(env, options)
@@ -325,6 +328,15 @@ class Executor:
             "expiration": job.R["execution"].get("expiration", 0.0),
             "grace": self.grace,
         }
+
+    def _tasks(self, spec: dict[str, Any], R: dict[str, Any]) -> list[list[Any]]:
+        """The job's tasks, as layout.tasks has them."""
+        execution = R["execution"]
+        held = {name: execution.get(name) for name in ("R_lite", "nodelist", "nslots")}
+        task = {name: value for name, value in spec["tasks"][0].items() if name != "command"}
+        shell = spec["attributes"]["system"].get("shell")
+        text = dumps([spec["resources"], task, shell, held])
+        return self._layouts.get(text, lambda: layout.tasks(spec, R, self.cpus))
 
     # pretended runs
 

@@ -19,6 +19,7 @@ from fluxsched.session import jobid as ids
 from fluxsched.session import shelloptions
 from fluxsched.session.broker.rpc import Int
 from fluxsched.session.errors import RequestError
+from fluxsched.session.memo import Memo
 from fluxsched.session.rset import held
 
 if TYPE_CHECKING:
@@ -52,9 +53,10 @@ def username(uid: int) -> str:
 
 class Job:
     """A job that is not over, or whose end is not in the store yet."""
-    __slots__ = ("id", "state", "jobspec", "R", "info", "events", "alloc", "launched", "executing", "watchers")
+    __slots__ = ("_name", "id", "state", "jobspec", "R", "info", "events", "alloc", "launched", "executing", "watchers")
 
     def __init__(self, jobid: int, state: int, jobspec: dict[str, Any], info: dict[str, Any], R: Any = None) -> None:
+        self._name: Optional[str] = None
         self.id = jobid
         self.state = state
         self.jobspec = jobspec  # without the environment, to which nobody but the executor looks
@@ -69,7 +71,9 @@ class Job:
     @property
     def name(self) -> str:
         """The job's id as people write it."""
-        return ids.f58(self.id)
+        if self._name is None:
+            self._name = ids.f58(self.id)
+        return self._name
 
     @property
     def turn(self) -> float:
@@ -269,17 +273,26 @@ def new_info(
 
 def place(info: dict[str, Any], jobspec: dict[str, Any], R: dict[str, Any]) -> None:
     """Note in `info` where the job runs, and with how many tasks if its size was open."""
-    rows = held(R)
-    info["ranks"] = idset.encode(sorted({row[0] for row in rows}))
-    if len(rows) > 1 and not info["ranks"].isdigit():
-        info["ranks"] = f"[{info['ranks']}]"
-    info["nodelist"] = hostlist.encode([row[1] for row in rows])
-    info["nnodes"] = len(rows)
-    info["ncores"] = sum(len(row[2]) for row in rows)
+    execution = R["execution"]
+    info.update(_places.get(repr((execution["R_lite"], execution.get("nodelist"))), lambda: _place(R)))
     nslots = R["execution"].get("nslots", 0)
     if nslots:
         info["ntasks"] = jobspecs.task_count(jobspec, nslots, info["nnodes"], info["ncores"])
     info["expiration"] = R["execution"].get("expiration", 0.0)
+
+
+_places = Memo()
+
+
+def _place(R: dict[str, Any]) -> dict[str, Any]:
+    rows = held(R)
+    ranks = idset.encode(sorted({row[0] for row in rows}))
+    return {
+        "ranks": f"[{ranks}]" if len(rows) > 1 and not ranks.isdigit() else ranks,
+        "nodelist": hostlist.encode([row[1] for row in rows]),
+        "nnodes": len(rows),
+        "ncores": sum(len(row[2]) for row in rows),
+    }
 
 
 def result(info: dict[str, Any]) -> str:

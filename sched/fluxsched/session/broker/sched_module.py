@@ -139,7 +139,8 @@ class ModuleHost(Host):
 
     def job_name(self, jobid: int) -> str:
         """The job's id as people write it."""
-        return f58(jobid)
+        job = self.scheduler.manager.active.get(jobid)
+        return f58(jobid) if job is None else job.name
 
 
 #: Who asks the module something: a job that wants resources, or any other.

@@ -51,6 +51,8 @@ class Watch:
 
     def event(self, entry: dict[str, Any]) -> None:
         """The job has one more event."""
+        if self.only is not None and entry["name"] not in self.only and entry["name"] != "clean":
+            return
         self.pending.append(entry)
         self.pump()
 

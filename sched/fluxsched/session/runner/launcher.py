@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -19,7 +20,7 @@ from collections import deque
 
 from fluxsched.session.runner import cgroups
 from fluxsched.session.runner.processes import become_subreaper, descendants, kill, open_standard_streams
-from fluxsched.session.runner.worker import Worker
+from fluxsched.session.runner.worker import FOLDER, Worker
 from fluxsched.session.signals import SignalPipe
 from fluxsched.session.watcher import READ, Watcher
 from fluxsched.session.wire import Lines, WireError, decode, encode
@@ -45,6 +46,7 @@ def remove(path: str) -> None:
             os.unlink(name)
         except OSError:
             continue  # it was not made, or the session's folder is gone
+    shutil.rmtree(path + FOLDER, ignore_errors=True)
 
 
 class Launcher:

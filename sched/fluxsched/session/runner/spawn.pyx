@@ -14,7 +14,7 @@ from libc.signal cimport SIG_DFL, signal
 from posix.resource cimport RLIMIT_NOFILE, rlimit, setrlimit
 from posix.signal cimport sigset_t
 from posix.types cimport pid_t
-from posix.unistd cimport _exit, dup2, execve, fchdir, setpgid
+from posix.unistd cimport F_OK, _exit, access, dup2, execve, fchdir, setpgid
 
 cdef extern from "<signal.h>" nogil:
     int NSIG
@@ -76,6 +76,11 @@ cdef void become(Child *child) noexcept nogil:
         return
     i = 0
     while child.paths[i] is not NULL:
+        # To look first costs a tenth of an execve() that finds nothing.
+        if access(child.paths[i], F_OK) < 0 and errno == ENOENT:
+            child.error = ENOENT
+            i += 1
+            continue
         child.error = 0
         execve(child.paths[i], child.argv, child.env)
         child.error = errno

@@ -17,7 +17,6 @@ from __future__ import annotations
 import base64
 import errno
 import os
-import shutil
 import signal
 import socket
 import time
@@ -66,16 +65,6 @@ class StartError(FluxSchedError):
         self.code = code
 
 
-def _make_folder(path: str) -> None:
-    """Make a folder, unless it is there, as after an attempt that was not claimed.  Raises OSError."""
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        return
-    except FileNotFoundError:
-        os.makedirs(path, mode=0o700, exist_ok=True)
-
-
 class Supervisor:
     """Runs the job that `spec` describes, in a worker."""
 
@@ -86,7 +75,7 @@ class Supervisor:
         self.watch = worker.watch
         self.timers = worker.timers
         self.followers: list[Channel] = []  # brokers
-        self.events: list[dict[str, Any]] = []
+        self.events: list[bytes] = []  # lines
         self.unwritten = b""  # of the events, for want of room on the disk
         self.output_file = -1
         self.streams: set[Stream] = set()
@@ -113,34 +102,26 @@ class Supervisor:
     def claim(self) -> bool:
         """Make the claim; False if there is one, or if another broker is in charge by now."""
         worker = self.worker
-        _make_folder(self.dir)
+        worker.folder.lend(self.dir)
         worker.record.begin()
         worker.record.write(encode({"job": self.spec["job"], **worker.mark}))
         try:
             os.link(worker.path, self.spec["claim"])
         except (FileExistsError, FileNotFoundError):
-            self.remove_folder()
+            worker.folder.take_back(self.dir)
             return False
         return True
 
-    def remove_folder(self) -> None:
-        """Remove the job's folder, unless something is in it, as its output."""
-        try:
-            os.rmdir(self.dir)
-        except OSError:
-            pass  # somebody else runs the job, or the session's folder is gone
-
     def record(self, name: str, **context: Any) -> None:
         """Record an event, and send it to all followers."""
-        entry = {"event": name, "t": time.time(), "n": len(self.events), **context}
+        entry = encode({"job": self.spec["job"], "event": name, "t": time.time(), "n": len(self.events), **context})
         self.events.append(entry)
-        self.unwritten += encode({"job": self.spec["job"], **entry})
+        self.unwritten += entry
         self.write_events()
         for follower in list(self.followers):
-            if name == "finish" and follower is self.worker.broker:
-                follower.queue(entry)  # goes with what the worker says then
-            else:
-                follower.send(entry)
+            follower.queue_line(entry)
+            if name != "finish" or follower is not self.worker.broker:
+                follower.flush()  # an end goes with what the worker says then
 
     def write_events(self) -> None:
         """Write the events that are not in the file yet; if the disk is full, try again later."""
@@ -219,12 +200,7 @@ class Supervisor:
 
     def clear(self) -> None:
         """Remove what the job needs no longer."""
-        try:
-            os.rmdir(self.spec["tmpdir"])
-        except OSError:
-            shutil.rmtree(self.spec["tmpdir"], ignore_errors=True)
-        if self.output_file < 0:
-            self.remove_folder()
+        self.worker.folder.take_back(self.dir)
         self.worker.clear_group()
 
     def close(self) -> None:
@@ -266,7 +242,8 @@ class Supervisor:
         )
         self.followers.append(channel)
         for entry in self.events:
-            channel.send(entry)
+            channel.queue_line(entry)
+        channel.flush()
 
     def unfollow(self, channel: Channel) -> None:
         """A broker has gone."""
@@ -277,9 +254,8 @@ class Supervisor:
         """Start the tasks, a step at a time.  Raises StartError."""
         spec = self.spec
         try:
-            _make_folder(spec["tmpdir"])
             for folder in spec["folders"]:
-                _make_folder(folder)
+                os.mkdir(folder, 0o700)
         except OSError as error:
             raise StartError(f"{spec['tmpdir']}: {error.strerror}") from None
         if spec["stdout"] is not None or spec["stderr"] is not None or spec["stdin"][0] == "file":
@@ -294,7 +270,7 @@ class Supervisor:
         for sink in self.sinks.values():
             if sink.error is not None:
                 raise StartError(f"{os.path.join(self.cwd, sink.path)}: {sink.error.strerror}")
-        base = {name: os.fsencode(f"{name}={value}") for name, value in spec["env"].items()}
+        base = self.worker.variables(spec["env"])
         for task, values in layout:
             try:
                 yield from self.start_task(task, values, base)
@@ -417,8 +393,8 @@ class Supervisor:
         command = os.fsencode(self.spec["argv"][0])
         if b"/" in command:
             return [command]
-        folders = (os.defpath if path is None else path).split(os.pathsep)
-        return [os.path.join(os.fsencode(folder), command) for folder in folders]
+        folders = os.fsencode(os.defpath if path is None else path).split(b":")
+        return [folder + b"/" + command if folder else command for folder in folders]
 
     def spawn(
         self, paths: list[bytes], env: list[bytes], streams: tuple[int, int, int], cpus: list[int], kept: int

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import queue
 import resource
+import shutil
 import signal
 import socket
 import struct
@@ -31,6 +32,9 @@ from fluxsched.session.watcher import READ, Watcher
 from fluxsched.session.wire import Channel
 
 STOPPING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+VARIABLES_MAX = 2000  # that are remembered
+FOLDER = ".dir"  # behind the name of a worker
+TEMPORARY = "tmp"  # the folder for temporary files in that of a job
 RECORD_MAX = 1 << 16  # bytes of the record from which it begins anew
 ACCEPT_PAUSE = 0.5  # seconds until a connection is taken for which there was no descriptor
 
@@ -104,6 +108,57 @@ class Record:
         return os.fstat(self._fd).st_nlink > 0
 
 
+class Folder:
+    """The folder of the job that runs, which jobs that leave no output have one after the other.
+
+    To make and remove two folders takes the disk longer than all else that it does for a job, and to rename one takes
+    next to nothing. So between two jobs it is `path`, and an empty folder for temporary files is in it."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._there = False
+
+    def lend(self, path: str) -> None:
+        """Let it be a job's folder, by this name.  Raises OSError."""
+        if not self._there:
+            self._make()
+        try:
+            os.rename(self._path, path)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            self._make()
+            os.rename(self._path, path)
+        self._there = False
+
+    def _make(self) -> None:
+        for path in (self._path, os.path.join(self._path, TEMPORARY)):
+            try:
+                os.mkdir(path, 0o700)
+            except FileExistsError:
+                continue  # it was there only in part, or not to be renamed
+
+    def take_back(self, path: str) -> None:
+        """The job is over: take its folder back, but what it has put there and is not temporary stays."""
+        temporary = os.path.join(path, TEMPORARY)
+        try:
+            if os.listdir(temporary) or os.stat(temporary).st_mode & 0o7777 != 0o700:
+                raise OSError
+        except OSError:
+            shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            if os.listdir(path) == [TEMPORARY]:
+                os.rename(path, self._path)
+                self._there = True
+                return
+        except OSError:
+            pass  # the session's folder is gone
+        for left in (temporary, path):
+            try:
+                os.rmdir(left)
+            except OSError:
+                continue  # it is gone, or holds what stays
+
+
 class Worker:
     """Runs the jobs that the broker at the other end of `sock` asks for.
 
@@ -113,10 +168,12 @@ class Worker:
 
     def __init__(self, sock: socket.socket, lock: int, path: str, boot: str, group: Optional[str]) -> None:
         self.record = Record(lock)
+        self.folder = Folder(path + FOLDER)
         self.path = path
         #: What a claim says of its worker.
         self.mark: dict[str, Any] = {"worker": os.path.basename(path), "boot": boot}
         self._group = group
+        self._variables: dict[str, tuple[str, bytes]] = {}  # name -> value, and both as a process gets them
         self.watcher = Watcher()
         self.watch = self.watcher.watch
         self.timers: dict[str, tuple[float, Callable[[], None]]] = {}  # name -> (monotonic time, function)
@@ -155,6 +212,20 @@ class Worker:
                 self._broker.drain(SLOW)
                 return
             self._broker.send({"idle": True})
+
+    def variables(self, environment: dict[str, str]) -> dict[str, bytes]:
+        """The variables of an environment as a process gets them, NAME=value, by their names. Most are those of the
+        job before."""
+        known = self._variables
+        if len(known) > VARIABLES_MAX:
+            known.clear()
+        found = {}
+        for name, value in environment.items():
+            entry = known.get(name)
+            if entry is None or entry[0] != value:
+                entry = known[name] = value, os.fsencode(f"{name}={value}")
+            found[name] = entry[1]
+        return found
 
     def clear_group(self) -> None:
         """Remove the control groups that a job has made in ours."""
