@@ -19,7 +19,8 @@ def tidy(over: list[tuple[str, str]]) -> OSError | None:
     claim)."""
     problem = None
     for directory, claim in over:
-        problem = problem or _tidy(directory, claim)
+        found = _tidy(directory, claim)
+        problem = problem or found
     return problem
 
 

@@ -149,7 +149,8 @@ def _move_job(manager: Manager, job: Job, t: float) -> None:
     job.R["execution"]["expiration"] = t
     job.info["expiration"] = t
     manager.new_limit(job)
-    manager.post(job, "resource-update", {"expiration": t}, operations=[manager.store.op_r(job.id, job.R)])
+    manager.store.resources(job.id, job.R)
+    manager.post(job, "resource-update", {"expiration": t})
 
 
 def state_folder(nest: Nest) -> str:
