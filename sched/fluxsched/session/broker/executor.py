@@ -17,10 +17,8 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import resource
-import secrets
 import socket
 import subprocess
 import sys
@@ -32,7 +30,7 @@ from syslog import LOG_ERR, LOG_INFO, LOG_WARNING
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from fluxsched.session import jobid as ids
-from fluxsched.session.broker import layout, mpi
+from fluxsched.session.broker import claims, layout, mpi
 from fluxsched.session.broker.background import Background
 from fluxsched.session.broker.fastjson import dumps
 from fluxsched.session.broker.job import RUN, Job, is_session, warning
@@ -42,7 +40,7 @@ from fluxsched.session.broker.loop import Loop, Timer
 from fluxsched.session.broker.running import Link, Running
 from fluxsched.session.memo import Memo
 from fluxsched.session.pythonpath import pythonpath
-from fluxsched.session.runner import cgroups, launcher, processes
+from fluxsched.session.runner import cgroups, processes
 from fluxsched.session.wire import encode
 
 if TYPE_CHECKING:
@@ -53,7 +51,6 @@ RUNNER = (
     f"import sys; sys.path.insert(0, {LIBRARY!r}); "
     "from fluxsched.session.runner.launcher import main; main(int(sys.argv[1]))"
 )
-CLAIMS = "claims-"
 HELD_BACK = 0.5  # seconds until a launch that found no descriptor is tried again
 CLOSE_WAIT = 2.0  # seconds that the end of a session waits for its launcher
 CONNECT_TRIES = 50
@@ -69,35 +66,6 @@ def raise_limit() -> tuple[int, int]:
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
     return limits
-
-
-def _open_claims(base: str) -> str:
-    """The folder of claims under its new name."""
-    path = os.path.join(base, CLAIMS + secrets.token_hex(8))
-    earlier = [name for name in os.listdir(base) if name.startswith(CLAIMS)]
-    if earlier:
-        os.rename(os.path.join(base, earlier[0]), path)
-    else:
-        os.mkdir(path, 0o700)
-    return path
-
-
-def _tidy_workers(base: str) -> None:
-    """Remove the files of workers whose launcher was killed, but for those that still run."""
-    names = os.listdir(base) if os.path.isdir(base) else []
-    for path in {os.path.join(base, name.partition(".")[0]) for name in names}:
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            launcher.remove(path)
-            continue
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            launcher.remove(path)
-        except BlockingIOError:
-            continue
-        finally:
-            os.close(fd)
 
 
 class Executor:
@@ -136,9 +104,9 @@ class Executor:
         self.pretended: dict[int, tuple[Timer, Callable[[int], None]]] = {}  # with what ends the run, by job id
         self.cgroup = cgroups.base()  # of the jobs of this session
         os.makedirs(self.base, mode=0o700, exist_ok=True)
-        self.claims = _open_claims(directory)
+        self.claims = claims.make(directory)
         self.workers = os.path.join(directory, "workers")
-        _tidy_workers(self.workers)
+        claims.tidy_workers(self.workers)
         self._launcher, self._control = self._start_launcher()
         self._background = Background(loop)
         self._layouts = Memo()
@@ -377,30 +345,6 @@ class Executor:
         self.log("job-exec", LOG_INFO, f"{ids.f58(job.id)}: found again")
         self._follow(running)
 
-    def _record(self, running: Running) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """The job's claim and its events, from the record of its worker; what is cut off is left out.
-
-        Raises OSError."""
-        claim: dict[str, Any] = {}
-        events: list[dict[str, Any]] = []
-        try:
-            with open(self._claim_path(running.job), "rb") as file:
-                lines = file.readlines()
-        except FileNotFoundError:
-            return claim, events
-        for line in lines:
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            if not isinstance(entry, dict) or entry.get("job") != running.job.id:
-                continue  # of a job that the worker had before
-            if "event" in entry:
-                events.append(entry)
-            else:
-                claim = entry
-        return claim, events
-
     def claimed(self, job: Job) -> bool:
         """Whether the job was ever started.  Raises OSError."""
         try:
@@ -430,7 +374,7 @@ class Executor:
         try:
             # A worker may outlive the end of its job.
             alive = self._alive(running)
-            claim, events = self._record(running)
+            claim, events = claims.read(self._claim_path(running.job), running.job.id)
         except OSError as error:
             self._later(running, f"{error.filename}: {error.strerror}", self._follow)
             return
@@ -438,23 +382,10 @@ class Executor:
             self._collect(running, claim, events)
             return
         try:
-            running.connected(Link(self, self._dial(claim), running))
+            running.connected(Link(self, claims.dial(self.workers, claim), running))
         except OSError as error:
             # alive and not answering: its cores are in use, so do not give them away
             self._later(running, f"its supervisor does not answer: {error}", self._follow, CONNECT_TRIES)
-
-    def _dial(self, claim: dict[str, Any]) -> socket.socket:
-        """A connection to the worker that has made a claim.  Raises OSError."""
-        directory = os.open(self.workers, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            sock.connect(f"/proc/self/fd/{directory}/{claim.get('worker')}.ctl")
-        except OSError:
-            sock.close()
-            raise
-        finally:
-            os.close(directory)
-        return sock
 
     def disconnected(self, running: Running) -> None:
         """The connection was lost before the end of the job was known."""
@@ -587,7 +518,7 @@ class Executor:
         for link in list(self.links):
             link.close()
         try:
-            self.claims = _open_claims(os.path.dirname(self.claims))  # nothing is launched from here on
+            self.claims = claims.make(os.path.dirname(self.claims))  # nothing is launched from here on
         except OSError:
             pass  # the folder is gone, and with it the claims
         self._control.close()
