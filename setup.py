@@ -435,6 +435,7 @@ class install_tree(Command):
             link(self.staged(modules), self.staged(python / "fluxsched/plugins"))
             if not self.no_manual:
                 self.install_manual(prefix / "share/man")
+            self.install_completion(prefix)
             self.install_launcher(prefix / "bin/flux-sched", python, "fluxsched.cli.main")
             self.install_launcher(prefix / "bin/flux-session", python, "fluxsched.session.main")
             if flux is not None:
@@ -488,6 +489,15 @@ class install_tree(Command):
             return
         for path in sorted(man.PAGES.glob("man*/*")):
             self.install_file(path, folder / path.parent.name / path.name)
+
+    def install_completion(self, prefix):
+        """What shells complete flux-session with."""
+        from fluxsched.session.commands import scripts
+
+        for shell, name in scripts.INSTALLED.items():
+            path = self.staged(prefix / name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(scripts.script(shell, "flux-session"))
 
     def install_file(self, source, target):
         path = self.staged(target)

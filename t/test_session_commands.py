@@ -517,7 +517,7 @@ def test_f58_of_flux():
 
 COMMANDS = [
     "start", "enable", "disable", "status", "env", "submit", "run", "wreckrun", "jobs", "top", "cancel", "job cancel",
-    "waitjob", "update", "dmesg", "getattr", "exec", "uptime", "version", "queue list", "queue status",
+    "waitjob", "update", "dmesg", "getattr", "exec", "uptime", "version", "completion", "queue list", "queue status",
     "batch", "alloc", "pstree", "proxy", "uri", "shutdown",
     *(f"job {name}" for name in ("attach", "wait", "wait-event", "status", "eventlog", "info", "urgency", "raise")),
     *(f"job {name}" for name in ("kill", "id", "last", "list")),

@@ -64,7 +64,7 @@ PAGES = {
     "flux-session-resource.1": ("resources and queues of an embedded session", ("queue",)),
     "flux-session-module.1": (
         "scheduler, log and keys of an embedded session",
-        ("dmesg", "kvs", "getattr", "exec", "uptime", "version", "help"),
+        ("dmesg", "kvs", "getattr", "exec", "uptime", "version", "completion", "help"),
     ),
     "flux-sched-config.5": ("configuration of the module and of the embedded session", ()),
     "flux-sched-rdl.5": ("language that describes resources", ()),

@@ -62,6 +62,7 @@ TABLE = (
     Command("module", "module", "load, list, remove, reload the scheduler, show its statistics", _OTHER),
     Command("kvs", "kvs", "get, put and list keys", _OTHER),
     Command("exec", "info", "run a command as if on other ranks", _OTHER),
+    Command("completion", "completion", "print the completion of bash, zsh or fish", _OTHER),
     Command("version", "info", "show versions", _OTHER),
     Command("help", "help", "show this, or the page of a command or topic", _OTHER),
 )

@@ -8,6 +8,7 @@ import os
 from fluxsched.formats.quote import quote
 from fluxsched.program import tell
 from fluxsched.session import jobid as ids
+from fluxsched.session.commands import options
 from fluxsched.session.commands.client import Client, RPCError
 from fluxsched.session.commands.client import here as session_here
 from fluxsched.session.commands.options import Parser as Parser
@@ -115,6 +116,8 @@ def complain(name: str, text: str) -> None:
 
 def subcommands(name: str, words: list[str], table: Mapping[str, Callable[[list[str]], int]], hint: str) -> int:
     """Run table[words[0]](words[1:]); help when asked for, or when there is no such command."""
+    if options.revealing and not words:
+        raise options.Revealed(table=list(table), hint=hint)
     text = f"Usage: flux {name} COMMAND ARGS\n\n{hint}"
     if words[:1] in (["-h"], ["--help"]):
         print(text)

@@ -22,6 +22,22 @@ SUPPRESS = "==SUPPRESS=="  # as help text: the option is not shown
 REST = "..."  # as number of words: all from the first positional one on
 
 
+#: Whether commands are run only to learn what they take: they raise Revealed where they would read their words.
+revealing = False
+
+
+class Revealed(Exception):
+    """What a command takes: its `parser` and the `words` for it, or the `table` of its commands with their `hint`."""
+
+    def __init__(self, parser: Optional[Parser] = None, words: Sequence[str] = (), table: Sequence[str] = (),
+                 hint: str = "") -> None:
+        super().__init__()
+        self.parser = parser
+        self.words = list(words)
+        self.table = list(table)
+        self.hint = hint
+
+
 class Options:
     """What a command line says: the value of each option and positional by its name."""
 
@@ -42,8 +58,8 @@ class Options:
         return f"Options({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
 
-class _Declared:
-    """An option or a positional."""
+class Declared:
+    """An option or a positional, as it was declared: its `names`, and the `settings` of argparse."""
 
     __slots__ = ("names", "settings", "dest", "action", "nargs", "convert", "choices")
 
@@ -99,7 +115,7 @@ class Parser:
         self.usage = usage
         self._name = name
         self._options = options
-        self.declared: list[_Declared] = []
+        self.declared: list[Declared] = []
         self._groups: list[Optional[Group]] = []  # of each declaration
 
     def add_argument(self, *names: str, **settings: Any) -> None:
@@ -112,11 +128,13 @@ class Parser:
 
     def declare(self, group: Optional[Group], names: tuple[str, ...], settings: dict[str, Any]) -> None:
         """Declare an option or a positional, perhaps in a group."""
-        self.declared.append(_Declared(names, settings))
+        self.declared.append(Declared(names, settings))
         self._groups.append(group)
 
     def parse_args(self, words: Sequence[str]) -> Options:
         """Read a command line.  Raises CommandError, and SystemExit after help."""
+        if revealing:
+            raise Revealed(self, words)
         try:
             return self._plain(words)
         except _NotPlain:
@@ -147,7 +165,7 @@ class Parser:
         return found
 
     @staticmethod
-    def _option(found: Options, known: dict[str, _Declared], word: str, following: Optional[str]) -> int:
+    def _option(found: Options, known: dict[str, Declared], word: str, following: Optional[str]) -> int:
         """Take an option of the line; of how many words it is.  Raises _NotPlain."""
         one, text, count = known.get(word), following, 2
         if one is None:
@@ -171,7 +189,7 @@ class Parser:
         return count
 
     @staticmethod
-    def _positionals(found: Options, positionals: list[_Declared], texts: list[str]) -> None:
+    def _positionals(found: Options, positionals: list[Declared], texts: list[str]) -> None:
         """Give each positional its words.  Raises _NotPlain."""
         for one in positionals:
             if one is positionals[-1] and one.nargs is not None:
