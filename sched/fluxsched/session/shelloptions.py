@@ -7,14 +7,33 @@ Both ends check them: the command before it asks, the broker whatever asks.
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 from fluxsched.errors import FluxSchedError
+from fluxsched.formats import idset
 from fluxsched.formats import taskmap as maps
 from fluxsched.formats.quote import quote
 
 _PMI_ON = ("simple", "pmi1", "pmi2")  # names of one protocol
 _PMI_OFF = ("off", "none")
+AFFINITIES = ("cpu-affinity", "gpu-affinity")
+MAX_CPU = 8191  # the largest that a process can be bound to
+MAX_SETS = 1 << 16  # of a map
+_MASK = re.compile(r"0x[0-9a-fA-F]{1,2048}(?:,0x[0-9a-fA-F]{1,8})*", re.ASCII)
+
+
+class Affinity(NamedTuple):
+    """What a job asks for: `kind` is default, on, off, per-task or map; `sets` the numbers for task 0, 1, ... of map,
+    used again if there are more tasks; `verbose`: it is told; `dry_run`: and not done."""
+
+    kind: str
+    sets: list[list[int]]
+    verbose: bool = False
+    dry_run: bool = False
+
+
+_DEFAULT = Affinity("default", [])
 
 
 class OptionError(FluxSchedError, ValueError):
@@ -25,6 +44,8 @@ def check(options: dict[str, Any]) -> None:
     """Check the options that are known here.  Raises OptionError."""
     pmi(options)
     taskmap(options)
+    for name in AFFINITIES:
+        affinity(options, name)
 
 
 def pmi(options: dict[str, Any]) -> bool:
@@ -57,3 +78,57 @@ def taskmap(options: dict[str, Any]) -> tuple[str, Any]:
         except maps.TaskmapError as error:
             raise OptionError(f"taskmap: manual: {error}") from None
     raise OptionError(f"taskmap: expected block, cyclic[:N] or manual:TASKMAP, got {quote(scheme)}")
+
+
+def affinity(options: dict[str, Any], name: str) -> Affinity:
+    """`cpu-affinity=[verbose,][dry-run,]on|off|per-task|map:LIST`, or `gpu-affinity` without the first two.
+
+    LIST has a set for each task on a node, divided by semicolons: `0-3;4-7`, or masks such as `0xf;0xf0`, of many words
+    with commas, the highest first.  Raises OptionError."""
+    if name not in options:
+        return _DEFAULT
+    value = options[name]
+    if not isinstance(value, str):
+        raise OptionError(f"{name}: expected on, off, per-task or map:LIST, got {quote(value)}")
+    kind, verbose, dry_run = value, False, False
+    while name == "cpu-affinity" and kind.startswith(("verbose", "dry-run")):
+        word, kind = kind[:7], kind[7:].removeprefix(",")
+        verbose, dry_run = verbose or word == "verbose", dry_run or word == "dry-run"
+    if kind.startswith("map:"):
+        return Affinity("map", _sets(name, kind[4:]), verbose, dry_run)
+    if kind == "" and kind != value:
+        kind = "default"
+    elif kind not in ("on", "off", "per-task"):
+        raise OptionError(f"{name}: expected on, off, per-task or map:LIST, got {quote(value)}")
+    return Affinity(kind, [], verbose, dry_run)
+
+
+def _sets(name: str, text: str) -> list[list[int]]:
+    words = text.split(";")
+    if len(words) > MAX_SETS:
+        raise OptionError(f"{name}: map: expected at most {MAX_SETS} sets, got {len(words)}")
+    found = []
+    for word in words:
+        try:
+            found.append(_mask(word) if word.startswith("0x") else _list(word))
+        except ValueError as error:
+            raise OptionError(f"{name}: map: {error}") from None
+        if not found[-1]:
+            raise OptionError(f"{name}: map: {quote(word)} is empty")
+    return found
+
+
+def _list(word: str) -> list[int]:
+    return sorted({number for part in word.split(",") for number in idset.ids(part, MAX_CPU)})
+
+
+def _mask(word: str) -> list[int]:
+    if not _MASK.fullmatch(word):
+        raise ValueError(f"expected a mask such as 0xf, got {quote(word)}")
+    first, *rest = word.split(",")
+    bits = int(first, 16)
+    for part in rest:
+        bits = bits << 32 | int(part, 16)
+    if bits.bit_length() > MAX_CPU + 1:
+        raise ValueError(f"{quote(word)} has number {bits.bit_length() - 1}, the largest allowed is {MAX_CPU}")
+    return [number for number in range(bits.bit_length()) if bits >> number & 1]

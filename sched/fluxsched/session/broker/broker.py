@@ -15,7 +15,7 @@ import time
 import traceback
 from functools import partial
 from pathlib import Path
-from syslog import LOG_CRIT, LOG_ERR
+from syslog import LOG_CRIT, LOG_ERR, LOG_WARNING
 from typing import Any, Optional
 
 from fluxsched.formats import hostlist
@@ -23,7 +23,7 @@ from fluxsched.program import tell
 from fluxsched.service.settings import RECORD_VARIABLE
 from fluxsched.session import jobid as ids
 from fluxsched.session import wellknown
-from fluxsched.session.broker import ranks
+from fluxsched.session.broker import machine, ranks
 from fluxsched.session.broker.bulk import Bulk
 from fluxsched.session.broker.executor import Executor
 from fluxsched.session.broker.job import HELD
@@ -109,6 +109,7 @@ class Broker:
         self.rundir = open_rundir(self._state)
         self.bindir = self._launcher()
         self.config = options.config
+        self._near: dict[int, frozenset[int]] = {}  # cpus near gpus, where that is known
         self.resources = ranks.Resources(self._resources(options), self.store, self.log, self._busy)
         self.manager = Manager(
             self.loop,
@@ -125,6 +126,7 @@ class Broker:
                 sorted(os.sched_getaffinity(0)) if self._nest is None else self._nest.cpus,
                 options.grace,
                 "" if self._nest is None else self._nest.path or "/",
+                self._near,
             ),
         )
         self.scheduler = self.manager.scheduler
@@ -167,7 +169,11 @@ class Broker:
         if options.emulate:
             return ranks.emulated(options.emulate)
         R = ranks.configured(self.config.get("resource", {}))
-        return ranks.machine(options.size) if R is None else R
+        if R is not None:
+            return R
+        gpus = machine.gpus(lambda text: self.log("resource", LOG_WARNING, text))
+        self._near = gpus.near
+        return ranks.machine(options.size, gpus.ids)
 
     def uri(self, rank: int) -> str:
         """FLUX_URI of a rank."""

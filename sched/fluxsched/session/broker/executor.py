@@ -27,7 +27,7 @@ from collections import deque
 from functools import partial
 from pathlib import Path
 from syslog import LOG_ERR, LOG_INFO, LOG_WARNING
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional
 
 from fluxsched.session import jobid as ids
 from fluxsched.session.broker import claims, layout, mpi
@@ -81,15 +81,18 @@ class Executor:
         cpus: list[int],
         grace: float,
         outer: str = "",
+        near: Mapping[int, frozenset[int]] = layout.NOTHING,
     ) -> None:
         """`uri_of(rank)` is the FLUX_URI of a rank; `cpus` stand for cores 0, 1, ...; `grace` seconds from SIGTERM to
-        SIGKILL; `outer` is the path (FLUX_JOB_ID_PATH) of the job that the session is in, if it is."""
+        SIGKILL; `outer` is the path (FLUX_JOB_ID_PATH) of the job that the session is in, if it is; `near` are the
+        cpus near gpus."""
         self.loop = loop
         self.log = log
         self.jobs = jobs
         self.base = os.path.join(directory, "jobs")
         self.uri_of = uri_of
         self.cpus = cpus
+        self.near = near
         self.grace = grace
         self.outer = outer
         self.boot = processes.boot_id()
@@ -292,6 +295,7 @@ class Executor:
             "unbuffered": output.get("stdout", {}).get("buffer", {}).get("type") == "none",
             "values": layout.values(job.id, job.info["name"], len(tasks), len(rows), tmpdir),
             "tmpdir": tmpdir,
+            "notes": layout.notes(full, job.R, self.cpus, self.near),
             **mpi.parts(job.id, env, options, tmpdir, [self.uri_of(row[0]) for row in rows], tasks),
             "expiration": job.R["execution"].get("expiration", 0.0),
             "grace": self.grace,
@@ -304,7 +308,7 @@ class Executor:
         task = {name: value for name, value in spec["tasks"][0].items() if name != "command"}
         shell = spec["attributes"]["system"].get("shell")
         text = dumps([spec["resources"], task, shell, held])
-        return self._layouts.get(text, lambda: layout.tasks(spec, R, self.cpus))
+        return self._layouts.get(text, lambda: layout.tasks(spec, R, self.cpus, self.near))
 
     # pretended runs
 

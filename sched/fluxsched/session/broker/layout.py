@@ -4,15 +4,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Sequence
+from types import MappingProxyType
+from typing import Any, Mapping, Optional, Sequence
 
+from fluxsched.formats import idset
 from fluxsched.formats import jobspec as jobspecs
 from fluxsched.session import jobid as ids
 from fluxsched.session import shelloptions
+from fluxsched.session.broker import affinity
 from fluxsched.session.rset import held
 
 #: (rank, host, cores, gpus) of a job's resources.
 Row = tuple[int, str, list[int], list[int]]
+NOTHING: Mapping[int, frozenset[int]] = MappingProxyType({})
 
 
 def per_resource(spec: dict[str, Any]) -> Optional[dict[str, Any]]:
@@ -82,30 +86,60 @@ def _nodes(spec: dict[str, Any], request: jobspecs.Request, rows: Sequence[Row],
     return _arranged(*shelloptions.taskmap(options), _counts(spec, request, slots, rows))
 
 
-def tasks(spec: dict[str, Any], R: dict[str, Any], machine: Sequence[int]) -> list[list[Any]]:
-    """[[task rank, node index, local id, cpus to pin to or None, CUDA_VISIBLE_DEVICES]].
+def tasks(
+    spec: dict[str, Any],
+    R: dict[str, Any],
+    machine: Sequence[int],
+    near: Mapping[int, frozenset[int]] = NOTHING,
+    dry: bool = True,
+) -> list[list[Any]]:
+    """[[task rank, node index, local id, cpus to pin to or None, gpus to see as text, or None]].
 
     `machine` lists the cpus that stand for core 0, 1, ...; a rank with cores
-    that the machine does not have (an emulated one) is not pinned.  Raises ValueError for a map of other tasks.
+    that the machine does not have (an emulated one) is not pinned.  `near` are the cpus near gpus, where that is known.
+    With `dry` a dry run of cpu-affinity pins nothing. Raises ValueError for a task map of other tasks.
     """
     request = jobspecs.parse(spec)
     rows = held(R)
     slots = _slots(request, rows, R["execution"].get("nslots", 0))
     per_slot = 0 if per_resource(spec) else spec["tasks"][0].get("count", {}).get("per_slot", 0)
-    known = [all(core < len(machine) for core in cores) for _, _, cores, _ in rows]
-    local = [0] * len(rows)
+    options = spec["attributes"]["system"].get("shell", {}).get("options", {})
+    cpu_choice, gpu_choice = (shelloptions.affinity(options, name) for name in shelloptions.AFFINITIES)
     layout: list[list[Any]] = []
+    by_node: list[list[list[Any]]] = [[] for _ in rows]
     for number, node in enumerate(_nodes(spec, request, rows, slots)):
+        layout.append([number, node, len(by_node[node])])
+        by_node[node].append(layout[-1])
+    for node, entries in enumerate(by_node):
+        if not entries:
+            continue
         _, _, cores, gpus = rows[node]
-        own = cores
+        own = [machine[core] for core in cores] if all(core < len(machine) for core in cores) else []
         width = request.cores
-        if per_slot and width and len(cores) == width * slots[node]:
-            slot = local[node] // per_slot
-            own = cores[slot * width : (slot + 1) * width] or cores
-        pins = [machine[core] for core in own] if known[node] and own else None
-        layout.append([number, node, local[node], pins, ",".join(map(str, gpus)) or "-1"])
-        local[node] += 1
+        parts = [own] * len(entries)
+        if per_slot and width and len(own) == width * slots[node]:
+            parts = [own[i // per_slot * width : (i // per_slot + 1) * width] or own for i in range(len(entries))]
+        pins = affinity.cpus(cpu_choice, parts, own)
+        seen = affinity.gpus(gpu_choice, gpus, len(entries))
+        if gpus and near and cpu_choice.kind in ("default", "per-task"):
+            pins = affinity.nearest(pins, seen, near)
+        if cpu_choice.dry_run and dry:
+            pins = [None] * len(entries)
+        for entry, cpus, devices in zip(entries, pins, seen):
+            entry += [cpus, devices if devices is None else ",".join(map(str, devices)) or "-1"]
     return layout
+
+
+def notes(spec: dict[str, Any], R: dict[str, Any], machine: Sequence[int], near: Mapping[int, frozenset[int]]) -> str:
+    """What is told on standard error of which cpus tasks have, if that is asked for: a line each."""
+    options = spec["attributes"]["system"].get("shell", {}).get("options", {})
+    choice = shelloptions.affinity(options, "cpu-affinity")
+    if not (choice.verbose or choice.dry_run):
+        return ""
+    lines = []
+    for rank, _, _, cpus, _ in tasks(spec, R, machine, near, dry=False):
+        lines.append(f"cpu-affinity: task {rank}: {'not bound' if cpus is None else 'cpus ' + idset.encode(cpus)}\n")
+    return "".join(lines)
 
 
 def values(jobid: int, name: str, size: int, nnodes: int, tmpdir: str) -> dict[str, Any]:

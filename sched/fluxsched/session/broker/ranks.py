@@ -5,9 +5,7 @@
 from __future__ import annotations
 
 import errno
-import glob
 import os
-import re
 import socket
 import time
 from syslog import LOG_INFO
@@ -26,18 +24,17 @@ TARGETS_MAX = 1 << 20
 _MODE = Text(words=("", "update", "force"), default="")
 
 
-def machine(size: int) -> dict[str, Any]:
-    """R of `size` ranks that each see all of this machine."""
-    cores = len(os.sched_getaffinity(0))
-    gpus = len([path for path in glob.glob("/dev/nvidia*") if re.fullmatch(r"/dev/nvidia\d+", path)])
+def machine(size: int, gpus: Sequence[int]) -> dict[str, Any]:
+    """R of `size` ranks that each see all cores of this machine, and these gpus."""
+    cores = range(len(os.sched_getaffinity(0)))
     return build([socket.gethostname().partition(".")[0] or "localhost"] * size, cores, gpus)
 
 
-def build(hosts: Sequence[str], cores: int, gpus: int = 0) -> dict[str, Any]:
+def build(hosts: Sequence[str], cores: Iterable[int], gpus: Sequence[int] = ()) -> dict[str, Any]:
     """R with a rank for each of `hosts`."""
-    children = {"core": idset.encode(range(cores))}
+    children = {"core": idset.encode(cores)}
     if gpus:
-        children["gpu"] = idset.encode(range(gpus))
+        children["gpu"] = idset.encode(gpus)
     entry = {"rank": idset.encode(range(len(hosts))), "children": children}
     execution = {"R_lite": [entry], "nodelist": [hostlist.encode(hosts)], "starttime": 0, "expiration": 0}
     return {"version": 1, "execution": execution}

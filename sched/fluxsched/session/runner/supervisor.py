@@ -261,6 +261,8 @@ class Supervisor:
         if spec["stdout"] is not None or spec["stderr"] is not None or spec["stdin"][0] == "file":
             yield from self.blocking(self.open_folder)
         layout = [(task, self.values(task)) for task in spec["tasks"]]
+        if spec["notes"]:
+            self.output(Stream(self, -1, 0, "stderr", None), spec["notes"].encode())
         if spec["pmi"] is not None:
             self.pmi = pmi.Server(self.watch, len(layout), fail=self.fail, **spec["pmi"])
         for _, values in layout:
@@ -353,8 +355,9 @@ class Supervisor:
         err_sink = self.sink(spec["stderr"], values) if spec["stderr"] is not None else out_sink
         own = {name: template(text, values) for name, text in spec.get("env_templates", {}).items()}
         own.update(spec["node_env"][str(node)])
-        own.update(FLUX_TASK_RANK=str(rank), FLUX_TASK_LOCAL_ID=str(local), CUDA_VISIBLE_DEVICES=gpus)
-        own["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+        own.update(FLUX_TASK_RANK=str(rank), FLUX_TASK_LOCAL_ID=str(local))
+        if gpus is not None:
+            own.update(CUDA_VISIBLE_DEVICES=gpus, HIP_VISIBLE_DEVICES=gpus, CUDA_DEVICE_ORDER="PCI_BUS_ID")
         kept = -1
         if self.pmi is not None:
             connection = self.pmi.connect(rank)
