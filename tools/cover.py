@@ -30,6 +30,7 @@ CONFIG = """\
 [run]
 plugins = cython_lines
 source = sched/fluxsched
+omit = *.pxd
 data_file = build/coverage/data
 core = ctrace
 disable_warnings = no-data-collected, module-not-imported, couldnt-parse, plugin-not-used

@@ -74,6 +74,7 @@ from fluxsched.flux.includes.flux cimport (
     flux_respond_error,
     flux_rpc,
     flux_rpc_get,
+    flux_rpc_raw,
     flux_service_register,
     flux_t,
     flux_timer_watcher_create,
@@ -529,9 +530,9 @@ cdef class Handle:
         cdef bytes line = text.encode("utf-8", "replace")
         CHK(flux_respond_error(self.h, message.msg, errnum, line), "flux_respond_error")
 
-    def rpc(self, str topic, bytes payload, callback, streaming=False):
-        """Send a request; ``callback(payload or None, error or None)``.
-        `callback` None: no answer is wanted."""
+    def rpc(self, str topic, bytes payload, callback, streaming=False, raw=False):
+        """Send a request; ``callback(payload or None, error or None)``, always None of one whose payload is `raw`, no
+        text. `callback` None: no answer is wanted."""
         cdef const char *text = NULL
         cdef flux_future_t *f
         cdef bytes name = topic.encode()
@@ -540,11 +541,15 @@ cdef class Handle:
             flags |= FLUX_RPC_NORESPONSE
         if payload is not None:
             text = payload
-        f = <flux_future_t *>CHKPTR(flux_rpc(self.h, name, text, FLUX_NODEID_ANY, flags), topic)
+        if raw:
+            f = flux_rpc_raw(self.h, name, text, len(payload), FLUX_NODEID_ANY, flags)
+        else:
+            f = flux_rpc(self.h, name, text, FLUX_NODEID_ANY, flags)
+        CHKPTR(f, topic)
         if callback is None:
             flux_future_destroy(f)
         else:
-            Future.start(self, f, callback, 0, streaming)
+            Future.start(self, f, callback, 2 if raw else 0, streaming)
 
     def rpc_wait(self, str topic, bytes payload):
         """Send a request and wait for the answer; before the reactor runs."""

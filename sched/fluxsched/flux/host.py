@@ -31,12 +31,12 @@ def _decode(text: Optional[bytes]) -> Any:
 
 class BrokerHost(Host):
     """`handle` is a fluxsched.flux.handle.Handle; `config` the instance's
-    configuration, replaced by the module when it is reloaded."""
+    configuration, replaced by the module when it is reloaded; `hash_name` its attribute content.hash."""
 
-    def __init__(self, handle: Handle, config: dict[str, Any]) -> None:
+    def __init__(self, handle: Handle, config: dict[str, Any], hash_name: str) -> None:
         self._handle = handle
         self._config = config
-        self._layout = Layout()
+        self._layout = Layout(hash_name)
 
     def now(self) -> float:
         """Seconds since the epoch."""
@@ -96,13 +96,25 @@ class BrokerHost(Host):
         self._handle.kvs_lookup(key, got)
 
     def commit(self, puts: dict[str, Any], callback: Callable[[Optional[OSError]], Any]) -> None:
-        """Write keys to the instance's KVS in one transaction."""
-        def committed(nothing: Any, error: Optional[OSError]) -> None:
-            if error is not None:
-                self._layout.forget()
-            callback(error)
+        """Write keys to the instance's KVS in one transaction. What it refers to is sent to the content store before,
+        whose answer to the last of it is waited for as well."""
+        blobs, steps = self._layout.operations(puts)
+        waiting = 2 if blobs else 1
+        failure: Optional[OSError] = None
 
-        self._handle.kvs_commit(self._layout.operations(puts), committed)
+        def answered(nothing: Any, error: Optional[OSError]) -> None:
+            nonlocal waiting, failure
+            waiting -= 1
+            failure = failure or error
+            if waiting:
+                return
+            if failure is not None:
+                self._layout.forget()
+            callback(failure)
+
+        for blob in blobs:
+            self._handle.rpc("content.store", blob, answered if blob is blobs[-1] else None, raw=True)
+        self._handle.kvs_commit(steps, answered)
 
     def call_soon(self, callback: Callable[[], Any]) -> None:
         """Call after the messages that are queued now."""

@@ -52,7 +52,9 @@ def run(capsule: Any, arguments: list[str]) -> None:
 def _serve(handle: Handle, arguments: list[str]) -> None:
     if handle.rank() != 0:
         raise LoadError("the scheduler is loaded on rank 0 only")
-    host = BrokerHost(handle, orjson.loads(handle.rpc_wait("config.get", None)))
+    config = orjson.loads(handle.rpc_wait("config.get", None))
+    attribute = orjson.loads(handle.rpc_wait("attr.get", b'{"name":"content.hash"}'))
+    host = BrokerHost(handle, config, attribute["value"])
     try:
         service = Service(host, arguments)
     except ServiceError as error:

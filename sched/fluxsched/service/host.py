@@ -39,11 +39,11 @@ class Host:
     """The broker, as the service sees it.  Subclasses override every method
     that raises NotImplementedError."""
 
-    #: Seconds for which a change of the record of jobs rests before it is written, unless its job is over, and from one
-    #: write to the next. Both together are how long a change may take to be seen, so they follow from what a
-    #: transaction costs.
-    record_delay = 0.6
-    record_interval = 0.3
+    #: Seconds after which a change of the record of jobs is written at the latest, and from one write to the next at
+    #: the least. What is younger than that waits for the next one, unless its job is over. So a transaction that takes
+    #: some time is seen within a second, and what happens within a while is one.
+    record_delay = 0.8
+    record_interval = 0.4
 
     def now(self) -> float:
         """Seconds since the epoch, as a float."""

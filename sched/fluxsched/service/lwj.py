@@ -26,12 +26,11 @@ the signal that ended it.
 from __future__ import annotations
 
 import functools
-import json
 import math
 import os
 from typing import Any, Callable, Iterable, Optional
 
-from fluxsched.formats import hostlist, idset
+from fluxsched.formats import fastjson, hostlist, idset
 from fluxsched.formats.jobspec import Request, task_count
 
 __all__ = ["FINAL_STATES", "Record"]
@@ -205,7 +204,7 @@ class Record:
         total = (slots, nnodes, sum(idset.count(idset.ranges(ranks)) * count for ranks, count in counts))
         self._stage(entry, "nnodes", nnodes)
         if total != entry.held:
-            self._stage(entry, "ntasks", task_count(json.loads(jobspec or "null"), *total))
+            self._stage(entry, "ntasks", task_count(fastjson.loads(jobspec or "null"), *total))
         if nnodes <= RANKS_MAX:
             for ranks, count in counts:
                 for rank in idset.ids(ranks):

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import errno
 import functools
-import json
 import math
 from typing import Any, Callable, Iterable, Optional
 
 from fluxsched.core import Engine
-from fluxsched.formats import eventlog
+from fluxsched.formats import eventlog, fastjson
 from fluxsched.formats import jobspec as _jobspec
 from fluxsched.formats import r as _r
 from fluxsched.service import rdl_match
@@ -149,7 +148,8 @@ class Recorder:
         self._timer = None
         self._written_at = self.host.now()
         # A timer may be early by the rounding of its seconds.
-        puts = self.record.take(self._written_at - self.host.record_delay + ROUNDING)
+        rest = min(self.host.record_delay, self.host.record_interval) - ROUNDING
+        puts = self.record.take(self._written_at - rest)
         if not puts:
             self.later()
             return
@@ -194,7 +194,7 @@ class Recorder:
             job.request = _jobspec.parse(spec)
         except _jobspec.JobspecError:
             return
-        job.jobspec = json.dumps(spec)
+        job.jobspec = fastjson.dumps(spec)
         self.record.describe(jobid, spec, job.request)
         if jobid not in self._released:
             self.allocated(job, self._engine().R(jobid))        # else it holds nothing any more

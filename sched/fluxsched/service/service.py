@@ -24,11 +24,11 @@ the KVS ever cover the same resources of two holders.
 from __future__ import annotations
 
 import errno
-import json
 import time
 from typing import Any, Iterable, Optional
 
 from fluxsched.core import Engine, Infeasible
+from fluxsched.formats import fastjson
 from fluxsched.formats import jobspec as _jobspec
 from fluxsched.formats import r as _r
 from fluxsched.formats.constraint import ConstraintError
@@ -376,7 +376,7 @@ class Service:
             self.answers.deny(job, f"the scheduler cannot handle this request: {type(error).__name__}: {error}")
             return
         if self.record.knows(jobid):
-            job.jobspec = json.dumps(jobspec)
+            job.jobspec = fastjson.dumps(jobspec)
         job.name = _jobspec.name(jobspec)
         self.jobs.add(job)
         self.annotator.added(jobid)

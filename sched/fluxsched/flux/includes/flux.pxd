@@ -83,6 +83,7 @@ cdef extern from "<flux/core.h>" nogil:
     int flux_respond_error(flux_t *h, const flux_msg_t *request, int errnum, const char *errstr)
 
     flux_future_t *flux_rpc(flux_t *h, const char *topic, const char *s, uint32_t nodeid, int flags)
+    flux_future_t *flux_rpc_raw(flux_t *h, const char *topic, const void *data, size_t len, uint32_t nodeid, int flags)
     int flux_rpc_get(flux_future_t *f, const char **s)
     flux_future_t *flux_service_register(flux_t *h, const char *name)
     int flux_future_then(flux_future_t *f, double timeout, flux_continuation_f cb, void *arg)

@@ -27,8 +27,8 @@ from functools import partial
 from syslog import LOG_CRIT, LOG_ERR, LOG_INFO
 from typing import Any, Callable, Optional, Union
 
+from fluxsched.formats.fastjson import loads
 from fluxsched.session.broker.background import Background, sync
-from fluxsched.session.broker.fastjson import loads
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop, Timer
 from fluxsched.session.errors import SessionError

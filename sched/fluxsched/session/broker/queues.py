@@ -12,7 +12,7 @@ import math
 from typing import TYPE_CHECKING, Any, Optional
 
 from fluxsched.formats import queues
-from fluxsched.session.broker.fastjson import dumps, loads
+from fluxsched.formats.fastjson import dumps, loads
 from fluxsched.session.broker.job import CLEANUP, RUN
 from fluxsched.session.broker.rpc import Bool, ListOf, Nullable, Text, rpc
 from fluxsched.session.broker.server import Request

@@ -10,7 +10,7 @@ import time
 from syslog import LOG_ERR
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from fluxsched.session.broker.fastjson import encode
+from fluxsched.formats.fastjson import encode
 from fluxsched.session.broker.job import Job
 from fluxsched.session.wire import Channel
 

@@ -16,7 +16,7 @@ import struct
 from syslog import LOG_ERR, LOG_WARNING
 from typing import Any, Callable, Optional
 
-from fluxsched.session.broker.fastjson import encode
+from fluxsched.formats.fastjson import encode
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import READ, Loop
 from fluxsched.session.broker.rpc import OWNER, Int, Router, Text

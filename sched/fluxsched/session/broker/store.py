@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from syslog import LOG_ERR
 from typing import Any, Callable, Optional
 
+from fluxsched.formats.fastjson import dumps
 from fluxsched.session.broker.database import Database, Operation, StoreError, Write
 from fluxsched.session.broker.environments import Environments
-from fluxsched.session.broker.fastjson import dumps
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop
 from fluxsched.session.jobid import MAX_STORED

@@ -8,7 +8,7 @@ import errno
 import time
 from typing import TYPE_CHECKING, Any, Optional
 
-from fluxsched.session.broker.fastjson import dumps
+from fluxsched.formats.fastjson import dumps
 from fluxsched.session.broker.job import DEPEND, RUN, SCHED, Job, redact
 from fluxsched.session.broker.rpc import JOBID, Number, rpc
 from fluxsched.session.broker.server import Request

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""JSON in the broker, where it is hot: by orjson, and by the standard library what that does not take.
+"""JSON where it is hot: by orjson, and by the standard library what that does not take.
 
 That is text that is no UTF-8, which Python holds as surrogates, and numbers of more than 64 bits.
 """
