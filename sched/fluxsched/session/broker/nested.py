@@ -15,7 +15,7 @@ import socket
 from typing import TYPE_CHECKING, Any, Callable
 
 from fluxsched.formats import idset
-from fluxsched.session.broker.fastjson import dumps
+from fluxsched.formats.fastjson import dumps
 from fluxsched.session.broker.job import HELD, RUN, Job
 from fluxsched.session.broker.jobfolder import STATE_PREFIX
 from fluxsched.session.broker.loop import Loop
