@@ -29,10 +29,10 @@ from pathlib import Path
 from syslog import LOG_ERR, LOG_INFO, LOG_WARNING
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional
 
+from fluxsched.formats.fastjson import dumps
 from fluxsched.session import jobid as ids
 from fluxsched.session.broker import claims, layout, mpi
 from fluxsched.session.broker.background import Background
-from fluxsched.session.broker.fastjson import dumps
 from fluxsched.session.broker.job import RUN, Job, is_session, warning
 from fluxsched.session.broker.jobfolder import tidy
 from fluxsched.session.broker.log import Log
