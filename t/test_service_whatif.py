@@ -5,6 +5,8 @@
 import errno
 import json
 import sys
+import threading
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,7 @@ from fakehost import Bench, make_r
 from fluxsched.cli.instance import show_id
 from fluxsched.cli.whatif import item, text
 from fluxsched.errors import FluxSchedError
-from fluxsched.service import deadline, whatif
+from fluxsched.service import aside, deadline, whatif
 from test_forward import PLAIN_PYTHON
 from test_service_ask import EASY, ask, busy, refusal
 
@@ -26,16 +28,17 @@ def named(*policies):
 
 
 def asked(bench, **payload):
-    """The answer to sched.whatif; after a slice that took long the question pauses."""
+    """The answer to sched.whatif; after a slice that took long the question pauses, and runs have their own threads."""
     count = len(bench.host.answers)
     bench.send("sched.whatif", payload, "what if")
-    for _ in range(1000):
+    for _ in range(20000):
         bench.host.run(0.001)
         assert not bench.host.errors
         found = [answer for request, answer in bench.host.answers[count:] if request == "what if"]
         if found:
             json.dumps(found[0])
             return found[0]
+        time.sleep(0.001)
     raise AssertionError("no answer")
 
 
@@ -202,8 +205,9 @@ def test_the_scheduler_answers_meanwhile(monkeypatch):
     bench = Bench(EASY, R=make_r(4, 1))
     for jobid in range(1, 60):
         bench.alloc(jobid, nodes=1 + jobid % 4, duration=10.0 + jobid)
-    whole = asked(bench, policies=named("conservative"), starts=True)
-    bench.send("sched.whatif", {"policies": named("conservative"), "starts": True}, "sliced")
+    plain = [{"name": "my.py", "source": PLAIN_PYTHON}]
+    whole = asked(bench, policies=plain, starts=True)
+    bench.send("sched.whatif", {"policies": plain, "starts": True}, "sliced")
     count = 0
     while not [request for request, _ in bench.host.answers if request == "sliced"]:
         count += 1
@@ -211,11 +215,64 @@ def test_the_scheduler_answers_meanwhile(monkeypatch):
         if count == 5:
             # What comes meanwhile is not in the answer.
             bench.alloc(1000, nodes=1, duration=1.0, run=False)
-        bench.host.soon.pop(0)() if bench.host.soon else bench.host.run(0.1)
+        bench.host.soon.pop(0)() if bench.host.soon else bench.host.run(0.0005)
     assert count > 50
     answer = bench.host.answers[-1][1]
     assert answer["jobs"] == whole["jobs"] and 1000 not in answer["jobs"]
     assert [row["starts"] for row in answer["policies"]] == [row["starts"] for row in whole["policies"]]
+
+
+class Runs:
+    """What an Aside runs: slices of a hundredth of a second, so many of them, and then an error."""
+
+    def __init__(self, slices, error=None):
+        self.left = slices
+        self.error = error
+        self.budgets = []
+
+    def advance(self, until, budget):
+        self.budgets.append(budget)
+        time.sleep(0.01)
+        if self.left == 0 and self.error is not None:
+            raise self.error
+        self.left -= 1
+        return self.left > 0
+
+
+def test_a_run_has_a_thread_of_its_own():
+    run = aside.Aside(Runs(3), None, 5.0, 256)
+    looks = []
+    while run.going:
+        looks.append(run.look())
+        time.sleep(looks[-1])
+    assert (run.more, run.error, looks[:3]) == (False, None, [0.001, 0.002, 0.004]) and max(looks) <= 0.016
+    run = aside.Aside(Runs(10**9), None, 5.0, 256)
+    run.end()
+    assert run.more and not run.going and run.error is None
+    run = aside.Aside(Runs(0, ZeroDivisionError("odd")), None, 5.0, 256)
+    run.end()
+    assert isinstance(run.error, ZeroDivisionError)
+
+
+def test_an_error_in_a_thread_is_told(monkeypatch):
+    def odd(self):
+        self.error = MemoryError("no more")
+
+    monkeypatch.setattr(aside.Aside, "_run", odd)
+    answer = asked(busy(), policies=named("easy"))
+    assert [policy["problem"] for policy in answer["policies"]] == ["MemoryError: no more"] * 2
+
+
+def test_the_end_of_the_module_ends_the_question(monkeypatch):
+    monkeypatch.setattr(aside.Aside, "_run", lambda self: [time.sleep(0.001) for _ in iter(lambda: self._stop, True)])
+    bench = busy()
+    bench.send("sched.whatif", {"policies": named("easy")}, "what if")
+    while not [each for each in threading.enumerate() if each.name == "whatif"]:
+        bench.host.run(0.1)
+    bench.service.stop()
+    assert not [each for each in threading.enumerate() if each.name == "whatif"]
+    bench.host.run(1.0)
+    assert bench.host.answers[-1][0] != "what if" and not bench.host.texts(3)
 
 
 def test_a_plugin_that_the_client_sends(tmp_path):

@@ -53,7 +53,7 @@ class Plans:
         course = Course(engine, now)
         last = None if until is None else max(until, now)
         while course.advance(last, self._slices.budget):
-            yield
+            yield None
         planned = [place for place in course.rows if not self._ends.reached(place.start)]
         starts = {place.id for place in planned}
         return {

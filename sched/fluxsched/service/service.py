@@ -194,6 +194,7 @@ class Service:
     def stop(self) -> None:
         """The module is about to end: write what the record still holds."""
         self.passes.stop()
+        self.slices.stop()
         self.annotator.stop()
         self.forecast.stop()
         self.shadows.stop()

@@ -3,6 +3,7 @@
 """Questions that take long: answered one after another, each in slices, so that the scheduler goes on meanwhile.
 
 A question is a generator, which yields between two slices and returns its answer. Most cut their slices by `budget`.
+One that waits for something yields the seconds after which it looks again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import errno
 import time
 from collections import deque
-from typing import Any, Generator, Optional
+from typing import Any, Dict, Generator, Optional
 
 from fluxsched.service.guard import Guard
 from fluxsched.service.host import Host
@@ -33,7 +34,7 @@ PAUSE_AFTER = 0.02
 #: of what it does where one begins anew, and no slice can tell which the next will be.
 BUDGET_MAX = 1024
 
-Steps = Generator[None, None, "dict[str, Any]"]
+Steps = Generator[Optional[float], None, Dict[str, Any]]
 
 
 def next_budget(budget: int, took: float, seconds: float) -> int:
@@ -64,6 +65,11 @@ class Slices:
         self.budget = FIRST
         self.clear()
 
+    def stop(self) -> None:
+        """The end: no question is gone on with."""
+        while self._open:
+            self._open.popleft().steps.close()
+
     def clear(self) -> None:
         """Count from 0 again."""
         self.count = 0          # questions that were answered
@@ -81,10 +87,12 @@ class Slices:
 
     def _go_on(self) -> None:
         """A slice of the first question."""
+        if not self._open:
+            return
         question = self._open[0]
         begin = time.monotonic()
         try:
-            next(question.steps)
+            pause = next(question.steps)
         except StopIteration as end:
             self._end(begin, end.value, None)
         except Exception as error:
@@ -98,8 +106,8 @@ class Slices:
             self.seconds += took
             if question.slices >= SLICES_MAX:
                 self._end(time.monotonic(), None, ProtocolError("the answer is too far away", errno.ETIMEDOUT))
-            elif question.spent > PAUSE_AFTER:
-                self._host.call_later(took, self._guard(self._go_on))
+            elif pause is not None or question.spent > PAUSE_AFTER:
+                self._host.call_later(took if pause is None else pause, self._guard(self._go_on))
                 return
         if self._open:
             self._host.call_soon(self._guard(self._go_on))

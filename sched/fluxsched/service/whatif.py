@@ -5,6 +5,9 @@
 A copy of the engine gets the other policy and is run forward until all have started that can, and so is one with the
 policy that is loaded: the same jobs, the same run times, and no others come. What differs is the policy's doing.
 
+The runs of compiled policies have a thread of their own; those of policies in Python take their turns with the
+scheduler.
+
 Jobs run as long as their users' earlier jobs let one expect, and policies plan with the limits, as they do in
 production: a job that ends early has all planned anew. Where that takes too long for one of the policies, all of them
 plan with the expected run times, too, so that they can be compared still; the answer says so.
@@ -22,7 +25,9 @@ from fluxsched.core.comparison import Comparison
 from fluxsched.core.forward import Forward
 from fluxsched.core.lengths import Lengths
 from fluxsched.policy import names
+from fluxsched.policy.pyplugin import PythonPolicy
 from fluxsched.service import deadline
+from fluxsched.service.aside import Aside
 from fluxsched.service.ends import Ends
 from fluxsched.service.fields import Bool, Int, ListOf, Object, Text
 from fluxsched.service.host import Host
@@ -42,9 +47,10 @@ NAMED_MAX = 1000
 SOURCE_MAX = 1 << 20
 #: What the first slice of a run may cost, in jobs that the policy is asked about; their time tells what the next may.
 FIRST = 256
-#: Seconds that a run may take in which all is planned anew at each early end, and any run.
-ANEW_MAX = 0.5
+#: Seconds of a processor that a run may take in which all is planned anew at each early end, and any run.
+ANEW_MAX = 2.0
 RUN_MAX = 5.0
+
 
 class _TooLong(Exception):
     """A run that plans with the limits takes too long."""
@@ -60,12 +66,14 @@ class _Policy(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """What came of a policy: the number of its run in the comparison, None if there is none, and then why."""
+    """What came of a policy: the number of its run in the comparison, None if there is none, and then why; the seconds
+    that it took of the scheduler's time, and those of a thread of its own."""
 
     policy: _Policy
     run: Optional[int]
     problem: Optional[str]
     seconds: float
+    aside: float
 
 
 class WhatIfs:
@@ -106,7 +114,7 @@ class WhatIfs:
         if times == "expected" and self._run_times.history.users:
             lengths = Lengths(base, now, self._run_times.history)
         running = len(base.running_jobs())
-        yield
+        yield None
         comparison, plans = Comparison(base), "limits"
         rows: list[_Row] = []
         try:
@@ -125,45 +133,44 @@ class WhatIfs:
         }
         for row in rows:
             answer["policies"].append(self._row(row, rows[0], comparison, now, most, starts))
-            yield
+            yield None
         if starts:
             answer.update(jobs=comparison.jobs, t_submit=comparison.submitted_at)
         return answer
 
     def _try(
         self, base: Engine, now: float, policy: _Policy, lengths: Optional[Lengths], comparison: Comparison, anew: bool
-    ) -> Generator[None, None, _Row]:
+    ) -> Generator[Optional[float], None, _Row]:
         """Run a copy forward under a policy. Raises _TooLong if that takes too long and all is planned anew at each
         early end."""
-        spent, begin = 0.0, time.monotonic()
+        begin, until = time.thread_time(), self._ends.instance or None
+        spent, aside = 0.0, 0.0
         try:
             copy = base.fork() if policy.make is None else base.fork(policy.make())
             forward = Forward(copy, now, lengths=lengths)
-            budget, until = FIRST, self._ends.instance or None
-            spent += time.monotonic() - begin
-            yield
-            more = True
-            while more:
-                begin = time.monotonic()
-                with deadline.deadline(copy.policy, deadline.DEADLINE):
-                    more = forward.advance(until, budget)
-                took = time.monotonic() - begin
+            spent += time.thread_time() - begin
+            yield None
+            limit = ANEW_MAX if anew else RUN_MAX
+            if isinstance(copy.policy, PythonPolicy):
+                more, took = yield from _advance(forward, copy.policy, until, limit)
                 spent += took
-                budget = next_budget(budget, took, SLICE)
-                yield
-                if more and anew and spent > ANEW_MAX:
-                    raise _TooLong
-                if more and spent > RUN_MAX:
-                    placed = f"{forward.started} of {len(comparison)} jobs had started"
-                    return _Row(policy, None, f"it takes too long: after {spent:.1f} s {placed}", spent)
+            else:
+                more, aside = yield from _advance_aside(forward, until, limit)
+            if more and anew:
+                raise _TooLong
+            if more:
+                placed = f"{forward.started} of {len(comparison)} jobs had started"
+                return _Row(policy, None, f"it takes too long: after {spent + aside:.1f} s {placed}", spent, aside)
         except _TooLong:
             raise
         except (Exception, SystemExit, deadline.Overrun) as error:
             # Whatever is wrong with a policy, it is its author's to know, and no other's row is worse for it.
             told = isinstance(error, (PluginError, deadline.Overrun))
             text = str(error) if told else f"{type(error).__name__}: {error}"
-            return _Row(policy, None, text, spent)
-        return _Row(policy, comparison.add(forward, self._ends.instance), None, spent)
+            return _Row(policy, None, text, spent, aside)
+        begin = time.thread_time()
+        run = comparison.add(forward, self._ends.instance)
+        return _Row(policy, run, None, spent + time.thread_time() - begin, aside)
 
     def _row(
         self, row: _Row, present: _Row, comparison: Comparison, now: float, most: int, starts: bool
@@ -172,7 +179,8 @@ class WhatIfs:
         policy = row.policy
         told: dict[str, Any] = {
             "name": policy.name, "plugin": policy.plugin, "options": policy.options, "problem": row.problem,
-            "seconds": row.seconds, "started": None, "wait": None, "makespan": None, "against": None,
+            "seconds": row.seconds, "aside": row.aside, "started": None, "wait": None, "makespan": None,
+            "against": None,
         }
         if row.run is None:
             return told
@@ -200,6 +208,37 @@ class WhatIfs:
                 "seconds": seconds,
             })
         return found
+
+
+def _advance(
+    forward: Forward, policy: Any, until: Optional[float], limit: float
+) -> Generator[Optional[float], None, tuple[bool, float]]:
+    """Advance it a slice at a time: whether there is more to do after so many seconds, and the seconds that it took."""
+    spent, budget, more = 0.0, FIRST, True
+    while more and spent <= limit:
+        begin = time.monotonic()
+        with deadline.deadline(policy, deadline.DEADLINE):
+            more = forward.advance(until, budget)
+        took = time.monotonic() - begin
+        spent += took
+        budget = next_budget(budget, took, SLICE)
+        yield None
+    return more, spent
+
+
+def _advance_aside(
+    forward: Forward, until: Optional[float], limit: float
+) -> Generator[Optional[float], None, tuple[bool, float]]:
+    """The same in a thread of its own, with the seconds of that."""
+    run = Aside(forward, until, limit, FIRST)
+    try:
+        while run.going:
+            yield run.look()
+    finally:
+        run.end()
+    if run.error is not None:
+        raise run.error
+    return run.more, run.seconds
 
 
 def _policy(item: dict[str, Any]) -> _Policy:

@@ -94,7 +94,7 @@ class Whens:
             return {**answer, "reason": f"unsatisfiable request: {error}"}
         # The pass that it would meet.
         while engine.schedule(now, self._slices.budget).more:
-            yield
+            yield None
         if not engine.waits(job.id):
             return {**answer, "verdict": "now", "start": now, "nodes": engine.hosts(job.id)}
         line = self._reasons.line_of(job, engine.why(job.id), now)
@@ -105,7 +105,7 @@ class Whens:
             forward = Forward(engine, now, passed=True)
             forward.ask(job.id)
             while forward.advance(None, self._slices.budget):
-                yield
+                yield None
             start = forward.start_of(job.id)
         if start is None:
             answer["reason"] = self._open_ended(answer["reason"], engine, forward)
