@@ -28,13 +28,13 @@ _flux_session() {
     for line in "${(@f)$("${words[1]}" completion zsh -- "${(@)words[2,CURRENT]}" 2>/dev/null)}"; do
         case $line in
         '') ;;
-        :files) _files ;;
+        :files) compset -P '--*='; _files ;;
         :command) _command_names -e; _files ;;
         *$'\t'*) found+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}") ;;
         *) found+=("${line//:/\\:}") ;;
         esac
     done
-    (( $#found )) && _describe -o 'flux' found
+    (( $#found )) && _describe 'flux' found
     return 0
 }
 compdef _flux_session @names@
@@ -46,7 +46,11 @@ function __flux_session
     for line in ($before[1] completion fish -- $before[2..-1] (commandline -ct) 2>/dev/null)
         switch $line
             case ':files' ':command'
-                __fish_complete_path (commandline -ct)
+                set -l token (commandline -ct)
+                set -l option (string match -r '^--[^=]*=' -- $token)
+                for path in (__fish_complete_path (string replace -- "$option" '' $token))
+                    echo $option$path
+                end
             case '*'
                 echo $line
         end
