@@ -54,6 +54,7 @@ TABLES: dict[str, Known] = {
         "access": _ACCESS,
         "scheduler": UNUSED,
     },
+    "notify": {"allow": USED, "sendmail": USED, "timeout": USED},
     "sched": USED,
     "exec": {"kill-timeout": USED, **dict.fromkeys(_EXEC_UNUSED, UNUSED)},
 }

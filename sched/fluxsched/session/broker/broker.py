@@ -34,6 +34,7 @@ from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop
 from fluxsched.session.broker.modules import Modules
 from fluxsched.session.broker.nested import Nests, Parent, move_end, state_folder
+from fluxsched.session.broker.notices import Notices
 from fluxsched.session.broker.overview import Overview
 from fluxsched.session.broker.rpc import Router
 from fluxsched.session.broker.sched_module import Scheduler
@@ -131,6 +132,7 @@ class Broker:
         )
         self.scheduler = self.manager.scheduler
         self.executor = self.manager.executor
+        self.notices = Notices(self.manager, self.config.get("notify", {}))
         self.manager.recover()
         self.attributes = self._attributes()
         router = Router(
@@ -404,6 +406,7 @@ class Broker:
             self._parent.close()
         if self._nest is not None:
             Path(self._nest.folder, READY).unlink(missing_ok=True)
+        self.notices.close()
         self.server.flush()
         self.store.close()
         self.server.close()

@@ -81,6 +81,8 @@ class Manager:
         self.executor = executor(self)
         self.accepting = True
         self.waits = Waits()
+        self.on_check: list[Callable[[dict[str, Any]], Any]] = []  # look at a new jobspec; may raise RequestError
+        self.on_end: list[Callable[[Job], Any]] = []  # called with a job that has become inactive
         self.on_idle: list[Callable[[], Any]] = []  # called when a job has become inactive
         self.max_id = store.last_id()
         self._next_id = Generator(store.epoch(), self.max_id)
@@ -124,6 +126,8 @@ class Manager:
         self._set_queue(jobspec)
         parsed = jobs.check(jobspec)
         self.queues.check(parsed.queue)
+        for look in self.on_check:
+            look(jobspec)
         self.limits.check(parsed)
         return parsed
 
@@ -415,6 +419,8 @@ class Manager:
         job.watchers.clear()
         self.waits.ended(self, job)
         self.dependencies.ended(job)
+        for tell in self.on_end:
+            tell(job)
         for callback in list(self.on_idle):
             callback()
 

@@ -77,6 +77,18 @@ def signal_number(text: str) -> int:
     return found
 
 
+def json_option(p: Parser) -> None:
+    """--json, of commands that list."""
+    p.add_argument("--json", action="store_true", help="JSON")
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON, in a line."""
+    import json
+
+    print(json.dumps(value))
+
+
 def call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Call, turning a refusal of the broker into the command's error."""
     try:

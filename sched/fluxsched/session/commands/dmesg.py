@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import datetime
+import json
 import sys
 import time
-from typing import Any
+from typing import Any, Callable
 
 from fluxsched.formats.quote import printable
 from fluxsched.session.commands.client import Client
@@ -54,12 +55,15 @@ def main(name: str, words: list[str]) -> int:
     p.add_argument("-n", "--new", action="store_true", help="only new lines (implies --follow)")
     p.add_argument("-H", "--human", action="store_true", help="readable time stamps")
     p.add_argument("-d", "--delta", action="store_true", help="with --human, time since the line before")
+    p.add_argument("--json", action="store_true", help="JSON, an object a line")
     options = p.parse_args(words)
     client = Client()
     if options.clear:
         call(client.rpc, "log.clear")
         return 0
-    show = Human(options.delta) if options.human else plain
+    show: Callable[[dict[str, Any]], str] = Human(options.delta) if options.human else plain
+    if options.json:
+        show = json.dumps
     payload = {"follow": options.follow or options.new, "new": options.new}
     for answer in client.stream("log.read", payload):
         for entry in answer["entries"]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from fluxsched.formats.quote import printable
 from fluxsched.session.commands.client import Client
-from fluxsched.session.commands.common import Parser, call, subcommands, whole
+from fluxsched.session.commands.common import Parser, call, json_option, print_json, subcommands, whole
 from fluxsched.session.commands.options import Options
 from fluxsched.session.errors import CommandError
 
@@ -89,6 +89,7 @@ def dir_(words: list[str]) -> int:
     p.add_argument("-R", "--recursive", action="store_true", help="also those in its subdirectories")
     p.add_argument("-d", "--directory", action="store_true", help="names only")
     p.add_argument("-w", "--width", metavar="COLS", type=whole(), default=0, help="cut lines at COLS")
+    json_option(p)
     p.add_argument("key", nargs="?", default=".")
     options = p.parse_args(words)
     prefix = _clean(options.key)
@@ -98,6 +99,9 @@ def dir_(words: list[str]) -> int:
     else:
         start = prefix + "." if prefix else ""
         rows = [(start + name, value) for name, value in _below(prefix, entries).items()]
+    if options.json:
+        print_json([key for key, _ in rows] if options.directory else dict(rows))
+        return 0
     for key, value in rows:
         if value is None:
             print(f"{printable(key)}.")
@@ -115,20 +119,22 @@ def ls(words: list[str]) -> int:
     p.add_argument("-d", "--directory", action="store_true", help="the directory instead of what is in it")
     p.add_argument("-F", "--classify", action="store_true", help="a dot after directories")
     p.add_argument("-w", "--width", metavar="COLS", type=whole(), help="width of the output, 0 is no limit")
+    json_option(p)
     p.add_argument("key", nargs="*", default=["."])
     options = p.parse_args(words)
     client = Client()
+    listed: dict[str, list[str]] = {}
     for key in options.key:
         prefix = _clean(key)
         if options.directory:
-            print(printable(key))
+            _one(key, options, listed)
             continue
         try:
             entries = call(client.rpc, "kvs.list", {"key": key})["entries"]
         except CommandError as error:
             if "Not a directory" not in str(error):
                 raise
-            print(printable(prefix))
+            _one(prefix, options, listed)
             continue
         if options.recursive:
             skip = len(prefix) + 1 if prefix else 0
@@ -136,8 +142,21 @@ def ls(words: list[str]) -> int:
         else:
             mark = "." if options.classify else ""
             names = [name + (mark if value is None else "") for name, value in _below(prefix, entries).items()]
-        _columns([printable(name) for name in names], options)
+        if options.json:
+            listed[key] = names
+        else:
+            _columns([printable(name) for name in names], options)
+    if options.json:
+        print_json(listed)
     return 0
+
+
+def _one(key: str, options: Options, listed: dict[str, list[str]]) -> None:
+    """A key by itself."""
+    if options.json:
+        listed[key] = []
+    else:
+        print(printable(key))
 
 
 def _columns(names: list[str], options: Options) -> None:

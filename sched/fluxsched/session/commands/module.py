@@ -9,7 +9,7 @@ from typing import Any
 
 from fluxsched.formats.quote import printable
 from fluxsched.session.commands.client import Client, RPCError
-from fluxsched.session.commands.common import Parser, absolute, call, subcommands
+from fluxsched.session.commands.common import Parser, absolute, call, json_option, print_json, subcommands
 from fluxsched.session.errors import CommandError
 
 HINT = """\
@@ -98,8 +98,12 @@ def list_(words: list[str]) -> int:
     """flux module list"""
     p = Parser("module list", description="List loaded modules.")
     p.add_argument("-l", "--long", action="store_true", help="also show the arguments they were loaded with")
+    json_option(p)
     options = p.parse_args(words)
     modules = call(Client().rpc, "module.list")["modules"]
+    if options.json:
+        print_json({"modules": modules})
+        return 0
     print("Module                    Idle  S Sendq Recvq Service")
     for module in modules:
         line = f"{module['name']:<24} {min(module['idle'], 99999):>5}  R     0     0 {','.join(module['services'])}"

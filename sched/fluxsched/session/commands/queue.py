@@ -10,7 +10,7 @@ from typing import Any
 
 from fluxsched.formats.quote import printable
 from fluxsched.session.commands.client import Client, Late, RPCError
-from fluxsched.session.commands.common import Parser, seconds, subcommands
+from fluxsched.session.commands.common import Parser, json_option, print_json, seconds, subcommands
 from fluxsched.session.commands.options import SUPPRESS, Options
 from fluxsched.session.commands.outputformat import FormatError, OutputFormat
 from fluxsched.session.errors import CommandError
@@ -87,11 +87,17 @@ def list_queues(words: list[str]) -> int:
     p.add_argument("-q", "--queue", metavar="QUEUE,...", action="append", help="only these queues")
     p.add_argument("-o", "--format", metavar="FORMAT", default="default", help="format string, default or policy")
     p.add_argument("-n", "--no-header", action="store_true", help="no header line")
+    json_option(p)
     o = p.parse_args(words)
     try:
         layout = OutputFormat(FORMATS.get(o.format, o.format), HEADINGS.get, _field)
         names = [name for text in o.queue or [] for name in text.split(",") if name]
         queues = _rpc(Client(), "job-manager.queue-list", {"names": names})["queues"]
+        if o.json:
+            sizes = ("min", "max", "all")
+            rows = [{**one, **{key: dict(zip(UNITS, one[key])) for key in sizes}} for one in queues]
+            print_json({"queues": rows})
+            return 0
         lines = layout.lines(queues, header=not o.no_header)
     except FormatError as error:
         raise CommandError(f"ERROR: --format: {error}") from None
@@ -116,8 +122,15 @@ def _name(o: Options) -> str | None:
 
 def status(words: list[str]) -> int:
     """flux queue status"""
-    o = _options("status", "Tell whether jobs are taken and started.").parse_args(words)
+    p = _options("status", "Tell whether jobs are taken and started.")
+    json_option(p)
+    o = p.parse_args(words)
     client = Client()
+    if o.json:
+        found = _rpc(client, "job-manager.queue-status", {"name": _name(o)})
+        rows = [dict(zip(("name", "disabled", "stopped"), row)) for row in found["queues"]]
+        print_json({"queues": rows, "scheduling": found["scheduling"]})
+        return 0
     _tell(client, _name(o), o.verbose, submission=True, scheduling=True)
     if o.verbose:
         _count(client)

@@ -11,7 +11,7 @@ from typing import Any, Callable
 from fluxsched.formats import hostlist, idset
 from fluxsched.formats.quote import printable
 from fluxsched.session.commands.client import Client, RPCError
-from fluxsched.session.commands.common import Parser, call, subcommands
+from fluxsched.session.commands.common import Parser, call, json_option, print_json, subcommands
 from fluxsched.session.commands.options import Options
 from fluxsched.session.errors import CommandError
 from fluxsched.session.rset import Row, held, without
@@ -36,12 +36,21 @@ def _row(rows: list[Row]) -> str:
     return printable(f"{len(rows):>6} {cores:>6} {gpus:>5} {hosts}".rstrip())
 
 
+def _counts(rows: list[Row]) -> dict[str, Any]:
+    """What a line of the list says."""
+    cores, gpus = sum(len(row[2]) for row in rows), sum(len(row[3]) for row in rows)
+    hosts = hostlist.encode([row[1] for row in rows])
+    ranks = idset.encode(sorted(row[0] for row in rows))
+    return {"nnodes": len(rows), "ncores": cores, "ngpus": gpus, "nodelist": hosts, "ranks": ranks}
+
+
 def list_(words: list[str]) -> int:
     """flux resource list"""
     p = Parser("resource list", description="List resources by state.")
     p.add_argument("-s", "--states", metavar="STATE,...", default="free,allocated,down", help="only these states")
     p.add_argument("-n", "--no-header", action="store_true", help="no header line")
     p.add_argument("-i", "--include", metavar="TARGETS", help="only these hosts or ranks")
+    json_option(p)
     o = p.parse_args(words)
     client = Client()
     try:
@@ -66,6 +75,9 @@ def list_(words: list[str]) -> int:
     if o.include:
         keep = _included(o.include)
         rows = {key: [row for row in value if keep(row)] for key, value in rows.items()}
+    if o.json:
+        print_json({state: _counts(rows[state]) for state in states})
+        return 0
     if not o.no_header:
         print("     STATE NNODES NCORES NGPUS NODELIST")
     for state in states:
@@ -95,6 +107,7 @@ def status(words: list[str]) -> int:
     """flux resource status"""
     p = Parser("resource status", description="List which nodes are available, and which are drained.")
     p.add_argument("-n", "--no-header", action="store_true", help="no header line")
+    json_option(p)
     o = p.parse_args(words)
     found = call(Client().rpc, "resource.status")
     rows = held(found["R"])
@@ -104,6 +117,9 @@ def status(words: list[str]) -> int:
         "draining": [host for host, busy, _, _ in drained.values() if busy],
         "drained": [host for host, busy, _, _ in drained.values() if not busy],
     }
+    if o.json:
+        print_json({one: {"nnodes": len(hosts), "nodelist": hostlist.encode(hosts)} for one, hosts in groups.items()})
+        return 0
     if not o.no_header:
         print("       STATE NNODES NODELIST")
     for state, hosts in groups.items():
@@ -118,9 +134,12 @@ def drain(words: list[str]) -> int:
     p.add_argument("-f", "--force", action="store_true", help="overwrite the reason of nodes that are drained")
     p.add_argument("-u", "--update", action="store_true", help="leave nodes that are drained as they are")
     p.add_argument("-n", "--no-header", action="store_true", help="no header line")
+    p.add_argument("--json", action="store_true", help="without TARGETS: JSON")
     p.add_argument("targets", nargs="?", help="ranks or hosts")
     p.add_argument("reason", nargs="...", help="reason")
     o = p.parse_args(words)
+    if o.json and o.targets is not None:
+        raise CommandError("ERROR: --json: expected no targets, as it lists nodes that are drained")
     client = Client()
     if o.targets is None:
         return _list_drained(call(client.rpc, "resource.status"), o)
@@ -137,7 +156,15 @@ def drain(words: list[str]) -> int:
 def _list_drained(found: dict[str, Any], o: Options) -> int:
     lines: dict[tuple[float, str, str], list[str]] = {}
     for host, busy, t, reason in _drained(found).values():
-        lines.setdefault((t, "draining" if busy else "drained", printable(reason)), []).append(host)
+        shown = reason if o.json else printable(reason)
+        lines.setdefault((t, "draining" if busy else "drained", shown), []).append(host)
+    if o.json:
+        rows = [
+            {"t": t, "state": state, "reason": reason, "nodelist": hostlist.encode(hosts)}
+            for (t, state, reason), hosts in sorted(lines.items())
+        ]
+        print_json({"drained": rows})
+        return 0
     if not o.no_header:
         print("TIME         STATE    REASON                         NODELIST")
     for (t, state, reason), hosts in sorted(lines.items()):
