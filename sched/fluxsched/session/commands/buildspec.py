@@ -215,7 +215,7 @@ def build(
     options = spec["attributes"]["system"].setdefault("shell", {}).setdefault("options", {})
     if per_resource is not None:
         options["per-resource"] = per_resource
-    if o.taskmap is not None:
+    if plan is None and o.taskmap is not None:
         options["taskmap"] = _taskmap(o.taskmap)
     _streams(o, options, stdin)
     if o.signal is not None:
