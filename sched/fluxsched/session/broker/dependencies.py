@@ -42,6 +42,7 @@ AFTER = {
     "afterexcept": EXCEPT,
 }  # fmt: skip
 BEGIN, SINGLETON = "begin-time", "singleton"
+RETRY = "retry-time"  # as begin-time, of a job that is run again
 
 # That something holds, that it may come to hold, or why it never will.
 Verdict = Union[bool, str]
@@ -68,7 +69,7 @@ def _verdict(kind: str, target: Job) -> Verdict:
         return False
     if kind == FINISH:
         return True
-    if kind == START or "t_run" not in info:
+    if kind == START or ("t_run" not in info and "attempts" not in info):
         return "never started"
     completed = jobs.result(info) == "COMPLETED"
     if kind == SUCCESS:
@@ -164,7 +165,7 @@ class Dependencies:
         kind, _, value = description.partition("=")
         if kind == SINGLETON:
             return self._turn(_name(job.jobspec)) is job
-        if kind == BEGIN:
+        if kind in (BEGIN, RETRY):
             left = float(value) - time.time()
             if left > 0:
                 self.manager.loop.call_later(min(left, RECHECK), partial(self._look_again, job.id))
@@ -188,6 +189,10 @@ class Dependencies:
         job = self.manager.active.get(number)
         if job is not None and job.state == DEPEND:
             self._look(job)
+
+    def again(self, job: Job) -> None:
+        """A job waits once more, to be run again."""
+        self._look_soon([job.id])
 
     # what others wait for
 

@@ -116,7 +116,7 @@ class Executor:
         self._over: list[tuple[str, str]] = []  # folders and claims of jobs whose end is durable
 
     def _claim_path(self, job: Job) -> str:
-        return os.path.join(self.claims, str(job.id))
+        return os.path.join(self.claims, str(claims.name(job)))
 
     def directory(self, jobid: int) -> str:
         """The folder of a job: its output, and what its supervisor keeps."""
@@ -270,13 +270,14 @@ class Executor:
             FLUX_JOB_ID_PATH=f"{self.outer}/{name}",
             FLUX_JOB_SIZE=str(len(tasks)),
             FLUX_JOB_NNODES=str(len(rows)),
+            FLUX_JOB_ATTEMPT=str(job.info.get("attempts", 0) + 1),
             FLUX_JOB_TMPDIR=tmpdir,
             PYTHONPATH=pythonpath(env.get("PYTHONPATH")),
         )
         stdin = options.get("input", {}).get("stdin", {})
         argv = full["tasks"][0]["command"]
         return {
-            "job": job.id,
+            "job": claims.name(job),
             "dir": self.directory(job.id),
             "claim": self._claim_path(job),
             "nofile": self.nofile,
@@ -344,7 +345,7 @@ class Executor:
                 self.log("job-exec", LOG_INFO, f"{ids.f58(job.id)}: had not been started; starting it")
                 self.launch(job)
             else:
-                self._lost(running, "the machine was restarted while the job was about to start")
+                self._lost(running, "the machine was restarted while the job was about to start", reboot=True)
             return
         self.log("job-exec", LOG_INFO, f"{ids.f58(job.id)}: found again")
         self._follow(running)
@@ -378,7 +379,7 @@ class Executor:
         try:
             # A worker may outlive the end of its job.
             alive = self._alive(running)
-            claim, events = claims.read(self._claim_path(running.job), running.job.id)
+            claim, events = claims.read(self._claim_path(running.job), claims.name(running.job))
         except OSError as error:
             self._later(running, f"{error.filename}: {error.strerror}", self._follow)
             return
@@ -426,7 +427,7 @@ class Executor:
             if claim.get("boot") == self.boot:
                 self._end_leftover(running, started[0]["group"] if started else 0, claim)
             else:
-                self._lost(running, "the machine was restarted")
+                self._lost(running, "the machine was restarted", reboot=True)
 
     def _end_leftover(self, running: Running, group: int, claim: dict[str, Any]) -> None:
         """Kill what is left of a job until nothing is found; then the job is over.
@@ -451,8 +452,14 @@ class Executor:
         processes.kill(left)
         return len(left) + (cgroups.kill(cgroup) if cgroup else 0)
 
-    def _lost(self, running: Running, why: str) -> None:
+    def fence(self, job: Job) -> None:
+        """The attempt to run a job is over; if it was never begun, it never is from now on.  Raises OSError."""
+        claims.fence(self._claim_path(job), claims.name(job), self.boot)
+
+    def _lost(self, running: Running, why: str, reboot: bool = False) -> None:
         running.finished = True
+        if reboot:
+            running.job.info["rebooted"] = True
         self.forget(running)
         self.log("job-exec", LOG_ERR, f"{ids.f58(running.job.id)}: lost: {why}")
         self.jobs.on_exec_exception(running.job, f"job lost: {why}")
@@ -498,7 +505,7 @@ class Executor:
         """The end of a job is durable: keep its output, drop the rest, in a thread and with that of other jobs."""
         if not self._over:
             self.loop.call_later(TIDY_PAUSE, self._tidy)
-        self._over.append((self.directory(job.id), self._claim_path(job)))
+        self._over += [(self.directory(job.id), path) for path in claims.all_of(self.claims, job)]
 
     def _tidy(self) -> None:
         over, self._over = self._over, []
@@ -506,8 +513,8 @@ class Executor:
 
     def sweep(self) -> None:
         """Drop the claims of jobs that are over, which a broker that was killed has left."""
-        left = [name for name in os.listdir(self.claims) if name.isdigit() and int(name) not in self.jobs.active]
-        over = [(self.directory(int(name)), os.path.join(self.claims, name)) for name in left]
+        left = claims.left(self.claims, self.jobs.active)
+        over = [(self.directory(jobid), path) for jobid, path in left]
         if over:
             self._background.do(partial(tidy, over), self._tidied)
 

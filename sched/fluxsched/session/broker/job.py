@@ -94,7 +94,8 @@ def redact(jobspec: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _refuse(text: str) -> NoReturn:
+def refuse(text: str) -> NoReturn:
+    """Refuse a jobspec: raise RequestError."""
     raise RequestError(22, f"jobspec: {text}")
 
 
@@ -107,15 +108,15 @@ def check(jobspec: Any) -> jobspecs.Request:
         raise RequestError(22, f"jobspec: {error}" if not str(error).startswith("jobspec") else str(error)) from None
     tasks = jobspec.get("tasks")
     if not (isinstance(tasks, list) and len(tasks) == 1 and isinstance(tasks[0], dict)):
-        _refuse("tasks: expected a list of one object")
+        refuse("tasks: expected a list of one object")
     check_command(tasks[0].get("command"))
     attributes = jobspec.get("attributes")
     system = attributes.get("system") if isinstance(attributes, dict) else None
     if not isinstance(system, dict):
-        _refuse("attributes.system: expected an object")
+        refuse("attributes.system: expected an object")
     check_environment(system.get("environment", {}))
     if not _plain(system.get("cwd", "/")):
-        _refuse("attributes.system.cwd: expected a string")
+        refuse("attributes.system.cwd: expected a string")
     _check_dependencies(system.get("dependencies", []))
     _check_shell(system.get("shell", {}))
     run_duration(system)
@@ -125,22 +126,22 @@ def check(jobspec: Any) -> jobspecs.Request:
 def check_command(command: Any) -> None:
     """Check the words of a command.  Raises RequestError."""
     if not (isinstance(command, list) and command and all(_plain(word) for word in command) and command[0]):
-        _refuse("tasks[0].command: expected a list of strings")
+        refuse("tasks[0].command: expected a list of strings")
 
 
 def check_environment(environment: Any) -> None:
     """Check an environment.  Raises RequestError."""
     if not isinstance(environment, dict) or not all(_variable(*item) for item in environment.items()):
-        _refuse("attributes.system.environment: expected an object of strings")
+        refuse("attributes.system.environment: expected an object of strings")
 
 
 def _check_dependencies(entries: Any) -> None:
     where = "attributes.system.dependencies"
     if not isinstance(entries, list) or len(entries) > DEPENDENCIES_MAX:
-        _refuse(f"{where}: expected a list of at most {DEPENDENCIES_MAX}")
+        refuse(f"{where}: expected a list of at most {DEPENDENCIES_MAX}")
     for i, entry in enumerate(entries):
         if not (isinstance(entry, dict) and _plain(entry.get("scheme")) and _plain(entry.get("value"))):
-            _refuse(f"{where}[{i}]: expected an object with scheme and value, both strings")
+            refuse(f"{where}[{i}]: expected an object with scheme and value, both strings")
 
 
 def _plain(value: Any) -> bool:
@@ -154,26 +155,26 @@ def _variable(name: Any, value: Any) -> bool:
 def _check_shell(shell: Any) -> None:
     options = shell.get("options", {}) if isinstance(shell, dict) else None
     if not isinstance(options, dict):
-        _refuse("attributes.system.shell.options: expected an object")
+        refuse("attributes.system.shell.options: expected an object")
     templates = options.get("env-expand", {})
     if not isinstance(templates, dict) or not all(_variable(*item) for item in templates.items()):
-        _refuse("attributes.system.shell.options.env-expand: expected an object of strings")
+        refuse("attributes.system.shell.options.env-expand: expected an object of strings")
     warning(options)
     for direction, streams in (("input", ("stdin",)), ("output", ("stdout", "stderr"))):
         table = options.get(direction, {})
         if not isinstance(table, dict):
-            _refuse(f"attributes.system.shell.options.{direction}: expected an object")
+            refuse(f"attributes.system.shell.options.{direction}: expected an object")
         for stream in streams:
             entry = table.get(stream, {})
             where = f"attributes.system.shell.options.{direction}.{stream}"
             if not (isinstance(entry, dict) and _plain(entry.get("path", "")) and _plain(entry.get("type", ""))):
-                _refuse(f"{where}: expected an object with type and path")
+                refuse(f"{where}: expected an object with type and path")
             if not isinstance(entry.get("buffer", {}), dict):
-                _refuse(f"{where}.buffer: expected an object")
+                refuse(f"{where}.buffer: expected an object")
     try:
         shelloptions.check(options)
     except shelloptions.OptionError as error:
-        _refuse(f"attributes.system.shell.options.{error}")
+        refuse(f"attributes.system.shell.options.{error}")
 
 
 def warning(options: dict[str, Any]) -> Optional[tuple[int, float]]:
@@ -184,16 +185,16 @@ def warning(options: dict[str, Any]) -> Optional[tuple[int, float]]:
         return None
     table = {} if type(found) is int else found
     if not isinstance(table, dict):
-        _refuse(f"{where}: expected an object with signum and timeleft, or a number")
+        refuse(f"{where}: expected an object with signum and timeleft, or a number")
     number, left = table.get("signum", int(signal.SIGUSR1)), table.get("timeleft", 60.0)
     if type(number) is not int or number not in set(signal.Signals):
-        _refuse(f"{where}.signum: expected the number of a signal")
+        refuse(f"{where}.signum: expected the number of a signal")
     try:
         seconds = parse_duration(left)
     except ValueError as error:
-        _refuse(f"{where}.timeleft: {error}")
+        refuse(f"{where}.timeleft: {error}")
     if math.isinf(seconds):
-        _refuse(f"{where}.timeleft: expected a time before the limit")
+        refuse(f"{where}.timeleft: expected a time before the limit")
     return number, seconds
 
 
@@ -209,14 +210,14 @@ def run_duration(system: dict[str, Any]) -> Optional[float]:
         if value is None:
             return None
         if not isinstance(value, dict):
-            _refuse("attributes.system.exec.test: expected an object")
+            refuse("attributes.system.exec.test: expected an object")
         value = value.get(part)
     if value is None:
         return None
     try:
         return parse_duration(value)
     except ValueError as error:
-        _refuse(f"attributes.system.exec.test.run_duration: {error}")
+        refuse(f"attributes.system.exec.test.run_duration: {error}")
 
 
 def wanted(jobspec: Any, request: jobspecs.Request) -> tuple[int, int]:
@@ -320,6 +321,8 @@ def describe(jobid: int, state: int, info: dict[str, Any], now: Optional[float] 
         out["queue"] = info["queue"]
     if info.get("expiration"):
         out["expiration"] = info["expiration"]
+    if info.get("attempts"):
+        out["attempts"] = info["attempts"] + 1
     out["username"] = username(info["userid"])
     out["dependencies"] = info.get("dependencies", [])
     out["runtime"] = 0.0

@@ -31,6 +31,7 @@ from fluxsched.session.broker.limits import Limits
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop
 from fluxsched.session.broker.queues import Queues
+from fluxsched.session.broker.retries import Retries, present, wishes
 from fluxsched.session.broker.rpc import JOBID, Bool, Int, Nullable, Object, Text, rpc
 from fluxsched.session.broker.server import Request
 from fluxsched.session.broker.store import NewJob, Store
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from fluxsched.session.broker.sched_module import Scheduler
 
 EXIT_NOTE = "resource allocation expired"
+STAMPS = {SCHED: "t_sched", RUN: "t_run", CLEANUP: "t_cleanup", INACTIVE: "t_inactive"}
 TICK = 1e-6  # seconds between jobs that the clock does not tell apart
 
 
@@ -77,6 +79,7 @@ class Manager:
         self.queues = Queues(self)
         self.limits = Limits(config)
         self.dependencies = Dependencies(self)
+        self.retries = Retries(self)
         self.scheduler = scheduler(self)
         self.executor = executor(self)
         self.accepting = True
@@ -125,6 +128,7 @@ class Manager:
             raise RequestError(errno.EINVAL, "the session is ending and takes no more jobs")
         self._set_queue(jobspec)
         parsed = jobs.check(jobspec)
+        wishes(jobspec["attributes"]["system"])
         self.queues.check(parsed.queue)
         for look in self.on_check:
             look(jobspec)
@@ -249,8 +253,8 @@ class Manager:
             entry["context"] = context
         if state is not None and state != job.state:
             job.state = state
-            stamp = {SCHED: "t_sched", RUN: "t_run", CLEANUP: "t_cleanup", INACTIVE: "t_inactive"}[state]
-            job.info.setdefault(stamp, now)
+            if state in STAMPS:
+                job.info.setdefault(STAMPS[state], now)
         job.events.append(entry)
         self.store.event(job.id, len(job.events) - 1, entry)
         self.store.info(job.id, job.state, job.info)
@@ -370,20 +374,21 @@ class Manager:
 
     def on_start(self, job: Job, t: Optional[float] = None) -> None:
         """The job's processes run. May be called again after a restart."""
-        if not any(entry["name"] == "start" for entry in job.events):
+        if not any(entry["name"] == "start" for entry in present(job.events)):
             self.post(job, "start", t=t)
             self.dependencies.started(job)
 
     def on_timeout(self, job: Job, t: Optional[float] = None) -> None:
         """The job's time limit has passed. May be called again after a restart."""
-        if any(_is_exception(entry, "timeout") for entry in job.events):
+        if any(_is_exception(entry, "timeout") for entry in present(job.events)):
             return
         self.log("job-exec", LOG_INFO, f"job-exception: id={job.name}: {EXIT_NOTE}")
         self.exception(job, "timeout", 0, EXIT_NOTE, t=t, terminate=False)
 
     def on_exec_exception(self, job: Job, text: str, t: Optional[float] = None) -> None:
         """The job cannot be run, or is lost. May be called again after a restart."""
-        if any(_is_exception(entry, "exec") and entry["context"].get("note") == text for entry in job.events):
+        earlier = [entry for entry in present(job.events) if _is_exception(entry, "exec")]
+        if any(entry["context"].get("note") == text for entry in earlier):
             return
         self.log("job-exec", LOG_ERR, f"{job.name}: {text}")
         self.exception(job, "exec", 0, text, t=t, terminate=False)
@@ -411,6 +416,8 @@ class Manager:
             self.post(job, "release", {"ranks": "all", "final": True})
             self.scheduler.free(job)
             self.post(job, "free")
+        if self.retries.again(job):
+            return
         del self.active[job.id]
         self.ended[job.id] = job
         self.post(job, "clean", state=INACTIVE, then=lambda: self._written(job))
@@ -451,7 +458,7 @@ class Manager:
         job.events = self.store.events(jobid)
         jobs.describe(jobid, state, info)  # all that a listing needs is there
         job.order()
-        names = [entry["name"] for entry in job.events]
+        names = [entry["name"] for entry in present(job.events)]
         if info["flags"] & jobs.FLAG_WAITABLE:
             self.waits.add(jobid)
         if "alloc" not in names:

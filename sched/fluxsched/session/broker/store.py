@@ -84,8 +84,9 @@ class Store(Database):
         """The job's R: write it as it is at the end of this turn."""
         self._changed.setdefault(jobid, {})["R"] = R
 
-    def launch(self, jobid: int, launch: dict) -> None:
-        """The job is to be launched: what a later broker needs to know of that. It is written with its state."""
+    def launch(self, jobid: int, launch: dict | None) -> None:
+        """The job is to be launched: what a later broker needs to know of that; or, with None, to be launched anew at
+        some time. It is written with its state."""
         self._changed.setdefault(jobid, {})["launch"] = launch
 
     def event(self, jobid: int, seq: int, entry: dict) -> None:

@@ -91,6 +91,10 @@ class Follower:
         elif self.show_events:
             tail = " " + wire.encode(context).decode().rstrip() if context else ""
             self.say(f"{offset}: job.{name}{tail}")
+        if name in ("retry", "requeue"):
+            self.code = 0  # what counts is how the job ends
+            if not self.quiet:
+                self.say(f"flux-job: running the job again: attempt {context['attempt']}")
         if name == "start":
             self.started = True
         elif name == "finish":

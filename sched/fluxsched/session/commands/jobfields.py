@@ -29,7 +29,7 @@ HEADINGS = {
     "runtime": "RUNTIME", "t_submit": "T_SUBMIT", "t_depend": "T_DEPEND", "t_priority": "T_PRIORITY",
     "t_sched": "T_SCHED", "t_run": "T_RUN", "t_cleanup": "T_CLEANUP",
     "t_inactive": "T_INACTIVE", "t_remaining": "T_REMAINING", "expiration": "EXPIRATION",
-    "dependencies": "DEPENDENCIES",
+    "dependencies": "DEPENDENCIES", "attempts": "ATTEMPTS",
     "exception.occurred": "EXCEPTION-OCCURRED", "exception.type": "EXCEPTION-TYPE", "exception.note": "EXCEPTION-NOTE",
     "exception.severity": "EXCEPTION-SEVERITY", "contextual_info": "INFO", "contextual_time": "TIME",
     "annotations": "ANNOTATIONS", "inactive_reason": "INACTIVE-REASON", "sched": "SCHED", "user": "USER",
@@ -106,10 +106,12 @@ def _dependencies(job: Job) -> str:
     """What the job waits for; a time as people read it."""
     found = []
     for text in job["dependencies"]:
-        if text.startswith("begin-time="):
-            t = time.localtime(float(text.partition("=")[2]))
+        kind, _, value = text.partition("=")
+        if kind in ("begin-time", "retry-time"):
+            t = time.localtime(float(value))
             today = t[:3] == time.localtime()[:3]
-            text = "begin@" + time.strftime(("" if today else "%b%d-") + "%H:%M" + (":%S" if t.tm_sec else ""), t)
+            clock = time.strftime(("" if today else "%b%d-") + "%H:%M" + (":%S" if t.tm_sec else ""), t)
+            text = f"{kind.partition('-')[0]}@{clock}"
         found.append(text)
     return ",".join(found)
 

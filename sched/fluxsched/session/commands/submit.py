@@ -255,7 +255,7 @@ def _run(o: Options, request: dict[str, Any]) -> int:
 def _wait(client: Client, o: Options, jobs: dict[int, Options], teller: Teller) -> int:
     """Wait for jobs, with their output if asked for; the worst exit code.  `jobs`: the options of each."""
     following = {}
-    events = None if o.watch else list(dict.fromkeys(["exception", "finish", o.wait_event]))
+    events = None if o.watch else list(dict.fromkeys(["exception", "finish", "retry", "requeue", o.wait_event]))
     for jobid, own in jobs.items():
         number = client.send("job.watch", {"id": jobid, "output": o.watch, "events": events})
         streams = teller.streams(own)
