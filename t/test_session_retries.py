@@ -159,9 +159,11 @@ def test_wishes_that_are_good():
     assert retries.wishes({"retries": 0, "backoff": 0, "requeue": True}) == (0, 0.0, True)
 
 
+ANY = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.lists(st.integers()))
+
+
 @settings(max_examples=50)
-@given(st.dictionaries(st.sampled_from(("retries", "backoff", "requeue")), st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.lists(st.integers(), max_size=2))))  # fmt: skip
+@given(st.dictionaries(st.sampled_from(("retries", "backoff", "requeue")), ANY))
 def test_whatever_is_wished_is_taken_or_named(system):
     try:
         found = retries.wishes(system)

@@ -102,13 +102,14 @@ class Supervisor:
     def claim(self) -> bool:
         """Make the claim; False if there is one, or if another broker is in charge by now."""
         worker = self.worker
-        worker.folder.lend(self.dir)
+        lent = worker.folder.lend(self.dir)
         worker.record.begin()
         worker.record.write(encode({"job": self.spec["job"], **worker.mark}))
         try:
             os.link(worker.path, self.spec["claim"])
         except (FileExistsError, FileNotFoundError):
-            worker.folder.take_back(self.dir)
+            if lent:
+                worker.folder.take_back(self.dir)
             return False
         return True
 

@@ -12,6 +12,7 @@ follow and command.  And it has a control group, if it may, with all that is of 
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
 import resource
@@ -118,8 +119,9 @@ class Folder:
         self._path = path
         self._there = False
 
-    def lend(self, path: str) -> None:
-        """Let it be a job's folder, by this name.  Raises OSError."""
+    def lend(self, path: str) -> bool:
+        """Let it be a job's folder, by this name; False if an earlier attempt to run the job has left one, which is
+        used then.  Raises OSError."""
         if not self._there:
             self._make()
         try:
@@ -128,7 +130,14 @@ class Folder:
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
             self._make()
             os.rename(self._path, path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            os.makedirs(os.path.join(path, TEMPORARY), mode=0o700, exist_ok=True)
+            self._there = True
+            return False
         self._there = False
+        return True
 
     def _make(self) -> None:
         for path in (self._path, os.path.join(self._path, TEMPORARY)):
