@@ -178,6 +178,25 @@ print("ok")
     assert python(session, program) == "ok"
 
 
+def test_sessions_in_jobs(session):
+    """A nested command, and a script, each with a session of its own."""
+    program = JOB + RAISES + """
+handle = flux.Flux()
+V1 = flux.job.JobspecV1
+conf = {"queues": {"inner": {"requires": []}}}
+nested = V1.from_nest_command(["flux", "queue", "list", "-no", "{queue}"], num_slots=2, num_nodes=2, conf=conf)
+batch = V1.from_batch_command("#!/bin/sh\\necho $1 $(flux getattr size) $(flux run hostname | wc -l)\\n", "mine", ["a"])
+ids = [flux.job.submit(handle, spec) for spec in (nested, batch)]
+print(*(flux.job.job_output(handle, one).stdout.strip() for one in ids), sep="|")
+assert flux.job.result(handle, ids[1]).name == "mine"
+assert raises(ValueError, V1.from_nest_command, ["x"], broker_opts=["-v"]).startswith("broker_opts: ")
+assert raises(TypeError, V1.from_nest_command, "x").startswith("command: ")
+assert raises(ValueError, V1.from_batch_command, "true", "x").startswith("script: expected text that begins with #!")
+assert raises(TypeError, batch.add_file, "x", 7) == "data: expected text or a dict, got int"
+"""
+    assert python(session, program) == "inner|a 1 1"
+
+
 def test_what_is_wrong_is_said(session):
     program = JOB + RAISES + """
 handle = flux.Flux()
@@ -338,16 +357,14 @@ def test_flux_cores_own_module_is_not_hidden(session, tmp_path):
 
 @pytest.mark.flux
 def test_real_flux_keeps_its_module(tmp_path):
-    """An instance of flux-core that a job starts has flux-core's module, in front of ours."""
+    """Where FLUX_URI is a real instance's, flux-core's module is had, with our folder on PYTHONPATH."""
     from fluxinstance import flux_command
 
-    real = flux_command()
-    code = "import flux; print(flux.__file__, flux.Flux().attr_get('size'))"
-    with Session() as session:
-        done = session.run("run", real, "start", real, "python", "-c", code)
-        assert done.returncode == 0, done.stderr
-        path, size = done.stdout.split()
-        assert size == "1" and not path.startswith(pythonpath.FOLDER)
+    code = "import flux, flux.job; print(flux.__file__, flux.job.submit.__code__.co_filename)"
+    env = clean_environment(PYTHONPATH=pythonpath.FOLDER, FLUX_URI=f"local://{tmp_path}/local-0")
+    words = [flux_command(), "python", "-c", code]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout and pythonpath.FOLDER not in done.stdout
 
 
 def test_executorlib_runs_functions_as_jobs(session, tmp_path):

@@ -162,6 +162,15 @@ class Jobspec:
             raise TypeError(f"environment: expected a mapping, got {type(environ).__name__}")
         self.setattr("system.environment", environ)
 
+    def add_file(self, path: str, data: str | dict[str, Any], perms: int = 0o600) -> None:
+        """Have a session in the job find a file of this name in {{tmpdir}}: text, or a dict as JSON.  TypeError."""
+        if not isinstance(data, (str, dict)):
+            raise TypeError(f"data: expected text or a dict, got {type(data).__name__}")
+        entry: dict[str, Any] = {"mode": 0o100000 | perms, "data": data}
+        if isinstance(data, str):
+            entry["encoding"] = "utf-8"
+        self.jobspec["attributes"]["system"].setdefault("files", {})[path] = entry
+
     # standard streams
 
     def _stream(self, direction: str, name: str) -> Optional[str]:
@@ -357,6 +366,51 @@ class JobspecV1(Jobspec):
         if per_resource_type is not None:
             count = _count("per_resource_count", per_resource_count)
             self.setattr_shell_option("per-resource", {"type": per_resource_type, "count": count})
+        return self
+
+
+    @classmethod
+    def from_nest_command(
+        cls,
+        command: Iterable[str],
+        num_slots: int = 1,
+        cores_per_slot: int = 1,
+        gpus_per_slot: Optional[int] = None,
+        num_nodes: Optional[int] = None,
+        broker_opts: Optional[Iterable[str]] = None,
+        exclusive: bool = False,
+        conf: Optional[Mapping[str, Any]] = None,
+        **kwargs: Any,
+    ) -> JobspecV1:
+        """A job whose command runs in a session of its own, on so many slots; `conf` is the session's configuration.
+
+        Other arguments and errors as of :meth:`from_command`; ValueError for `broker_opts`, as there is no broker."""
+        if broker_opts is not None and list(broker_opts):
+            raise ValueError("broker_opts: a session in a job has none")
+        if isinstance(command, (str, bytes)):
+            raise TypeError("command: expected a list of words, with at least one")
+        options = [] if conf is None else ["-c", "{{tmpdir}}/conf.json"]
+        self = cls.from_command(
+            ["flux", "start", *options, "--", *command], num_tasks=num_slots, cores_per_task=cores_per_slot,
+            gpus_per_task=gpus_per_slot, num_nodes=num_nodes, exclusive=exclusive, **kwargs,
+        )  # fmt: skip
+        self.tasks[0]["count"] = {"per_slot": 1}
+        self.setattr_shell_option("per-resource", {"type": "node", "count": 1})
+        if conf is not None:
+            self.add_file("conf.json", dict(conf))
+        return self
+
+    @classmethod
+    def from_batch_command(
+        cls, script: str, jobname: str, args: Optional[Iterable[str]] = None, **kwargs: Any
+    ) -> JobspecV1:
+        """A job that runs the text of a script, with arguments, in a session of its own.
+
+        Other arguments and errors as of :meth:`from_nest_command`; ValueError if the script does not begin with #!."""
+        if not isinstance(script, str) or not script.startswith("#!"):
+            raise ValueError("script: expected text that begins with #!, such as #!/bin/sh")
+        self = cls.from_nest_command(["{{tmpdir}}/script", *(args or ())], name=jobname, **kwargs)
+        self.add_file("script", script, perms=0o700)
         return self
 
 
