@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
 from fluxsched.errors import FluxSchedError
-from fluxsched.formats import hostlist, idset, jsontext, queues, r
+from fluxsched.formats import hostlist, idset, jsontext, queues, r, sizes
 from fluxsched.formats.quote import quote
 from fluxsched.formats.r import MAX_CHILD
 
@@ -75,8 +75,8 @@ def check_queues(config: dict[str, Any]) -> None:
 
 
 def resources(table: dict[str, Any], most: int) -> Optional[dict[str, Any]]:
-    """R of a table ``resource`` with config = [{hosts, cores, gpus, properties}], at most so many hosts; None if it has
-    none. ConfigError."""
+    """R of a table ``resource`` with config = [{hosts, cores, gpus, properties, memory}], at most so many hosts; None
+    if it has none. Memory, which flux-core does not know, is in R as :mod:`service.memory` reads it. ConfigError."""
     entries = table.get("config")
     if not entries:
         return None
@@ -85,9 +85,11 @@ def resources(table: dict[str, Any], most: int) -> Optional[dict[str, Any]]:
     named: dict[str, list[int]] = {}  # the entries of a host; hosts have ranks in this order
     children: list[tuple[list[int], list[int]]] = []  # cores and gpus of an entry
     properties: dict[str, set[str]] = {}
+    memory: dict[str, int] = {}  # MB by host
     for i, entry in enumerate(entries):
         try:
             names, cores, gpus, flags = _entry(entry, most)
+            amount = _memory(entry.get("memory"))
         except ValueError as error:
             raise ConfigError(f"{_CONFIG}[{i}]: {error}") from None
         children.append((cores, gpus))
@@ -95,11 +97,15 @@ def resources(table: dict[str, Any], most: int) -> Optional[dict[str, Any]]:
             named.setdefault(name, []).append(i)
         for flag in flags:
             properties.setdefault(flag, set()).update(names)
+        if amount:
+            memory.update(dict.fromkeys(names, amount))
     if len(named) > most:
         raise ConfigError(f"{_CONFIG}: {len(named)} hosts, the most allowed is {most}")
     # Hosts of the same entries are alike, and many.
     kinds = {key: _children(children, key) for key in set(map(tuple, named.values()))}
     R = _configured(list(named), [kinds[tuple(key)] for key in named.values()], properties)
+    if memory:
+        R["scheduling"] = {"memory": [[str(rank), memory[host]] for rank, host in enumerate(named) if host in memory]}
     try:
         r.parse(R)
     except r.RError as error:
@@ -128,13 +134,23 @@ def _configured(
     return {"version": 1, "execution": execution}
 
 
+def _memory(value: Any) -> int:
+    """MB of a key memory, 0 without one.  Raises ValueError."""
+    if value is None:
+        return 0
+    try:
+        return max(1, sizes.parse(value) // sizes.MEGABYTE)
+    except sizes.SizeError as error:
+        raise ValueError(f"memory: {error}") from None
+
+
 def _entry(entry: Any, most: int) -> tuple[list[str], list[int], list[int], list[str]]:
     """Hosts, cores, gpus and properties of an entry.  Raises ValueError."""
     if not isinstance(entry, dict):
         raise ValueError(f"expected a table, got {quote(entry)}")
-    unknown = sorted(set(entry) - {"hosts", "cores", "gpus", "properties"})
+    unknown = sorted(set(entry) - {"hosts", "cores", "gpus", "properties", "memory"})
     if unknown:
-        raise ValueError(f"{quote(unknown[0])}: unknown key, expected hosts, cores, gpus or properties")
+        raise ValueError(f"{quote(unknown[0])}: unknown key, expected hosts, cores, gpus, properties or memory")
     flags = entry.get("properties", [])
     if not isinstance(flags, list) or not all(isinstance(flag, str) for flag in flags):
         raise ValueError(f"properties: expected a list of names, got {quote(flags)}")

@@ -19,6 +19,7 @@ from fluxsched.core import Engine, Inventory
 from fluxsched.formats import idset as _idset
 from fluxsched.formats import r as _r
 from fluxsched.formats.rdl import Hierarchy
+from fluxsched.service import memory
 from fluxsched.service.host import LOG_ERR, LOG_INFO, LOG_WARNING
 
 __all__ = [
@@ -49,11 +50,12 @@ def count(ids: str) -> int:
 def with_scheduling(R: dict[str, Any], inherited: Any) -> dict[str, Any]:
     """A job's R with the opaque key ``scheduling`` of its instance's (None: it has none), which rides along (RFC 20).
 
-    Our own part of it is ``pools``, what a job holds of RDL's pools; the instance's own pools are another tree's.
+    Our own part of it is ``pools``, what a job holds of RDL's pools; the instance's own pools are another tree's, and
+    its ``memory`` is what all jobs share.
     """
     own = R.get("scheduling")
-    if isinstance(inherited, dict):
-        merged = {key: value for key, value in inherited.items() if key != "pools"}
+    if isinstance(inherited, dict) and not inherited.keys() <= {"writer", "memory"}:
+        merged = {key: value for key, value in inherited.items() if key not in ("pools", "memory")}
     elif own is None:
         return R
     else:
@@ -162,10 +164,11 @@ Found = tuple[Inventory, Optional[Hierarchy]]
 def inventory(R: Any, hierarchy: Optional[Hierarchy], in_sim: bool, path: str, log: Log) -> Found:
     """The inventory to schedule, from the instance's R and an RDL hierarchy
     (None: only what was discovered), and the part of the RDL that it is, if it
-    is.  RError, ValueError.
+    is, or the tree of an R that tells of memory.  RError, ValueError.
     """
     if hierarchy is None:
-        return Inventory.from_r(R), None
+        made = memory.hierarchy(R)
+        return (Inventory.from_r(R), None) if made is None else (Inventory.from_rdl(made, _r.parse(R).ranks), made)
     found = _r.parse(R)
     nodes = _nodes(hierarchy)
     if in_sim:

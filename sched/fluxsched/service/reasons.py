@@ -15,6 +15,7 @@ from fluxsched.core import Engine
 from fluxsched.formats.jobspec import Request
 from fluxsched.formats.words import clock, plural
 from fluxsched.service.jobs import Job
+from fluxsched.service.memory import requested
 
 __all__ = ["Line", "Reasons", "wanted"]
 
@@ -87,7 +88,7 @@ class Reasons:
         assert job.request is not None
         needs = f"needs {wanted(job.request, why.unit, why.need)}"
         if why.code == "resources":
-            return self._resources(needs, why, now)
+            return self._resources(needs, why, now, requested(job.request))
         if why.code == "down":
             return Line(f"{needs}, {why.up} up: waiting for nodes that are down or drained", ("down", None), None)
         if why.code == "lacking":
@@ -97,13 +98,14 @@ class Reasons:
             return Line(text, ("lacking", None), None)
         return self._held_up(f"{needs}, {why.free} free", why, now)
 
-    def _resources(self, needs: str, why: Any, now: float) -> Line:
+    def _resources(self, needs: str, why: Any, now: float, memory: int) -> Line:
         missing = why.need - why.free
         text = f"{needs}, {why.free} free"
         if missing <= 0:
             # Counted, there is enough.
             if why.unit == "core":
-                text = f"{text}, but not as its jobspec arranges them" if why.need else "waiting for resources"
+                how = f"with {memory} MB of memory" if memory else "as its jobspec arranges them"
+                text = f"{text}, but not {how}" if why.need else "waiting for resources"
             return Line(text, ("resources", None), None)
         if not why.gains or sum(gain.units for gain in why.gains) < missing:
             return Line(text, ("resources", None), None)

@@ -154,11 +154,11 @@ class Resources:
         engine = self._recording.make(inventory, policy, settings, hierarchy)
         execution = self._R["execution"]
         if described:
-            # The tree is RDL's; the instance's own properties hold beside its.
+            # The tree is RDL's, or has memory; the instance's own properties hold beside its.
             for name, ranks in (execution.get("properties") or {}).items():
                 engine.property_add(name, ranks)
         if not self.host_of:
-            self.ends.instance = inventory.expiration
+            self.ends.instance = inventory.expiration or float(execution.get("expiration") or 0.0)
         engine.set_expiration(self.ends.instance)
         self._marks.replay(engine)
         self.described = described

@@ -44,7 +44,7 @@ _RESOURCE_UNUSED = (
 )  # fmt: skip
 TABLES: dict[str, Known] = {
     "resource": {
-        "config": [{"hosts": USED, "cores": USED, "gpus": USED, "properties": USED}],
+        "config": [{"hosts": USED, "cores": USED, "gpus": USED, "properties": USED, "memory": USED}],
         **dict.fromkeys(_RESOURCE_UNUSED, UNUSED),
     },
     "queues": {"*": {"requires": USED, "policy": _QUEUE_POLICY, "parent": USED}},

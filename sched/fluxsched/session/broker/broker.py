@@ -54,7 +54,6 @@ from fluxsched.session.broker.update import Updates
 from fluxsched.session.errors import RequestError, SessionError
 from fluxsched.session.opening import ENDING, Options
 from fluxsched.session.pythonpath import pythonpath
-from fluxsched.session.rset import held
 from fluxsched.session.signals import SignalPipe
 from fluxsched.session.wire import READY
 
@@ -111,7 +110,7 @@ class Broker:
         self.bindir = self._launcher()
         self.config = options.config
         self._near: dict[int, frozenset[int]] = {}  # cpus near gpus, where that is known
-        self.resources = ranks.Resources(self._resources(options), self.store, self.log, self._busy)
+        self.resources = ranks.Resources(self._resources(options), self.store, self.log, self._given)
         self.manager = Manager(
             self.loop,
             self.store,
@@ -175,7 +174,7 @@ class Broker:
             return R
         gpus = machine.gpus(lambda text: self.log("resource", LOG_WARNING, text))
         self._near = gpus.near
-        return ranks.machine(options.size, gpus.ids)
+        return ranks.machine(options.size, gpus.ids, machine.memory())
 
     def uri(self, rank: int) -> str:
         """FLUX_URI of a rank."""
@@ -200,13 +199,9 @@ class Broker:
             found.update({"instance-level": self._nest.level, "parent-uri": self._nest.uri, "jobid": jobid})
         return found
 
-    def _busy(self) -> set[int]:
-        """The ranks that jobs hold."""
-        busy: set[int] = set()
-        for job in self.manager.active.values():
-            if job.alloc == HELD:
-                busy.update(row[0] for row in held(job.R))
-        return busy
+    def _given(self) -> list[dict[str, Any]]:
+        """What each job holds."""
+        return [job.R for job in self.manager.active.values() if job.alloc == HELD]
 
     def _failed(self, error: BaseException) -> None:
         """Log an exception that a handler did not catch. It is a bug of ours; the session goes on."""
@@ -229,6 +224,8 @@ class Broker:
         sys.setswitchinterval(SWITCH)
         self.manager.resume()
         self._tidy(self._leftovers)
+        if any("memory" in job.info for job in self.manager.active.values()):
+            self.resources.count_memory()
         if not self._options.no_sched:
             try:
                 self.scheduler.load(DEFAULT_ARGUMENTS, automatic=True)

@@ -29,9 +29,10 @@ from pathlib import Path
 from syslog import LOG_ERR, LOG_INFO, LOG_WARNING
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional
 
+from fluxsched.formats import jobspec as jobspecs
 from fluxsched.formats.fastjson import dumps
 from fluxsched.session import jobid as ids
-from fluxsched.session.broker import claims, layout, mpi
+from fluxsched.session.broker import claims, layout, memory, mpi
 from fluxsched.session.broker.background import Background
 from fluxsched.session.broker.job import RUN, Job, is_session, warning
 from fluxsched.session.broker.jobfolder import tidy
@@ -296,6 +297,7 @@ class Executor:
             "unbuffered": output.get("stdout", {}).get("buffer", {}).get("type") == "none",
             "values": layout.values(job.id, job.info["name"], len(tasks), len(rows), tmpdir),
             "tmpdir": tmpdir,
+            "memory": memory.total(jobspecs.parse(full), job.R) if "memory" in job.info else 0,
             "notes": layout.notes(full, job.R, self.cpus, self.near),
             **mpi.parts(job.id, env, options, tmpdir, [self.uri_of(row[0]) for row in rows], tasks),
             "expiration": job.R["execution"].get("expiration", 0.0),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Optional
 from fluxsched.formats import hostlist, idset
 from fluxsched.formats import jobspec as jobspecs
 from fluxsched.formats.duration import parse as parse_duration
+from fluxsched.service.memory import requested
 from fluxsched.session import jobid as ids
 from fluxsched.session import shelloptions
 from fluxsched.session.broker.rpc import Int
@@ -253,6 +254,7 @@ def new_info(
     system = jobspec["attributes"]["system"]
     command = jobspec["tasks"][0]["command"]
     ntasks, ncores = wanted(jobspec, request)
+    memory = requested(request)
     return {
         "urgency": urgency,
         "priority": PRIORITY_MAX if urgency == URGENCY_MAX else urgency,
@@ -269,6 +271,7 @@ def new_info(
         "ntasks": ntasks,
         "ncores": ncores,
         "nnodes": request.nnodes,
+        **({"memory": memory} if memory else {}),
     }
 
 
@@ -319,6 +322,8 @@ def describe(jobid: int, state: int, info: dict[str, Any], now: Optional[float] 
         out["nnodes"] = info["nnodes"]
     if info.get("queue"):
         out["queue"] = info["queue"]
+    if info.get("memory"):
+        out["memory"] = info["memory"]
     if info.get("expiration"):
         out["expiration"] = info["expiration"]
     if info.get("attempts"):

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
 
 from fluxsched.formats import queues
 from fluxsched.formats.jobspec import Request as ResourceRequest
+from fluxsched.service.memory import requested
 from fluxsched.session.broker import job as jobs
 from fluxsched.session.broker.database import Operation, StoreError
 from fluxsched.session.broker.dependencies import Dependencies
@@ -132,6 +133,8 @@ class Manager:
         self.queues.check(parsed.queue)
         for look in self.on_check:
             look(jobspec)
+        if requested(parsed):
+            self.scheduler.count_memory()
         self.limits.check(parsed)
         return parsed
 

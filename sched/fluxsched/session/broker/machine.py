@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""What this machine has: gpus, and which cpus are near them.
+"""What this machine has: gpus, and which cpus are near them; memory.
 
 Gpus are asked of `nvidia-smi -L`, then looked for in the kernel's list of ROCm devices, then asked of `rocm-smi`. A
 driver that hangs must not hang the start of a session, so each command has a few seconds, and is not waited for after
@@ -19,7 +19,7 @@ import subprocess
 import time
 from typing import Callable, NamedTuple, Optional
 
-from fluxsched.formats import idset
+from fluxsched.formats import idset, sizes
 
 WAIT = 4.0  # seconds that a command has to answer
 ANSWER_MAX = 1 << 16  # bytes
@@ -154,3 +154,9 @@ def _cpus_near(sys: str, address: str) -> frozenset[int]:
         return frozenset(idset.ids(_read(f"{sys}/bus/pci/devices/{address}/local_cpulist"), 1 << 16))
     except idset.IdsetError:
         return frozenset()
+
+
+def memory(proc: str = "/proc") -> int:
+    """The memory of this machine in MB (10^6 bytes), or 0 where it is not known."""
+    match = re.search(r"^MemTotal:\s*(\d{1,15}) kB$", _read(f"{proc}/meminfo"), re.MULTILINE)
+    return int(match[1]) * 1024 // sizes.MEGABYTE if match else 0

@@ -12,6 +12,8 @@ from syslog import LOG_INFO
 from typing import Any, Callable, Iterable, Optional, Sequence
 
 from fluxsched.formats import config, hostlist, idset
+from fluxsched.service import memory as pools
+from fluxsched.session.broker import memory
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.rpc import Text, rpc
 from fluxsched.session.broker.server import Request
@@ -24,20 +26,23 @@ TARGETS_MAX = 1 << 20
 _MODE = Text(words=("", "update", "force"), default="")
 
 
-def machine(size: int, gpus: Sequence[int]) -> dict[str, Any]:
-    """R of `size` ranks that each see all cores of this machine, and these gpus."""
+def machine(size: int, gpus: Sequence[int], memory: int = 0) -> dict[str, Any]:
+    """R of `size` ranks that each see all cores of this machine, these gpus, and `memory` MB if that is known."""
     cores = range(len(os.sched_getaffinity(0)))
-    return build([socket.gethostname().partition(".")[0] or "localhost"] * size, cores, gpus)
+    return build([socket.gethostname().partition(".")[0] or "localhost"] * size, cores, gpus, memory)
 
 
-def build(hosts: Sequence[str], cores: Iterable[int], gpus: Sequence[int] = ()) -> dict[str, Any]:
-    """R with a rank for each of `hosts`."""
+def build(hosts: Sequence[str], cores: Iterable[int], gpus: Sequence[int] = (), memory: int = 0) -> dict[str, Any]:
+    """R with a rank for each of `hosts`, each with so many MB of memory."""
     children = {"core": idset.encode(cores)}
     if gpus:
         children["gpu"] = idset.encode(gpus)
     entry = {"rank": idset.encode(range(len(hosts))), "children": children}
     execution = {"R_lite": [entry], "nodelist": [hostlist.encode(hosts)], "starttime": 0, "expiration": 0}
-    return {"version": 1, "execution": execution}
+    R: dict[str, Any] = {"version": 1, "execution": execution}
+    if memory:
+        R["scheduling"] = {"memory": [[entry["rank"], memory]]}
+    return R
 
 
 def emulated(path: str) -> dict[str, Any]:
@@ -63,16 +68,20 @@ def configured(table: dict[str, Any]) -> Optional[dict[str, Any]]:
 
 class Resources:
     """The session's R, and which of its ranks are drained; tells the scheduler module what changes."""
-    def __init__(self, R: dict[str, Any], store: Store, log: Log, busy: Callable[[], Iterable[int]]) -> None:
-        """`busy()` is the set of ranks that jobs hold."""
-        self.R = R
+    def __init__(self, R: dict[str, Any], store: Store, log: Log, given: Callable[[], Iterable[Any]]) -> None:
+        """`given()` are the R's of the jobs that hold resources.
+
+        What R tells of memory is left out of it until a job asks for some: see :meth:`count_memory`."""
+        self.memory = pools.memory_of(R)  # MB by rank
+        self._told = R.get("scheduling")
+        self.R = {key: value for key, value in R.items() if key != "scheduling"}
         self.store = store
         self.log = log
         self.rows = held(R)
         self.size = len(self.rows)
         self.hosts = {row[0]: row[1] for row in self.rows}
         self.drained = {rank: why for rank, why in store.drained().items() if rank in self.hosts}
-        self.busy = busy
+        self._given = given
         self._listener: Optional[Callable[[Any, Optional[OSError]], Any]] = None
 
     def acquire(self, callback: Callable[[Any, Optional[OSError]], Any]) -> None:
@@ -80,6 +89,13 @@ class Resources:
         self._listener = callback
         up = sorted(set(self.hosts) - set(self.drained))
         callback({"resources": self.R, "up": idset.encode(up)}, None)
+
+    def count_memory(self) -> bool:
+        """Have memory given out from the next load of the scheduler on; False if it is, or if nobody knows of any."""
+        if not self.memory or "scheduling" in self.R:
+            return False
+        self.R["scheduling"] = self._told
+        return True
 
     def release(self) -> None:
         """End :meth:`acquire`."""
@@ -172,6 +188,11 @@ class Resources:
 
     @rpc("resource.status")
     def status(self, request: Request) -> None:
-        """Show all resources.  Answers {"R", "drain": [{"rank", "t", "reason"}], "busy": ranks that jobs hold}."""
+        """Show all resources.  Answers {"R", "drain": [{"rank", "t", "reason"}], "busy": ranks that jobs hold,
+        "memory": [[rank, MB, MB that jobs hold]] of ranks where it is known}."""
+        given = list(self._given())
+        busy = {row[0] for R in given for row in held(R)}
+        taken = memory.held(given, sorted(self.memory)) if "scheduling" in self.R else {}
+        have = [[rank, self.memory[rank], taken.get(rank, 0)] for rank in sorted(self.memory)]
         drain = [{"rank": rank, "t": t, "reason": reason} for rank, (t, reason) in sorted(self.drained.items())]
-        request.respond({"R": self.R, "drain": drain, "busy": sorted(self.busy())})
+        request.respond({"R": self.R, "drain": drain, "busy": sorted(busy), "memory": have})

@@ -15,7 +15,9 @@ import time
 from syslog import LOG_CRIT, LOG_ERR, LOG_INFO
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
+from fluxsched.formats import jobspec as jobspecs
 from fluxsched.service.host import Host
+from fluxsched.service.memory import requested
 from fluxsched.service.protocol import ANNOTATE, DENY, SUCCESS
 from fluxsched.service.rpc import GUEST, OWNER
 from fluxsched.session.broker import job as jobs
@@ -231,6 +233,20 @@ class Scheduler:
         """Load the module in the place of the one that is there, if any.  Raises RequestError."""
         self.load(arguments, replace=True)
 
+    def count_memory(self) -> None:
+        """A job asks for memory, perhaps the first one: have the scheduler give it out from here on.
+
+        Until then nodes have none, so that jobs which ask for cores alone are planned for as fast as ever."""
+        if not self.resources.count_memory() or self.service is None or self.service.resources.described:
+            return
+        arguments, automatic = self.arguments, self.automatic
+        self.log("broker", LOG_INFO, "a job asks for memory: sched is loaded again, to give it out")
+        self.unload()
+        try:
+            self.load(arguments, automatic=automatic)
+        except RequestError as error:
+            self.log("broker", LOG_CRIT, f"no scheduler is loaded: {error.text}")
+
     def failed(self, host: Optional[ModuleHost], error: object) -> None:
         """The module of `host` cannot go on: remove it, if it is still the one that is loaded."""
         if host is self.host:
@@ -368,6 +384,8 @@ class Scheduler:
 
             declaration = RPCS.get(request.topic)
             if declaration is not None and declaration.sender in (OWNER, GUEST):
+                if _asks_for_memory(payload.get("jobspec")):
+                    self.count_memory()
                 self.ask_for(request, request.topic, payload)
                 return
         raise RequestError(errno.ENOSYS, f"No service matching {request.topic[:64]} is registered")
@@ -465,6 +483,14 @@ class Scheduler:
             callback(None, OSError(errno.ENOENT, "No such file or directory"))
             return
         callback({"id": payload["id"], "eventlog": "".join(json.dumps(entry) + "\n" for entry in events)}, None)
+
+
+def _asks_for_memory(spec: Any) -> bool:
+    """Whether a jobspec that a question is about asks for memory; what is none is for the module to refuse."""
+    try:
+        return isinstance(spec, dict) and requested(jobspecs.parse(spec)) > 0
+    except jobspecs.JobspecError:
+        return False
 
 
 def _passes(entry: dict[str, Any], allow: Optional[dict[str, Any]], deny: Optional[dict[str, Any]]) -> bool:

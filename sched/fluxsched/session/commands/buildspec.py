@@ -61,6 +61,20 @@ def _node(count: int, exclusive: bool, slot: dict[str, Any]) -> dict[str, Any]:
     return node
 
 
+def _add_memory(resources: list[dict[str, Any]], text: str) -> None:
+    """--mem: of each node that is asked for, or else of the job, an equal part in each slot."""
+    from fluxsched.formats import sizes
+
+    try:
+        size = sizes.parse(text)
+    except sizes.SizeError as error:
+        raise SpecError(f"--mem: {error}") from None
+    [top] = resources
+    parts = top["count"] if top["type"] == "slot" else 1
+    amount = -(-size // (parts * sizes.MEGABYTE))
+    top["with"].append({"type": "memory", "count": amount, "unit": "MB"})
+
+
 def _resources(o: Options) -> Plan:
     """Whose tasks come first: so many tasks, each with its cores and gpus."""
     nodes = whole("nodes", o.nodes)
@@ -206,6 +220,8 @@ def build(
     if not command:
         raise SpecError("job command and arguments are missing")
     resources, count, per_resource = plan or _resources(o)
+    if o.mem is not None:
+        _add_memory(resources, o.mem)
     spec: dict[str, Any] = {
         "resources": resources,
         "tasks": [{"command": command, "slot": "task", "count": count}],

@@ -24,7 +24,7 @@ Lookup = Callable[[str, str], Any]
 REPLACED = (
     "queue", "time_limit", "urgency", "job_name", "setopt", "setattr", "dependency", "begin_time", "requires", "env",
     "input", "output", "error", "cwd", "flags", "nodes", "ntasks", "cores_per_task", "gpus_per_task", "cores",
-    "tasks_per_node", "tasks_per_core", "gpus_per_node", "taskmap", "wait_event", "log", "log_stderr", "signal",
+    "tasks_per_node", "tasks_per_core", "gpus_per_node", "mem", "taskmap", "wait_event", "log", "log_stderr", "signal",
 )  # fmt: skip
 
 _PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")

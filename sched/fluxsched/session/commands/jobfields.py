@@ -23,7 +23,7 @@ HEADINGS = {
     **{f"id.{form}": "JOBID" for form in ids.FORMS},
     "userid": "UID", "username": "USER", "urgency": "URG", "priority": "PRI", "state": "STATE", "state_single": "S",
     "name": "NAME", "queue": "QUEUE", "project": "PROJECT", "bank": "BANK", "cwd": "CWD", "ntasks": "NTASKS",
-    "ncores": "NCORES", "nnodes": "NNODES",
+    "ncores": "NCORES", "nnodes": "NNODES", "memory": "MEMORY",
     "duration": "DURATION", "ranks": "RANKS", "nodelist": "NODELIST", "success": "SUCCESS", "result": "RESULT",
     "result_abbrev": "RS", "status": "STATUS", "status_abbrev": "ST", "returncode": "RC", "waitstatus": "WSTATUS",
     "runtime": "RUNTIME", "t_submit": "T_SUBMIT", "t_depend": "T_DEPEND", "t_priority": "T_PRIORITY",

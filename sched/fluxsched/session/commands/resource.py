@@ -30,10 +30,18 @@ def main(name: str, words: list[str]) -> int:
     return subcommands(name, words, table, HINT)
 
 
-def _row(rows: list[Row]) -> str:
+def _row(rows: list[Row], memory: str = "") -> str:
     hosts = hostlist.encode([row[1] for row in rows])
     cores, gpus = sum(len(row[2]) for row in rows), sum(len(row[3]) for row in rows)
-    return printable(f"{len(rows):>6} {cores:>6} {gpus:>5} {hosts}".rstrip())
+    return printable(f"{len(rows):>6} {cores:>6} {gpus:>5} {memory}{hosts}".rstrip())
+
+
+def _memory(known: list[list[int]], state: str, rows: list[Row]) -> str:
+    """The column of memory, MB: what is left or held on ranks, or all of it.  `known`: as resource.status answers."""
+    ranks = {row[0] for row in rows}
+    parts = {"free": lambda total, taken: total - taken, "allocated": lambda total, taken: taken}
+    part = parts.get(state, lambda total, taken: total)
+    return f"{sum(part(total, taken) for rank, total, taken in known if rank in ranks):>8} "
 
 
 def _counts(rows: list[Row]) -> dict[str, Any]:
@@ -49,6 +57,7 @@ def list_(words: list[str]) -> int:
     p = Parser("resource list", description="List resources by state.")
     p.add_argument("-s", "--states", metavar="STATE,...", default="free,allocated,down", help="only these states")
     p.add_argument("-n", "--no-header", action="store_true", help="no header line")
+    p.add_argument("-m", "--memory", action="store_true", help="a column of memory, in MB")
     p.add_argument("-i", "--include", metavar="TARGETS", help="only these hosts or ranks")
     json_option(p)
     o = p.parse_args(words)
@@ -79,9 +88,10 @@ def list_(words: list[str]) -> int:
         print_json({state: _counts(rows[state]) for state in states})
         return 0
     if not o.no_header:
-        print("     STATE NNODES NCORES NGPUS NODELIST")
+        print(f"     STATE NNODES NCORES NGPUS {'  MEMORY ' if o.memory else ''}NODELIST")
+    known = call(client.rpc, "resource.status")["memory"] if o.memory else []
     for state in states:
-        print(f"{state:>10} {_row(rows[state])}")
+        print(f"{state:>10} {_row(rows[state], _memory(known, state, rows[state]) if o.memory else '')}")
     return 0
 
 

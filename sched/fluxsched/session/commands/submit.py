@@ -70,6 +70,7 @@ def job_options(p: Parser) -> None:
     p.add_argument("--env-file", metavar="FILE", dest="env", action="append", type=lambda text: "^" + text,
                    help="read rules from FILE")
     p.add_argument("--cwd", metavar="DIRECTORY", help="working directory of the job")
+    p.add_argument("--mem", metavar="SIZE", help="memory on each node of --nodes, else of the job: 4G, 512M")
     p.add_argument("--signal", metavar="[SIG][@TIME]", help="send SIG (USR1) TIME (60s) before the time limit")
     p.add_argument("--flags", metavar="FLAGS", help="comma separated: debug, waitable, novalidate")
     p.add_argument("--dry-run", action="store_true", help="print the jobspec and do nothing")

@@ -24,7 +24,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Generator, Iterator
 
 from fluxsched.errors import FluxSchedError
-from fluxsched.session.runner import pmi
+from fluxsched.session.runner import memory, pmi
 from fluxsched.session.runner.inputs import Inputs
 from fluxsched.session.runner.processes import descendants
 from fluxsched.session.runner.sinks import Sink
@@ -96,6 +96,7 @@ class Supervisor:
         self.failure = 0
         self.warned = False  # of the time limit
         self.pmi: pmi.Server | None = None
+        self.memory: memory.Limit | None = None
 
     # the record
 
@@ -183,6 +184,8 @@ class Supervisor:
         """Run the job to its end. Whether nothing is left of it, so that the worker can take the next one."""
         if not self.claim():
             return False
+        if self.spec["memory"]:
+            self.memory = memory.Limit(self.spec["memory"], None, self.timers, self.take_memory_back)
         self.starting = self.start()
         self.expire_at(self.spec["expiration"])
         self.follow()
@@ -214,7 +217,7 @@ class Supervisor:
         for follower in self.followers:
             if follower is not self.worker.broker:
                 follower.close()
-        for name in ("expire", "warn", "kill", "look", "events"):
+        for name in ("expire", "warn", "kill", "look", "events", "memory"):
             self.timers.pop(name, None)
 
     def advance(self) -> None:
@@ -456,6 +459,11 @@ class Supervisor:
             self.failure = code
             self.record("exception", text=reason)
             self.end()
+
+    def take_memory_back(self, reason: str) -> None:
+        """End the job at once: it has more memory than it asked for."""
+        self.fail(reason, memory.EXCEEDED)
+        self.kill()
 
     def terminate(self) -> None:
         """SIGTERM to what runs now, SIGKILL after the grace."""

@@ -1,0 +1,260 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Memory as a request: --mem, how it is given out, and what becomes of a job that takes more."""
+
+import json
+import os
+import sys
+
+import pytest
+
+from embedded import Session, flux, until
+from fluxsched.formats import config, jobspec, r, sizes
+from fluxsched.service import memory as pools
+from fluxsched.session.broker import machine, ranks
+from fluxsched.session.broker import memory as requests
+from fluxsched.session.commands import buildspec
+from fluxsched.session.commands import submit as commands
+from fluxsched.session.runner import memory
+
+# sizes
+
+
+@pytest.mark.parametrize(
+    "text, size",
+    [("4G", 4 << 30), ("512M", 512 << 20), ("1.5GiB", 3 << 29), ("100GB", 10**11), ("2k", 2048), ("1K", 1024),
+     ("1kB", 1000), ("0.5T", 1 << 39), ("1PB", 10**15)],
+)  # fmt: skip
+def test_sizes(text, size):
+    assert sizes.parse(text) == size
+
+
+@pytest.mark.parametrize(
+    "text", ["", "4", "G", "-1G", "4g", "4 G", "4GiBs", "1e3M", "\u0664G", "1" * 16 + "M", 4, None]
+)
+def test_what_is_no_size(text):
+    with pytest.raises(sizes.SizeError, match="expected a size such as 4G or 512M, got"):
+        sizes.parse(text)
+
+
+@pytest.mark.parametrize("text", ["0G", "0.000000001k", "2P"])
+def test_sizes_have_bounds(text):
+    with pytest.raises(sizes.SizeError, match="expected a size above 0 and of at most 1PB, got"):
+        sizes.parse(text)
+
+
+def test_sizes_as_people_read_them():
+    shown = [sizes.show(size) for size in (0, 999, 1000, 1536, 4 << 30, 10**11, 10**15)]
+    assert shown == ["0B", "999B", "1kB", "1.54kB", "4.29GB", "100GB", "1PB"]
+
+
+# what there is
+
+
+def test_memory_in_r():
+    R = ranks.build(["a", "b"], range(2), [0], 500)
+    assert R["scheduling"] == {"memory": [["0-1", 500]]}
+    assert pools.memory_of(R) == {0: 500, 1: 500}
+    tree = pools.hierarchy(R)
+    assert tree.type == ["cluster"] + ["node", "core", "core", "gpu", "memory"] * 2
+    assert tree.parent == [-1, 0, 1, 1, 1, 1, 0, 6, 6, 6, 6]
+    assert [tree.size[i] for i, kind in enumerate(tree.type) if kind == "memory"] == [500, 500]
+    assert tree.name[1:4] == ["a", "core0", "core1"]
+    assert pools.hierarchy(ranks.build(["a"], range(2))) is None
+    R["scheduling"]["memory"] = [["1", 7]]
+    assert pools.hierarchy(R).type.count("memory") == 1
+
+
+@pytest.mark.parametrize("rows", [1, [1], [["0"]], [["0", 0]], [["0", True]], [["0", 2**31]], [["0", 1.5]]])
+def test_memory_in_r_is_checked(rows):
+    with pytest.raises(r.RError, match=r"scheduling.memory: expected a list of \[ranks, MB\], got"):
+        pools.memory_of({"scheduling": {"memory": rows}})
+
+
+def test_ranks_of_memory_are_checked():
+    with pytest.raises(r.RError, match="scheduling.memory: 'x' is not an idset"):
+        pools.memory_of({"scheduling": {"memory": [["x", 1]]}})
+
+
+def test_memory_of_the_configuration():
+    entries = [{"hosts": "n[1-3]", "cores": "0-3", "memory": "1GB"}, {"hosts": "n2", "memory": "4G"}, {"hosts": "n3"}]
+    R = config.resources({"config": entries}, 10)
+    assert pools.memory_of(R) == {0: 1000, 1: 4294, 2: 1000}
+    for value, said in (("4", "memory: expected a size such as 4G or 512M, got '4'"),
+                        (4, "memory: expected a size such as 4G or 512M, got 4")):  # fmt: skip
+        with pytest.raises(config.ConfigError) as error:
+            config.resources({"config": [{"hosts": "a", "cores": "0", "memory": value}]}, 10)
+        assert str(error.value) == f"resource.config[0]: {said}"
+
+
+def test_memory_of_the_machine(tmp_path):
+    assert machine.memory() > 100
+    (tmp_path / "meminfo").write_text("MemTotal:       24683656 kB\nMemFree: 1 kB\n")
+    assert machine.memory(str(tmp_path)) == 25276
+    assert machine.memory(str(tmp_path / "none")) == 0
+
+
+# what is asked for
+
+
+def spec(*words):
+    options = commands.parser("submit").parse_args([*words, "true"])
+    return buildspec.build(options, options.command, env={})
+
+
+@pytest.mark.parametrize(
+    "words, amount, total",
+    [
+        (["--mem=1G"], 1074, 1074),
+        (["--mem=1GB", "-n3"], 334, 1002),
+        (["--mem=1G", "-N2", "-n4"], 1074, 2148),
+        (["--mem=1G", "-N2"], 1074, 2148),
+        (["--mem=1G", "--cores=2", "--tasks-per-node=1"], 537, 1074),
+        (["--mem=1k"], 1, 1),
+    ],
+)
+def test_request(words, amount, total):
+    found = spec(*words)
+    assert found["resources"][0]["with"][-1] == {"type": "memory", "count": amount, "unit": "MB"}
+    request = jobspec.parse(found)
+    assert pools.requested(request) == total
+    assert requests.total(request, {}) == total * 10**6
+
+
+def test_requests_without_memory():
+    request = jobspec.parse(spec("-N2", "-n4", "-g1"))
+    assert pools.requested(request) == 0
+    assert requests.total(request, {}) == 0
+
+
+def test_a_job_of_open_size_has_what_it_got():
+    found = spec("--mem=100MB", "-N2")
+    found["resources"][0]["count"] = {"min": 2, "max": 4}
+    R = {"scheduling": {"pools": [[0, 100], [2, 100], [3, 100]]}}
+    assert requests.total(jobspec.parse(found), R) == 300 * 10**6
+
+
+def test_what_ranks_hold():
+    held = [{"scheduling": {"pools": [[0, 5], [1, 7]]}}, {}, {"scheduling": {"pools": [[1, 1], [9, 9]]}}]
+    assert requests.held(held, [2, 4]) == {2: 5, 4: 8}
+
+
+def test_bad_size_is_refused():
+    done = flux("run", "--mem=4", "true")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "ERROR: --mem: expected a size such as 4G or 512M, got '4'" in done.stderr
+
+
+# keeping to it
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """A limit of 100 bytes: what its looks see, and what it says."""
+
+    class Watched:
+        def __init__(self):
+            self.timers, self.failed, self.rss, self.pss = {}, [], 0, 0
+
+        def look(self, rss, pss):
+            self.rss, self.pss = rss, pss
+            self.timers.pop("memory")[1]()
+
+    one = Watched()
+    monkeypatch.setattr(memory, "descendants", lambda pid: [])
+    monkeypatch.setattr(memory, "resident", lambda pids: one.rss)
+    monkeypatch.setattr(memory, "proportional", lambda pids: one.pss)
+    return one
+
+
+def test_a_job_is_looked_at_again_and_again(watched):
+    limit = memory.Limit(100, None, watched.timers, watched.failed.append)
+    watched.look(100, 100)
+    watched.look(300, 100)  # shared by three
+    assert watched.failed == []
+    limit.check()  # a process has ended; nobody but the kernel would have killed it
+    watched.look(300, 101)
+    assert watched.failed == ["memory: the job has 101B, and asked for 100B"]
+    assert watched.timers == {}
+    memory.Limit(100, None, watched.timers, watched.failed.append).close()
+    assert watched.timers == {}
+
+
+def test_kernel_keeps_the_limit_where_there_is_the_controller(watched, tmp_path):
+    for name in ("memory.max", "memory.swap.max", "memory.oom.group"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "memory.events").write_text("low 0\nmax 5\noom 0\noom_kill 0\n")
+    limit = memory.Limit(10**8, str(tmp_path), watched.timers, watched.failed.append)
+    assert watched.timers == {}
+    assert [(tmp_path / f"memory.{name}").read_text() for name in ("max", "swap.max", "oom.group")] == [
+        "100000000", "0", "1",
+    ]  # fmt: skip
+    limit.check()
+    assert watched.failed == []
+    (tmp_path / "memory.events").write_text("oom 1\noom_kill 1\n")
+    limit.check()
+    assert watched.failed == ["memory: the job took more than the 100MB that it asked for"]
+
+
+def test_a_group_without_the_controller_is_looked_at(watched, tmp_path):
+    assert not memory.killed(str(tmp_path))
+    memory.Limit(10**8, str(tmp_path), watched.timers, watched.failed.append)
+    assert list(watched.timers) == ["memory"]
+    (tmp_path / "memory.max").write_text("")  # no swap to bound
+    assert memory.confine(str(tmp_path), 7)
+
+
+def test_what_processes_have():
+    own = [os.getpid(), 2**22 + 1]
+    assert 5 << 20 < memory.proportional(own) <= memory.resident(own) < 1 << 32
+
+
+# a session
+
+
+NODES = {"resource": {"config": [{"hosts": "n[1-2]", "cores": "0-3", "memory": "1GB"}]}}
+
+
+@pytest.fixture
+def start(tmp_path):
+    path = tmp_path / "flux.json"
+    path.write_text(json.dumps(NODES))
+    return lambda: Session(f"--config-path={path}", f"--statedir={tmp_path}/state")
+
+
+HOG = "x = b'x' * (80 << 20); import time; time.sleep(600)"
+
+
+def test_memory_is_given_out(start):
+    with start() as session:
+        assert session("run", "sh", "-c", "echo plain") == "plain"
+        assert "scheduling" not in json.loads(session("job", "info", session("job", "last"), "R"))
+        lines = session("resource", "list", "-m").splitlines()
+        assert lines[0].strip() == "STATE NNODES NCORES NGPUS   MEMORY NODELIST"
+        assert lines[1] == "      free      2      8     0     2000 n[1-2]"
+        said = session.fail("submit", "--mem=2G", "true")
+        assert "unsatisfiable request" in said
+        done = session.run("run", "--mem=40MB", sys.executable, "-S", "-c", HOG)
+        assert done.returncode == 137
+        assert "MB, and asked for 40MB" in done.stderr
+        events = session.events(session("job", "last"))
+        [note] = [entry["context"]["note"] for entry in events if entry["name"] == "exception"]
+        assert note.startswith("memory: the job has ") and note.endswith("MB, and asked for 40MB")
+        first, second = (session("submit", "-N1", "-n1", "--mem=600MB", "sleep", "600") for _ in range(2))
+        session.wait_state(second, "RUN")
+        third = session("submit", "--mem=600MB", "echo", "third")
+        plain = session("run", "echo", "others go on")
+        assert plain == "others go on"
+        assert session.state(third) == "SCHED"
+        assert "1 core, 6 free, but not with 600 MB of memory" in session("sched", "why", third)
+        assert session("jobs", "-n", "-o", "{id} {memory}", first) == f"{first} 600"
+        assert session("resource", "list", "-mn", "-s", "free,allocated").split()[4:11:6] == ["800", "1200"]
+        session.kill()
+    # A session that is started again counts what its jobs hold.
+    with start() as session:
+        assert session.state(third) == "SCHED"
+        session("cancel", first)
+        assert session("job", "attach", third) == "third"
+        assert session.job(second)["state"] == "RUN"
+        session("cancel", second)
+        until(lambda: session.state(second) == "INACTIVE", "its end")
