@@ -530,13 +530,13 @@ class Executor:
             running.disconnect()
         for link in list(self.links):
             link.close()
+        self._tidy()
+        self._background.close()
         try:
             self.claims = claims.make(os.path.dirname(self.claims))  # nothing is launched from here on
         except OSError:
             pass  # the folder is gone, and with it the claims
         self._control.close()
-        self._tidy()
-        self._background.close()
         try:
             self._launcher.wait(CLOSE_WAIT)
         except subprocess.TimeoutExpired:

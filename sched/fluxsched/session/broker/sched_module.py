@@ -96,7 +96,7 @@ class ModuleHost(Host):
     def read_r(self, jobid: int, callback: Answered) -> None:
         """The R that the job manager has, with its updates."""
         job = self.scheduler.manager.active.get(jobid)
-        R = None if job is None else job.R
+        R = self.scheduler.late.get(jobid) or (None if job is None else job.R)
         error = OSError(errno.ENOENT, f"job {f58(jobid)} holds no resources") if R is None else None
         self.call_soon(lambda: callback(R, error))
 
@@ -163,6 +163,8 @@ class Scheduler:
         self.arguments: list[str] = []
         self.automatic = False  # loaded by the session, not by a person
         self.ready = False
+        self._told: set[int] = set()  # ids of jobs that a module which is not ready yet takes over
+        self.late: dict[int, Any] = {}  # R of those of them that have ended meanwhile, by id
         self.limit: Optional[int] = None  # most alloc requests in flight; None is no limit
         self.in_flight = 0
         self.waiting: dict[int, jobs.Job] = {}  # job id -> Job, to be asked for
@@ -215,6 +217,8 @@ class Scheduler:
         self.service = self.host = None
         self.ready = False
         self.in_flight = 0
+        self._told.clear()
+        self.late.clear()
         self.holding.clear()
         self.journals = []
         self.resources.release()
@@ -255,7 +259,7 @@ class Scheduler:
 
     # to the service
 
-    def _send(self, topic: str, request: Asker, payload: dict[str, Any]) -> None:
+    def _send(self, topic: str, request: Optional[Asker], payload: dict[str, Any]) -> None:
         assert self.service is not None
         self.used_at = time.monotonic()
         self.service.handle(topic, request, payload)
@@ -345,8 +349,10 @@ class Scheduler:
 
     def free(self, job: jobs.Job) -> None:
         """Give all of the job's resources back."""
-        if self.service is not None:
+        if self.ready:
             self._send("sched.free", job, {"id": job.id, "R": job.R, "final": True})
+        elif job.id in self._told:
+            self.late[job.id] = job.R  # the module is just taking it over
 
     def feasible(self, spec: dict[str, Any], callback: Callable[[Optional[RequestError]], Any]) -> None:
         """`callback(RequestError or None)`: could the job ever run?  Without a scheduler nobody knows."""
@@ -435,6 +441,7 @@ class Scheduler:
         for job in sorted(self.manager.active.values(), key=jobs.Job.order):
             if job.alloc == HELD:
                 answer = {"priority": job.info["priority"], "userid": job.info["userid"], "t_submit": job.turn}
+                self._told.add(job.id)
                 callback({"id": job.id, **answer}, None)
         callback(None, OSError(errno.ENODATA, "No data available"))
 
@@ -445,6 +452,10 @@ class Scheduler:
             self.limit = None
         self.ready = True
         callback({"count": len(self.waiting)}, None)
+        self._told.clear()
+        late, self.late = self.late, {}
+        for jobid, R in late.items():
+            self._send("sched.free", None, {"id": jobid, "R": R, "final": True})
         self.loop.call_soon(self._pump)
 
     def _events_journal(self, host: ModuleHost, payload: dict[str, Any], callback: Answered) -> None:
