@@ -23,6 +23,7 @@ from fluxsched.traces.files import MAX_LINE, TraceError, check_jobs, lines
 from fluxsched.traces.trace import ENDED, RUNNING, WAITING, Trace, build
 
 _CLOCK = re.compile(r"(?:(\d{1,6})-)?(?:(\d{1,6}):)?(\d{1,2}):(\d{1,2}(?:\.\d{1,9})?)\Z", re.ASCII)
+_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\Z", re.ASCII)
 _NUMBER = re.compile(r"([+-]?\d{1,18}(?:\.\d{1,9})?)([KMGT]?)\Z", re.ASCII)
 _STEP = re.compile(r"(\d.*)\.(?:\d+|batch|extern|interactive)\Z", re.ASCII)
 _WHOLE = re.compile(r"(\d{1,19})(?:\.0+)?\Z", re.ASCII)
@@ -59,7 +60,9 @@ def seconds(word: str) -> float:
             raise ValueError("minutes and seconds below 60")
         return int(days or 0) * 86400 + int(hours or 0) * 3600 + int(minutes) * 60 + float(secs)
     try:
-        return datetime.strptime(word, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc).timestamp()
+        # The usual form costs a tenth of the other.
+        when = datetime.fromisoformat(word) if _STAMP.match(word) else datetime.strptime(word, "%Y-%m-%dT%H:%M:%S")
+        return when.replace(tzinfo=timezone.utc).timestamp()
     except ValueError:
         raise ValueError("seconds or [D-]HH:MM:SS") from None
 
