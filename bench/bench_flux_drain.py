@@ -7,8 +7,8 @@ time from the first submission until the last job is over, with the processor ti
 Which node a job gets depends on what had ended by then, so there is no checksum of the schedule: the records of all
 jobs are checked for overlaps instead.
 
-Then the cost of the record of decisions (record=DIR), and of two shadows (shadow=NAME,NAME): the same drain with each and
-without, in turn. The target of the record is less than 2 % of the rate; shadows take at most a fifth of the time.
+Then the cost of the record of decisions (record=DIR), and of two shadows (shadow=NAME,NAME): the same drain with each
+and without, in turn. The target of the record is less than 2 % of the rate; shadows take at most a fifth of the time.
 `bench_flux_drain.py N decisions` does this alone.
 
 Then the cost of the record of jobs (lwj): the same jobs under the module with it, without it, and under sched-simple,
@@ -208,9 +208,9 @@ def decision_rows(njobs):
         more = (row["sched_cpu_seconds"] - without["sched_cpu_seconds"]) / without["total_seconds"]
         print(f"{kind:18}{row['jobs_per_second']:8.1f} jobs/s{row['sched_cpu_seconds']:9.3f} s of the module's cpu"
               f"   costs {rate:6.1%} of the rate, {more:.2%} of the time is cpu for it")
-    print(f"shadows took {medians['two shadows']['shadow_seconds']:.3f} s of a drain of"
-          f" {medians['two shadows']['total_seconds']:.1f} s   targets: record below {TARGET_DECISIONS:.0%}, shadows below"
-          f" {TARGET_SHADOWS:.0%}")
+    shadowed = medians["two shadows"]
+    print(f"shadows took {shadowed['shadow_seconds']:.3f} s of a drain of {shadowed['total_seconds']:.1f} s"
+          f"   targets: record below {TARGET_DECISIONS:.0%}, shadows below {TARGET_SHADOWS:.0%}")
     return rows
 
 

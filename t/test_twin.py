@@ -179,6 +179,59 @@ def test_records_that_are_no_traces(day, folder, tmp_path):
         load(folder)
 
 
+def test_a_part_that_is_missing(folder, tmp_path, monkeypatch):
+    """The next one is a new beginning, in a copy without names, too."""
+    monkeypatch.setattr(files, "SHARE", 10**6)
+    monkeypatch.setattr(files, "STATE_SHARE", 2)
+    bench = Bench([f"record={folder}"], R=make_r(2, 2))
+    for jobid in range(1, 60):
+        bench.alloc(jobid, duration=10.0)
+        if jobid % 2:
+            bench.free(next(iter(bench.service.engine.running_jobs())))
+    bench.service.stop()
+    numbers = [number for number, _ in files.numbered(folder)]
+    assert len(numbers) > 5
+    whole = Replay(str(folder))
+    assert whole.run() is None and whole.warnings == []
+    for number in (3, 4):
+        (folder / f"part-{number:06}.jsonl").unlink()
+    run = Replay(str(folder))
+    assert run.run() is None and run.decisions < whole.decisions
+    assert [text.partition(": ")[2] for text in run.warnings] == [
+        "parts 3 to 4 are not there: what happened meanwhile is not known"]
+    assert " all the same (" in replay(folder, "--anonymise", str(tmp_path / "copy"))
+    assert " all the same (" in replay(folder, "--policy", "easy")
+
+
+def test_times_outside_of_the_record(day, folder, tmp_path):
+    for words in (["--policy", "easy"], ["--why", "3"], ["--trace", str(tmp_path / "x.swf")]):
+        out = replay(folder, "--until", "1", *words, code=1)
+        assert "begin, " in out and out.endswith(" expected\n")
+    out = replay(folder, "--until", "9000", "--policy", "easy", code=1)
+    assert ": a time from its begin, " in out and ", to its end, " in out
+
+
+def test_a_job_that_nobody_asks_for_again(folder):
+    """It waits when the module goes, and is cancelled before the next one comes."""
+    bench = Bench([f"record={folder}"], R=make_r(1, 1))
+    bench.alloc(1, duration=30.0)
+    bench.alloc(2, duration=500.0)
+    bench.host.run(10.0)
+    bench.service.stop()
+    bench = Bench([f"record={folder}", "plugin=backfill.plugin1"], R=make_r(1, 1), start=False)
+    bench.host.time = 1020.0
+    bench.start()
+    bench.alloc(3, duration=20.0)
+    bench.host.run(5.0)
+    bench.service.stop()
+    lives = Lives()
+    Replay(str(folder), lives).run()
+    assert lives.jobs[2].gone == 1020.0 and lives.vanished == {2}
+    found = onward(str(folder), load_plugin("backfill.plugin1"))
+    assert found.jobs == 2 and found.recorded.policy == "sched.plugin1, backfill.plugin1"
+    assert "recorded (sched.plugin1, backfill.plugin1)" in replay(folder, "--policy", "easy")
+
+
 def test_another_policy_from_the_begin(day, folder):
     """Backfill lets job 3 go first, on the core that is free."""
     choice = choose("first-fit")

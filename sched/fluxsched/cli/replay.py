@@ -13,6 +13,7 @@ import click
 from fluxsched.cli import table
 from fluxsched.cli.instance import JobId, show_id
 from fluxsched.cli.table import duration
+from fluxsched.errors import FluxSchedError
 from fluxsched.formats import duration as spans
 from fluxsched.formats.quote import printable
 from fluxsched.formats.words import plural
@@ -93,6 +94,8 @@ def replay(
     passes = "1 pass" if run.passes == 1 else f"{run.passes:,} passes"
     about = f"{passes}, {plural(run.replayed, 'part')}, {span}"
     click.echo(f"{run.decisions:,} {'decision' if run.decisions == 1 else 'decisions'}, all the same ({about})")
+    if run.engine is None and (trace_path is not None or jobid is not None):
+        raise FluxSchedError(f"{folder}: a time after its begin, {stamp(run.begun)}, expected")
     if trace_path is not None and lives is not None:
         write_trace(lives, run, trace_path)
     if jobid is not None:

@@ -166,7 +166,11 @@ def anonymise(folder: str, to: str) -> int:
         raise FluxSchedError(f"{to}: is not empty")
     writer, anonymiser = Parts(to, ALL, ALL), Anonymiser()
     try:
+        number = found[0].number
         for part in found:
+            # Parts of the copy are numbered from 1 on; one that follows a part that is missing goes on from none.
+            part.head["continues"] = part.head.get("continues") and part.number == number
+            number = part.number + 1
             _copy(part, writer, anonymiser)
     finally:
         writer.close()

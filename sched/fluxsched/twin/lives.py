@@ -62,11 +62,14 @@ def cores_of(rows: list[Any]) -> int:
 class Lives:
     """The jobs of a record by id, from a replay that it watches: call an object with each row and the engine. With
     `keep`, `inputs` has the rows that are not about what a job holds, and ["marks", t, {...}] for what a load of the
-    module found."""
+    module found. vanished: jobs that waited before a load of the module, and were not asked for again; policies: the
+    plugins that decided, in order."""
 
     def __init__(self, keep: bool = False) -> None:
         self.jobs: dict[int, Life] = {}
         self.inputs: list[list[Any]] = []
+        self.vanished: set[int] = set()
+        self.policies: list[str] = []
         self._keep = keep
         self._engine: Any = None
 
@@ -78,6 +81,8 @@ class Lives:
             return
         refused = kind != "pass" and entries.refused(values)
         self._engine = engine
+        if kind == "policy" and not refused:
+            self.policies.append(values[2]["name"])
         take = getattr(self, f"_{kind}", None)
         if take is not None:
             take(time, refused, *values[2:])
@@ -88,6 +93,7 @@ class Lives:
         """The state that the module was loaded with.  A job that is not in it any more has ended meanwhile."""
         if self._keep:
             self.inputs.append(["marks", time, engine.marks()])
+        self.policies.append(engine.plugin)
         for jobid, asked in engine.asked.items():
             life = self.jobs.setdefault(jobid, Life(jobid, asked.priority, asked.t_submit, asked.user))
             if asked.request is not None:
@@ -97,8 +103,14 @@ class Lives:
             life.start = start if life.start is None else life.start
             life.cores = life.cores or cores_of(engine.holding(jobid)[0])
         for jobid, life in self.jobs.items():
-            if life.start is not None and life.end is None and jobid not in engine.asked:
+            if jobid in engine.asked:
+                continue
+            if life.start is not None and life.end is None:
                 life.end = time
+            elif life.start is None and life.gone is None and not life.refused:
+                # Unless it is asked for again.
+                life.gone = time
+                self.vanished.add(jobid)
 
     def _add(self, time: float, refused: bool, jobid: int, request: list[Any], priority: int, submit: float,
              user: Any, *_: Any) -> None:
@@ -108,6 +120,7 @@ class Lives:
         life = self.jobs[jobid]
         life.request = entries.request_of(request)
         life.gone = None
+        self.vanished.discard(jobid)
         life.refused = refused
         found = life.request
         life.cores = max(found.nslots * max(found.nnodes, 1) * max(found.cores, 1), 1)

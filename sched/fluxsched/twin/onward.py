@@ -9,6 +9,7 @@ cancelled there while it waited ends then, if it runs.
 
 from __future__ import annotations
 
+import datetime
 from typing import Any, Callable, NamedTuple, Optional
 
 from fluxsched.core import Infeasible
@@ -18,6 +19,7 @@ from fluxsched.formats.constraint import ConstraintError
 from fluxsched.service.entries import request_of
 from fluxsched.service.lives import GivenBack
 from fluxsched.twin.lives import Life, Lives, cores_of
+from fluxsched.twin.read import RecordError
 from fluxsched.twin.replay import Replay
 
 __all__ = ["Column", "Onward", "onward"]
@@ -57,10 +59,16 @@ def onward(folder: str, policy: Any, begin: Optional[float] = None) -> Onward:
         begin = before.time
     else:
         before.run(begin)
-    recorded_name = before.engine.plugin
+    if before.engine is None or begin > last:
+        span = f"its begin, {_stamp(whole.begun)}, to its end, {_stamp(last)}"
+        raise RecordError(f"{folder}: a time from {span}, expected")
+    recorded_name = ", ".join(dict.fromkeys([known.policies[-1], *lives.policies[len(known.policies):]]))
+    inputs = [*lives.inputs[len(known.inputs):],
+              *(["cancel", lives.jobs[jobid].gone, jobid] for jobid in lives.vanished - known.vanished)]
+    inputs.sort(key=lambda row: row[1])
     copy = before.engine.fork()
     copy.set_policy(policy)
-    run = _Run(copy, begin, lives.inputs[len(known.inputs):], lives.jobs)
+    run = _Run(copy, begin, inputs, lives.jobs)
     run.resumed.advance(last)
     chosen = [
         life for life in lives.jobs.values()
@@ -74,6 +82,10 @@ def onward(folder: str, policy: Any, begin: Optional[float] = None) -> Onward:
         _column(policy.name, chosen, run.resumed.start, run.resumed.end, run.cores, last),
     ]
     return Onward(begin, last, len(chosen), *columns)
+
+
+def _stamp(time: float) -> str:
+    return datetime.datetime.fromtimestamp(time).isoformat(" ", "microseconds")
 
 
 def _column(

@@ -96,7 +96,7 @@ class Part:
             except ValueError as error:
                 return self.error(at, f"is damaged: {error}")
         lines = f"lines {line - len(block)} to {line - 1}"
-        return self.error(line, f"{lines} are damaged: their checksum is not {quote(text)}")
+        return self.error(line, f"{lines} are damaged: their checksum is not {quote(text[1:-1].decode('latin-1'))}")
 
     def _row(self, line: int, text: bytes) -> Row:
         try:

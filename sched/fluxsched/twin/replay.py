@@ -86,9 +86,16 @@ class Replay:
         self._until = until
         self._passes = passes
         follows = False
+        number = self.parts[0].number if self.parts else 0
         for part in self.parts:
             if part.head["time"] > until:
                 break
+            if part.number != number:
+                last = part.number - 1
+                missing = f"part {number} is" if number == last else f"parts {number} to {last} are"
+                self.warnings.append(f"{part.path}: {missing} not there: what happened meanwhile is not known")
+                follows = False
+            number = part.number + 1
             self.replayed += 1
             rows = part.rows()
             built = self._state(part, rows)
