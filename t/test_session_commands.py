@@ -334,6 +334,11 @@ def test_modules(session):
     session("module", "reload", "sched", "plugin=sched.plugin1")
     assert json.loads(session("module", "stats", "sched"))["plugin"] == "sched.plugin1"
     assert session("module", "stats", "-p", "ready", "sched") == "true"
+    session("run", "true")
+    assert session("module", "stats", "-p", "counts.alloc", "sched") != "0"
+    assert session("module", "stats", "--clear", "sched") == ""
+    assert session("module", "stats", "-p", "counts.alloc", "sched") == "0"
+    assert "stats-clear" in session.fail("module", "stats", "--clear", "job-manager")
     assert json.loads(session("module", "stats", "job-manager"))["active_jobs"] == 0
     assert "File exists" in session.fail("module", "load", "sched")
     session("module", "remove", "sched")

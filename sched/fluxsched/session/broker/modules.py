@@ -86,11 +86,15 @@ class Modules:
             modules.append({"name": name, "idle": 0, "services": services, "args": [], "automatic": False})
         request.respond({"modules": modules})
 
-    @rpc("module.stats", name=_NAME)
-    def stats(self, request: Request, name: str) -> None:
-        """Show statistics of a module."""
+    @rpc("module.stats", name=_NAME, clear=Bool(False))
+    def stats(self, request: Request, name: str, clear: bool) -> None:
+        """Show statistics of a module, or with `clear` count from 0 again, which only the scheduler does."""
         broker = self.broker
-        if name == "sched":
+        if clear:
+            if name != "sched":
+                raise RequestError(errno.ENOSYS, f"No service matching {name}.stats-clear is registered")
+            self.scheduler.ask_for(request, "sched.stats-clear", {})
+        elif name == "sched":
             self.scheduler.ask_for(request, "sched.stats-get", {})
         elif name == "job-manager":
             request.respond(broker.manager.stats())

@@ -117,9 +117,12 @@ def stats(words: list[str]) -> int:
     """flux module stats"""
     p = Parser("module stats", description="Show statistics of a module, as JSON.")
     p.add_argument("-p", "--parse", metavar="OBJNAME", help="only the value at this dotted name")
+    p.add_argument("-c", "--clear", action="store_true", help="count from 0 again")
     p.add_argument("module")
     options = p.parse_args(words)
-    value = call(Client().rpc, "module.stats", {"name": options.module})
+    value = call(Client().rpc, "module.stats", {"name": options.module, "clear": options.clear})
+    if options.clear:
+        return 0
     for part in (options.parse or "").split("."):
         if part:
             if not isinstance(value, dict) or part not in value:
