@@ -24,7 +24,7 @@ TESTS = (
     "test_engine*.py", "test_nodeview.py", "test_plugins.py", "test_simulate_o*.py", "test_simulate_exact.py",
     "test_jobspec*.py", "test_r.py", "test_constraint.py", "test_idset.py", "test_hostlist.py", "test_duration.py",
     "test_eventlog.py", "test_text.py", "test_rdl*.py", "test_fuzz.py", "test_service*.py", "test_trace_*.py",
-    "test_fork.py", "test_forward.py", "test_forecast.py", "test_queues.py", "test_record.py", "test_twin.py",
+    "test_fork.py", "test_forward.py", "test_forecast.py", "test_queues.py", "test_record*.py", "test_twin.py",
 )  # fmt: skip
 CONFIG = """\
 [run]
