@@ -352,3 +352,11 @@ def test_coverage_reaches_its_share():
     assert likely == late
     likely, late = Coverage(1.5).times(spread, 2, 0.0)
     assert late == pytest.approx(2 * spread.starts(2, [1.0])[0])
+
+
+def test_t_late_by_the_starts_of_some_runs():
+    starts = [10.0 * number for number in range(1, 11)]
+    assert Coverage().late(starts, 0.0) == 90.0
+    assert Coverage(0.5).late(starts, 0.0) == 50.0
+    # above 1 the wait until the latest is stretched
+    assert Coverage(1.5).late(starts, 20.0) == 20.0 + 2.0 * 80.0

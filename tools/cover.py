@@ -24,6 +24,7 @@ TESTS = (
     "test_engine*.py", "test_nodeview.py", "test_plugins.py", "test_simulate_o*.py", "test_simulate_exact.py",
     "test_jobspec*.py", "test_r.py", "test_constraint.py", "test_idset.py", "test_hostlist.py", "test_duration.py",
     "test_eventlog.py", "test_text.py", "test_rdl*.py", "test_fuzz.py", "test_service*.py", "test_trace_*.py",
+    "test_config.py", "test_session_config.py", "test_taskmap.py",
     "test_fork.py", "test_forward.py", "test_forecast.py", "test_queues.py", "test_record*.py", "test_twin.py",
 )  # fmt: skip
 CONFIG = """\
@@ -39,6 +40,8 @@ disable_warnings = no-data-collected, module-not-imported, couldnt-parse, plugin
 exclude_also =
     if TYPE_CHECKING
     if DEBUG
+    def trace\\(frame
+    sys\\.settrace\\(before\\)
     raise NotImplementedError
     ^\\s*\\.\\.\\.$
 """
