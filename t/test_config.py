@@ -94,7 +94,7 @@ def test_resources():
     ({"hosts": "n"}, "expected a list of tables"),
     ([1], "resource.config[0]: expected a table, got 1"),
     ([{"hosts": "n", "core": "0"}], "resource.config[0]: 'core': unknown key"),
-    ([{"hosts": "n", "cores": "0"}, {"hosts": "m", "properties": "x"}], "resource.config[1]: properties: expected a list"),
+    ([{"hosts": "n", "cores": "0"}, {"hosts": "m", "properties": "x"}], "resource.config[1]: properties: expected"),
     ([{"hosts": "n", "cores": "3-1"}], "resource.config[0]: cores: "),
     ([{"hosts": "n", "gpus": "x"}], "resource.config[0]: gpus: "),
     ([{"cores": "0"}], "resource.config[0]: "),
