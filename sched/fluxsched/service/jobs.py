@@ -51,8 +51,8 @@ class Job:
         self.name = ""                              # as flux jobs shows it; "": it ran before the load
         self.message = message                      # the sched.alloc request to answer
         self.request: Optional[Request] = None
-        # JSON text until the job starts, if it is recorded: thousands of dicts that wait would make Python's search for
-        # garbage take long enough to be noticed.
+        # What of it says how many tasks there are, as JSON, until the job starts, if it is recorded: thousands of dicts
+        # that wait would make Python's search for garbage take long enough to be noticed.
         self.jobspec: Optional[str] = None
         self.stage = PENDING
         self.sent: dict[str, Any] = {}              # annotations the job manager has from us

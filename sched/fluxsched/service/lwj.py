@@ -179,8 +179,10 @@ class Record:
         self._state(entry, "submitted")
         self._trim()
 
-    def describe(self, jobid: int, jobspec: dict, request: Request) -> None:
-        """What the job asks for: the jobspec (a dict) and the parsed request."""
+    def describe(
+        self, jobid: int, jobspec: dict, request: Request, count: Callable[..., int] = task_count
+    ) -> None:
+        """What the job asks for: the jobspec (a dict) and the parsed request; `count` is task_count of it."""
         entry = self._entries.get(jobid)
         if entry is None:
             return
@@ -188,7 +190,7 @@ class Record:
         slots = request.nslots * nodes
         entry.held = (slots, nodes, slots * request.cores)
         self._stage(entry, "nnodes", request.nnodes)
-        self._stage(entry, "ntasks", task_count(jobspec, *entry.held))
+        self._stage(entry, "ntasks", count(jobspec, *entry.held))
         self._stage(entry, "walltime", request.duration)
         self._stage(entry, "cmdline", cmdline(jobspec))
 

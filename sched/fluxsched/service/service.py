@@ -28,7 +28,6 @@ import time
 from typing import Any, Iterable, Optional
 
 from fluxsched.core import Engine, Infeasible
-from fluxsched.formats import fastjson
 from fluxsched.formats import jobspec as _jobspec
 from fluxsched.formats import r as _r
 from fluxsched.formats.constraint import ConstraintError
@@ -54,6 +53,7 @@ from fluxsched.service.runtimes import RunTimes
 from fluxsched.service.settings import Settings
 from fluxsched.service.shadow import Shadows
 from fluxsched.service.slices import Slices
+from fluxsched.service.specs import Specs
 from fluxsched.service.whatif import WhatIfs
 from fluxsched.service.when import Whens
 
@@ -118,6 +118,7 @@ class Service:
         self._waiting_for_ready: list[tuple[str, Any, Any]] = []    # messages that came too early
         self._hello_left = 0            # answers due before sched-ready
         self._quiescent_asked: list[Any] = []       # requests of sched.quiescent that wait
+        self._specs = Specs()
         self._asked = 0                 # requests of sched.alloc
         self._cpu_begin = time.thread_time()
 
@@ -363,8 +364,9 @@ class Service:
         self.record.seen(jobid, t_submit)
         self.recorder.later()
         try:
-            job.request = _jobspec.parse(jobspec)
-            self.record.describe(jobid, jobspec, job.request)
+            spec = self._specs.read(jobspec)
+            job.request = spec.request
+            self.record.describe(jobid, jobspec, spec.request, spec.task_count)
             self.engine.add(jobid, self.resources.placed(job.request), priority, t_submit, userid, sequence=jobid)
         except (_jobspec.JobspecError, ConstraintError) as error:
             self.answers.deny(job, str(error))
@@ -377,7 +379,7 @@ class Service:
             self.answers.deny(job, f"the scheduler cannot handle this request: {type(error).__name__}: {error}")
             return
         if self.record.knows(jobid):
-            job.jobspec = fastjson.dumps(jobspec)
+            job.jobspec = spec.text
         job.name = _jobspec.name(jobspec)
         self.jobs.add(job)
         self.annotator.added(jobid)

@@ -25,7 +25,7 @@ import sqlite3
 import time
 from functools import partial
 from syslog import LOG_CRIT, LOG_ERR, LOG_INFO
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, Iterator, Optional, Union
 
 from fluxsched.formats.fastjson import loads
 from fluxsched.session.broker.background import Background, sync
@@ -39,6 +39,7 @@ PAUSE = 0.025  # seconds from one sync to the next, as a mean,
 BURST = 4  # of which so many may come at once: one job on its own waits for none
 LOOK = 0.2  # seconds after which it is made sure that the files written to are still there
 LAZY = 0.01  # seconds that a change for which nobody waits may wait for others
+AT_A_TIME = 500  # rows of a long list
 CHECKPOINT = 4000  # pages in SQLite's log from which it is taken into the database
 CHECK_MAX = 256 << 20  # bytes; a larger database is not looked through at the start
 FILE = "session.sqlite"
@@ -505,6 +506,18 @@ class Database:
         """All rows.  Raises StoreError."""
         try:
             return self._db.execute(sql, parameters).fetchall()
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise StoreError(f"{self.path}: {self._explain(error)}") from None
+
+    def _rows(self, sql: str, parameters: tuple = ()) -> Iterator[tuple]:
+        """Rows, a few at a time, for as long as nothing is written.  Raises StoreError."""
+        try:
+            cursor = self._db.execute(sql, parameters)
+            while True:
+                rows = cursor.fetchmany(AT_A_TIME)
+                if not rows:
+                    return
+                yield from rows
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise StoreError(f"{self.path}: {self._explain(error)}") from None
 

@@ -9,8 +9,9 @@ import math
 import os
 import pwd
 import signal
+import sys
 import time
-from typing import TYPE_CHECKING, Any, NoReturn, Optional
+from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional
 
 from fluxsched.formats import hostlist, idset
 from fluxsched.formats import jobspec as jobspecs
@@ -54,7 +55,9 @@ def username(uid: int) -> str:
 
 class Job:
     """A job that is not over, or whose end is not in the store yet."""
-    __slots__ = ("_name", "id", "state", "jobspec", "R", "info", "events", "alloc", "launched", "executing", "watchers")
+    __slots__ = (
+        "_events", "_name", "R", "alloc", "executing", "id", "info", "jobspec", "launched", "state", "watchers"
+    )  # fmt: skip
 
     def __init__(self, jobid: int, state: int, jobspec: dict[str, Any], info: dict[str, Any], R: Any = None) -> None:
         self._name: Optional[str] = None
@@ -63,7 +66,7 @@ class Job:
         self.jobspec = jobspec  # without the environment, to which nobody but the executor looks
         self.info = info
         self.R = R
-        self.events: list[dict[str, Any]] = []
+        self._events: list[dict[str, Any]] | Callable[[int], list[dict[str, Any]]] = []
         self.alloc = NONE
         self.launched = False  # a launch is committed or on the way there
         self.executing = False  # with the executor
@@ -75,6 +78,18 @@ class Job:
         if self._name is None:
             self._name = ids.f58(self.id)
         return self._name
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """Its events (RFC 18) from the first on. May be set to a function of the id, which reads them when they are
+        wanted."""
+        if not isinstance(self._events, list):
+            self._events = self._events(self.id)
+        return self._events
+
+    @events.setter
+    def events(self, events: list[dict[str, Any]] | Callable[[int], list[dict[str, Any]]]) -> None:
+        self._events = events
 
     @property
     def turn(self) -> float:
@@ -310,12 +325,28 @@ def result(info: dict[str, Any]) -> str:
     return "COMPLETED" if info.get("waitstatus") == 0 else "FAILED"
 
 
+_SHOWN = ("urgency", "priority", "userid", "name", "cwd", "duration", "ntasks", "ncores", "t_submit")
+_TIMES = ("t_depend", "t_priority", "t_sched", "t_run", "t_cleanup", "t_inactive", "ranks", "nodelist")
+
+
+def recovered(jobid: int, state: int, info: dict[str, Any]) -> dict[str, Any]:
+    """What an earlier broker has kept of a job, with texts that many jobs have in common as one. KeyError, TypeError
+    or the like if something is missing that a list shows."""
+    info["name"], info["cwd"] = sys.intern(info["name"]), sys.intern(info["cwd"])
+    if state in (DEPEND, SCHED):
+        float(sum([info[key] for key in _SHOWN if key not in ("name", "cwd")]))
+        username(info["userid"])
+    else:
+        describe(jobid, state, info)
+    return info
+
+
 def describe(jobid: int, state: int, info: dict[str, Any], now: Optional[float] = None) -> dict[str, Any]:
     """The job as `flux jobs --json` shows it."""
     out = {"id": jobid, "jobid": ids.f58(jobid), "state": STATES[state]}
-    for key in ("urgency", "priority", "userid", "name", "cwd", "duration", "ntasks", "ncores", "t_submit"):
+    for key in _SHOWN:
         out[key] = info[key]
-    for key in ("t_depend", "t_priority", "t_sched", "t_run", "t_cleanup", "t_inactive", "ranks", "nodelist"):
+    for key in _TIMES:
         if key in info:
             out[key] = info[key]
     if info.get("nnodes"):

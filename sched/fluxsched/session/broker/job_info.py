@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import errno
-import heapq
+import functools
 import time
 from syslog import LOG_ERR
 
@@ -22,6 +22,10 @@ from fluxsched.session.rset import held
 
 STDIN_MAX = 1 << 20  # bytes in one request
 MANY = 1 << 20  # ids in one request
+PIECE = 500  # jobs in one answer of several
+
+#: A job as lists have it: its id, its state, and what is kept of it.
+Row = tuple[int, int, dict]
 
 
 class JobInfo:
@@ -77,45 +81,75 @@ class JobInfo:
         inactive=Bool(False),
         count=Int(0, 2**31 - 1, default=1000),
         since=Number(0, 1e12, default=0),
+        pieces=Bool(False),
     )
-    def list_jobs(self, request: Request, ids: list | None, inactive: bool, count: int, since: float) -> None:
-        """List the jobs of `ids`; or the active ones, newest first, then with `inactive` those that ended after
-        `since`, at most `count` together (0 is all).  Answers {"jobs"}."""
-        now = time.time()
+    def list_jobs(
+        self, request: Request, ids: list | None, inactive: bool, count: int, since: float, pieces: bool
+    ) -> None:
+        """List the jobs of `ids`; or the active ones, those that wait first, then with `inactive` those that ended
+        after `since`, at most `count` together (0 is all).  Answers {"jobs"}, with `pieces` in a stream."""
         if ids is not None:
-            found = []
-            for jobid in ids:
-                try:
-                    job = self.manager.lookup(jobid)
-                except RequestError:
-                    raise RequestError(errno.ENOENT, f"JobID {jobid} unknown") from None
-                found.append(jobs.describe(job.id, job.state, job.info, now))
+            found = [self._lookup(jobid) for jobid in ids]
         else:
-            found = self._active(now, count)
+            found = self._active(count)
             if inactive:
-                found += self._inactive(now, count, since)
+                found += self._inactive(count, since)
             found = found[: count or None]
-        request.respond({"jobs": found})
+        if pieces:
+            self._send_some(request, found, 0)
+        else:
+            request.respond({"jobs": self._described(found)})
 
-    def _active(self, now: float, count: int) -> list[dict]:
-        """Descriptions of the jobs that are not over, those that wait first."""
-        active = self.manager.active.values()
-        waiting = (job for job in active if job.state in (DEPEND, SCHED))
-        pending = heapq.nsmallest(count, waiting, Job.order) if count else sorted(waiting, key=Job.order)
-        others = [job for job in active if job.state not in (DEPEND, SCHED)]
+    def _lookup(self, jobid: int) -> Row:
+        try:
+            job = self.manager.lookup(jobid)
+        except RequestError:
+            raise RequestError(errno.ENOENT, f"JobID {jobid} unknown") from None
+        return job.id, job.state, job.info
+
+    def _send_some(self, request: Request, found: list[Row], start: int) -> None:
+        """Send a piece of a list, as soon as the client keeps up; the others follow in the next turn."""
+        again = functools.partial(self._send_some, request, found, start)
+        if not request.open or not request.connection.channel.when_room(again):
+            return
+        request.stream({"jobs": self._described(found[start : start + PIECE])})
+        if start + PIECE < len(found):
+            self.manager.loop.call_soon(functools.partial(self._send_some, request, found, start + PIECE))
+        else:
+            request.end()
+
+    def _described(self, found: list[Row]) -> list[dict]:
+        """Descriptions of jobs; what the database has damaged is left out and logged."""
+        now, out = time.time(), []
+        for jobid, state, info in found:
+            try:
+                out.append(jobs.describe(jobid, state, info, now))
+            except (KeyError, TypeError, AttributeError, ValueError):
+                self.manager.log("job-manager", LOG_ERR, f"what is kept of job {jobid} is damaged; it is not listed")
+        return out
+
+    def _active(self, count: int) -> list[Row]:
+        """The jobs that are not over, those that wait first; at least `count` of them, if there are so many (0: all).
+
+        They are kept by their ids, so that those of a priority are in order."""
+        waiting: dict[tuple[bool, int], list[Job]] = {}
+        others = []
+        most = count or len(self.manager.active)
+        for job in self.manager.active.values():
+            if job.state not in (DEPEND, SCHED):
+                others.append(job)
+                continue
+            alike = waiting.setdefault((job.state == DEPEND, -job.info["priority"]), [])
+            if len(alike) < most:
+                alike.append(job)
         others.sort(key=lambda job: -job.info.get("t_run", 0))
-        return [jobs.describe(job.id, job.state, job.info, now) for job in (pending + others)[: count or None]]
+        pending = [job for key in sorted(waiting) for job in waiting[key]]
+        return [(job.id, job.state, job.info) for job in (pending + others)[: count or None]]
 
-    def _inactive(self, now: float, count: int, since: float) -> list[dict]:
-        """Descriptions of jobs that are over, newest first; what the database has damaged is left out and logged."""
+    def _inactive(self, count: int, since: float) -> list[Row]:
+        """Jobs that are over, newest first."""
         rows = dict(self.manager.store.inactive_info(INACTIVE, count or -1, since))
         for job in self.manager.ended.values():
             if (job.info.get("t_inactive") or 0.0) >= since:
                 rows[job.id] = job.info
-        found = []
-        for jobid in sorted(rows, reverse=True):
-            try:
-                found.append(jobs.describe(jobid, INACTIVE, rows[jobid], now))
-            except (KeyError, TypeError, AttributeError, ValueError):
-                self.manager.log("job-manager", LOG_ERR, f"what is kept of job {jobid} is damaged; it is not listed")
-        return found
+        return [(jobid, INACTIVE, rows[jobid]) for jobid in sorted(rows, reverse=True)]

@@ -22,6 +22,7 @@ from syslog import LOG_ERR, LOG_INFO
 from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
 
 from fluxsched.formats import queues
+from fluxsched.formats.fastjson import dumps
 from fluxsched.formats.jobspec import Request as ResourceRequest
 from fluxsched.service.memory import requested
 from fluxsched.session.broker import job as jobs
@@ -40,6 +41,7 @@ from fluxsched.session.broker.waits import Waits
 from fluxsched.session.broker.watch import Watch
 from fluxsched.session.errors import RequestError
 from fluxsched.session.jobid import Generator, f58
+from fluxsched.session.memo import Memo
 
 if TYPE_CHECKING:
     from fluxsched.session.broker.executor import Executor
@@ -88,6 +90,7 @@ class Manager:
         self.on_check: list[Callable[[dict[str, Any]], Any]] = []  # look at a new jobspec; may raise RequestError
         self.on_end: list[Callable[[Job], Any]] = []  # called with a job that has become inactive
         self.on_idle: list[Callable[[], Any]] = []  # called when a job has become inactive
+        self._specs = Memo()
         self.max_id = store.last_id()
         self._next_id = Generator(store.epoch(), self.max_id)
         self._last_turn = self._turn_of(self.max_id)
@@ -457,22 +460,27 @@ class Manager:
 
     def _recover(self, jobid: int, state: int, spec: dict[str, Any], R: Any, launch: Any, info: dict[str, Any]) -> None:
         """Take up one job."""
-        job = Job(jobid, state, jobs.redact(spec), info, R)
-        job.events = self.store.events(jobid)
-        jobs.describe(jobid, state, info)  # all that a listing needs is there
+        public = jobs.redact(spec)
+        # Copies of a job, which may be many, share what is alike.
+        job = Job(jobid, state, self._specs.get(dumps(public), lambda: public), jobs.recovered(jobid, state, info), R)
         job.order()
-        names = [entry["name"] for entry in present(job.events)]
         if info["flags"] & jobs.FLAG_WAITABLE:
             self.waits.add(jobid)
+        job.launched = launch is not None
+        self.active[jobid] = job
+        if state in (DEPEND, SCHED):
+            job.events = self.store.stored_events
+            job.R = None  # if there is one it was given but never told: the job waits again
+            return
+        job.events = self.store.stored_events(jobid)
+        names = [entry["name"] for entry in present(job.events)]
         if "alloc" not in names:
-            job.R = None  # given but never told: the job waits again
+            job.R = None
         elif "free" not in names:
             job.alloc = HELD
             jobs.held(job.R)
-        job.launched = launch is not None
         if "alloc" in names and "finish" not in names:
             job.executing = launch is not None
-        self.active[jobid] = job
 
     def resume(self) -> None:
         """Continue recovered jobs; called when all parts of the broker exist."""

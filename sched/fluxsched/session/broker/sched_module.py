@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import json
 import time
+from collections import deque
 from syslog import LOG_CRIT, LOG_ERR, LOG_INFO
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
@@ -21,7 +22,7 @@ from fluxsched.service.memory import requested
 from fluxsched.service.protocol import ANNOTATE, DENY, SUCCESS
 from fluxsched.service.rpc import GUEST, OWNER
 from fluxsched.session.broker import job as jobs
-from fluxsched.session.broker.job import CANCELLING, HELD, NONE, REQUESTED
+from fluxsched.session.broker.job import CANCELLING, DEPEND, HELD, NONE, REQUESTED, SCHED
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop, Timer
 from fluxsched.session.broker.ranks import Resources
@@ -33,6 +34,8 @@ from fluxsched.session.jobid import f58
 if TYPE_CHECKING:
     from fluxsched.service.service import Service
     from fluxsched.session.broker.job_manager import Manager
+
+SOME = 200  # jobs that are asked for at a time
 
 #: Gets an answer and no error, or None and the error.
 Answered = Callable[[Any, Optional[OSError]], Any]
@@ -168,6 +171,9 @@ class Scheduler:
         self.limit: Optional[int] = None  # most alloc requests in flight; None is no limit
         self.in_flight = 0
         self.waiting: dict[int, jobs.Job] = {}  # job id -> Job, to be asked for
+        self._batch: deque[jobs.Job] = deque()  # those that are asked for next, in order
+        self._added = False  # one that waits is not in it, or the order has changed
+        self._pumping = False  # more are asked for in a moment
         self.holding: set[int] = set()  # ids of jobs whose request is being taken back, to ask again later
         self.open: set[Answer] = set()  # requests the service owes an answer
         # (callback, events that it wants, those that it does not), None for all and for none
@@ -220,6 +226,7 @@ class Scheduler:
         self._told.clear()
         self.late.clear()
         self.holding.clear()
+        self._batch.clear()
         self.journals = []
         self.resources.release()
         self.log("broker", LOG_INFO, "module sched removed")
@@ -267,11 +274,12 @@ class Scheduler:
     def enqueue(self, job: jobs.Job) -> None:
         """Ask for resources as soon as the job may have some."""
         may = self._may(job)
-        if self.ready and self.limit is None and may:
+        if self.ready and self.limit is None and may and not self._batch:
             self._request(job)
             return
         self.waiting[job.id] = job
         if may:
+            self._added = True
             self._pump()
         else:
             self._explain(job)
@@ -292,6 +300,7 @@ class Scheduler:
                 self.ask_again(job)
             elif job.alloc == NONE and job.id in self.waiting:
                 self._explain(job)
+        self._added = True
         self._pump()
 
     def dequeue(self, job: jobs.Job) -> None:
@@ -299,13 +308,30 @@ class Scheduler:
         self.waiting.pop(job.id, None)
 
     def _pump(self) -> None:
-        if not self.ready or not self.waiting:
+        """Ask for the jobs that wait to be asked for, in their order, some at a time."""
+        if self._pumping or not self.ready or not self.waiting:
             return
-        for job in sorted((job for job in self.waiting.values() if self._may(job)), key=jobs.Job.order):
+        if self._added or not self._batch:
+            self._added = False
+            self._batch = deque(sorted((job for job in self.waiting.values() if self._may(job)), key=jobs.Job.order))
+        self._pump_some()
+
+    def _pump_some(self) -> None:
+        self._pumping = False
+        if not self.ready:
+            return
+        for _ in range(min(SOME, len(self._batch))):
             if self.limit is not None and self.in_flight >= self.limit:
                 return
-            del self.waiting[job.id]
-            self._request(job)
+            job = self._batch.popleft()
+            if self.waiting.get(job.id) is job and self._may(job):
+                del self.waiting[job.id]
+                self._request(job)
+        if self._batch:
+            self._pumping = True
+            self.loop.call_soon(self._pump_some)
+        elif self._added:
+            self._pump()
 
     def _request(self, job: jobs.Job) -> None:
         job.alloc = REQUESTED
@@ -326,6 +352,7 @@ class Scheduler:
     def prioritize(self, job: jobs.Job) -> None:
         """The job's priority has changed; at 0 it takes its request back, and is asked for again later."""
         if job.alloc == NONE:
+            self._added = True
             self._pump()
         elif job.id in self.holding:
             return  # asked for again with the answer to the cancel, if it may then
@@ -427,6 +454,7 @@ class Scheduler:
         elif held_back and job.alloc == REQUESTED:
             job.alloc = NONE
             self.waiting[job.id] = job
+            self._added = True
             self._explain(job)
         else:
             self.manager.on_cancelled(job)
@@ -438,11 +466,11 @@ class Scheduler:
         self.resources.acquire(callback)
 
     def _hello(self, host: ModuleHost, payload: dict[str, Any], callback: Answered) -> None:
-        for job in sorted(self.manager.active.values(), key=jobs.Job.order):
-            if job.alloc == HELD:
-                answer = {"priority": job.info["priority"], "userid": job.info["userid"], "t_submit": job.turn}
-                self._told.add(job.id)
-                callback({"id": job.id, **answer}, None)
+        holding = [job for job in self.manager.active.values() if job.alloc == HELD]
+        for job in sorted(holding, key=jobs.Job.order):
+            answer = {"priority": job.info["priority"], "userid": job.info["userid"], "t_submit": job.turn}
+            self._told.add(job.id)
+            callback({"id": job.id, **answer}, None)
         callback(None, OSError(errno.ENODATA, "No data available"))
 
     def _ready(self, host: ModuleHost, payload: dict[str, Any], callback: Answered) -> None:
@@ -461,6 +489,8 @@ class Scheduler:
     def _events_journal(self, host: ModuleHost, payload: dict[str, Any], callback: Answered) -> None:
         allow, deny = payload.get("allow"), payload.get("deny")
         for job in self.manager.active.values():
+            if job.state in (DEPEND, SCHED):
+                continue  # nothing has happened to it; whoever knows it from before looks it up
             events = [entry for entry in job.events if _passes(entry, allow, deny)]
             answer = {"id": job.id, "events": events, "jobspec": job.jobspec}
             if job.R is not None:

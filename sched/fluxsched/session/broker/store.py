@@ -27,6 +27,12 @@ JobRow = tuple[int, int, dict, Optional[dict], Optional[dict], dict]  # id, stat
 
 _INSERT_EVENTS = "INSERT OR REPLACE INTO events VALUES (?,?,?)"
 
+# All that is below some names of a directory: what is between two keys, where the names begin, and the names.
+_DELETE_BELOW = """
+DELETE FROM kvs WHERE key > ?1 AND key < ?2 AND instr(substr(key, ?3), '.') > 0
+AND substr(key, ?3, instr(substr(key, ?3), '.') - 1) IN (SELECT value FROM json_each(?4))
+"""
+
 
 def normalize(key: str) -> str:
     """A KVS key without surplus dots; ValueError if nothing is left."""
@@ -145,7 +151,7 @@ class Store(Database):
 
     def active(self, inactive: int) -> Iterator[JobRow]:
         """The jobs that are not in state `inactive`, by id.  Raises StoreError."""
-        for row in self._read("SELECT * FROM jobs WHERE state != ? ORDER BY id", (inactive,)):
+        for row in self._rows("SELECT * FROM jobs WHERE state != ? ORDER BY id", (inactive,)):
             yield self._job_row(row)
 
     def job(self, jobid: int) -> JobRow | None:
@@ -216,6 +222,10 @@ class Store(Database):
         if not 0 <= jobid <= MAX_STORED:
             return []
         self.flush()
+        return self.stored_events(jobid)
+
+    def stored_events(self, jobid: int) -> list[dict]:
+        """The events of a job of which nothing waits to be written.  Raises StoreError."""
         rows = self._read("SELECT entry FROM events WHERE id=? ORDER BY seq", (jobid,))
         found: list[dict] = []
         for (text,) in rows:
@@ -245,24 +255,30 @@ class Store(Database):
     def ops_tables(tables: dict[str, dict[str, Any]]) -> list[Operation]:
         """Operations that put values, as :meth:`ops_kvs`, each by its name below a directory; all are normalized."""
         spans: list[tuple[Any, ...]] = []
+        below: list[tuple[Any, ...]] = []
         rows: list[tuple[Any, ...]] = []
         removed: set[str] = set()
         for directory, values in tables.items():
             parts = directory.split(".")
             removed.update(".".join(parts[: depth + 1]) for depth in range(len(parts)))
+            plain = []
             for name, value in values.items():
                 key = f"{directory}.{name}"
-                spans.append(_span(key))
                 if "." in name:
+                    spans.append(_span(key))
                     parts = name.split(".")
                     removed.update(f"{directory}.{'.'.join(parts[:depth])}" for depth in range(1, len(parts)))
+                else:
+                    plain.append(name)
                 if value is None:
                     removed.add(key)
                 elif isinstance(value, str):
                     rows.append((key, 0, _stored(value)))
                 else:
                     rows.append((key, 1, dumps(value)))
+            below.append((*_span(directory), len(directory) + 2, dumps(plain)))
         return [
+            (_DELETE_BELOW, below),
             ("DELETE FROM kvs WHERE key > ? AND key < ?", spans),
             ("DELETE FROM kvs WHERE key=?", [(key,) for key in removed]),
             ("INSERT OR REPLACE INTO kvs VALUES (?,?,?)", rows),

@@ -102,6 +102,17 @@ class Client:
         return self._next
 
     def _fill(self, deadline: float | None = None) -> None:
+        self._messages.extend(map(self._decoded, self._receive_lines(deadline)))
+
+    @staticmethod
+    def _decoded(line: bytes) -> dict[str, Any]:
+        try:
+            return wire.decode(line)
+        except wire.WireError as error:
+            raise CommandError(f"the session sent what is no answer: {error}") from None
+
+    def _receive_lines(self, deadline: float | None = None) -> list[bytes]:
+        """The lines that one read completes."""
         try:
             if deadline is not None:
                 self.sock.settimeout(max(1e-6, deadline - time.monotonic()))
@@ -113,7 +124,7 @@ class Client:
         if not data:
             raise CommandError("lost the connection to the session")
         try:
-            self._messages.extend(map(wire.decode, self._reader.feed(data)))
+            return self._reader.feed(data)
         except wire.WireError as error:
             raise CommandError(f"the session sent what is no answer: {error}") from None
 
@@ -161,6 +172,20 @@ class Client:
                     return
                 raise error
             yield answer
+
+    def texts(self, topic: str, payload: dict[str, Any] | None = None) -> Iterator[bytes]:
+        """As :meth:`stream`, each answer as its JSON text, on a connection on which nothing else is under way."""
+        number = self.send(topic, payload)
+        begin = b'{"id":%d,"payload":' % number
+        while True:
+            for line in self._receive_lines():
+                if line.startswith(begin):
+                    yield line[len(begin) : -1]
+                    continue
+                message = self._decoded(line)
+                if message.get("errnum") == ENODATA:
+                    return
+                raise RPCError(message["errnum"], message["error"])
 
     def close(self) -> None:
         """End the connection; what is under way is given up."""

@@ -104,6 +104,29 @@ def _since(text: str | None) -> float:
         raise CommandError(f"ERROR: --since: invalid time {text!r}") from None
 
 
+def _narrow(o: Options) -> bool:
+    """Whether only some of the jobs are to be shown."""
+    return bool(o.jobids or o.filter or o.name or o.queue or o.include)
+
+
+def _asked(o: Options) -> dict[str, Any]:
+    """What is asked of job.list."""
+    inactive = o.all or o.everyone or bool(o.since) or bool(_filters(o.filter) & GROUPS["inactive"])
+    return {"inactive": inactive, "count": 0 if _narrow(o) else o.count, "since": _since(o.since), "pieces": True}
+
+
+def _pass_on(client: Client, o: Options) -> int:
+    """Print the answers of job.list as they come, which are JSON already; the exit code."""
+    separator = '{"jobs": ['
+    for text in call(list, client.texts("job.list", _asked(o))):
+        inner = text[len('{"jobs":[') : -len("]}")].decode()
+        if inner:
+            sys.stdout.write(separator + inner)
+            separator = ","
+    print("]}" if separator == "," else separator + "]}")
+    return 0
+
+
 def _fetch(client: Client, o: Options) -> list[Any]:
     if o.jobids:
         try:
@@ -111,10 +134,7 @@ def _fetch(client: Client, o: Options) -> list[Any]:
         except RPCError as error:
             raise CommandError(f"ERROR: {error.text}") from None
     wanted = _filters(o.filter)
-    inactive = o.all or o.everyone or bool(o.since) or bool(wanted & GROUPS["inactive"])
-    narrow = wanted or o.name or o.queue or o.include
-    payload = {"inactive": inactive, "count": 0 if narrow else o.count, "since": _since(o.since)}
-    found = call(client.rpc, "job.list", payload)["jobs"]
+    found = [job for answer in call(list, client.stream("job.list", _asked(o))) for job in answer["jobs"]]
     if wanted:
         found = [job for job in found if job["status"] in wanted or job["state"] in wanted]
     if o.name:
@@ -173,6 +193,9 @@ def main(name: str, words: list[str]) -> int:
         print("\nConfigured flux-jobs output formats:\n\n" + "".join(f"  {name}\n" for name in FORMATS))
         return 0
     keys = layout.sort_keys if o.sort is None else [key for key in o.sort.split(",") if key]
+    encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
+    if o.json and encoding == "utf8" and not (keys or o.recursive or _narrow(o)):
+        return _pass_on(client, o)
     found = _fetch(client, o)
     _sort(found, keys)
     below = _below(found, o, keys, "", 0) if o.recursive else []
