@@ -9,13 +9,14 @@ Throughput: N times `true`, from submission to the last end, in rounds in which 
 noisy machine is noisy for all of them; the median, and the ratio to ours.  HyperQueue runs through its LocalCluster
 under the Python given (or this one, if it has it), task-spooler by `tsp` with as many slots as there are cores.
 
-Then `flux run true` from shell to shell, and a queue of N waiting jobs: time to submit, to list, to restart on and to
-cancel it, and the broker's memory.
+Then a job from shell to shell, beside task-spooler and beside what starting Python takes at least; other mixes of jobs;
+and a queue of N waiting jobs: time to submit, to list, to restart on and to cancel it, and the broker's memory.
 """
 
 import argparse
 import json
 import os
+import shlex
 import shutil
 import signal
 import statistics
@@ -59,23 +60,27 @@ class Session:
         self.statedir = statedir
         begin = time.monotonic()
         self.process = subprocess.Popen(
-            [*FLUX, "start", f"--statedir={statedir}", "sh", "-c", "echo $FLUX_URI; exec sleep 86400"],
+            [*FLUX, "start", f"--statedir={statedir}", "sh", "-c", "echo $FLUX_URI; echo $PATH; exec sleep 86400"],
             env=environment(), stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         self.uri = self.process.stdout.readline().strip()
+        self.path = self.process.stdout.readline().strip()
         if not self.uri:
             sys.exit("bench_session: no session opens")
         self.opened = time.monotonic() - begin
         self.broker = int(self.run("getattr", "broker.pid")[1])
 
     def run(self, *words):
-        """(seconds, standard output)"""
+        """(seconds, standard output) of a flux command, by the flux that the session puts into PATH"""
+        return self.script(shlex.join(["flux", *words]), shell=["sh", "-c"])
+
+    def script(self, text, shell=("sh", "-ec")):
+        """(seconds, standard output) of a script for a shell in the session"""
+        env = environment(FLUX_URI=self.uri, PATH=self.path)
         begin = time.monotonic()
-        done = subprocess.run(
-            [*FLUX, *words], env=environment(FLUX_URI=self.uri), stdout=subprocess.PIPE, text=True, check=False
-        )
+        done = subprocess.run([*shell, f"{text}"], env=env, stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode:
-            sys.exit(f"bench_session: flux {' '.join(words)} has failed")
+            sys.exit(f"bench_session: {text} has failed")
         return time.monotonic() - begin, done.stdout
 
     def memory(self):
@@ -144,11 +149,55 @@ def throughput(o):
 
 
 def single(o):
+    """Each of these as often, in turn: a shell starts it and sees its end."""
+    count = 5 * o.rounds
     with tempfile.TemporaryDirectory() as folder:
         session = Session(folder)
-        found = [session.run("run", "true")[0] for _ in range(5 * o.rounds)]
+        env = {"session": environment(FLUX_URI=session.uri, PATH=session.path)}
+        env["spooler"] = environment(TS_SOCKET=f"{folder}/socket", TMPDIR=folder)
+        programs = {
+            "flux run true": (["flux", "run", "true"], "session"),
+            "python -IS -c pass": ([sys.executable, "-IS", "-c", "pass"], "session"),
+            "python -c pass": ([sys.executable, "-c", "pass"], "session"),
+        }
+        if shutil.which("tsp"):
+            programs["tsp -nf true"] = (["tsp", "-nf", "true"], "spooler")
+        seconds = {name: [] for name in programs}
+        for _ in range(count):
+            for name, (words, where) in programs.items():
+                program = shutil.which(words[0], path=env[where]["PATH"])
+                begin = time.monotonic()
+                subprocess.run([program, *words[1:]], env=env[where], stdout=subprocess.DEVNULL, check=True)
+                seconds[name].append(time.monotonic() - begin)
         session.close()
-    print(f"flux run true: {statistics.median(found) * 1000:.0f} ms, at best {min(found) * 1000:.0f} ms")
+        if shutil.which("tsp"):
+            subprocess.run(["tsp", "-K"], env=env["spooler"], check=False)
+    base = statistics.median(seconds["flux run true"])
+    print(f"from shell to shell, median and best of {count}:")
+    for name, found in seconds.items():
+        middle = statistics.median(found)
+        print(f"  {name:<20} {middle * 1000:7.0f} ms {min(found) * 1000:7.0f} ms   {middle / base:5.2f} of our time")
+
+
+def mixes(o):
+    """Jobs that are not all alike, or do not come all at once."""
+    count = o.jobs // 4
+    loop = "i=0; while [ $i -lt {n} ]; do i=$((i + 1)); flux submit --quiet"
+    scripts = {
+        "5 lines of output each": "flux submit --quiet --wait --cc=1-{n} seq 5",
+        "as many tasks as cores": "flux submit --quiet --wait --cc=1-{n} -n{cores} true",
+        "afterok of one job": f"id=$(flux submit true); {loop} --dependency=afterok:$id true; done; flux queue drain",
+        "flux submit --wait in a loop": f"{loop} --wait true; done",
+        "4 shells at once": "for s in 1 2 3 4; do flux submit --quiet --wait --cc=1-$(({n} / 4)) true & done; wait",
+    }
+    print("other mixes:")
+    with tempfile.TemporaryDirectory() as folder:
+        session = Session(folder)
+        for name, script in scripts.items():
+            number = count // 10 if "loop" in name or "afterok" in name else count
+            seconds, _ = session.script(script.replace("{n}", str(number)).replace("{cores}", str(CORES)))
+            print(f"  {name:<30}{seconds:8.2f} s {number / seconds:8.0f} /s")
+        session.close()
 
 
 def waiting(o):
@@ -165,6 +214,7 @@ def waiting(o):
         session.kill()
         session = Session(folder)
         print(f"  restart        {session.opened:8.2f} s")
+        print(f"  flux jobs then {session.run('jobs')[0]:8.2f} s")
         print(f"  cancel --all   {session.run('cancel', '--all')[0]:8.2f} s")
         session.close()
 
@@ -176,8 +226,10 @@ def main():
     p.add_argument("--waiting", type=int, default=100000, help="waiting jobs (default 100000; 0 leaves this out)")
     p.add_argument("--hyperqueue", default=sys.executable, metavar="PYTHON", help="a Python that has hyperqueue")
     o = p.parse_args()
+    print(f"load average before: {os.getloadavg()[0]:.1f}")
     throughput(o)
     single(o)
+    mixes(o)
     if o.waiting:
         waiting(o)
 

@@ -574,3 +574,24 @@ def test_database_of_the_first_version_is_taken_up(tmp_path):
         kept.flush()
         kept.close()
     assert [row[0] for row in store.Store(str(tmp_path))._read("PRAGMA user_version")] == [2]
+
+
+def test_tables_are_put_as_their_keys_one_by_one(tmp_path):
+    """Whatever is there before: values where a directory is to be, and directories where a value is to be."""
+    chance = random.Random(5)
+    names = ["a", "b", "a.a", "a.b", "b.a.a", "ab", "a.a.b"]
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    one, other = store.Store(str(tmp_path / "one")), store.Store(str(tmp_path / "other"))
+    for _ in range(150):
+        directory = chance.choice(["d", "d.a", "e", "d.a.b"])
+        values = {chance.choice(names): chance.choice([1, "text"]) for _ in range(chance.randint(1, 2))}
+        if any(f"{a}.".startswith(f"{b}.") for a in values for b in values if a != b):
+            continue  # nobody puts a value and what is below it at once
+        one.change(one.ops_tables({directory: values}))
+        for name, value in values.items():
+            other.change(other.ops_kvs(f"{directory}.{name}", value))
+        assert one.kvs_below("") == other.kvs_below(""), (directory, values)
+    assert one.kvs_below("")
+    one.close()
+    other.close()

@@ -140,17 +140,24 @@ class Bulk:
     @rpc("job-manager.cancel", ids=ListOf(JOBID, MANY), note=Text(raw=True, default=""))
     def cancel(self, request: Request, ids: list[int], note: str) -> None:
         """Cancel the jobs of `ids` that are not over.  Answers {"canceled"}, how many there were."""
+        self.manager.scheduler.pause()
         self._cancel_some(request, deque(ids), note, 0)
 
     def _cancel_some(self, request: Request, ids: deque[int], note: str, count: int) -> None:
-        for _ in range(min(SOME, len(ids))):
-            job = self.manager.active.get(ids.popleft())
-            if job is not None:
-                self.manager.exception(job, "cancel", 0, note)
-                count += 1
+        scheduler = self.manager.scheduler
+        try:
+            for _ in range(min(SOME, len(ids))):
+                job = self.manager.active.get(ids.popleft())
+                if job is not None:
+                    self.manager.exception(job, "cancel", 0, note)
+                    count += 1
+        except Exception:
+            scheduler.go_on()
+            raise
         if ids:
             self.manager.loop.call_soon(lambda: self._cancel_some(request, ids, note, count))
         else:
+            scheduler.go_on()
             request.respond({"canceled": count})
 
 

@@ -174,6 +174,7 @@ class Scheduler:
         self._batch: deque[jobs.Job] = deque()  # those that are asked for next, in order
         self._added = False  # one that waits is not in it, or the order has changed
         self._pumping = False  # more are asked for in a moment
+        self._paused = 0
         self.holding: set[int] = set()  # ids of jobs whose request is being taken back, to ask again later
         self.open: set[Answer] = set()  # requests the service owes an answer
         # (callback, events that it wants, those that it does not), None for all and for none
@@ -309,16 +310,25 @@ class Scheduler:
 
     def _pump(self) -> None:
         """Ask for the jobs that wait to be asked for, in their order, some at a time."""
-        if self._pumping or not self.ready or not self.waiting:
+        if self._pumping or self._paused or not self.ready or not self.waiting:
             return
         if self._added or not self._batch:
             self._added = False
             self._batch = deque(sorted((job for job in self.waiting.values() if self._may(job)), key=jobs.Job.order))
         self._pump_some()
 
+    def pause(self) -> None:
+        """Ask for nothing more until :meth:`go_on`: most of what waits to be asked for is going to be cancelled."""
+        self._paused += 1
+
+    def go_on(self) -> None:
+        """One :meth:`pause` is over."""
+        self._paused -= 1
+        self._pump()
+
     def _pump_some(self) -> None:
         self._pumping = False
-        if not self.ready:
+        if not self.ready or self._paused:
             return
         for _ in range(min(SOME, len(self._batch))):
             if self.limit is not None and self.in_flight >= self.limit:
