@@ -23,7 +23,10 @@ SUBCOMMANDS = {
     "queue": ["list", "status"],
 }
 # These wait, or run what they are given.
-LEFT_OUT = {"start", "enable", "disable", "env", "top", "exec", "run", "wreckrun", "waitjob", "help"}
+LEFT_OUT = {
+    "start", "enable", "disable", "env", "top", "shutdown", "proxy", "alloc", "exec", "run", "wreckrun", "waitjob",
+    "help",
+}  # fmt: skip
 ROUNDS = int(os.environ.get("FUZZ_ROUNDS", "30"))
 VALUES = [
     "", "-1", "0", "1", "-", "--", "x", HUGE, str(2**63), str(2**64), "0x" + "f" * 17, "ƒ1", "f" * 90, "1e999", "nan",

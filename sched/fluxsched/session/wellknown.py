@@ -9,37 +9,40 @@ shells have one, so both are looked at.  What is not ours, or others may enter, 
 from __future__ import annotations
 
 import os
-import stat
-from pathlib import Path
 
 from fluxsched.session.wire import MARK
 
 LINK = "flux-session"
 SOCKET = "local-0"
+_DIRECTORY = 0o040000  # the type in a mode, and what others may do
+_TYPE = 0o170000
+_OTHERS = 0o077
 
 
-def state_folder() -> Path:
+def state_folder() -> str:
     """The folder for what outlives sessions; it may not be there yet."""
     base = os.environ.get("XDG_STATE_HOME", "")
-    root = Path(base) if os.path.isabs(base) else Path(os.path.expanduser("~"), ".local", "state")
-    return root / "flux-sched"
+    if not os.path.isabs(base):
+        base = os.path.join(os.path.expanduser("~"), ".local", "state")
+    return os.path.join(base, "flux-sched")
 
 
-def _places() -> list[Path]:
+def _places() -> list[str]:
     """Where the link may be, the best place first."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    found = [Path(runtime, LINK)] if os.path.isabs(runtime) and os.path.isdir(runtime) else []
-    return [*found, state_folder() / LINK]
+    found = [os.path.join(runtime, LINK)] if os.path.isabs(runtime) and os.path.isdir(runtime) else []
+    return [*found, os.path.join(state_folder(), LINK)]
 
 
 def announce(rundir: str) -> None:
     """Make the link to the run directory of a session, in place of an older one.  Raises OSError."""
     link = _places()[0]
-    link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = link.with_name(f".{link.name}.{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(rundir)
-    fresh.replace(link)
+    os.makedirs(os.path.dirname(link), mode=0o700, exist_ok=True)
+    fresh = f"{link}.{os.getpid()}"
+    if os.path.lexists(fresh):
+        os.unlink(fresh)
+    os.symlink(rundir, fresh)
+    os.replace(fresh, link)
 
 
 def withdraw(rundir: str) -> None:
@@ -47,7 +50,7 @@ def withdraw(rundir: str) -> None:
     for link in _places():
         try:
             if os.readlink(link) == rundir:
-                link.unlink()
+                os.unlink(link)
         except OSError:
             continue  # there is none, or it is another session's
 
@@ -62,7 +65,7 @@ def find() -> str | None:
         except OSError:
             continue
         ours = found.st_uid == folder.st_uid == os.getuid()
-        private = stat.S_ISDIR(folder.st_mode) and not folder.st_mode & 0o077
+        private = folder.st_mode & _TYPE == _DIRECTORY and not folder.st_mode & _OTHERS
         if ours and private and os.path.isabs(rundir) and os.path.exists(os.path.join(rundir, MARK)):
             return f"local://{rundir}/{SOCKET}"
     return None

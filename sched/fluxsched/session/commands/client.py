@@ -79,8 +79,10 @@ class Client:
             self.sock.connect(path)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            kind = CommandError if os.environ.get("FLUX_URI") else NoSession
-            raise kind(f"cannot reach the session at {path}: {reason}") from None
+            text = f"cannot reach the session at {path}: {reason}"
+            if os.environ.get("FLUX_URI"):
+                raise CommandError(text) from None
+            raise NoSession(f"{text} (flux-session enable opens it again)") from None
         self._reader = wire.Lines(wire.UNSENT_MAX)
         self._messages: deque[dict[str, Any]] = deque()
         self._next = 0

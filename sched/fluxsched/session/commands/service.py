@@ -132,7 +132,7 @@ def open_in_background(words: list[str]) -> None:
         _must("start", UNIT)
         _wait_until_open(None, f"journalctl --user -u {UNIT}")
         return
-    folder = wellknown.state_folder()
+    folder = Path(wellknown.state_folder())
     log = folder / "log"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

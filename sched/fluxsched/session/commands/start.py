@@ -68,7 +68,7 @@ def _options(given: Given, inside: Nest | None = None) -> Options:
         raise SessionError("--statedir=: expected a folder, got nothing")
     statedir = None if given.statedir is None else absolute(given.statedir)
     if statedir is None and given.service:
-        statedir = str(wellknown.state_folder() / "queue")
+        statedir = os.path.join(wellknown.state_folder(), "queue")
     config, remarks = configs.read(given.config_path)
     if inside is not None and "config" in config.get("resource", {}):
         raise SessionError(f"{given.config_path}: resource.config: a session in a job has the resources of the job")
