@@ -5,6 +5,7 @@
 import fcntl
 import json
 import os
+import re
 import select
 import signal
 import struct
@@ -14,8 +15,13 @@ import time
 
 import pytest
 
+import specs
 from embedded import FLUX, Session, alive, children, flux, until
-from fluxsched.session.commands import directives
+from fluxsched.session.broker import job as jobs
+from fluxsched.session.commands import batch, buildspec, directives
+from fluxsched.session.commands import start as start_command
+from fluxsched.session.commands import submit as submit_command
+from fluxsched.session.errors import CommandError, RequestError, SessionError
 
 INNER = """#!/bin/sh
 #flux: -n2 -t 5m
@@ -134,11 +140,11 @@ def scripts(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("words", "text"), REFUSED_BATCH, ids=[" ".join(words) for words, _ in REFUSED_BATCH])
-def test_batch_that_is_refused(words, text, scripts):
-    done = flux("batch", "--dry-run", *words, cwd=scripts)
-    assert done.returncode != 0
-    assert done.stdout == ""
-    assert done.stderr.splitlines()[-1].startswith(f"flux-batch: ERROR: {text}") or text in done.stderr
+def test_batch_that_is_refused(words, text, scripts, monkeypatch):
+    monkeypatch.chdir(scripts)
+    with pytest.raises(CommandError) as error:
+        batch.main("batch", ["--dry-run", *words])
+    assert text in str(error.value)
 
 
 def test_what_a_batch_job_asks_for(scripts):
@@ -223,25 +229,40 @@ def test_tree_proxy_and_paths(session):
 
 
 REFUSED = [
+    (("alloc", "-n1", "-q", "odd", "true"), "'odd' is not a valid queue"),
+    (("batch", "-n1", "-q", "odd", "--wrap", "true"), "'odd' is not a valid queue"),
+    (("pstree", "-o", "{name!F}"), "--label: "),
+    (("proxy", ".", "/"), "/: Permission denied"),
+    (("proxy", ".", "nosuchcommand"), "nosuchcommand: No such file or directory"),
     (("proxy", "xx", "true"), "'xx': expected a job id, or a path of them"),
     (("uri", "ƒ1"), "JobID 0 unknown"),
     (("uri", ".."), "there is no session around this one"),
     (("proxy", "local:///nosuch/local-0", "true"), "cannot reach the session"),
     (("pstree", "--ascii", "-C"), "--ascii and --compact cannot be used together"),
     (("pstree", "-o", "{nosuch}"), "--label: "),
-    (("alloc",), "--nslots or --nodes"),
+    (("alloc", "true"), "--nslots or --nodes"),
     (("alloc", "-n1"), "expected a terminal for a shell, a COMMAND, or --bg"),
-    (("start", "--stay", "true"), "--stay: expected no command"),
-    (("start", "--terminal=x", "true"), "--terminal: expected ROWSxCOLUMNS, such as 24x80, got 'x'"),
-    (("start", "--terminal=0x80", "true"), "--terminal: expected ROWSxCOLUMNS"),
 ]
 
 
-@pytest.mark.parametrize(("words", "text"), REFUSED, ids=[" ".join(words) for words, _ in REFUSED])
-def test_refused(words, text, session):
-    if words == ("alloc",):
-        words = ("alloc", "true")
-    assert text in session.fail(*words, stdin=subprocess.DEVNULL)
+def test_refused(session):
+    jobid = session("submit", "sleep", "60")  # for pstree to show
+    session.wait_state(jobid, "RUN")
+    for words, text in REFUSED:
+        assert text in session.fail(*words, stdin=subprocess.DEVNULL), words
+    session("cancel", jobid)
+
+
+def test_start_refuses(monkeypatch):
+    monkeypatch.delenv("FLUX_JOB_ID", raising=False)
+    for words, text in [
+        (("--stay", "true"), "--stay: expected no command"),
+        (("--terminal=x", "true"), "--terminal: expected ROWSxCOLUMNS, such as 24x80, got 'x'"),
+        (("--terminal=0x80", "true"), "--terminal: expected ROWSxCOLUMNS"),
+        (("--terminal=24x65536", "true"), "--terminal: expected ROWSxCOLUMNS"),
+    ]:
+        with pytest.raises(SessionError, match=re.escape(text)):
+            start_command.main("start", list(words))
 
 
 def test_jobs_that_run_no_session(session):
@@ -274,6 +295,7 @@ def test_files_that_a_jobspec_brings(session):
         ({"a": {"data": "", "encoding": "base64"}}, "files.a: expected an object with data, and no encoding or utf-8"),
         ({"a": {"data": 1, "encoding": "utf-8"}}, "files.a: expected data that is text, and mode that is a number"),
         ({"a": {"data": "", "mode": "x"}}, "files.a: expected data that is text, and mode that is a number"),
+        ({"a" * 300: {"data": ""}}, "File name too long"),
     ]:
         done = session.run("run", f"--setattr=files={json.dumps(files)}", "flux", "start", "{{tmpdir}}/a")
         assert done.returncode == 1
@@ -337,8 +359,10 @@ def test_alloc_in_a_terminal(session):
     assert b"30 100" in seen and b"/dev/pts/" in seen
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("4H", 40, 120, 0, 0))
     process.send_signal(signal.SIGWINCH)
-    os.write(fd, b"while ! stty size | grep 40.120; do sleep 0.05; done; sleep 60\r")
+    os.write(fd, b"while ! stty size | grep 40.120; do sleep 0.05; done\r")
     read_until(fd, b"40 120")
+    os.write(fd, b"sh -c 'echo run\"\"ning; exec sleep 60'\r")
+    read_until(fd, b"running")
     os.write(fd, b"\x03")  # it ends the sleep, and nothing else
     os.write(fd, b"echo st''ill; exit 3\r")
     read_until(fd, b"still")
@@ -372,6 +396,65 @@ while :; do sleep 0.1; done
     assert session("proxy", jobid, "flux", "jobs", "-n", "-o", "{state}") == "RUN"
     session("cancel", jobid)
     assert over(session, jobid)["result"] == "CANCELED"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("USR2", {"signum": signal.SIGUSR2, "timeleft": 60.0}),
+        ("SIGTERM@2m", {"signum": signal.SIGTERM, "timeleft": 120.0}),
+        ("12@0.5s", {"signum": 12, "timeleft": 0.5}),
+        ("@30", {"signum": signal.SIGUSR1, "timeleft": 30.0}),
+    ],
+)
+def test_signal_option(text, found):
+    for parser in (submit_command.parser("submit"), submit_command.parser("bulksubmit"), submit_command.parser("run")):
+        o = parser.parse_args([f"--signal={text}", "true"])
+        spec = buildspec.build(o, ["true"])
+        assert spec["attributes"]["system"]["shell"]["options"]["signal"] == found
+        jobs.check(spec)
+
+
+@pytest.mark.parametrize("text", ["", "@", "x", "x@1s", "USR1@", "USR1@x", "USR1@-1", "USR1@inf", "99", "0"])
+def test_signal_option_that_is_none(text):
+    o = submit_command.parser("submit").parse_args([f"--signal={text}", "true"])
+    with pytest.raises(buildspec.SpecError, match="--signal: "):
+        buildspec.build(o, ["true"])
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        ([], ": expected an object with signum and timeleft, or a number"),
+        ("USR1", ": expected an object with signum and timeleft, or a number"),
+        ({"signum": 99}, ".signum: expected the number of a signal"),
+        ({"signum": "USR1"}, ".signum: expected the number of a signal"),
+        ({"timeleft": "x"}, ".timeleft: "),
+        ({"timeleft": -1}, ".timeleft: "),
+        ({"timeleft": "inf"}, ".timeleft: expected a time before the limit"),
+    ],
+)
+def test_signal_of_a_jobspec(found, text):
+    with pytest.raises(RequestError) as error:
+        jobs.check(specs.make(shell={"options": {"signal": found}}))
+    assert error.value.text.startswith(f"jobspec: attributes.system.shell.options.signal{text}")
+
+
+def test_signals_that_are_taken():
+    assert jobs.warning({}) is None
+    assert jobs.warning({"signal": 0}) is None
+    assert jobs.warning({"signal": 1}) == (signal.SIGUSR1, 60.0)
+    assert jobs.warning({"signal": {"signum": 12, "timeleft": "2m"}}) == (12, 120.0)
+
+
+def test_signal_before_the_time_limit(session):
+    script = "trap 'echo warned; exit 4' USR2; echo up; while :; do sleep 0.05; done"
+    done = session.run("run", "-t", "30s", "--signal=USR2@29.5s", "sh", "-c", script)
+    assert (done.returncode, done.stdout) == (4, "up\nwarned\n")
+    jobid = session("submit", "-t", "30s", "--signal=USR2@1s", "sh", "-c", script)
+    session.wait_state(jobid, "RUN")
+    session("update", jobid, "duration=1.5s")  # it moves with the limit
+    assert over(session, jobid)["returncode"] == 4
 
 
 def test_background_that_cannot_begin(session):
@@ -420,27 +503,33 @@ def sockets(session, jobid):
     return os.path.dirname(session("uri", jobid)[len("local://") :])
 
 
-def test_supervisor_is_killed(tmp_path):
-    with Session(TMPDIR=str(tmp_path)) as session:
-        jobid, broker, pids = nest(session)
-        folder = sockets(session, jobid)
-        with open(f"/proc/{broker}/stat") as file:
-            supervisor = int(file.read().rpartition(")")[2].split()[1])
-        os.kill(supervisor, signal.SIGKILL)
-        job = over(session, jobid)
-        assert "its supervisor process was killed" in job["exception"]["note"]
-        until(lambda: not any(alive(pid) for pid in pids), "all processes to end")
-        until(lambda: not os.path.exists(folder), "its socket to be removed")
+def test_supervisor_is_killed(session):
+    jobid, broker, pids = nest(session)
+    folder = sockets(session, jobid)
+    with open(f"/proc/{broker}/stat") as file:
+        supervisor = int(file.read().rpartition(")")[2].split()[1])
+    os.kill(supervisor, signal.SIGKILL)
+    job = over(session, jobid)
+    assert "its supervisor process was killed" in job["exception"]["note"]
+    until(lambda: not any(alive(pid) for pid in pids), "all processes to end")
+    until(lambda: not os.path.exists(folder), "its socket to be removed")
 
 
-def test_nested_broker_is_killed(tmp_path):
-    with Session(TMPDIR=str(tmp_path)) as session:
-        jobid, broker, pids = nest(session)
-        folder = sockets(session, jobid)
-        os.kill(broker, signal.SIGKILL)
-        assert over(session, jobid)["returncode"] == 128 + signal.SIGKILL
-        until(lambda: not any(alive(pid) for pid in pids), "all processes to end")
-        until(lambda: not os.path.exists(folder), "its socket to be removed")
+def test_nested_broker_is_killed(session):
+    jobid, broker, pids = nest(session)
+    folder = sockets(session, jobid)
+    os.kill(broker, signal.SIGKILL)
+    assert over(session, jobid)["returncode"] == 128 + signal.SIGKILL
+    until(lambda: not any(alive(pid) for pid in pids), "all processes to end")
+    until(lambda: not os.path.exists(folder), "its socket to be removed")
+
+
+def test_time_limit_ends_the_session(session, tmp_path):
+    script = "flux submit sleep 61; flux queue drain"
+    jobid = session("batch", "-n1", "-t", "1.5s", "--wrap", input=script, cwd=tmp_path)
+    until(lambda: session.state(jobid) == "INACTIVE" or session.run("pstree").stdout.count("sleep"), "the inner job")
+    assert over(session, jobid)["result"] == "TIMEOUT"
+    assert not [pid for pid in below(session.process.pid, "sleep 61") if alive(pid)]
 
 
 def test_parent_is_killed(tmp_path):

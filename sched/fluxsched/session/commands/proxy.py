@@ -35,8 +35,6 @@ def proxy(words: list[str]) -> int:
     except OSError as error:
         code = 126 if isinstance(error, PermissionError) else 127
         raise CommandError(f"{command[0]}: {error.strerror}", code) from None
-    except ValueError as error:
-        raise CommandError(f"{command[0]!r}: {error}", 127) from None
     return code if code >= 0 else 128 - code
 
 
