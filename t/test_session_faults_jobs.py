@@ -283,7 +283,7 @@ def groups():
     made = cgroups.base()
     if made is None:
         pytest.skip("no control groups: neither root nor in a delegated group (cgroup v2)")
-    cgroups.remove(made)
+    cgroups.leave(made)
     return os.path.dirname(made)
 
 

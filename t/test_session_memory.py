@@ -4,6 +4,7 @@
 
 import json
 import os
+import subprocess
 import sys
 
 import pytest
@@ -15,7 +16,7 @@ from fluxsched.session.broker import machine, ranks
 from fluxsched.session.broker import memory as requests
 from fluxsched.session.commands import buildspec
 from fluxsched.session.commands import submit as commands
-from fluxsched.session.runner import memory
+from fluxsched.session.runner import cgroups, memory
 
 # sizes
 
@@ -181,27 +182,132 @@ def test_a_job_is_looked_at_again_and_again(watched):
 
 
 def test_kernel_keeps_the_limit_where_there_is_the_controller(watched, tmp_path):
-    for name in ("memory.max", "memory.swap.max", "memory.oom.group"):
-        (tmp_path / name).write_text("")
-    (tmp_path / "memory.events").write_text("low 0\nmax 5\noom 0\noom_kill 0\n")
-    limit = memory.Limit(10**8, str(tmp_path), watched.timers, watched.failed.append)
+    group = tmp_path / "group"
+    group.mkdir()
+    for name in ("memory.max", "memory.swap.max", "memory.oom.group", "cgroup.procs"):
+        (group / name).write_text("")
+    (group / "memory.events").write_text("low 0\nmax 5\noom 0\noom_kill 0\n")
+    limit = memory.Limit(10**8, str(group), watched.timers, watched.failed.append)
     assert watched.timers == {}
-    assert [(tmp_path / f"memory.{name}").read_text() for name in ("max", "swap.max", "oom.group")] == [
+    assert [(group / f"memory.{name}").read_text() for name in ("max", "swap.max", "oom.group")] == [
         "100000000", "0", "1",
     ]  # fmt: skip
+    os.write(limit.joins, b"0")
+    assert (group / "cgroup.procs").read_text() == "0"
     limit.check()
     assert watched.failed == []
-    (tmp_path / "memory.events").write_text("oom 1\noom_kill 1\n")
+    (group / "memory.events").write_text("oom 1\noom_kill 1\n")
     limit.check()
     assert watched.failed == ["memory: the job took more than the 100MB that it asked for"]
+    limit.close()
+    with pytest.raises(OSError):
+        os.fstat(limit.joins)
 
 
 def test_a_group_without_the_controller_is_looked_at(watched, tmp_path):
-    assert not memory.killed(str(tmp_path))
-    memory.Limit(10**8, str(tmp_path), watched.timers, watched.failed.append)
-    assert list(watched.timers) == ["memory"]
-    (tmp_path / "memory.max").write_text("")  # no swap to bound
-    assert memory.confine(str(tmp_path), 7)
+    """It is made and removed again; the kernel would have had the file in it."""
+    group = tmp_path / "group"
+    limit = memory.Limit(10**8, str(group), watched.timers, watched.failed.append)
+    assert (list(watched.timers), limit.joins, group.exists()) == (["memory"], -1, False)
+    assert not memory.killed(str(group))
+    limit.close()
+    group.mkdir()
+    for name in ("memory.max", "cgroup.procs"):  # no swap to bound
+        (group / name).write_text("")
+    joins = memory.confine(str(group), 7)
+    assert joins >= 0
+    os.close(joins)
+
+
+DELEGATE = """
+import os, sys
+from fluxsched.session.runner import cgroups
+controller, own = sys.argv[1:]
+cgroups._write(own, "cgroup.procs", "0")
+path = cgroups.base(controller)
+words = lambda name: sorted(cgroups._words(path, name))
+print(controller in words("cgroup.subtree_control"), os.listdir(own).count("flux"), words("cgroup.procs"))
+print(open("/proc/self/cgroup").read().split("0::")[1].split()[0].rpartition("/")[2])
+os.makedirs(path + "/worker" + cgroups.JOB)
+print(sorted(name for name in os.listdir(path + "/worker.job") if name.startswith(controller))[:1] != [])
+os.rmdir(path + "/worker.job")
+cgroups.leave(path, controller)
+print(os.path.exists(path), cgroups._words(own, "cgroup.subtree_control"), cgroups._words(own, "cgroup.procs") != [])
+cgroups._write(os.path.dirname(own), "cgroup.procs", "0")
+"""
+
+
+@pytest.fixture
+def delegated():
+    """An empty control group of ours, and a controller that it has."""
+    top = cgroups._own()
+    try:
+        folder = os.path.join(top or "/none", f"flux-test-{os.getpid()}")
+        os.mkdir(folder)
+    except OSError:
+        pytest.skip("no control groups: neither root nor in a delegated group (cgroup v2)")
+    try:
+        known = cgroups._words(top, "cgroup.controllers")
+        found = next((name for name in ("memory", "hugetlb", "pids") if name in known), None)
+        before = cgroups._words(top, "cgroup.subtree_control")
+        if found is not None and found not in before:
+            cgroups._write(top, "cgroup.subtree_control", f"+{found}")
+    except OSError:
+        found = None
+    if found is None:
+        os.rmdir(folder)
+        pytest.skip("no controller can be had here")
+    yield found, folder
+    os.rmdir(folder)
+    if found not in before:
+        cgroups._write(top, "cgroup.subtree_control", f"-{found}")
+
+
+def test_a_session_alone_in_its_group_has_the_controller(delegated):
+    """With any controller that this machine gives, for the memory controller may be with the first version."""
+    controller, folder = delegated
+    env = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+    words = [sys.executable, "-c", DELEGATE, controller, folder]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["True 0 []", cgroups.SESSION, "True", "False [] True"]
+
+
+def test_a_session_that_is_not_alone_moves_nobody(tmp_path, monkeypatch):
+    own, path = tmp_path / "own", tmp_path / "own/flux"
+    path.mkdir(parents=True)
+
+    def write(folder, name, text):
+        written.append((os.path.basename(folder), name, text))
+        if name == "cgroup.subtree_control" and folder == str(own):
+            raise OSError(16, "Device or resource busy")
+
+    monkeypatch.setattr(cgroups, "_write", write)
+    (own / "cgroup.subtree_control").write_text("cpu\n")
+    for controllers, procs, expected in (
+        ("cpu pids", "1", []),
+        ("cpu memory", f"1\n{os.getpid()}", [("own", "cgroup.subtree_control", "+memory")]),
+    ):
+        written = []
+        (own / "cgroup.controllers").write_text(controllers)
+        (own / "cgroup.procs").write_text(procs)
+        cgroups._delegate(str(own), str(path), "memory")
+        assert written == expected
+        assert not (path / cgroups.SESSION).exists()
+    # Alone, but it may not have it all the same: it goes back.
+    (own / "cgroup.procs").write_text(f"{os.getpid()}\n")
+    written = []
+    cgroups._delegate(str(own), str(path), "memory")
+    assert written[1:] == [
+        (cgroups.SESSION, "cgroup.procs", "0"), ("own", "cgroup.subtree_control", "+memory"),
+        ("own", "cgroup.procs", "0"),
+    ]  # fmt: skip
+    assert not (path / cgroups.SESSION).exists()
+    # Where it is there already, nothing moves.
+    (own / "cgroup.subtree_control").write_text("cpu memory\n")
+    written = []
+    cgroups._delegate(str(own), str(path), "memory")
+    assert written == [("flux", "cgroup.subtree_control", "+memory")]
 
 
 def test_what_processes_have():

@@ -22,9 +22,9 @@ def start(tmp_path):
     folder = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
     null = os.open("/dev/null", os.O_RDONLY)
 
-    def run(paths, *argv, env=(), group=0, cpus=(), limits=LIMITS):
+    def run(paths, *argv, env=(), group=0, cpus=(), limits=LIMITS, joins=-1):
         out = os.open(tmp_path / "out", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-        pid, number = spawn(paths, list(argv), list(env), group, folder, (null, out, out), cpus, limits)
+        pid, number = spawn(paths, list(argv), list(env), group, folder, (null, out, out), cpus, limits, -1, joins)
         status = os.waitpid(pid, 0)[1]
         os.close(out)
         return os.waitstatus_to_exitcode(status), number, (tmp_path / "out").read_text()
@@ -71,6 +71,14 @@ def test_files_are_tried_in_their_order(start, tmp_path):
     assert start(files[:2], b"x") == (127, errno.EACCES, "")
     assert start(files[:1], b"x") == (127, errno.ENOENT, "")
     assert start([files[2] + b"/x"], b"x") == (127, errno.ENOTDIR, "")
+
+
+def test_process_joins_a_control_group(start, tmp_path):
+    """By a 0 in its file, which is any file here; and it does not run elsewhere."""
+    procs = os.open(tmp_path / "procs", os.O_RDWR | os.O_CREAT)
+    assert shell(start, b"cat procs", joins=procs) == (0, 0, "0")
+    os.close(procs)
+    assert shell(start, b"exit 0", joins=procs)[:2] == (127, errno.EBADF)
 
 
 def test_what_a_process_cannot_be_given(start):

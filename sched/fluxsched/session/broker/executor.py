@@ -542,4 +542,4 @@ class Executor:
         except subprocess.TimeoutExpired:
             return  # it is stopped, or has jobs that do not end
         if self.cgroup:
-            cgroups.remove(self.cgroup)
+            cgroups.leave(self.cgroup)

@@ -4,7 +4,11 @@
 
 A worker runs one job at a time, and what it starts is in its group, without a move for each job. A process cannot leave
 its group by itself, so the group still knows a process that has left the job's session, has cleared its environment,
-and has lost the supervisor and the launcher above it. No controller is asked for.
+and has lost the supervisor and the launcher above it.
+
+The memory controller is had where it can be. Then a job that asks for memory has a group of its own beside its
+worker's. The kernel lets a group have controllers for those below it only if no process is in it. So a session that is
+alone in its group, as in a scope of systemd with Delegate=yes, moves into one below.
 """
 
 from __future__ import annotations
@@ -13,6 +17,8 @@ import os
 import signal
 
 PREFIX = "flux-session-"
+SESSION = "session"  # group of the session's own processes, where it has moved
+JOB = ".job"  # what the name of the group of a worker's job ends with
 LINKS = 2  # of a folder with no folders in it
 
 
@@ -34,8 +40,9 @@ def _own() -> str | None:
     return None
 
 
-def base() -> str | None:
-    """Make a group for the jobs of a session; its folder, or None where that is not allowed."""
+def base(controller: str = "memory") -> str | None:
+    """Make a group for the jobs of a session, with a controller if that can be; its folder, or None where that is not
+    allowed."""
     own = _own()
     if own is None:
         return None
@@ -47,7 +54,66 @@ def base() -> str | None:
         os.mkdir(path, 0o755)
     except OSError:
         return None
+    _delegate(own, path, controller)
     return path
+
+
+def _words(folder: str, name: str) -> list[str]:
+    with open(os.path.join(folder, name)) as file:
+        return file.read().split()
+
+
+def _write(folder: str, name: str, text: str) -> None:
+    # The file is the kernel's: it is not made.
+    fd = os.open(os.path.join(folder, name), os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def _delegate(own: str, path: str, controller: str) -> None:
+    """Have a controller in the groups below `path`, which is below our own group, if that can be."""
+    inner = os.path.join(path, SESSION)
+    try:
+        if controller not in _words(own, "cgroup.controllers"):
+            return
+        if controller not in _words(own, "cgroup.subtree_control"):
+            try:
+                _write(own, "cgroup.subtree_control", f"+{controller}")
+            except OSError:
+                if _words(own, "cgroup.procs") != [str(os.getpid())]:
+                    return  # others are in it, and are not ours to move
+                os.mkdir(inner, 0o755)
+                _write(inner, "cgroup.procs", "0")
+                _write(own, "cgroup.subtree_control", f"+{controller}")
+        _write(path, "cgroup.subtree_control", f"+{controller}")
+    except OSError:
+        _return(own, inner)
+
+
+def _return(own: str, inner: str) -> None:
+    """Move back from `inner`, if we have moved there."""
+    try:
+        if os.path.isdir(inner):
+            _write(own, "cgroup.procs", "0")
+            os.rmdir(inner)
+    except OSError:
+        return  # it is as good in there
+
+
+def leave(path: str, controller: str = "memory") -> None:
+    """Undo :func:`base`, unless workers are left."""
+    own, inner = os.path.dirname(path), os.path.join(path, SESSION)
+    try:
+        moved = os.path.isdir(inner)
+        if moved and [name for name in os.listdir(path) if os.path.isdir(os.path.join(path, name))] == [SESSION]:
+            _write(path, "cgroup.subtree_control", f"-{controller}")
+            _write(own, "cgroup.subtree_control", f"-{controller}")
+            _return(own, inner)
+    except OSError:
+        pass  # the group stays until its own is removed
+    remove(path)
 
 
 def enter(path: str) -> bool:
@@ -66,8 +132,9 @@ def enter(path: str) -> bool:
 
 
 def _folders(path: str) -> list[str]:
-    """A group's folder and those below it, which the job may have made; the innermost first."""
-    return [folder for folder, _, _ in os.walk(path, topdown=False)]
+    """The folders of a worker's group, that of its job, and those below them, which the job may have made; the
+    innermost first, and the worker's last."""
+    return [folder for top in (path + JOB, path) for folder, _, _ in os.walk(top, topdown=False)]
 
 
 def kill(path: str) -> int:

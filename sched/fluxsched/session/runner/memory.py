@@ -25,18 +25,28 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 Timers = dict[str, tuple[float, Callable[[], None]]]
 
 
-def confine(cgroup: str, limit: int) -> bool:
-    """Have the kernel keep a limit in bytes for a control group.  False where it has no memory controller."""
+def confine(cgroup: str, limit: int) -> int:
+    """Make a control group whose limit in bytes the kernel keeps. A descriptor by which a process joins it when it
+    writes 0, or -1 where there is no memory controller."""
     try:
+        os.makedirs(cgroup, 0o755, exist_ok=True)
         _write(cgroup, "memory.max", str(limit))
     except OSError:
-        return False
+        _remove(cgroup)
+        return -1
     for name, value in (("memory.swap.max", "0"), ("memory.oom.group", "1")):
         try:
             _write(cgroup, name, value)
         except OSError:
             continue  # a kernel without swap, or one that ends single processes
-    return True
+    return os.open(os.path.join(cgroup, "cgroup.procs"), os.O_WRONLY | os.O_CLOEXEC)
+
+
+def _remove(cgroup: str) -> None:
+    try:
+        os.rmdir(cgroup)
+    except OSError:
+        return  # it is not there, or the job has left groups in it, which go with the session's
 
 
 def _write(cgroup: str, name: str, value: str) -> None:
@@ -83,15 +93,18 @@ def proportional(pids: Iterable[int]) -> int:
 
 
 class Limit:
-    """Keeps the limit of one job, in bytes.  `fail(reason)` ends the job."""
+    """Keeps the limit of one job, in bytes.  `fail(reason)` ends the job.
+
+    `joins` is a descriptor of cgroup.procs of the group that the job's processes are to join, -1 if they are not."""
 
     def __init__(self, limit: int, cgroup: Optional[str], timers: Timers, fail: Callable[[str], None]) -> None:
-        """`cgroup` is the folder of the job's control group, None without one."""
+        """`cgroup` is the folder of the group to make for the job, None where there are none."""
         self._limit = limit
-        self._cgroup = cgroup if cgroup is not None and confine(cgroup, limit) else None
+        self._cgroup = cgroup
         self._timers = timers
         self._fail = fail
-        if self._cgroup is None:
+        self.joins = -1 if cgroup is None else confine(cgroup, limit)
+        if self.joins < 0:
             self._later()
 
     def _later(self) -> None:
@@ -111,9 +124,12 @@ class Limit:
 
     def check(self) -> None:
         """A process of the job has ended: was it the kernel that ended it?"""
-        if self._cgroup is not None and killed(self._cgroup):
+        if self.joins >= 0 and self._cgroup is not None and killed(self._cgroup):
             self._fail(f"memory: the job took more than the {sizes.show(self._limit)} that it asked for")
 
     def close(self) -> None:
-        """Look no more."""
+        """Nothing of the job runs: look no more, and remove its group."""
         self._timers.pop("memory", None)
+        if self.joins >= 0 and self._cgroup is not None:
+            os.close(self.joins)
+            _remove(self._cgroup)

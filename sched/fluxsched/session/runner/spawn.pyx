@@ -14,7 +14,7 @@ from libc.signal cimport SIG_DFL, signal
 from posix.resource cimport RLIMIT_NOFILE, rlimit, setrlimit
 from posix.signal cimport sigset_t
 from posix.types cimport pid_t
-from posix.unistd cimport F_OK, _exit, access, dup2, execve, fchdir, setpgid
+from posix.unistd cimport F_OK, _exit, access, dup2, execve, fchdir, setpgid, write
 
 cdef extern from "<signal.h>" nogil:
     int NSIG
@@ -46,6 +46,7 @@ cdef struct Child:
     int folder  # descriptors
     int streams[3]
     int kept  # stays open under its number; -1 for none
+    int joins  # cgroup.procs of a control group; -1 for none
     bint pinned
     unsigned long cpus[WORDS]
     rlimit files
@@ -61,6 +62,9 @@ cdef void become(Child *child) noexcept nogil:
     sigemptyset(&none)
     pthread_sigmask(SIG_SETMASK, &none, NULL)
     setpgid(0, child.group)
+    if child.joins >= 0 and write(child.joins, b"0", 1) < 0:
+        child.error = errno
+        return
     if child.pinned:
         # The machine may have taken a core away since the session began: then it runs where it may.
         sched_setaffinity(0, sizeof(child.cpus), <const cpu_set_t *> child.cpus)
@@ -125,21 +129,21 @@ cdef class _Texts:
         self.array[len(self.texts)] = NULL
 
 
-def spawn(paths, argv, env, int group, int folder, streams, cpus, limits, int kept=-1):
+def spawn(paths, argv, env, int group, int folder, streams, cpus, limits, int kept=-1, int joins=-1):
     """Start a process; (its id, 0), or (its id or -1, errno) if it could not become its command.
 
     `paths` are the files to try and `argv` the words, all bytes without zeros; `env` are the variables as NAME=value.
     `group` is the process group to join, 0 for one of its own; `folder` a descriptor of the working directory;
     `streams` are those of standard input, output and error, all above 2; `cpus` are the numbers of those to run on,
     empty for no change; `limits` is (soft, hard) of RLIMIT_NOFILE; `kept` is a descriptor that stays open in the
-    process, which all others above 2 do not, or -1.
+    process, which all others above 2 do not, or -1; `joins` is one of cgroup.procs of a control group to be in, or -1.
     A process that could not become its command has ended, and is to be waited for as the others."""
     cdef Child child
     cdef _Texts files = _Texts(paths), words = _Texts(argv), variables = _Texts(env)
     cdef pid_t pid
     cdef int i, cpu, bits = 8 * sizeof(unsigned long)
     child.paths, child.argv, child.env = files.array, words.array, variables.array
-    child.group, child.folder, child.kept = group, folder, kept
+    child.group, child.folder, child.kept, child.joins = group, folder, kept, joins
     child.streams[0], child.streams[1], child.streams[2] = streams
     child.files.rlim_cur, child.files.rlim_max = limits
     child.pinned = bool(cpus)

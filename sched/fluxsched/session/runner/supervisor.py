@@ -185,7 +185,7 @@ class Supervisor:
         if not self.claim():
             return False
         if self.spec["memory"]:
-            self.memory = memory.Limit(self.spec["memory"], None, self.timers, self.take_memory_back)
+            self.memory = memory.Limit(self.spec["memory"], self.worker.job_group, self.timers, self.take_memory_back)
         self.starting = self.start()
         self.expire_at(self.spec["expiration"])
         self.follow()
@@ -211,13 +211,15 @@ class Supervisor:
         """Release what the worker is not to keep."""
         if self.pmi is not None:
             self.pmi.close()
+        if self.memory is not None:
+            self.memory.close()
         for fd in (self.output_file, self.folder):
             if fd >= 0:
                 os.close(fd)
         for follower in self.followers:
             if follower is not self.worker.broker:
                 follower.close()
-        for name in ("expire", "warn", "kill", "look", "events", "memory"):
+        for name in ("expire", "warn", "kill", "look", "events"):
             self.timers.pop(name, None)
 
     def advance(self) -> None:
@@ -414,7 +416,8 @@ class Supervisor:
             if self.folder < 0:
                 self.open_folder()
             argv = [os.fsencode(word) for word in self.spec["argv"]]
-            return spawn(paths, argv, env, self.group, self.folder, streams, cpus, self.spec["nofile"], kept)
+            joins = -1 if self.memory is None else self.memory.joins
+            return spawn(paths, argv, env, self.group, self.folder, streams, cpus, self.spec["nofile"], kept, joins)
         finally:
             self.spawning = False
 
@@ -525,6 +528,8 @@ class Supervisor:
             if rank is not None:
                 code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
                 self.statuses[rank] = code
+                if self.memory is not None:
+                    self.memory.check()
 
     def follow(self) -> None:
         """Run the loop until all tasks have exited, their output is written, and no process of the job is left."""

@@ -236,6 +236,11 @@ class Worker:
             found[name] = entry[1]
         return found
 
+    @property
+    def job_group(self) -> Optional[str]:
+        """The folder of the control group that a job may have for itself, None where there are none."""
+        return None if self._group is None else self._group + cgroups.JOB
+
     def clear_group(self) -> None:
         """Remove the control groups that a job has made in ours."""
         if self._group is not None:
