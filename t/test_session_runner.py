@@ -78,7 +78,9 @@ def test_process_joins_a_control_group(start, tmp_path):
     procs = os.open(tmp_path / "procs", os.O_RDWR | os.O_CREAT)
     assert shell(start, b"cat procs", joins=procs) == (0, 0, "0")
     os.close(procs)
-    assert shell(start, b"exit 0", joins=procs)[:2] == (127, errno.EBADF)
+    no = os.open(tmp_path / "procs", os.O_RDONLY)
+    assert shell(start, b"exit 0", joins=no)[:2] == (127, errno.EBADF)
+    os.close(no)
 
 
 def test_what_a_process_cannot_be_given(start):
