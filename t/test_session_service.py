@@ -3,6 +3,7 @@
 """The session that stays open: its unit of systemd, the line for cron, the link by which shells find it."""
 
 import os
+import re
 import shlex
 import signal
 import stat
@@ -13,8 +14,10 @@ import time
 import pytest
 
 from embedded import FLUX, Session, alive, clean_environment, flux, open_terminal, until
-from fluxsched.session import wellknown, wire
+from fluxsched.session import commands, wellknown, wire
 from fluxsched.session.commands import service
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def without_systemd(tmp_path, **more):
@@ -231,6 +234,23 @@ def test_submit_offers_to_open_a_session(tmp_path):
         assert "COMPLETED" in flux("jobs", "-ano", "{status}", env=env).stdout
     finally:
         flux("disable", env=env)
+
+
+def test_the_page_for_a_start_names_what_there_is():
+    """Each command in it exists, and each of its options is on the page of commands."""
+    with open(os.path.join(TOP, "doc", "workstation.md")) as file:
+        page = file.read()
+    with open(os.path.join(TOP, "doc", "commands.md")) as file:
+        known = file.read()
+    typed = [code for line in page.splitlines() for code in re.findall(r"`(flux[^`]*)`", line)]
+    typed += re.findall(r"^    (?:\d\d:\d\d \$ )?(flux.*)$", page, re.M)
+    assert len(typed) > 50
+    for text in typed:
+        match = re.match(r"flux(?:-session)? ([a-z]+)", text)
+        if match is not None and not text.startswith("flux top  "):
+            assert match[1] in commands.COMMANDS, text
+            for option in re.findall(r"(?<![\w-])--[a-z-]+", text):
+                assert option in known, text
 
 
 def test_env_is_for_shells_and_commands(tmp_path):
