@@ -519,13 +519,13 @@ def test_environments_are_stored_once(tmp_path):
         {"attributes": {"system": {"duration": 0}}, "version": 1},
     ]  # fmt: skip
     for jobid, jobspec in enumerate(jobspecs):
-        kept.change(kept.ops_insert([(jobid, 8, jobspec, {}, [{"name": "submit"}])]))
+        kept.change(kept.ops_insert([(jobid, 8, kept.split(jobspec), {}, [{"name": "submit"}])]))
     assert kept.flush()
     kept.close()
     kept = store.Store(str(tmp_path))
     assert [kept.jobspec(jobid) for jobid in range(len(jobspecs))] == jobspecs
     assert kept._read("SELECT count(*) FROM environments") == [(4,)]
-    kept.change(kept.ops_insert([(9, 8, spec(**base), {}, [])]))
+    kept.change(kept.ops_insert([(9, 8, kept.split(spec(**base)), {}, [])]))
     assert kept.flush()
     assert kept.jobspec(9) == jobspecs[0]
     assert kept._read("SELECT count(*) FROM environments") == [(5,)]
@@ -534,7 +534,7 @@ def test_environments_are_stored_once(tmp_path):
 
 def test_events_of_a_turn_are_one_row(tmp_path):
     kept = store.Store(str(tmp_path))
-    kept.change(kept.ops_insert([(1, 8, spec(), {"a": 1}, [{"name": "submit"}, {"name": "validate"}])]))
+    kept.change(kept.ops_insert([(1, 8, kept.split(spec()), {"a": 1}, [{"name": "submit"}, {"name": "validate"}])]))
     kept.flush()
     info = {"a": 2}
     for seq, name in enumerate(("alloc", "start", "finish"), 2):

@@ -14,7 +14,7 @@ from fluxsched.session.broker.job import Job
 from fluxsched.session.broker.job_manager import Manager
 from fluxsched.session.broker.rpc import JOBID, Int, ListOf, Object, Text, rpc
 from fluxsched.session.broker.server import Request
-from fluxsched.session.broker.store import NewJob
+from fluxsched.session.broker.store import NewJob, Split
 from fluxsched.session.errors import RequestError
 
 MANY = 1 << 20  # jobs in one request
@@ -60,14 +60,14 @@ class Bulk:
                 self.manager.refuse(request, problem)
                 return
             self._coming += 1
-            self._take_some(request, jobspec, public, info, deque(copies))
+            self._take_some(request, self.manager.store.split(jobspec), public, info, deque(copies))
 
         self.manager.scheduler.feasible(public, feasible)
 
     def _take_some(
         self,
         request: Request,
-        spec: dict[str, Any],
+        spec: Split,
         public: dict[str, Any],
         info: dict[str, Any],
         copies: deque[dict[str, Any]],
@@ -76,16 +76,16 @@ class Bulk:
         stamps = dict.fromkeys(("t_submit", "t_depend", "t_priority", "t_sched"), time.time())
         now = {**info, **stamps}
         events = jobs.first_events(now)
-        waits = bool(spec["attributes"]["system"].get("dependencies"))
+        waits = bool(public["attributes"]["system"].get("dependencies"))
         taken: list[Job] = []
         rows: list[NewJob] = []
         try:
             while copies and len(taken) < SOME:
-                whole, seen, own = _copy(spec, public, now, copies.popleft())
+                stored, seen, own = _copy(spec, public, now, copies.popleft())
                 state, own_events = jobs.SCHED, list(events)
                 if waits:
-                    state, own_events = self.manager.dependencies.begin(whole, own)
-                job, row = self.manager.new_job(whole, seen, own, own_events, state)
+                    state, own_events = self.manager.dependencies.begin(seen, own)
+                job, row = self.manager.new_job(stored, seen, own, own_events, state)
                 taken.append(job)
                 rows.append(row)
         except RequestError as error:
@@ -122,7 +122,7 @@ class Bulk:
         self._waiting.extend(taken)
 
     def _tell_some(self) -> None:
-        for _ in range(min(SOME // 4 if self._coming else SOME, len(self._waiting))):
+        for _ in range(min(SOME // 16 if self._coming else SOME, len(self._waiting))):
             job = self._waiting.popleft()
             if job.state == jobs.SCHED and job.alloc == jobs.NONE:
                 self.manager.scheduler.enqueue(job)
@@ -162,17 +162,19 @@ class Bulk:
 
 
 def _copy(
-    spec: dict[str, Any], public: dict[str, Any], info: dict[str, Any], copy: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """The jobspec, the same without the environment, and the record of a copy; they share what is alike."""
+    stored: Split, public: dict[str, Any], info: dict[str, Any], copy: dict[str, Any]
+) -> tuple[Split, dict[str, Any], dict[str, Any]]:
+    """The jobspec as it is stored, the same without the environment, and the record of a copy; they share what is
+    alike."""
+    number, base, spec = stored
     info = dict(info)
     if "command" in copy:
         tasks = [dict(spec["tasks"][0], command=copy["command"])]
         spec = dict(spec, tasks=tasks)
         public = dict(public, tasks=tasks)
-        info["name"] = jobs.job_name(spec["attributes"]["system"], copy["command"])
+        info["name"] = jobs.job_name(public["attributes"]["system"], copy["command"])
     if copy.get("environment"):
         system = dict(spec["attributes"]["system"])
         system["environment"] = {**system.get("environment", {}), **copy["environment"]}
         spec = dict(spec, attributes=dict(spec["attributes"], system=system))
-    return spec, public, info
+    return (number, base, spec), public, info

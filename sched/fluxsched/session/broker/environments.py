@@ -8,10 +8,14 @@ A job's own environment is what differs from that.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Optional
 
 DIFFERENT = 8  # variables that may differ
 KNOWN = 16  # environments that are remembered
+
+#: The number of a shared environment, that as JSON, and a jobspec with what differs from it; without an environment the
+#: number is None.
+Split = tuple[Optional[int], str, dict[str, Any]]
 
 
 class Environments:
@@ -33,10 +37,8 @@ class Environments:
             del self._known[next(iter(self._known))]
         self._known[number] = environment
 
-    def split(self, jobspec: dict[str, Any]) -> tuple[int | None, str, dict[str, Any]]:
-        """(number, the shared environment as JSON, the jobspec with what differs from it).
-
-        The environment of the jobspec is one of strings; without one the number is None."""
+    def split(self, jobspec: dict[str, Any]) -> Split:
+        """A jobspec and the environment that it shares; its own is one of strings."""
         system = jobspec["attributes"]["system"]
         environment = system.get("environment")
         if environment is None:

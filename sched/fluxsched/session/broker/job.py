@@ -326,6 +326,7 @@ def result(info: dict[str, Any]) -> str:
 
 
 _SHOWN = ("urgency", "priority", "userid", "name", "cwd", "duration", "ntasks", "ncores", "t_submit")
+_IF_ANY = ("nnodes", "queue", "memory", "expiration")
 _TIMES = ("t_depend", "t_priority", "t_sched", "t_run", "t_cleanup", "t_inactive", "ranks", "nodelist")
 
 
@@ -343,20 +344,9 @@ def recovered(jobid: int, state: int, info: dict[str, Any]) -> dict[str, Any]:
 
 def describe(jobid: int, state: int, info: dict[str, Any], now: Optional[float] = None) -> dict[str, Any]:
     """The job as `flux jobs --json` shows it."""
-    out = {"id": jobid, "jobid": ids.f58(jobid), "state": STATES[state]}
-    for key in _SHOWN:
-        out[key] = info[key]
-    for key in _TIMES:
-        if key in info:
-            out[key] = info[key]
-    if info.get("nnodes"):
-        out["nnodes"] = info["nnodes"]
-    if info.get("queue"):
-        out["queue"] = info["queue"]
-    if info.get("memory"):
-        out["memory"] = info["memory"]
-    if info.get("expiration"):
-        out["expiration"] = info["expiration"]
+    out = {"id": jobid, "jobid": ids.f58(jobid), "state": STATES[state], **{key: info[key] for key in _SHOWN}}
+    out.update([(key, info[key]) for key in _TIMES if key in info])
+    out.update([(key, info[key]) for key in _IF_ANY if info.get(key)])
     if info.get("attempts"):
         out["attempts"] = info["attempts"] + 1
     out["username"] = username(info["userid"])

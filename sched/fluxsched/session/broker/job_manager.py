@@ -36,7 +36,7 @@ from fluxsched.session.broker.queues import Queues
 from fluxsched.session.broker.retries import Retries, present, wishes
 from fluxsched.session.broker.rpc import JOBID, Bool, Int, Nullable, Object, Text, rpc
 from fluxsched.session.broker.server import Request
-from fluxsched.session.broker.store import NewJob, Store
+from fluxsched.session.broker.store import NewJob, Split, Store
 from fluxsched.session.broker.waits import Waits
 from fluxsched.session.broker.watch import Watch
 from fluxsched.session.errors import RequestError
@@ -173,7 +173,7 @@ class Manager:
     ) -> None:
         try:
             state, events = self.dependencies.begin(spec, info)
-            job, row = self.new_job(spec, public, info, events, state)
+            job, row = self.new_job(self.store.split(spec), public, info, events, state)
         except RequestError as error:
             self.refuse(request, error)
             return
@@ -196,7 +196,7 @@ class Manager:
 
     def new_job(
         self,
-        spec: dict[str, Any],
+        spec: Split,
         public: dict[str, Any],
         info: dict[str, Any],
         events: list[dict[str, Any]],

@@ -54,8 +54,9 @@ class Answer:
 class ModuleHost(Host):
     """The broker, for one load of the module; `alive` until it is removed."""
 
-    # A transaction joins what else the store writes in this turn of the loop.
-    record_delay = 0.0
+    # What a job goes through in this time is one write; of a queue that is just being filled most records have made
+    # place for newer ones by then.
+    record_delay = 0.5
     record_interval = 0.25
 
     def __init__(self, scheduler: Scheduler) -> None:

@@ -15,14 +15,14 @@ from typing import Any, Callable, Optional
 
 from fluxsched.formats.fastjson import dumps
 from fluxsched.session.broker.database import Database, Operation, StoreError, Write
-from fluxsched.session.broker.environments import Environments
+from fluxsched.session.broker.environments import Environments, Split
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop
 from fluxsched.session.jobid import MAX_STORED
 
 KEY_MAX = 4096  # characters of a KVS key
 
-NewJob = tuple[int, int, dict, dict, list[dict]]  # id, state, jobspec, info, first events
+NewJob = tuple[int, int, Split, dict, list[dict]]  # id, state, jobspec, info, first events
 JobRow = tuple[int, int, dict, Optional[dict], Optional[dict], dict]  # id, state, jobspec, R, launch, info
 
 _INSERT_EVENTS = "INSERT OR REPLACE INTO events VALUES (?,?,?)"
@@ -123,6 +123,10 @@ class Store(Database):
         """The greatest id of a job, or 0."""
         return self._read("SELECT max(id) FROM jobs")[0][0] or 0
 
+    def split(self, jobspec: dict) -> Split:
+        """A jobspec as it is stored: its environment, which is one of strings, apart from it, but for what differs."""
+        return self._environments.split(jobspec)
+
     def ops_insert(self, new: Iterable[NewJob]) -> list[Operation]:
         """New jobs, with their first events."""
         rows: list[tuple[Any, ...]] = []
@@ -130,8 +134,7 @@ class Store(Database):
         bases: dict[int, str] = {}
         known: list[dict] = []
         text = "[]"
-        for jobid, state, jobspec, info, events in new:
-            number, base, spec = self._environments.split(jobspec)
+        for jobid, state, (number, base, spec), info, events in new:
             if number is not None:
                 bases[number] = base
             if events != known:  # those of copies are alike
