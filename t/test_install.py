@@ -182,7 +182,10 @@ def check_installed_session(command, folder):
         text=True,
         timeout=300,
     )
-    assert done.stdout == "none\n154\n", done.stderr
+    # The session's own module flux, and nothing of the Python that it runs with.
+    path, size = done.stdout.splitlines()
+    assert path.endswith("fluxsched/share/python") and os.pathsep not in path, done.stdout
+    assert size == "154" and os.path.exists(os.path.join(path, "flux", "__init__.py"))
 
 
 def test_installed_session(installed, tmp_path):

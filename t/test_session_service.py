@@ -16,6 +16,7 @@ import pytest
 from embedded import FLUX, Session, alive, clean_environment, flux, open_terminal, until
 from fluxsched.session import commands, wellknown, wire
 from fluxsched.session.commands import service
+from fluxsched.session.errors import CommandError
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -278,3 +279,73 @@ def _refusal(session, topic):
     with pytest.raises(RPCError) as caught:
         session.ask(topic)
     return caught.value
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A user without systemd, for calls in this process."""
+    for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.delenv("FLUX_URI", raising=False)
+    monkeypatch.setattr(service, "POLL", 0.001)
+    return tmp_path
+
+
+def refusal(function, *arguments):
+    with pytest.raises(CommandError) as caught:
+        function(*arguments)
+    return str(caught.value)
+
+
+def test_folders_that_cannot_be_written(home, monkeypatch, capsys):
+    (home / "XDG_STATE_HOME").write_text("a file")
+    monkeypatch.setenv("PATH", str(home))
+    assert refusal(service.main, "enable", []) == f"{home}/XDG_STATE_HOME/flux-sched: Not a directory"
+    # the unit, where there is a systemd
+    monkeypatch.setattr(service, "has_systemd", lambda: True)
+    (home / "XDG_CONFIG_HOME").write_text("a file")
+    assert refusal(service.main, "enable", []).endswith("XDG_CONFIG_HOME/systemd/user: Not a directory")
+    monkeypatch.setattr(service, "has_systemd", lambda: False)
+    (home / "XDG_CONFIG_HOME").unlink()
+    unit = service.unit_path()
+    unit.mkdir(parents=True)
+    assert refusal(service.main, "disable", []).startswith(f"{unit}: Is a directory")
+    assert refusal(service._must, "start", service.UNIT) == "systemctl --user start flux-session.service: it is gone"
+
+
+def test_sessions_that_neither_open_nor_end(home, monkeypatch):
+    monkeypatch.setattr(service, "OPENING", 0.01)
+    assert refusal(service._wait_until_open, None, "the log") == "the session has not opened within 0 s: see the log"
+
+    class Stuck:
+        def rpc(self, topic, payload=None):
+            return {"value": str(os.getpid())}
+
+    monkeypatch.setattr(service, "connect", Stuck)
+    assert refusal(service._leave) == "the session has not ended within 0 s"
+    # a log that has grown large is begun anew
+    monkeypatch.setattr(service, "connect", lambda: None)
+    monkeypatch.setattr(service, "LOG_MAX", 10)
+    log = home / "XDG_STATE_HOME" / "flux-sched" / "log"
+    log.parent.mkdir(parents=True)
+    for before, after in (("short\n", "short\nnew\n"), ("a longer one\n", "new\n")):
+        log.write_text(before)
+        monkeypatch.setattr(service, "OPENING", 30.0)
+        text = refusal(service.open_in_background, ["sh", "-c", "echo new; exit 1"])
+        assert text == f"the session has not opened: see {log}" and log.read_text() == after
+
+
+def test_a_session_that_shells_cannot_find_says_so(tmp_path):
+    env = without_systemd(tmp_path)
+    (tmp_path / "state").write_text("a file")
+    words = [*FLUX, "start", "--service", f"--statedir={tmp_path}/queue"]
+    process = subprocess.Popen(words, env=env, stderr=subprocess.PIPE, text=True)
+    try:
+        line = process.stderr.readline()
+        assert line.startswith("flux-start: ") and line.endswith(": other shells do not find this session\n")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.stderr.close()
