@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Where the tasks of a job are: nodes."""
+"""Where the tasks of a job are, and what becomes of a job when one of them has exited."""
 
 import json
+import time
 
 import pytest
 
@@ -13,6 +14,7 @@ from fluxsched.session.commands import buildspec
 from fluxsched.session.commands import submit as commands
 from fluxsched.session.commands import taskmap as command
 from fluxsched.session.errors import CommandError
+from fluxsched.session.runner.exits import Exits
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +156,64 @@ def test_options_of_a_jobspec_are_checked_too(session):
     table["value"] = "0"
     said = session.fail("job", "submit", input=json.dumps(spec))
     assert "jobspec: attributes.system.shell.options.taskmap: cyclic: expected a number of tasks" in said
+
+
+# what becomes of a job of which a task has exited
+
+
+def test_first_exit():
+    now, timers, failed = time.monotonic(), {}, []
+    job = Exits(5.0, False, timers, lambda *why: failed.append(why))
+    job.exited(1, 0, False)
+    job.exited(2, 3, False)  # the first one counts
+    at, ended = timers["exit"]
+    assert now + 5 <= at < now + 500 and failed == []
+    ended()
+    assert failed == [("task 1 has ended with exit code 0, and the others have gone on for 5 s (exit-timeout)", 1)]
+    job.close()
+    assert timers == {}
+    job.close()
+
+
+@pytest.mark.parametrize(
+    "timeout, code, mpi, waits",
+    [(None, 0, True, None), (None, 9, False, None), (None, 9, True, 30.0), (-1.0, 9, True, None), (0.0, 0, False, 0.0)],
+)
+def test_exits_that_end_a_job(timeout, code, mpi, waits):
+    timers = {}
+    Exits(timeout, False, timers, None).exited(0, code, mpi)
+    assert bool(timers) == (waits is not None)
+    if waits is not None:
+        assert 0 <= timers["exit"][0] - time.monotonic() - waits + 60 <= 60
+
+
+def test_exit_options(session):
+    first = ["sh", "-c", "[ $FLUX_TASK_RANK = 1 ] || exec sleep 600; exit $0"]
+    done = session.run("run", "-n2", "-o", "exit-timeout=0.1s", *first, "0")
+    assert done.returncode == 1
+    assert "task 1 has ended with exit code 0, and the others have gone on for 0.1 s (exit-timeout)" in done.stderr
+    done = session.run("run", "-n2", "-o", "exit-on-error", *first, "5")
+    assert done.returncode == 5
+    assert "task 1 has ended with exit code 5, and exit-on-error is set" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"exit-timeout": "soon"}, "exit-timeout: expected a duration such as 30s, 5m, 1.5h, 1d or inf, got 'soon'"),
+        ({"exit-timeout": -1}, "exit-timeout: expected a duration"),
+        ({"exit-timeout": []}, "exit-timeout: expected a duration"),
+        ({"exit-on-error": 2}, "exit-on-error: expected no value, 0 or 1, got 2"),
+        ({"exit-on-error": "yes"}, "exit-on-error: expected no value, 0 or 1, got 'yes'"),
+    ],
+)
+def test_what_is_no_exit_option(options, said):
+    with pytest.raises(shelloptions.OptionError) as error:
+        shelloptions.check(options)
+    assert str(error.value).startswith(said)
+
+
+def test_exit_options_as_told():
+    for value, timeout in (("none", -1.0), ("inf", -1.0), ("1m", 60.0), (2, 2.0)):
+        assert shelloptions.exits({"exit-timeout": value}) == {"timeout": timeout, "on_error": False}
+    assert shelloptions.exits({"exit-on-error": True}) == {"timeout": None, "on_error": True}

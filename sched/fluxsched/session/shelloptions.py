@@ -7,11 +7,12 @@ Both ends check them: the command before it asks, the broker whatever asks.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, NamedTuple
 
 from fluxsched.errors import FluxSchedError
-from fluxsched.formats import idset
+from fluxsched.formats import duration, idset
 from fluxsched.formats import taskmap as maps
 from fluxsched.formats.quote import quote
 
@@ -46,6 +47,7 @@ def check(options: dict[str, Any]) -> None:
     taskmap(options)
     for name in AFFINITIES:
         affinity(options, name)
+    exits(options)
 
 
 def pmi(options: dict[str, Any]) -> bool:
@@ -132,3 +134,22 @@ def _mask(word: str) -> list[int]:
     if bits.bit_length() > MAX_CPU + 1:
         raise ValueError(f"{quote(word)} has number {bits.bit_length() - 1}, the largest allowed is {MAX_CPU}")
     return [number for number in range(bits.bit_length()) if bits >> number & 1]
+
+
+def exits(options: dict[str, Any]) -> dict[str, Any]:
+    """What is to happen when the first task exits, as the supervisor is told: `timeout`, the seconds that the others
+    have (`exit-timeout=30s`), None if it is not said and -1 for none; `on_error` (`exit-on-error`): a task that fails
+    ends the job at once.  Raises OptionError."""
+    value, on_error = options.get("exit-timeout"), options.get("exit-on-error", 0)
+    if type(on_error) not in (int, bool) or on_error not in (0, 1):
+        raise OptionError(f"exit-on-error: expected no value, 0 or 1, got {quote(on_error)}")
+    timeout = None
+    if value == "none":
+        timeout = -1.0
+    elif value is not None:
+        try:
+            timeout = duration.parse(value)
+        except ValueError as error:
+            raise OptionError(f"exit-timeout: {error}") from None
+        timeout = -1.0 if math.isinf(timeout) else timeout
+    return {"timeout": timeout, "on_error": bool(on_error)}

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional
 from fluxsched.formats import jobspec as jobspecs
 from fluxsched.formats.fastjson import dumps
 from fluxsched.session import jobid as ids
+from fluxsched.session import shelloptions
 from fluxsched.session.broker import claims, layout, memory, mpi
 from fluxsched.session.broker.background import Background
 from fluxsched.session.broker.job import RUN, Job, is_session, warning
@@ -298,6 +299,7 @@ class Executor:
             "values": layout.values(job.id, job.info["name"], len(tasks), len(rows), tmpdir),
             "tmpdir": tmpdir,
             "memory": memory.total(jobspecs.parse(full), job.R) if "memory" in job.info else 0,
+            "exits": shelloptions.exits(options),
             "notes": layout.notes(full, job.R, self.cpus, self.near),
             **mpi.parts(job.id, env, options, tmpdir, [self.uri_of(row[0]) for row in rows], tasks),
             "expiration": job.R["execution"].get("expiration", 0.0),

@@ -91,6 +91,7 @@ class Server:
         self._store: dict[bytes, bytes] = {}
         self._stored = 0  # bytes
         self._over = False
+        self.spoken = False  # a task has begun to speak PMI
         if len(mapping) < VALUE_MAX:
             self._store[MAPPING] = mapping.encode()  # without it tasks take it that none share a node
         self._commands: dict[bytes, Callable[[Client, dict[bytes, bytes]], Optional[str]]] = {
@@ -203,6 +204,7 @@ class Server:
         versions = found.get(b"pmi_version"), found.get(b"pmi_subversion")
         if not all(number is not None and number.isdigit() and len(number) < 10 for number in versions):
             raise ProtocolError("init: expected pmi_version and pmi_subversion, two whole numbers")
+        self.spoken = True
         rc = OK if int(versions[0] or 0) == 1 and int(versions[1] or 0) >= 1 else FAIL
         return f"response_to_init rc={rc} pmi_version=1 pmi_subversion=1"
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Callable, Generator, Iterator
 
 from fluxsched.errors import FluxSchedError
 from fluxsched.session.runner import memory, pmi
+from fluxsched.session.runner.exits import Exits
 from fluxsched.session.runner.inputs import Inputs
 from fluxsched.session.runner.processes import descendants
 from fluxsched.session.runner.sinks import Sink
@@ -97,6 +98,7 @@ class Supervisor:
         self.warned = False  # of the time limit
         self.pmi: pmi.Server | None = None
         self.memory: memory.Limit | None = None
+        self.exits = Exits(timers=self.timers, fail=self.fail, **spec["exits"])
 
     # the record
 
@@ -209,6 +211,7 @@ class Supervisor:
 
     def close(self) -> None:
         """Release what the worker is not to keep."""
+        self.exits.close()
         if self.pmi is not None:
             self.pmi.close()
         if self.memory is not None:
@@ -528,6 +531,8 @@ class Supervisor:
             if rank is not None:
                 code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
                 self.statuses[rank] = code
+                if self.tasks and not self.ending:
+                    self.exits.exited(rank, code, self.pmi is not None and self.pmi.spoken)
                 if self.memory is not None:
                     self.memory.check()
 
