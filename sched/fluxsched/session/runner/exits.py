@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""What becomes of a job of which a task has exited while others go on: the shell options exit-timeout, exit-on-error."""
+"""What becomes of a job of which a task has exited while others go on: shell options exit-timeout, exit-on-error."""
 
 from __future__ import annotations
 
