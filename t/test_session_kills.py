@@ -3,7 +3,7 @@
 """A session that is killed at random, again and again, with jobs that depend on others, that are run again, and that
 are sessions themselves: nothing is lost, nothing is run twice, nothing is left behind.
 
-FLUXSCHED_KILLS=1000 kills as often (6 times if it is not set); FLUXSCHED_SEED=N makes other choices.
+FLUXSCHED_KILLS=1000 kills as often (4 times if it is not set); FLUXSCHED_SEED=N makes other choices.
 """
 
 import errno
@@ -24,7 +24,7 @@ from fluxsched.session.broker.sched_module import ModuleHost, Scheduler
 from fluxsched.session.commands.client import Client, RPCError
 from fluxsched.session.errors import CommandError
 
-KILLS = int(os.environ.get("FLUXSCHED_KILLS", "6"))
+KILLS = int(os.environ.get("FLUXSCHED_KILLS", "4"))
 SEED = int(os.environ.get("FLUXSCHED_SEED", "1"))
 
 # What jobs run: each writes a line as it begins, with the number of the attempt, and one at its end.
@@ -135,7 +135,7 @@ class Trial:
             "TMPDIR": self.env["TMPDIR"], "KILLS_MARK": str(self.folder),
             "FLUX_MODULE_PATH": os.environ.get("FLUX_MODULE_PATH", "")}}  # fmt: skip
         if job.kind in RETRIES:
-            system.update(retries=RETRIES[job.kind], backoff=0.02)
+            system.update(retries=RETRIES[job.kind], backoff=0.0)
         if job.kind == "depends":
             job.target = self.random.choice(known[-20:])
             job.scheme = self.random.choice(("afterok", "afternotok", "afterany", "afterstart"))

@@ -11,6 +11,8 @@ from embedded import Session
 from fluxsched.formats import jobspec
 from fluxsched.session import config
 from fluxsched.session.broker.limits import Limits, sizes
+from fluxsched.session.commands import buildspec, submit
+from fluxsched.session.commands.client import RPCError
 from fluxsched.session.errors import RequestError, SessionError
 
 CONFIG = {
@@ -60,10 +62,16 @@ def session(tmp_path_factory):
 
 def test_what_jobs_may_ask_for(session):
     for words, text in CASES:
-        for more in ((), ("--cc=1-2",)):
-            done = session.run("submit", *more, *words.split(), "--urgency=hold", "true")
-            said = done.stderr.strip().partition("ERROR: ")[2]
-            assert (done.returncode, said) == (1 if text else 0, text), (words, more)
+        o = submit.parser("submit").parse_args([*words.split(), "true"])
+        spec = buildspec.build(o, ["true"])
+        try:
+            session.ask("job.submit", jobspec=spec, urgency=0)
+            said = ""
+        except RPCError as refusal:
+            said = refusal.text
+        assert said == text, words
+    assert session.fail("submit", "--cc=1-2", "-n7", "true") == f"flux-submit: ERROR: {CASES[4][1]}"
+    assert session.fail("batch", "-n1", "--wrap", "true") == f"flux-batch: ERROR: {CASES[5][1]}"
     session("cancel", "--all")
 
 

@@ -18,7 +18,7 @@ import pytest
 import specs
 from embedded import FLUX, Session, alive, children, flux, until
 from fluxsched.session.broker import job as jobs
-from fluxsched.session.commands import batch, buildspec, directives
+from fluxsched.session.commands import batch, buildspec, directives, nest
 from fluxsched.session.commands import start as start_command
 from fluxsched.session.commands import submit as submit_command
 from fluxsched.session.errors import CommandError, RequestError, SessionError
@@ -98,12 +98,12 @@ def test_batch_from_words_and_from_standard_input(session, tmp_path):
     name = f"flux-{jobid}.out"
     assert (tmp_path / name).read_text() == "2\n"
     text = "#!/bin/sh\n# FLUX: -n1 --output=none\necho out\nexit 3\n"
-    jobid = session("batch", input=text, cwd=tmp_path)
+    assert session("batch", "--quiet", input=text, cwd=tmp_path) == ""
+    jobid = session("job", "last")
     job = over(session, jobid)
     assert (job["returncode"], job["name"]) == (3, "batch")
     done = session.run("job", "attach", jobid)
     assert (done.returncode, done.stdout) == (3, "out\n")
-    assert session("batch", "-n1", "--quiet", "--wrap", input="true\n", cwd=tmp_path) == ""
 
 
 REFUSED_BATCH = [
@@ -201,7 +201,6 @@ def test_tree_proxy_and_paths(session):
     assert session("pstree", "-a", "--ascii", outer) == "outer\n`-- inner\n    |-- 2*[leaf:S]\n    `-- leaf:R"
     assert session("pstree", "-a", "-X", "-C", "-p", "--skip-root", outer).splitlines() == [
         f"{outer} outer", f"└─{inner} inner", "  ├─leaf:S", "  ├─leaf:S", "  └─leaf:R"]  # fmt: skip
-    assert session("pstree", "-L0", outer) == "outer"
     assert session("pstree", "-L1", "-o", "{id}", outer) == f"{outer}\n└── {inner}"
     rows = session("pstree", "-x", outer).splitlines()
     assert rows[0].split() == ["JOBID", "USER", "ST", "NTASKS", "NNODES", "RUNTIME"]
@@ -283,23 +282,28 @@ def test_start_in_a_job(session, tmp_path):
     done = session.run("alloc", "-n1", f"--conf={tmp_path}/conf.json", "true")
     assert done.returncode == 1
     assert "resource.config: a session in a job has the resources of the job" in done.stderr
-    (tmp_path / "conf.json").write_text('{"queues": {"q": {}}}')
-    assert "q" in session("alloc", "-n1", f"--conf={tmp_path}/conf.json", "flux", "queue", "list")
+    (tmp_path / "conf.json").write_text('{"policy": {"limits": {"duration": "1m"}}}')
+    done = session.run("alloc", "-n1", f"--conf={tmp_path}/conf.json", "flux", "submit", "-t", "2m", "true")
+    assert "it may have at most 1m" in done.stderr
 
 
-def test_files_that_a_jobspec_brings(session):
-    """What is wrong with attributes.system.files is said by the job."""
-    for files, text in [
-        ([], "attributes.system.files: expected an object"),
-        ({"a/b": {"data": ""}}, "attributes.system.files.a/b: expected a name without a folder"),
-        ({"a": {"data": "", "encoding": "base64"}}, "files.a: expected an object with data, and no encoding or utf-8"),
-        ({"a": {"data": 1, "encoding": "utf-8"}}, "files.a: expected data that is text, and mode that is a number"),
-        ({"a": {"data": "", "mode": "x"}}, "files.a: expected data that is text, and mode that is a number"),
-        ({"a" * 300: {"data": ""}}, "File name too long"),
+def test_files_that_a_jobspec_brings(session, tmp_path):
+    done = session.run("run", "--setattr=files=[]", "flux", "start", "{{tmpdir}}/a")
+    assert (done.returncode, "attributes.system.files: expected an object" in done.stderr) == (1, True)
+    nest.write(str(tmp_path), "a", {"data": {"b": 1}})
+    nest.write(str(tmp_path), "b", {"data": "é", "encoding": "utf-8", "mode": 0o100700})
+    assert (tmp_path / "a").read_text() == '{"b": 1}' and (tmp_path / "b").read_text() == "é"
+    assert [os.stat(tmp_path / name).st_mode & 0o777 for name in "ab"] == [0o600, 0o700]
+    for name, entry, text in [
+        ("a/b", {"data": ""}, "attributes.system.files.a/b: expected a name without a folder"),
+        ("a", {"data": "", "encoding": "base64"}, "files.a: expected an object with data, and no encoding or utf-8"),
+        ("a", [], "files.a: expected an object with data, and no encoding or utf-8"),
+        ("a", {"data": 1, "encoding": "utf-8"}, "files.a: expected data that is text, and mode that is a number"),
+        ("a", {"data": "", "mode": "x"}, "files.a: expected data that is text, and mode that is a number"),
+        ("a" * 300, {"data": ""}, "File name too long"),
     ]:
-        done = session.run("run", f"--setattr=files={json.dumps(files)}", "flux", "start", "{{tmpdir}}/a")
-        assert done.returncode == 1
-        assert text in done.stderr
+        with pytest.raises((SessionError, CommandError), match=re.escape(text)):
+            nest.write(str(tmp_path), name, entry)
 
 
 def test_time_limit_is_that_of_the_job(session):
@@ -475,15 +479,16 @@ def test_memo(session):
 # the end
 
 
-def nest(session):
-    """A session in a job, with a job that sleeps and one with a session in which a job sleeps; its job, the broker's
-    pid, and all its processes."""
+def nested(session, deeper=False):
+    """A session in a job with a job that sleeps, and, if `deeper`, one with a session in which a job sleeps; its job,
+    the broker's pid, and all its processes."""
     jobid = session("alloc", "--bg", "-n2")
     session("proxy", jobid, "flux", "submit", "sleep", "61")
-    inner = session("proxy", jobid, "flux", "alloc", "--bg", "-n1")
-    session("proxy", f"{jobid}/{inner}", "flux", "submit", "sleep", "61")
+    if deeper:
+        inner = session("proxy", jobid, "flux", "alloc", "--bg", "-n1")
+        session("proxy", f"{jobid}/{inner}", "flux", "submit", "sleep", "61")
     broker = int(session("proxy", jobid, "flux", "getattr", "broker.pid"))
-    until(lambda: len(below(broker, "sleep 61")) == 2, "the jobs")
+    until(lambda: len(below(broker, "sleep 61")) == 1 + deeper, "the jobs")
     return jobid, broker, tree(broker)
 
 
@@ -504,7 +509,7 @@ def sockets(session, jobid):
 
 
 def test_supervisor_is_killed(session):
-    jobid, broker, pids = nest(session)
+    jobid, broker, pids = nested(session, deeper=True)
     folder = sockets(session, jobid)
     with open(f"/proc/{broker}/stat") as file:
         supervisor = int(file.read().rpartition(")")[2].split()[1])
@@ -516,7 +521,7 @@ def test_supervisor_is_killed(session):
 
 
 def test_nested_broker_is_killed(session):
-    jobid, broker, pids = nest(session)
+    jobid, broker, pids = nested(session)
     folder = sockets(session, jobid)
     os.kill(broker, signal.SIGKILL)
     assert over(session, jobid)["returncode"] == 128 + signal.SIGKILL
@@ -535,7 +540,7 @@ def test_time_limit_ends_the_session(session, tmp_path):
 def test_parent_is_killed(tmp_path):
     statedir = f"--statedir={tmp_path}/state"
     with Session(statedir, TMPDIR=str(tmp_path)) as session:
-        jobid, _, pids = nest(session)
+        jobid, _, pids = nested(session)
         session.kill()
     until(lambda: not any(alive(pid) for pid in pids), "all processes to end")
     with Session(statedir, TMPDIR=str(tmp_path)) as session:
@@ -547,14 +552,21 @@ def test_parent_is_killed(tmp_path):
                            if name != "output"], "its state to be removed")  # fmt: skip
 
 
-def test_session_whose_job_is_not_there():
-    with Session() as session:
-        jobid = session("submit", "--urgency=hold", "true")
-        env = dict(session.env, FLUX_JOB_ID=jobid, FLUX_JOB_TMPDIR="/x/tmp")
-        for change, text in [
-            ({}, f"cannot open a session in job {jobid}: {jobid}: job is not running"),
-            ({"FLUX_JOB_ID": "x"}, "FLUX_JOB_ID: invalid JobID value: 'x'"),
-            ({"FLUX_JOB_TMPDIR": "x"}, "FLUX_JOB_TMPDIR: expected the absolute path of a folder, got 'x'"),
-        ]:
-            done = flux("start", "true", env={**env, **change})
-            assert (done.returncode, done.stderr) == (1, f"flux-start: {text}\n")
+def test_session_whose_job_is_not_there(session, monkeypatch):
+    jobid = session("submit", "--urgency=hold", "true")
+    for name, value in (("FLUX_URI", session.uri), ("FLUX_JOB_ID", jobid), ("FLUX_JOB_TMPDIR", "/x/tmp")):
+        monkeypatch.setenv(name, value)
+    for change, text in [
+        ({}, f"cannot open a session in job {jobid}: {jobid}: job is not running"),
+        ({"FLUX_JOB_ID": "x"}, "FLUX_JOB_ID: invalid JobID value: 'x'"),
+        ({"FLUX_JOB_TMPDIR": "x"}, "FLUX_JOB_TMPDIR: expected the absolute path of a folder, got 'x'"),
+    ]:
+        with monkeypatch.context() as patch:
+            for name, value in change.items():
+                patch.setenv(name, value)
+            with pytest.raises(SessionError) as error:
+                nest.find()
+            assert str(error.value) == text
+    done = flux("start", "true", env=dict(session.env, FLUX_JOB_ID=jobid, FLUX_JOB_TMPDIR="/x/tmp"))
+    assert (done.returncode, done.stderr.startswith("flux-start: cannot open a session in job")) == (1, True)
+    session("cancel", jobid)

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from embedded import Session, children, until
 from fluxsched.session.broker import retries
+from fluxsched.session.commands import buildspec, submit
+from fluxsched.session.commands.client import RPCError
 from fluxsched.session.errors import RequestError
 
 
@@ -149,8 +151,15 @@ def everything(pid):
     ],
 )
 def test_refused(session, words, text):
-    for more in ((), ("--cc=1-2",)):
-        assert f"jobspec: attributes.system.{text}" in session.fail("submit", *more, *again(words), "true")
+    o = submit.parser("submit").parse_args([*again(words), "true"])
+    with pytest.raises(RPCError) as error:
+        session.ask("job.submit", jobspec=buildspec.build(o, ["true"]))
+    assert error.value.text.startswith(f"jobspec: attributes.system.{text}")
+
+
+def test_copies_are_refused(session):
+    said = "jobspec: attributes.system.retries: expected a whole number"
+    assert said in session.fail("submit", "--cc=1-2", "--setattr=retries=x", "true")
 
 
 def test_wishes_that_are_good():

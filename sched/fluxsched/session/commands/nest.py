@@ -60,12 +60,14 @@ def stage(words: list[str], nest: Nest) -> list[str]:
     if not isinstance(files, dict):
         raise SessionError("jobspec: attributes.system.files: expected an object")
     for name, entry in files.items():
-        _write(tmpdir, name, entry)
+        write(tmpdir, name, entry)
     return [word.replace(TMPDIR, tmpdir) for word in words]
 
 
-def _write(folder: str, name: str, entry: Any) -> None:
-    """Write a file of a jobspec: {"mode", "encoding": "utf-8", "data": text}, or JSON without an encoding."""
+def write(folder: str, name: str, entry: Any) -> None:
+    """Write a file of a jobspec: {"mode", "encoding": "utf-8", "data": text}, or JSON without an encoding.
+
+    Raises SessionError, CommandError."""
     where = f"jobspec: attributes.system.files.{quote(name)[1:-1]}"
     if "/" in name or name in ("", ".", ".."):
         raise SessionError(f"{where}: expected a name without a folder")
