@@ -16,6 +16,7 @@ import pytest
 from embedded import FLUX, Session, alive, clean_environment, flux, open_terminal, until
 from fluxsched.session import commands, wellknown, wire
 from fluxsched.session.commands import service
+from fluxsched.session.commands.client import Client
 from fluxsched.session.errors import CommandError
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -36,6 +37,15 @@ def broker_pid(env):
     return int(flux("getattr", "broker.pid", env=env).stdout)
 
 
+def states(link):
+    """The states of the jobs that are not over, in the session that the link leads to."""
+    client = Client(f"local://{os.readlink(link)}/{wellknown.SOCKET}")
+    try:
+        return {job["jobid"]: job["state"] for job in client.rpc("job.list")["jobs"]}
+    finally:
+        client.close()
+
+
 def test_a_session_stays_and_every_shell_finds_it(tmp_path):
     env = without_systemd(tmp_path)
     assert "no session of yours stays open" in flux("jobs", env=env).stderr
@@ -52,13 +62,14 @@ def test_a_session_stays_and_every_shell_finds_it(tmp_path):
         link = tmp_path / "state" / "flux-sched" / wellknown.LINK
         assert link.is_symlink() and stat.S_IMODE(os.stat(link).st_mode) == 0o700
         assert "A session is open already." in flux("enable", env=env).stdout
+        done = flux("enable", "--statedir=/elsewhere", env=env)
+        assert done.returncode == 1 and "--statedir: a session is open already, on " in done.stderr
         # two shells, one queue; also one with a runtime folder, which the session had not
         first = flux("submit", "sleep", "60", env=env).stdout.strip()
         (tmp_path / "run").mkdir()
         other = dict(env, XDG_RUNTIME_DIR=str(tmp_path / "run"))
         second = flux("submit", "--urgency=hold", "true", env=other).stdout.strip()
-        until(lambda: flux("jobs", "-no", "{state}", first, env=env).stdout.strip() == "RUN", "the job to run")
-        assert set(flux("jobs", "-no", "{id}", env=env).stdout.split()) == {first, second}
+        until(lambda: states(link) == {first: "RUN", second: "SCHED"}, "the job to run")
         out = flux("status", env=other).stdout
         assert "1 running, 1 waiting; kept in " in out and "open for" in out
         # the session is killed: what is left is noticed, and the next one has all jobs
@@ -70,16 +81,16 @@ def test_a_session_stays_and_every_shell_finds_it(tmp_path):
         done = flux("status", env=env)
         assert done.returncode == 1 and "has gone" in done.stderr
         assert flux("enable", env=env).returncode == 0
-        assert flux("jobs", "-no", "{state}", first, env=env).stdout.strip() == "RUN"
+        assert states(link) == {first: "RUN", second: "SCHED"}
         # it is ended, and running jobs go on until the next one finds them
         done = flux("disable", env=env)
         assert (done.returncode, done.stderr) == (0, "") and "Jobs that run go on" in done.stdout
         assert not link.is_symlink() and flux("jobs", env=env).returncode == 1
         assert "no session that stays is open" in flux("disable", env=env).stderr
         assert flux("enable", env=env).returncode == 0
-        assert flux("jobs", "-no", "{state}", first, second, env=env).stdout.split() == ["RUN", "SCHED"]
+        assert states(link) == {first: "RUN", second: "SCHED"}
         assert flux("cancel", "--all", env=env).returncode == 0
-        until(lambda: not flux("jobs", "-n", env=env).stdout, "the jobs to end")
+        until(lambda: not states(link), "the jobs to end")
     finally:
         flux("disable", env=env)
 

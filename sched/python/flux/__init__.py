@@ -32,6 +32,7 @@ def _other() -> Optional[ModuleSpec]:
     """flux-core's own module, if FLUX_URI is that of a Flux instance, as in one that was started inside a job."""
     uri = os.environ.get("FLUX_URI", "")
     path = uri[len("local://") :] if uri.startswith("local://") else ""
+    # The mark of an embedded session (wire.MARK), which cannot be imported yet.
     if not path or os.path.exists(os.path.join(os.path.dirname(path), "embedded")):
         return None
     own = os.path.dirname(_FOLDER)

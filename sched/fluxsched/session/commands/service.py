@@ -161,6 +161,13 @@ def _leave() -> bool:
     return True
 
 
+def _check_folder(client: Client, wanted: Optional[str]) -> None:
+    """Refuse another state directory than that of the session that is open.  Raises CommandError."""
+    used = call(client.rpc, "attr.get", {"name": "statedir"})["value"]
+    if wanted is not None and absolute(wanted) != used:
+        raise CommandError(f"--statedir: a session is open already, on {used}; flux-session disable ends it")
+
+
 def _runs(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -210,6 +217,8 @@ def enable(words: list[str]) -> int:
     client = connect()
     if client is None:
         open_in_background(run)
+    else:
+        _check_folder(client, o.statedir)
     print("The session is open." if client is None else "A session is open already.")
     print("There is no systemd of yours here. For a session from each boot on, add this line by crontab -e:")
     print(f"    {cron_line(run)}")
