@@ -2,17 +2,19 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """A limit for policies in plain Python that are only tried: one that does not come back ends with an exception.
 
-The interpreter is asked to tell of each line that is run, and the time is looked at then. A call that is not Python, as
-that of a long sleep, is not interrupted.
+Another thread looks at the time, and has the interpreter raise the exception in the thread that is late, wherever it is
+in Python: in a loop on one line, too. It does so again and again, as a policy may catch it. A call that is not Python,
+as that of a long sleep, is not interrupted.
 """
 
 from __future__ import annotations
 
+import ctypes
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from types import FrameType
 from typing import Any
 
 from fluxsched.policy.pyplugin import PythonPolicy
@@ -21,6 +23,9 @@ __all__ = ["DEADLINE", "Overrun", "deadline", "limited"]
 
 #: Seconds that a policy may take at a time.
 DEADLINE = 1.0
+#: Seconds between two looks, and how many there are with nothing to look at until there are no more.
+LOOK = 0.01
+IDLE = 100
 
 
 class Overrun(BaseException):
@@ -28,24 +33,75 @@ class Overrun(BaseException):
 
 
 def deadline(policy: Any, seconds: float) -> AbstractContextManager[None]:
-    """Raise Overrun in the lines of a policy in Python that run after so many seconds from now on."""
+    """Raise Overrun in a policy in Python that runs after so many seconds from now on."""
     return limited(seconds) if isinstance(policy, PythonPolicy) else nullcontext()
 
 
 @contextmanager
 def limited(seconds: float) -> Iterator[None]:
     """The same for whatever is run in Python."""
-    end = time.monotonic() + seconds
-
-    def trace(frame: FrameType, event: str, value: Any) -> Any:
-        if time.monotonic() > end:
-            place = f"{frame.f_code.co_filename}, line {frame.f_lineno}"
-            raise Overrun(f"it has not come back within {seconds:g} s ({place})")
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
+    _watch.begin(seconds)
     try:
         yield
     finally:
-        sys.settrace(before)
+        # One that was raised late is of no use any more, nor is one that comes while it is said to be over.
+        while True:
+            try:
+                _watch.end()
+                break
+            except Overrun:
+                continue
+
+
+class _Watch:
+    """Looks at threads that have a limit, from another one, which ends when there has been none for a while."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._due: dict[int, float] = {}        # thread -> when it is late, by the monotonic clock
+        self._limit: dict[int, float] = {}      # thread -> seconds
+        self._looks = False                     # the thread is there
+
+    def begin(self, seconds: float) -> None:
+        """This thread has so many seconds from now on."""
+        with self._lock:
+            self._due[threading.get_ident()] = time.monotonic() + seconds
+            self._limit[threading.get_ident()] = seconds
+            if not self._looks:
+                self._looks = True
+                threading.Thread(target=self._run, name="deadline", daemon=True).start()
+
+    def end(self) -> None:
+        """The time does not matter any more to this thread."""
+        with self._lock:
+            self._due.pop(threading.get_ident(), None)
+            self._limit.pop(threading.get_ident(), None)
+            _raise_in(threading.get_ident(), None)
+
+    def _run(self) -> None:
+        idle = 0
+        while idle < IDLE:
+            time.sleep(LOOK)
+            with self._lock:
+                idle = 0 if self._due else idle + 1
+                self._looks = idle < IDLE
+                now = time.monotonic()
+                for thread in [thread for thread, due in self._due.items() if due <= now]:
+                    self._due[thread] = now + LOOK
+                    frame = sys._current_frames().get(thread)
+                    place = "" if frame is None else f" ({frame.f_code.co_filename}, line {frame.f_lineno})"
+                    _raise_in(thread, _told(f"it has not come back within {self._limit[thread]:g} s{place}"))
+
+
+_watch = _Watch()
+
+
+def _told(text: str) -> type[Overrun]:
+    """The interpreter makes the exception of its class, without arguments."""
+    return type("Overrun", (Overrun,), {"__init__": lambda self: Overrun.__init__(self, text)})
+
+
+def _raise_in(thread: int, error: Any) -> None:
+    """Have an exception raised in a thread soon; None: none that was to be."""
+    argument = None if error is None else ctypes.py_object(error)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), argument)
