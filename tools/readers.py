@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-from fluxsched.formats import constraint, duration, eventlog, hostlist, idset, jobspec, jsontext, quote, r, rdl
+from fluxsched.formats import constraint, duration, eventlog, hostlist, idset, jobspec, jsontext, quote, r, rdl, taskmap
 from fluxsched.traces.files import TraceError
 
 TOP = Path(__file__).resolve().parent.parent
@@ -322,6 +322,45 @@ def _job_id(data: bytes) -> None:
         assert jobid.parse(show(value)) == value
 
 
+def _taskmap(data: bytes) -> None:
+    nodes = taskmap.decode(_text(data))
+    if len(nodes) <= 4096:
+        for show in (taskmap.to_json, taskmap.to_pmi):
+            assert taskmap.decode(show(nodes)) == nodes
+
+
+def _directives(data: bytes) -> None:
+    from fluxsched.session.commands import directives
+
+    assert all(words for _, words in directives.parse(_text(data)))
+
+
+def _errors_of_directives() -> tuple[type[BaseException], ...]:
+    from fluxsched.session.commands.directives import DirectiveError
+
+    return (DirectiveError,)
+
+
+def _begin_time(data: bytes) -> None:
+    from fluxsched.session.commands import begintime
+
+    assert begintime.parse(_text(data)) >= 0
+
+
+def _shell_options(data: bytes) -> None:
+    from fluxsched.session import shelloptions
+
+    options = _loads(data)
+    if isinstance(options, dict):
+        shelloptions.check(options)
+
+
+def _errors_of_shell_options() -> tuple[type[BaseException], ...]:
+    from fluxsched.session.shelloptions import OptionError
+
+    return (BadJSON, OptionError)
+
+
 def _requires(data: bytes) -> None:
     from fluxsched.session.commands import requires
 
@@ -442,6 +481,34 @@ READERS = {
         _job_id, (ValueError,), lambda: ["ƒ2n6X".encode(), b"f2n6X", b"123", b"0x1f", b"0000.0001.0002.0003"]
     ),
     "requires": Reader(_requires, (ValueError,), lambda: [b"a and not (b or ^c)", b"host:n[1-3] rank:0-3", b"a|b&c"]),
+    "taskmap": Reader(
+        _taskmap,
+        (taskmap.TaskmapError,),
+        lambda: [b"[[0,2,4,1]]", b'{"version":1,"map":[[0,2,1,2]]}', b"0-3;4-7", b"(vector,(0,2,4),(1,1,1))"],
+    ),
+    "shell-options": Reader(
+        _shell_options,
+        _errors_of_shell_options(),
+        lambda: [
+            b'{"pmi": "simple,off", "taskmap": {"scheme": "manual", "value": "0-3;4-7"}, "gpu-affinity": "per-task"}',
+            b'{"cpu-affinity": "verbose,dry-run,map:0-3;4-7", "taskmap": {"scheme": "cyclic", "value": "2"}}',
+            b'{"cpu-affinity": "map:0xf,0xf0;0x3", "pmi": "off"}',
+        ],
+        json=True,
+    ),
+    "directives": Reader(
+        _directives,
+        _errors_of_directives(),
+        lambda: [
+            b"#!/bin/sh\n#flux: -N2 -t 10m # so long\n#flux: --job-name='a b'\n\ntrue\n",
+            b'#FLUX: --env=X="""\n#FLUX: a\n#FLUX: """\n# note\n#FLUX: -n1\n',
+        ],
+    ),
+    "begin-time": Reader(
+        _begin_time,
+        (ValueError,),
+        lambda: [b"+1h", b"-5m", b"now", b"2030-01-31 12:00", b"tomorrow 8am", b"in 2 hours", b"next monday 5pm"],
+    ),
     "output-format": Reader(
         _output_format,
         (ValueError,),
