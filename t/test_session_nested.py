@@ -18,6 +18,7 @@ import pytest
 import specs
 from embedded import FLUX, Session, alive, children, flux, until
 from fluxsched.session.broker import job as jobs
+from fluxsched.session.broker.nested import renumbered
 from fluxsched.session.commands import batch, buildspec, directives, nest
 from fluxsched.session.commands import start as start_command
 from fluxsched.session.commands import submit as submit_command
@@ -93,7 +94,9 @@ def test_batch_runs_on_its_own_resources(session, tmp_path):
 
 
 def test_batch_from_words_and_from_standard_input(session, tmp_path):
-    jobid = session("batch", "-n1", "--wrap", "flux", "run", "echo", "$((1+1))", cwd=tmp_path)
+    # `flux` is found, whatever PATH is.
+    words = ["--env=PATH=/usr/bin:/bin", "--wrap", "flux", "run", "echo", "$((1+1))"]
+    jobid = session("batch", "-n1", *words, cwd=tmp_path)
     over(session, jobid)
     name = f"flux-{jobid}.out"
     assert (tmp_path / name).read_text() == "2\n"
@@ -271,13 +274,29 @@ def test_jobs_that_run_no_session(session):
     session("cancel", jobid)
 
 
+def test_resources_of_a_job_as_those_of_a_session():
+    execution = {
+        "R_lite": [{"rank": "1", "children": {"core": "2-3", "gpu": "1"}}, {"rank": "4,6", "children": {"core": "0"}}],
+        "nodelist": ["n[1,4,6]"], "starttime": 1.0, "expiration": 5.0, "properties": {"a": "4-6", "b": "0"},
+    }  # fmt: skip
+    found = renumbered({"version": 1, "execution": execution}, {4: 100, 1: 0})
+    assert found["scheduling"] == {"memory": [["1", 100]]}
+    inner = found["execution"]
+    assert [(entry["rank"], entry["children"]) for entry in inner["R_lite"]] == [
+        ("0", {"core": "2-3", "gpu": "1"}), ("1", {"core": "0"}), ("2", {"core": "0"})]  # fmt: skip
+    assert (inner["properties"], inner["nodelist"]) == ({"a": "1-2"}, ["n[1,4,6]"])
+    assert (inner["starttime"], inner["expiration"]) == (1.0, 5.0)
+    assert "scheduling" not in renumbered({"version": 1, "execution": execution}, {})
+
+
 def test_start_in_a_job(session, tmp_path):
     """One session for all tasks of a job; with -s it is one of its own, as anywhere."""
     text = session("run", "-n2", "flux", "start", "flux", "getattr", "instance-level")
     assert text == "1"
     assert session("run", "flux", "start", "-s3", "flux", "getattr", "instance-level") == "0"
-    text = session("run", "-N2", "flux", "start", "flux resource list -n")
-    assert text.splitlines()[0].split()[:2] == ["free", "2"]
+    command = "flux resource list -n -m; flux submit --mem=60M true || exit 0"
+    text = session("run", "-N2", "-n2", "--mem=50M", "flux", "start", command)
+    assert text.splitlines()[0].split()[:2] == ["free", "2"] and " 106 " in text.splitlines()[0]
     (tmp_path / "conf.json").write_text('{"resource": {"config": [{"hosts": "a", "cores": "0"}]}}')
     done = session.run("alloc", "-n1", f"--conf={tmp_path}/conf.json", "true")
     assert done.returncode == 1
@@ -462,7 +481,7 @@ def test_signal_before_the_time_limit(session):
 
 
 def test_background_that_cannot_begin(session):
-    err = session.fail("alloc", "--bg", "-n1", "--cwd=/", "--env=-PATH", "--env=PATH=/nonexistent")
+    err = session.fail("alloc", "--bg", "-n1", "--setattr=exec.test.run_duration=0.01s")
     assert "has ended before its session was there" in err
 
 

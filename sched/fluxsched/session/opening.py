@@ -27,6 +27,7 @@ class Nest:
     level: int  # how many sessions are around the nested one
     R: dict[str, Any]  # of the job, with ranks from 0 on
     cpus: list[int]  # that stand for cores 0, 1, ...
+    near: dict[int, frozenset[int]]  # cpus near gpus
     folder: str  # of the job
     path: str  # ids of the job and of those around it, as in FLUX_JOB_ID_PATH
 

@@ -127,6 +127,7 @@ class Broker:
                 options.grace,
                 "" if self._nest is None else self._nest.path or "/",
                 self._near,
+                self.bindir,
             ),
         )
         self.scheduler = self.manager.scheduler
@@ -166,6 +167,7 @@ class Broker:
 
     def _resources(self, options: Options) -> dict:
         if options.nest is not None:
+            self._near = options.nest.near
             return options.nest.R
         if options.emulate:
             return ranks.emulated(options.emulate)

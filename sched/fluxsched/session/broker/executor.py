@@ -84,10 +84,11 @@ class Executor:
         grace: float,
         outer: str = "",
         near: Mapping[int, frozenset[int]] = layout.NOTHING,
+        bindir: Optional[str] = None,
     ) -> None:
         """`uri_of(rank)` is the FLUX_URI of a rank; `cpus` stand for cores 0, 1, ...; `grace` seconds from SIGTERM to
         SIGKILL; `outer` is the path (FLUX_JOB_ID_PATH) of the job that the session is in, if it is; `near` are the
-        cpus near gpus."""
+        cpus near gpus; `bindir` is the folder of the session's `flux`."""
         self.loop = loop
         self.log = log
         self.jobs = jobs
@@ -95,6 +96,7 @@ class Executor:
         self.uri_of = uri_of
         self.cpus = cpus
         self.near = near
+        self.bindir = bindir
         self.grace = grace
         self.outer = outer
         self.boot = processes.boot_id()
@@ -278,6 +280,8 @@ class Executor:
         )
         stdin = options.get("input", {}).get("stdin", {})
         argv = full["tasks"][0]["command"]
+        if is_session(argv) and self.bindir is not None:  # that of the submission may have been another session's
+            env["PATH"] = self.bindir + os.pathsep + env.get("PATH", os.defpath)
         return {
             "job": claims.name(job),
             "dir": self.directory(job.id),

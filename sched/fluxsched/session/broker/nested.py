@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from fluxsched.formats import idset
 from fluxsched.formats.fastjson import dumps
+from fluxsched.service.memory import memory_of
+from fluxsched.session.broker import memory
 from fluxsched.session.broker.job import HELD, RUN, Job
 from fluxsched.session.broker.jobfolder import STATE_PREFIX
 from fluxsched.session.broker.loop import Loop
@@ -32,8 +34,9 @@ if TYPE_CHECKING:
 MEMO_MAX = 1 << 16  # bytes
 
 
-def renumbered(R: dict[str, Any]) -> dict[str, Any]:
-    """The resources of a job as those of a session: its ranks are 0, 1, ..., in their order."""
+def renumbered(R: dict[str, Any], amounts: dict[int, int]) -> dict[str, Any]:
+    """The resources of a job as those of a session: its ranks are 0, 1, ..., in their order.  `amounts` are the
+    MB of memory that the job has of each rank."""
     execution = R["execution"]
     rows = held(R)
     lite = []
@@ -54,7 +57,11 @@ def renumbered(R: dict[str, Any]) -> dict[str, Any]:
             properties[name] = idset.encode(kept)
     if properties:
         inner["properties"] = properties
-    return {"version": 1, "execution": inner}
+    found: dict[str, Any] = {"version": 1, "execution": inner}
+    pools = [[str(places[rank]), amount] for rank, amount in sorted(amounts.items()) if amount]
+    if pools:
+        found["scheduling"] = {"memory": pools}
+    return found
 
 
 class Nests:
@@ -71,11 +78,15 @@ class Nests:
 
     @rpc("job.nested", id=JOBID)
     def nested(self, request: Request, id: int) -> None:
-        """What a session in the job `id` is to know.  Answers {"R", "cpus", "level"}, see Nest."""
+        """What a session in the job `id` is to know.  Answers {"R", "cpus", "level", "near"}, see Nest."""
         job = self.manager.find(id)
         if job.state != RUN or job.alloc != HELD:
             raise RequestError(errno.EINVAL, f"{job.name}: job is not running")
-        request.respond({"R": renumbered(job.R), "cpus": self.manager.executor.cpus, "level": self.level + 1})
+        executor = self.manager.executor
+        ranks = sorted(memory_of(self.manager.scheduler.resources.R))
+        near = {str(gpu): sorted(cpus) for gpu, cpus in executor.near.items()}
+        R = renumbered(job.R, memory.held([job.R], ranks))
+        request.respond({"R": R, "cpus": executor.cpus, "level": self.level + 1, "near": near})
 
     @rpc("job-manager.memo", id=JOBID, memo=Object())
     def memo(self, request: Request, id: int, memo: dict[str, Any]) -> None:

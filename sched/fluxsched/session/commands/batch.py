@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sys
 from typing import Any
 
@@ -116,14 +114,6 @@ def _with_directives(name: str, text: str, words: list[str], given: Options) -> 
     return parser().parse_args([*found, *words]) if found else given
 
 
-def program() -> str:
-    """The word for `flux` in the command of a nested session: "flux", if PATH leads to the one that runs now."""
-    path = os.path.abspath(sys.argv[0])
-    if path.endswith(".py") or not os.access(path, os.X_OK) or shutil.which("flux") == path:
-        return "flux"
-    return path
-
-
 def nested(o: Options, command: list[str], options: list[str], **more: Any) -> dict[str, Any]:
     """The jobspec of a session that runs `command`; `options` are those of flux start.  Raises SpecError."""
     files = {}
@@ -133,7 +123,7 @@ def nested(o: Options, command: list[str], options: list[str], **more: Any) -> d
         except config.ConfigError as error:
             raise SpecError(f"--conf: {error}") from None
         options = [*options, "-c", "{{tmpdir}}/conf.json"]
-    words = [program(), "start", *options, *(["--"] if command else []), *command]
+    words = ["flux", "start", *options, *(["--"] if command else []), *command]
     spec = buildspec.build(o, words, plan=buildspec.slots(o), **more)
     if files:
         spec["attributes"]["system"].setdefault("files", {}).update(files)

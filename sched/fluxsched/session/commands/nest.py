@@ -40,7 +40,8 @@ def find() -> Nest:
         client.close()
     folder = os.path.dirname(tmpdir)
     path = os.environ.get("FLUX_JOB_ID_PATH", "")
-    return Nest(uri, parse_uri(uri)[0], jobid, found["level"], found["R"], found["cpus"], folder, path)
+    near = {int(gpu): frozenset(cpus) for gpu, cpus in found["near"].items()}
+    return Nest(uri, parse_uri(uri)[0], jobid, found["level"], found["R"], found["cpus"], near, folder, path)
 
 
 def stage(words: list[str], nest: Nest) -> list[str]:
