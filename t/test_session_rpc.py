@@ -25,6 +25,7 @@ from fluxsched.session.broker.queues import Queues
 from fluxsched.session.broker.ranks import Resources
 from fluxsched.session.broker.sched_module import Scheduler
 from fluxsched.session.broker.update import Updates
+from fluxsched.session.commands.client import Client, RPCError
 from fluxsched.session.errors import RequestError
 
 OWNERS = (Manager, Bulk, Queues, JobInfo, Updates, Scheduler, Resources, KVS, Modules)
@@ -271,3 +272,31 @@ def test_an_id_that_is_in_use(session):
     assert raw.file.readline() == b""
     raw.close()
     assert "used the id of a request twice" in session.log()
+
+
+def test_long_lists_come_in_pieces(session):
+    session("submit", "--quiet", "--urgency=hold", "--cc=1-1100", "true")
+    session("submit", "--quiet", "--urgency=0", "--job-name=ä\U0001f600", "true")
+    client = Client(session.uri)
+    whole = client.rpc("job.list", {"count": 0})["jobs"]
+    pieces = list(client.stream("job.list", {"count": 0, "pieces": True}))
+    assert [job for piece in pieces for job in piece["jobs"]] == whole and len(pieces) == 3
+    assert [json.loads(text) for text in Client(session.uri).texts("job.list", {"count": 0, "pieces": True})] == pieces
+    some = [job["id"] for job in client.rpc("job.list", {"count": 3})["jobs"]]
+    assert some == [job["id"] for job in whole[:3]]
+    # What passes through the command as it comes, and what the command reads.
+    direct, read = session.run("jobs", "--json", "-c0"), session.run("jobs", "--json", "-c0", "--filter=pending")
+    assert json.loads(direct.stdout) == json.loads(read.stdout) == {"jobs": whole}
+    with pytest.raises(RPCError, match="no such field"):
+        list(Client(session.uri).texts("job.list", {"nosuch": 1}))
+    session("cancel", "--all")
+    assert json.loads(session("jobs", "--json")) == {"jobs": []}
+
+
+def test_a_job_is_submitted_and_followed_by_one_request(session):
+    spec = json.loads(session("submit", "--dry-run", "sh", "-c", "echo out; exit 3"))
+    answers = list(Client(session.uri).stream("job.submit", {"jobspec": spec, "follow": True}))
+    assert list(answers[0]) == ["id"]
+    events = [answer["event"]["name"] for answer in answers[1:] if "event" in answer]
+    assert (events[0], events[-1]) == ("submit", "clean") and events.count("finish") == 1
+    assert [answer["output"][0]["d"] for answer in answers[1:] if "output" in answer] == ["out\n"]

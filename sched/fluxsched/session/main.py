@@ -24,8 +24,8 @@ def start() -> NoReturn:
     """Run the command of this process, and end it.
 
     Nothing is left to be put away then, so the interpreter is not taken apart, which takes longer than most commands;
-    and what such a short life leaves behind is not looked for."""
-    gc.disable()
+    and what a short life leaves behind is not looked for."""
+    gc.set_threshold(100_000, 10, 10)
     code = main()
     atexit._run_exitfuncs()
     os._exit(code)

@@ -56,7 +56,7 @@ def open_session(options: Options, words: list[str]) -> int:
     """
     from fluxsched.session.broker.broker import Broker
 
-    gc.enable()  # a session lives long
+    gc.set_threshold(700, 10, 10)  # a session lives long
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a client or a terminal that goes does not end the session
     # Noted from here on, so that no signal leaves folders behind.
     early = SignalPipe(ENDING)

@@ -15,6 +15,7 @@ job is launched only after that is durable.
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import time
@@ -447,12 +448,17 @@ class Manager:
 
     def recover(self) -> None:
         """Take up the jobs of an earlier broker on this state directory.  Raises SessionError."""
-        for row in self.store.active(INACTIVE):
-            try:
-                self._recover(*row)
-            except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-                text = f"{self.store.path}: it is damaged: what it holds of job {row[0]} cannot be used"
-                raise StoreError(f"{text} ({type(error).__name__}: {error})") from None
+        gc.disable()  # all that is made here stays, and is not to be searched for garbage again and again
+        try:
+            for row in self.store.active(INACTIVE):
+                try:
+                    self._recover(*row)
+                except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+                    text = f"{self.store.path}: it is damaged: what it holds of job {row[0]} cannot be used"
+                    raise StoreError(f"{text} ({type(error).__name__}: {error})") from None
+        finally:
+            gc.enable()
+        gc.freeze()
         for jobid, _ in self.store.unwaited(INACTIVE, jobs.FLAG_WAITABLE):
             self.waits.add(jobid)
         if self.active:

@@ -19,6 +19,7 @@ import resource
 import shutil
 import signal
 import socket
+import stat
 import struct
 import time
 from collections import deque
@@ -148,24 +149,27 @@ class Folder:
 
     def take_back(self, path: str) -> None:
         """The job is over: take its folder back, but what it has put there and is not temporary stays."""
-        temporary = os.path.join(path, TEMPORARY)
         try:
-            if os.listdir(temporary) or os.stat(temporary).st_mode & 0o7777 != 0o700:
-                raise OSError
-        except OSError:
-            shutil.rmtree(temporary, ignore_errors=True)
-        try:
-            if os.listdir(path) == [TEMPORARY]:
+            if self._is_as_lent(path):
                 os.rename(path, self._path)
                 self._there = True
                 return
         except OSError:
-            pass  # the session's folder is gone
-        for left in (temporary, path):
+            pass  # something is not there any more
+        temporary = os.path.join(path, TEMPORARY)
+        shutil.rmtree(temporary, ignore_errors=True)
+        for remove, left in ((os.unlink, temporary), (os.rmdir, path)):
             try:
-                os.rmdir(left)
+                remove(left)
             except OSError:
                 continue  # it is gone, or holds what stays
+
+    @staticmethod
+    def _is_as_lent(path: str) -> bool:
+        """Whether a job has left its folder as it was.  Raises OSError."""
+        temporary = os.path.join(path, TEMPORARY)
+        private = all(os.lstat(one).st_mode == stat.S_IFDIR | 0o700 for one in (path, temporary))
+        return private and os.listdir(path) == [TEMPORARY] and not os.listdir(temporary)
 
 
 class Worker:
