@@ -35,7 +35,7 @@ def session(folder):
     mailer = folder / "send mail"
     mailer.write_text(MAILER.format(folder=folder))
     mailer.chmod(0o755)
-    options = {"allow": ["mail", "command"], "sendmail": str(mailer), "timeout": "2s"}
+    options = {"allow": ["mail", "command"], "sendmail": str(mailer)}
     with Session(configured(folder, **options)) as session:
         yield session
 
@@ -85,9 +85,6 @@ def test_what_goes_wrong_is_in_the_log(session, tmp_path):
     bad = session("submit", "--setattr=notify=echo what is wrong >&2; echo more >&2; exit 7", "true")
     wanted = f"{bad}: the notice failed with exit code 7: what is wrong"
     until(lambda: wanted in session.log(), "the failure in the log")
-    slow = session("submit", "--setattr=notify=sleep 60 & sleep 60", "true")
-    until(lambda: f"{slow}: the notice took longer than 2 s, and was ended" in session.log(), "the end of a slow one")
-    until(lambda: not job_processes(slow), "its processes to be gone")
     killed = session("submit", "--setattr=notify=kill -9 $$", "true")
     until(lambda: f"{killed}: the notice failed with a signal" in session.log(), "a notice that was killed")
 
@@ -100,7 +97,7 @@ def test_many_notices_hold_nothing_up(session, tmp_path):
         "submit", "--cc=1-6", f"--setattr=notify=cat {gate} >/dev/null; echo x >> {tmp_path}/out", "true"
     ).split()
     for jobid in ids:
-        session("job", "wait", jobid)
+        session.wait_state(jobid, "INACTIVE")
     shells = f"/bin/sh -c cat {gate}"
     until(lambda: sum(words.startswith(shells) for _, words in children(session.process.pid)) == 4, "four to run")
 
@@ -137,10 +134,15 @@ def test_off_unless_allowed(tmp_path):
         # the session's end waits for a notice, a little
         session("run", f"--setattr=notify=sleep 0.3; touch {tmp_path}/sent", "true")
     assert (tmp_path / "sent").exists()
-    with Session(configured(tmp_path, allow=["mail"], sendmail="/nonexistent/sendmail")) as session:
+    options = {"allow": ["mail", "command"], "sendmail": "/nonexistent/sendmail", "timeout": "1s"}
+    with Session(configured(tmp_path, **options)) as session:
+        slow = session("submit", "--setattr=notify=sleep 60 & sleep 60", "true")
         jobid = session("submit", "--setattr=notify=mail", "true")
         wanted = f"{jobid}: the notice could not be sent: No such file or directory"
         until(lambda: wanted in session.log(), "the failure in the log")
+        wanted = f"{slow}: the notice took longer than 1 s, and was ended"
+        until(lambda: wanted in session.log(), "the end of a slow one")
+        until(lambda: not job_processes(slow), "its processes to be gone")
 
 
 @pytest.mark.parametrize(
