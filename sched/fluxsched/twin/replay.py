@@ -109,7 +109,7 @@ class Replay:
             follows = not part.torn
             if part.torn and not (part is self.parts[-1] and in_use(self._folder)):
                 lost = f"the last {part.torn} bytes are incomplete"
-                self.warnings.append(f"{part.path}: the scheduler was killed: {lost}")
+                self.warnings.append(f"{part.path}: the scheduler was killed, or its disk was full: {lost}")
         return self.difference
 
     # The state that a part begins with.
