@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The session that stays open: its unit of systemd, the line for cron, the link by which shells find it."""
 
+import json
 import os
 import re
 import shlex
@@ -357,6 +358,9 @@ def test_a_session_that_shells_cannot_find_says_so(tmp_path):
         assert line.startswith("flux-start: ") and line.endswith(": other shells do not find this session\n")
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+        # nothing goes on, so nothing is left but the jobs that wait
+        with open(tmp_path / "queue" / "lock") as file:
+            assert not os.path.exists(json.loads(file.read())["rundir"])
     finally:
         process.kill()
         process.stderr.close()

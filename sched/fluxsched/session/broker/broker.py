@@ -414,6 +414,7 @@ class Broker:
         self._remove_directories()
 
     def _remove_directories(self) -> None:
-        if not self._left:  # jobs that go on know the directory, where the next session will be
+        # Jobs that go on know the directory, where the next session will be.
+        if not (self._left and any(job.executing for job in self.manager.active.values())):
             remove_rundir(self.rundir)
         self._state.close()
