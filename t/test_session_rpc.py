@@ -190,7 +190,7 @@ VALUES = [
 # They remove the scheduler, stop the queue, or wait for its end.
 SPARED = (
     "module.load", "module.remove", "module.reload", "job-manager.queue-enable", "job-manager.queue-start",
-    "job-manager.drain", "job-manager.idle",
+    "job-manager.drain", "job-manager.idle", "session.shutdown",
 )  # fmt: skip
 
 
