@@ -15,7 +15,7 @@ from fluxsched.simulate import api
 from fluxsched.traces.generator import generate
 from naive import EASY, cores, estimates, machine, nodes
 from naive_backfill import SECOND, Compressing, Predicting, replay
-from oracle import Job
+from oracle import Job, Profile
 
 PREDICTED = "reserve-depth=1,run-times=predicted"
 COMPRESSED = "reserve-depth=-1,compression=true"
@@ -335,3 +335,32 @@ def test_shared_nodes_keep_their_invariants():
 def test_bad_options(options, what):
     with pytest.raises(PluginError, match=what):
         load_plugin(EASY, options)
+
+
+@pytest.mark.parametrize(("kind", "units"), [(nodes, 8), (cores, 32)])
+def test_a_plan_of_many_points(kind, units):
+    """Each job has a time limit of its own, so that the plan has more points than one piece of it holds; then half of
+    the jobs go, and time goes on."""
+    e = machine(8, 4, plugin="backfill.plugin1", options="reserve-depth=-1")
+    jobs = {number: (1 + number * 5 % (units // 2), 100.0 + number * 79 % 503) for number in range(1, 121)}
+    for number, (count, length) in jobs.items():
+        e.add(number, kind(count, length))
+    running = {}
+    for now, gone in ((0.0, 0), (20.0, 2), (90.0, 3)):
+        for number in [number for number in jobs if gone and number % gone == 0]:
+            del jobs[number]
+            e.cancel(number)
+        free = units - sum(count for _, count in running.values())
+        profile = Profile(running.values(), free, now)
+        expected = {}
+        for number, (count, length) in jobs.items():
+            expected[number] = profile.earliest(length, count)
+            profile.take(expected[number], length, count)
+        assert now or len(profile.steps) > 64
+        started = [number for number, at in expected.items() if at == now]
+        assert e.schedule(now).started == started
+        assert estimates(e) == {number: at for number, at in expected.items() if at > now}
+        running.update({number: (now + jobs[number][1], jobs[number][0]) for number in started})
+        for number in started:
+            del jobs[number]
+        e.sanity_check()
