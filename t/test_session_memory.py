@@ -346,6 +346,8 @@ def test_memory_is_given_out(start):
         events = session.events(session("job", "last"))
         [note] = [entry["context"]["note"] for entry in events if entry["name"] == "exception"]
         assert note.startswith("memory: the job has ") and note.endswith("MB, and asked for 40MB")
+        inner = session("run", "-n1", "--mem=300MB", "flux", "start", "flux", "resource", "list", "-mn", "-s", "free")
+        assert inner.split()[4] == "300"
         first, second = (session("submit", "-N1", "-n1", "--mem=600MB", "sleep", "600") for _ in range(2))
         session.wait_state(second, "RUN")
         third = session("submit", "--mem=600MB", "echo", "third")

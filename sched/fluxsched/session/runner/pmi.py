@@ -13,6 +13,7 @@ lives and does not enter is waited for, as long as the job may run.
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 from typing import TYPE_CHECKING, Callable, Optional
@@ -277,6 +278,7 @@ def environment(descriptor: int, rank: int, size: int) -> dict[str, str]:
     return {"PMI_FD": str(descriptor), "PMI_RANK": str(rank), "PMI_SIZE": str(size)}
 
 
+@functools.cache
 def library() -> Optional[str]:
     """The file of the library libpmi.so for programs that call PMI-1 instead of writing lines, or None without one."""
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "libpmi.so")
