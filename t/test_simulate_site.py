@@ -273,3 +273,14 @@ def test_on_the_command_line(site, read, tmp_path):
     assert "x.csv: 1 jobs on 10 nodes x 4 cores" in out and "1 are beyond the limits of their queues" in out and not err
     _, err = call("simulate", "--trace", "x.csv", "--config", "x.csv", cwd=tmp_path, code=1)
     assert err.startswith("flux-sched: x.csv: ") and len(err.splitlines()) == 1
+
+
+def test_memory_by_command(tmp_path):
+    (tmp_path / "x.csv").write_text(MEMORY)
+    arguments = ("simulate", "--trace", "x.csv", "--nodes", 2, "--cores", 4, "--memory")
+    out, _ = call(*arguments, "8G", cwd=tmp_path)
+    assert "x.csv: 5 jobs on 2 nodes x 4 cores" in out and "1 were denied by the scheduler" in out
+    assert "denied" not in call(*arguments, 10_000, cwd=tmp_path)[0]
+    for wrong in ("much", "0", "-5", "3K"):
+        err = call(*arguments[:-1], f"--memory={wrong}", cwd=tmp_path, code=2)[1]
+        assert f"'{wrong}': MB, or a number with M, G or T expected" in err
