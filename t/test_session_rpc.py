@@ -275,12 +275,12 @@ def test_an_id_that_is_in_use(session):
 
 
 def test_long_lists_come_in_pieces(session):
-    session("submit", "--quiet", "--urgency=hold", "--cc=1-1100", "true")
+    session("submit", "--quiet", "--urgency=hold", "--cc=1-2100", "true")
     session("submit", "--quiet", "--urgency=0", "--job-name=ä\U0001f600", "true")
     client = Client(session.uri)
     whole = client.rpc("job.list", {"count": 0})["jobs"]
     pieces = list(client.stream("job.list", {"count": 0, "pieces": True}))
-    assert [job for piece in pieces for job in piece["jobs"]] == whole and len(pieces) == 3
+    assert [job for piece in pieces for job in piece["jobs"]] == whole and len(pieces) > 1
     assert [json.loads(text) for text in Client(session.uri).texts("job.list", {"count": 0, "pieces": True})] == pieces
     some = [job["id"] for job in client.rpc("job.list", {"count": 3})["jobs"]]
     assert some == [job["id"] for job in whole[:3]]

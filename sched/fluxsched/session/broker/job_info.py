@@ -22,7 +22,7 @@ from fluxsched.session.rset import held
 
 STDIN_MAX = 1 << 20  # bytes in one request
 MANY = 1 << 20  # ids in one request
-PIECE = 500  # jobs in one answer of several
+PIECE = 2000  # jobs in one answer of several
 
 #: A job as lists have it: its id, its state, and what is kept of it.
 Row = tuple[int, int, dict]
