@@ -209,7 +209,8 @@ class Trial:
     def check_leftovers(self):
         """No process, no socket, no claim is left."""
         until(lambda: not self.processes(), f"processes {self.processes()} to end")
-        assert os.listdir(self.folder / "tmp") == []
+        # Python tries a folder for temporary files with a file of its own, which a kill may leave.
+        assert [name for name in os.listdir(self.folder / "tmp") if name.startswith("flux-")] == []
         state = self.folder / "state"
         assert [path for folder in state.glob("claims-*") for path in folder.iterdir()] == []
         assert list((state / "workers").glob("*")) == []
