@@ -16,7 +16,7 @@ from fluxsched.session.errors import CommandError
 
 def modules():
     for found in pkgutil.walk_packages(fluxsched.__path__, "fluxsched."):
-        if not found.name.startswith(("fluxsched.plugins.", "fluxsched.share.")):
+        if not found.name.startswith(("fluxsched.plugins.", "fluxsched.share.", "fluxsched.session.runner.libpmi")):
             try:
                 yield importlib.import_module(found.name)
             except ImportError as error:

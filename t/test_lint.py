@@ -133,7 +133,7 @@ def test_each_complaint_counts(fault, top, mypy_cache, tmp_path, monkeypatch, ca
     """On a project with one fault, of which one tool tells."""
     name, text = FAULTS[fault]
     shutil.copy(top / "pyproject.toml", tmp_path)
-    for path in ("sched/fluxsched/__init__.py", "tools/b.py", name):
+    for path in ("sched/fluxsched/__init__.py", "sched/python/flux/__init__.py", "tools/b.py", name):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text if path == name else "")
     monkeypatch.setattr(lint, "TOP", tmp_path)

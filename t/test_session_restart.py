@@ -241,14 +241,15 @@ def test_kvs_record_and_drain_survive(statedir):
         session("resource", "drain", "1", "bad", "ram")
         jobid = session("submit", "true")
         session("job", "wait", jobid)
-        until(lambda: session("kvs", "get", "lwj.1.state") == "complete", "record")
+        until(lambda: session.run("kvs", "get", "lwj.1.state").stdout == "complete\n", "record")
         session.kill()
     with Session("-s2", statedir) as session:
         assert session("kvs", "get", "a.b") == "1"
         assert "bad ram" in session("resource", "drain")
         second = session("submit", "true")
         session("job", "wait", second)
-        assert session("kvs", "get", "lwj.2.id") == session("job", "id", second)
+        number = session("job", "id", second)
+        until(lambda: session.run("kvs", "get", "lwj.2.id").stdout.strip() == number, "record")
 
 
 def test_jobs_of_before_reach_the_new_session(statedir):

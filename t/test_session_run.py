@@ -287,7 +287,9 @@ def test_pythonpath_is_the_users(tmp_path):
     (tmp_path / "json.py").write_text("raise RuntimeError('not for the session')\n")
     show = 'echo "${PYTHONPATH-none}"'
     words = [str(TOP / "flux"), "start", f"{show}; flux run sh -c '{show}'"]
-    for changes, expected in (({"PYTHONPATH": str(tmp_path)}, str(tmp_path)), ({}, "none")):
+    # Ahead of it is the folder of the module flux.
+    ours = str(TOP / "build/lib/fluxsched/share/python")
+    for changes, expected in (({"PYTHONPATH": str(tmp_path)}, f"{ours}:{tmp_path}"), ({}, ours)):
         env = clean_environment(FLUX_SCHED_EMBEDDED="1", SHELL="/bin/sh", **changes)
         if not changes:
             env.pop("PYTHONPATH", None)

@@ -63,10 +63,13 @@ def answer(words: list[str], tell: Tell) -> Optional[bytes]:
             over = not data
     while over and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
-    if process.poll() is None:
+    endless = len(found) > ANSWER_MAX
+    running = process.poll() is None
+    if running:
         # In the driver it may not even die, so nobody waits for it.
         os.killpg(process.pid, signal.SIGKILL)
-        late = f"has not answered within {WAIT:g} s" if len(found) <= ANSWER_MAX else "does not stop writing"
+    if running or endless:
+        late = "does not stop writing" if endless else f"has not answered within {WAIT:g} s"
         tell(f"{' '.join(words)} {late}; it is not asked again")
         return None
     return found if process.returncode == 0 else None

@@ -9,6 +9,7 @@ Both give the same, which a test makes sure of for lines of all kinds.
 """
 from __future__ import annotations
 
+from fluxsched.errors import FluxSchedError
 from fluxsched.program import tell
 from fluxsched.session.errors import CommandError
 
@@ -26,7 +27,7 @@ REST = "..."  # as number of words: all from the first positional one on
 revealing = False
 
 
-class Revealed(Exception):
+class Revealed(FluxSchedError):
     """What a command takes: its `parser` and the `words` for it, or the `table` of its commands with their `hint`."""
 
     def __init__(self, parser: Optional[Parser] = None, words: Sequence[str] = (), table: Sequence[str] = (),

@@ -371,7 +371,21 @@ def main(name: str, words: list[str]) -> int:
     except curses.error:
         raise CommandError(f"TERM={os.environ.get('TERM', '')}: no terminal of this name is known") from None
     os.environ.setdefault("ESCDELAY", "25")
-    return int(curses.wrapper(lambda screen: _shown(screen, client, o.delay)))
+    try:
+        return int(curses.wrapper(lambda screen: _shown(screen, client, o.delay)))
+    except curses.error:
+        if _has_gone(1):
+            return 128 + signal.SIGHUP
+        raise
+
+
+def _has_gone(fd: int) -> bool:
+    """Whether the terminal behind a descriptor is no more."""
+    try:
+        os.get_terminal_size(fd)
+    except OSError:
+        return True
+    return False
 
 
 def _delay(text: str) -> float:

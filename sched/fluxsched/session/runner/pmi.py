@@ -18,6 +18,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, Callable, Optional
 
+from fluxsched.errors import FluxSchedError
 from fluxsched.formats.quote import quote
 from fluxsched.session.wire import READ
 
@@ -41,7 +42,7 @@ NOT_SERVED = {
 }
 
 
-class ProtocolError(Exception):
+class ProtocolError(FluxSchedError):
     """A line that is not of the protocol; the text says what was expected."""
 
 
