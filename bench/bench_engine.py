@@ -195,7 +195,8 @@ def shared(nnodes, waiting):
 def sized(nnodes, waiting):
     """An engine as of queued without queues, whose waiting jobs accept up to twice as many nodes as they need (RFC 14);
     and a request like the last one."""
-    engine, wanted = queued(nnodes, 0, None)
+    engine, _ = queued(nnodes, 1, None)
+    engine.cancel(FIRST)
     for job in range(waiting):
         size = 1 + (job * 7919) % (nnodes // 4)
         wanted = request(size, 1, 1, 0, True, 300.0 + job % 5000)._replace(node_counts=(range(size, 2 * size + 1),))
