@@ -169,7 +169,7 @@ def test_jobs_are_shown_and_changed_by_keys(session, terminal):
 
 def test_a_small_terminal_a_change_of_its_size_and_many_jobs(session, terminal):
     session("submit", "--quiet", "--urgency=hold", "--cc=1-50", "--job-name=j{cc}", "true")
-    seen = terminal(session, "--delay=0.2s", size=(10, 40))
+    seen = terminal(session, "--delay=0.2s", size=(10, 40), LINES="24", COLUMNS="80")
     seen.wait("0 running, 50 w+", "j1 ", "j6 ", gone=["j7 "])
     seen.keys("\x1b[6~")
     seen.wait("j6 ", gone=["j50 "])

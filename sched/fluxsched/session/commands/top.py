@@ -371,6 +371,8 @@ def main(name: str, words: list[str]) -> int:
     except curses.error:
         raise CommandError(f"TERM={os.environ.get('TERM', '')}: no terminal of this name is known") from None
     os.environ.setdefault("ESCDELAY", "25")
+    for size in ("LINES", "COLUMNS"):
+        os.environ.pop(size, None)  # curses would take these for the size, and not the terminal's
     try:
         return int(curses.wrapper(lambda screen: _shown(screen, client, o.delay)))
     except curses.error:
