@@ -162,6 +162,13 @@ class Session:
         return self.process.returncode
 
 
+def configured(folder, config):
+    """The option by which a session has a configuration, which is written into a folder."""
+    path = folder / "flux.json"
+    path.write_text(json.dumps(config))
+    return f"--config-path={path}"
+
+
 def alive(pid):
     """Whether a process runs (a zombie does not)."""
     try:

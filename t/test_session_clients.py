@@ -10,16 +10,14 @@ import sys
 
 import pytest
 
-from embedded import Session, until
+from embedded import Session, configured, until
 
-CONFIG = '{"queues": {"batch": {"requires": []}, "debug": {"requires": []}}}'
+CONFIG = {"queues": {"batch": {"requires": []}, "debug": {"requires": []}}}
 
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    path = tmp_path_factory.mktemp("config") / "flux.json"
-    path.write_text(CONFIG)
-    with Session(f"--config-path={path}") as session:
+    with Session(configured(tmp_path_factory.mktemp("config"), CONFIG)) as session:
         yield session
 
 

@@ -11,18 +11,16 @@ import time
 
 import pytest
 
-from embedded import FLUX, WAIT, Session, clean_environment, flux, open_terminal
+from embedded import FLUX, WAIT, Session, clean_environment, configured, flux, open_terminal
 from fluxsched.session import commands
 from fluxsched.session.commands import completion, options, scripts
 
-CONFIG = '{"queues": {"batch": {"requires": []}, "big": {"requires": []}, "debug": {"requires": []}}}'
+CONFIG = {"queues": {"batch": {"requires": []}, "big": {"requires": []}, "debug": {"requires": []}}}
 
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    path = tmp_path_factory.mktemp("config") / "flux.json"
-    path.write_text(CONFIG)
-    with Session(f"--config-path={path}") as session:
+    with Session(configured(tmp_path_factory.mktemp("config"), CONFIG)) as session:
         yield session
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 import specs
-from embedded import Session
+from embedded import Session, configured
 from fluxsched.formats import jobspec
 from fluxsched.session import config
 from fluxsched.session.broker.limits import Limits, sizes
@@ -54,9 +54,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    path = tmp_path_factory.mktemp("limits") / "flux.json"
-    path.write_text(json.dumps(CONFIG))
-    with Session(f"--config-path={path}") as session:
+    with Session(configured(tmp_path_factory.mktemp("limits"), CONFIG)) as session:
         yield session
 
 

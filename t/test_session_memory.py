@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from embedded import Session, flux, until
+from embedded import Session, configured, flux, until
 from fluxsched.formats import config, jobspec, r, sizes
 from fluxsched.service import memory as pools
 from fluxsched.session.broker import machine, ranks
@@ -223,7 +223,7 @@ DELEGATE = """
 import os, sys
 from fluxsched.session.runner import cgroups
 controller, own = sys.argv[1:]
-cgroups._write(own, "cgroup.procs", "0")
+cgroups.write(own, "cgroup.procs", "0")
 path = cgroups.base(controller)
 words = lambda name: sorted(cgroups._words(path, name))
 print(controller in words("cgroup.subtree_control"), os.listdir(own).count("flux"), words("cgroup.procs"))
@@ -233,7 +233,7 @@ print(sorted(name for name in os.listdir(path + "/worker.job") if name.startswit
 os.rmdir(path + "/worker.job")
 cgroups.leave(path, controller)
 print(os.path.exists(path), cgroups._words(own, "cgroup.subtree_control"), cgroups._words(own, "cgroup.procs") != [])
-cgroups._write(os.path.dirname(own), "cgroup.procs", "0")
+cgroups.write(os.path.dirname(own), "cgroup.procs", "0")
 """
 
 
@@ -251,7 +251,7 @@ def delegated():
         found = next((name for name in ("memory", "hugetlb", "pids") if name in known), None)
         before = cgroups._words(top, "cgroup.subtree_control")
         if found is not None and found not in before:
-            cgroups._write(top, "cgroup.subtree_control", f"+{found}")
+            cgroups.write(top, "cgroup.subtree_control", f"+{found}")
     except OSError:
         found = None
     if found is None:
@@ -260,7 +260,7 @@ def delegated():
     yield found, folder
     os.rmdir(folder)
     if found not in before:
-        cgroups._write(top, "cgroup.subtree_control", f"-{found}")
+        cgroups.write(top, "cgroup.subtree_control", f"-{found}")
 
 
 def test_a_session_alone_in_its_group_has_the_controller(delegated):
@@ -282,7 +282,7 @@ def test_a_session_that_is_not_alone_moves_nobody(tmp_path, monkeypatch):
         if name == "cgroup.subtree_control" and folder == str(own):
             raise OSError(16, "Device or resource busy")
 
-    monkeypatch.setattr(cgroups, "_write", write)
+    monkeypatch.setattr(cgroups, "write", write)
     (own / "cgroup.subtree_control").write_text("cpu\n")
     for controllers, procs, expected in (
         ("cpu pids", "1", []),
@@ -323,9 +323,8 @@ NODES = {"resource": {"config": [{"hosts": "n[1-2]", "cores": "0-3", "memory": "
 
 @pytest.fixture
 def start(tmp_path):
-    path = tmp_path / "flux.json"
-    path.write_text(json.dumps(NODES))
-    return lambda: Session(f"--config-path={path}", f"--statedir={tmp_path}/state")
+    option = configured(tmp_path, NODES)
+    return lambda: Session(option, f"--statedir={tmp_path}/state")
 
 
 HOG = "x = b'x' * (80 << 20); import time; time.sleep(600)"

@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from embedded import Session, children, flux, job_processes, until
+from embedded import Session, children, configured, flux, job_processes, until
 from fluxsched.session.broker import notices
 
 MAILER = """\
@@ -19,10 +19,8 @@ mv "{folder}/mail.new" "{folder}/mail"
 """
 
 
-def configured(folder, **table):
-    path = folder / "flux.json"
-    path.write_text(json.dumps({"notify": table}))
-    return f"--config-path={path}"
+def notifying(folder, **table):
+    return configured(folder, {"notify": table})
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +34,7 @@ def session(folder):
     mailer.write_text(MAILER.format(folder=folder))
     mailer.chmod(0o755)
     options = {"allow": ["mail", "command"], "sendmail": str(mailer)}
-    with Session(configured(folder, **options)) as session:
+    with Session(notifying(folder, **options)) as session:
         yield session
 
 
@@ -129,13 +127,13 @@ def test_off_unless_allowed(tmp_path):
     with Session() as session:
         text = session.fail("submit", "--setattr=notify=date", "true")
         assert "attributes.system.notify: the configuration of this session allows no command ([notify] allow)" in text
-    with Session(configured(tmp_path, allow=["command"], sendmail="/nonexistent/sendmail")) as session:
+    with Session(notifying(tmp_path, allow=["command"], sendmail="/nonexistent/sendmail")) as session:
         assert "allows no mail ([notify] allow)" in session.fail("submit", "--setattr=notify=mail", "true")
         # the session's end waits for a notice, a little
         session("run", f"--setattr=notify=sleep 0.3; touch {tmp_path}/sent", "true")
     assert (tmp_path / "sent").exists()
     options = {"allow": ["mail", "command"], "sendmail": "/nonexistent/sendmail", "timeout": "1s"}
-    with Session(configured(tmp_path, **options)) as session:
+    with Session(notifying(tmp_path, **options)) as session:
         slow = session("submit", "--setattr=notify=sleep 60 & sleep 60", "true")
         jobid = session("submit", "--setattr=notify=mail", "true")
         wanted = f"{jobid}: the notice could not be sent: No such file or directory"
@@ -156,7 +154,7 @@ def test_off_unless_allowed(tmp_path):
     ],
 )
 def test_configurations_that_are_none(tmp_path, table, text):
-    done = flux("start", configured(tmp_path, **table), "true")
+    done = flux("start", notifying(tmp_path, **table), "true")
     assert done.returncode == 1 and text in done.stderr and "Traceback" not in done.stderr
 
 
@@ -190,11 +188,9 @@ def test_those_beyond_many_are_dropped(monkeypatch):
 
 
 def test_lists_as_json(tmp_path):
-    path = tmp_path / "flux.json"
     nodes = [{"hosts": "n[0-2]", "cores": "0-3", "properties": ["b"]}]
     queues = {"b": {"requires": ["b"]}, "c": {"parent": "b"}}
-    path.write_text(json.dumps({"queues": queues, "resource": {"config": nodes}}))
-    with Session(f"--config-path={path}") as session:
+    with Session(configured(tmp_path, {"queues": queues, "resource": {"config": nodes}})) as session:
         def read(*words):
             return json.loads(session(*words, "--json"))
 

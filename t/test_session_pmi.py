@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from embedded import Session, job_processes
+from embedded import Session, configured, job_processes
 from fluxsched.session import jobid as ids
 from fluxsched.session.broker import mpi
 from fluxsched.session.runner import pmi
@@ -220,9 +220,8 @@ def test_open_mpi_has_a_folder_for_each_node():
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
     """Two nodes of four cores, whatever the machine has."""
-    path = tmp_path_factory.mktemp("pmi") / "flux.json"
-    path.write_text(json.dumps({"resource": {"config": [{"hosts": "n[1-2]", "cores": "0-3"}]}}))
-    with Session(f"--config-path={path}") as one:
+    config = {"resource": {"config": [{"hosts": "n[1-2]", "cores": "0-3"}]}}
+    with Session(configured(tmp_path_factory.mktemp("pmi"), config)) as one:
         yield one
 
 

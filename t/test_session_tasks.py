@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from embedded import Session
+from embedded import Session, configured
 from fluxsched.formats import idset
 from fluxsched.session import shelloptions
 from fluxsched.session.commands import buildspec
@@ -20,9 +20,8 @@ from fluxsched.session.runner.exits import Exits
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
     """Three nodes of four cores, whatever the machine has."""
-    path = tmp_path_factory.mktemp("tasks") / "flux.json"
-    path.write_text(json.dumps({"resource": {"config": [{"hosts": "n[1-3]", "cores": "0-3"}]}}))
-    with Session(f"--config-path={path}") as one:
+    config = {"resource": {"config": [{"hosts": "n[1-3]", "cores": "0-3"}]}}
+    with Session(configured(tmp_path_factory.mktemp("tasks"), config)) as one:
         yield one
 
 

@@ -63,8 +63,8 @@ def _words(folder: str, name: str) -> list[str]:
         return file.read().split()
 
 
-def _write(folder: str, name: str, text: str) -> None:
-    # The file is the kernel's: it is not made.
+def write(folder: str, name: str, text: str) -> None:
+    """Write to a file of a control group.  The file is the kernel's: it is not made.  Raises OSError."""
     fd = os.open(os.path.join(folder, name), os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, text.encode())
@@ -80,14 +80,14 @@ def _delegate(own: str, path: str, controller: str) -> None:
             return
         if controller not in _words(own, "cgroup.subtree_control"):
             try:
-                _write(own, "cgroup.subtree_control", f"+{controller}")
+                write(own, "cgroup.subtree_control", f"+{controller}")
             except OSError:
                 if _words(own, "cgroup.procs") != [str(os.getpid())]:
                     return  # others are in it, and are not ours to move
                 os.mkdir(inner, 0o755)
-                _write(inner, "cgroup.procs", "0")
-                _write(own, "cgroup.subtree_control", f"+{controller}")
-        _write(path, "cgroup.subtree_control", f"+{controller}")
+                write(inner, "cgroup.procs", "0")
+                write(own, "cgroup.subtree_control", f"+{controller}")
+        write(path, "cgroup.subtree_control", f"+{controller}")
     except OSError:
         _return(own, inner)
 
@@ -96,7 +96,7 @@ def _return(own: str, inner: str) -> None:
     """Move back from `inner`, if we have moved there."""
     try:
         if os.path.isdir(inner):
-            _write(own, "cgroup.procs", "0")
+            write(own, "cgroup.procs", "0")
             os.rmdir(inner)
     except OSError:
         return  # it is as good in there
@@ -108,8 +108,8 @@ def leave(path: str, controller: str = "memory") -> None:
     try:
         moved = os.path.isdir(inner)
         if moved and [name for name in os.listdir(path) if os.path.isdir(os.path.join(path, name))] == [SESSION]:
-            _write(path, "cgroup.subtree_control", f"-{controller}")
-            _write(own, "cgroup.subtree_control", f"-{controller}")
+            write(path, "cgroup.subtree_control", f"-{controller}")
+            write(own, "cgroup.subtree_control", f"-{controller}")
             _return(own, inner)
     except OSError:
         pass  # the group stays until its own is removed

@@ -15,6 +15,7 @@ import time
 from typing import Callable, Iterable, Optional
 
 from fluxsched.formats import sizes
+from fluxsched.session.runner import cgroups
 from fluxsched.session.runner.processes import descendants
 
 EXCEEDED = 137  # exit code of a job that took too much, as of a process that the kernel has killed for that
@@ -30,13 +31,13 @@ def confine(cgroup: str, limit: int) -> int:
     writes 0, or -1 where there is no memory controller."""
     try:
         os.makedirs(cgroup, 0o755, exist_ok=True)
-        _write(cgroup, "memory.max", str(limit))
+        cgroups.write(cgroup, "memory.max", str(limit))
     except OSError:
         _remove(cgroup)
         return -1
     for name, value in (("memory.swap.max", "0"), ("memory.oom.group", "1")):
         try:
-            _write(cgroup, name, value)
+            cgroups.write(cgroup, name, value)
         except OSError:
             continue  # a kernel without swap, or one that ends single processes
     return os.open(os.path.join(cgroup, "cgroup.procs"), os.O_WRONLY | os.O_CLOEXEC)
@@ -47,15 +48,6 @@ def _remove(cgroup: str) -> None:
         os.rmdir(cgroup)
     except OSError:
         return  # it is not there, or the job has left groups in it, which go with the session's
-
-
-def _write(cgroup: str, name: str, value: str) -> None:
-    # The file is the kernel's: it is not made.
-    fd = os.open(os.path.join(cgroup, name), os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, value.encode())
-    finally:
-        os.close(fd)
 
 
 def killed(cgroup: str) -> bool:
