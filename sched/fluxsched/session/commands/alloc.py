@@ -18,7 +18,7 @@ from fluxsched.session.commands import batch, buildspec, submit
 from fluxsched.session.commands.attach import Attach
 from fluxsched.session.commands.buildspec import SpecError
 from fluxsched.session.commands.client import Client, RPCError
-from fluxsched.session.commands.common import Parser
+from fluxsched.session.commands.common import Parser, operands
 from fluxsched.session.commands.options import Options
 from fluxsched.session.errors import CommandError
 
@@ -40,7 +40,7 @@ def main(name: str, words: list[str]) -> int:
     o = parser().parse_args(words)
     o.input = o.output = o.error = None
     o.unbuffered = o.label_io = False
-    command = o.command[1:] if o.command[:1] == ["--"] else o.command
+    command = operands(o.command)
     terminal = os.isatty(0) and os.isatty(1) and not o.bg
     if not (terminal or o.bg or command or o.dry_run):
         raise CommandError("ERROR: expected a terminal for a shell, a COMMAND, or --bg")

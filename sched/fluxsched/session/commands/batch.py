@@ -13,7 +13,7 @@ from fluxsched.session import jobid as ids
 from fluxsched.session.commands import buildspec, directives, submit
 from fluxsched.session.commands.buildspec import SpecError
 from fluxsched.session.commands.client import Client, RPCError
-from fluxsched.session.commands.common import Parser
+from fluxsched.session.commands.common import Parser, operands
 from fluxsched.session.commands.options import Options
 from fluxsched.session.errors import CommandError
 
@@ -48,7 +48,7 @@ def parser() -> Parser:
 def main(name: str, words: list[str]) -> int:
     """flux batch; the exit code."""
     o = parser().parse_args(words)
-    script_words = o.script[1:] if o.script[:1] == ["--"] else o.script
+    script_words = operands(o.script)
     try:
         text = _text(o, script_words)
         if not o.wrap:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fluxsched.session.commands import buildspec, copies, inputs, submit
+from fluxsched.session.commands.common import operands
 from fluxsched.session.commands.options import Options
 from fluxsched.session.errors import CommandError
 
@@ -27,7 +28,7 @@ def main(name: str, words: list[str]) -> int:
                    help="{0.NAME} is what this expression of Python makes of the input x")
     o = p.parse_args(words)
     o.name = name
-    command = o.command[1:] if o.command[:1] == ["--"] else o.command
+    command = operands(o.command)
     try:
         jobs = _jobs(o, command)
         if o.shuffle:

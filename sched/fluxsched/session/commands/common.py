@@ -89,6 +89,11 @@ def print_json(value: Any) -> None:
     print(json.dumps(value))
 
 
+def operands(words: list[str]) -> list[str]:
+    """The words of a command, without the "--" that may stand ahead of them."""
+    return words[1:] if words[:1] == ["--"] else words
+
+
 def call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Call, turning a refusal of the broker into the command's error."""
     try:

@@ -8,7 +8,7 @@ import shlex
 
 from fluxsched.program import explain, flush
 from fluxsched.session.commands.client import Client
-from fluxsched.session.commands.common import Parser, call
+from fluxsched.session.commands.common import Parser, call, operands
 from fluxsched.session.errors import CommandError
 from fluxsched.session.pythonpath import pythonpath
 
@@ -34,7 +34,7 @@ def main(name: str, words: list[str]) -> int:
                                  'eval "$(flux env)".')  # fmt: skip
     p.add_argument("command", nargs="...", metavar="COMMAND", help="command and its arguments")
     o = p.parse_args(words)
-    command = o.command[1:] if o.command[:1] == ["--"] else o.command
+    command = operands(o.command)
     found = variables()
     if not command:
         for key, value in found.items():

@@ -21,6 +21,7 @@ from fluxsched.session.commands.common import (
     call,
     complain,
     jobid,
+    operands,
     seconds,
     signal_number,
     subcommands,
@@ -327,7 +328,7 @@ def _ids_and_note(words: list[str]) -> tuple[list[int], str]:
         except ValueError:
             break
         words = words[1:]
-    return numbers, " ".join(words[1:] if words[:1] == ["--"] else words)
+    return numbers, " ".join(operands(words))
 
 
 def cancel(words: list[str]) -> int:

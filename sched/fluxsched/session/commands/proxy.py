@@ -9,7 +9,7 @@ import subprocess
 
 from fluxsched.session.commands import target
 from fluxsched.session.commands.client import Client
-from fluxsched.session.commands.common import Parser, call
+from fluxsched.session.commands.common import Parser, call, operands
 from fluxsched.session.errors import CommandError
 
 TARGET = "a job that runs a session, a path such as ƒA/ƒB, .. or /, or a URI"
@@ -28,7 +28,7 @@ def proxy(words: list[str]) -> int:
     o = p.parse_args(words)
     found = target.find(o.target)
     Client(found).close()  # say at once if it cannot be reached
-    command = o.command[1:] if o.command[:1] == ["--"] else o.command
+    command = operands(o.command)
     command = command or [os.environ.get("SHELL") or "/bin/sh"]
     try:
         code = subprocess.run(command, env=dict(os.environ, FLUX_URI=found), check=False).returncode

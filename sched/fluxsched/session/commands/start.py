@@ -11,7 +11,7 @@ from fluxsched.program import tell
 from fluxsched.session import config as configs
 from fluxsched.session import wellknown
 from fluxsched.session.commands import nest
-from fluxsched.session.commands.common import Parser, absolute
+from fluxsched.session.commands.common import Parser, absolute, operands
 from fluxsched.session.commands.options import Options as Given
 from fluxsched.session.errors import SessionError
 from fluxsched.session.opening import GRACE, MAX_SIZE, Nest, Options, open_session
@@ -41,7 +41,7 @@ def parser() -> Parser:
 def main(name: str, words: list[str]) -> int:
     """flux start; the exit code, which is that of the session's command."""
     given = parser().parse_args(words)
-    command = given.command[1:] if given.command[:1] == ["--"] else given.command
+    command = operands(given.command)
     if given.service and command:
         raise SessionError("--service: expected no command, as this session stays open by itself")
     alone = given.service or given.test_size is not None or given.emulate is not None

@@ -10,7 +10,7 @@ from fluxsched.program import tell
 from fluxsched.session import jobid as ids
 from fluxsched.session.commands import buildspec
 from fluxsched.session.commands.client import Client, RPCError
-from fluxsched.session.commands.common import Parser
+from fluxsched.session.commands.common import Parser, operands
 from fluxsched.session.commands.follow import Follower
 from fluxsched.session.errors import CommandError
 
@@ -114,7 +114,7 @@ def main(name: str, words: list[str]) -> int:
     """Submit a job, or several; for all but `submit` also follow it.  The exit code."""
     o = parser(name).parse_args(words)
     o.name = name
-    command = o.command[1:] if o.command[:1] == ["--"] else o.command
+    command = operands(o.command)
     try:
         if name == "submit":
             from fluxsched.session.commands import copies  # `flux run` does without
