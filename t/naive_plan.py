@@ -127,3 +127,41 @@ def plan(future, empty, jobs, sized, now, depth):
                 reserved[job.queue] = reserved.get(job.queue, 0) + 1
                 planned[job.id] = time
     return started, planned
+
+
+def keep_pass(machine, running, jobs, kept, now, early, anew):
+    """A pass of conservative backfill whose reservations stay: what starts, as {id: what it holds}. kept, {id: (start,
+    what it holds)}, is changed.
+
+    jobs: in the order of the queue. early: something has ended before it was expected to, or a job that had a
+    reservation has left the queue. Then each reservation in turn, the earliest first, is taken back, and made anew where
+    that is earlier. anew: the reservations are first given places again, in the order of the queue, not before they were.
+    """
+    future = Future(machine, running, now)
+    started = {}
+    order = sorted(jobs, key=lambda job: kept[job.id][0] if job.id in kept else NEVER)           # stable
+    for job in jobs:
+        if job.id in kept and anew:
+            size, least = sized(job)[0], max(now, kept[job.id][0])
+            start = next(t for t in sorted({least, *future.instants()}) if t >= least and future.fit(size, t) is not None)
+            kept[job.id] = start, future.fit(size, start)
+        if job.id in kept:
+            future.take(sized(job)[0], *kept[job.id])
+    for job in order:
+        size = sized(job)[0]
+        if job.id in kept:
+            old, held = kept[job.id]
+            if old > now and not early:
+                continue
+            future.taken.remove((old, old + job.duration, held))
+            start = future.earliest(size)
+            if start < old or old <= now:
+                held = future.fit(size, start)
+        else:
+            start = future.earliest(size)
+            held = future.fit(size, start)
+        future.take(size, start, held)
+        kept[job.id] = start, held
+        if start == now:
+            started[job.id] = kept.pop(job.id)[1]
+    return started

@@ -36,10 +36,8 @@ On shared nodes the plan finds places for kept reservations anew in each pass,
 and one that finds none at its time moves likewise.
 """
 from libc.stdlib cimport free
-from libc.string cimport memset
 
 from fluxsched.core.engine cimport GO_ON, STOP, Engine
-from fluxsched.core.expect cimport retract
 from fluxsched.core.job cimport JOB_WAITING, WHY_RESERVED, WHY_RESOURCES, Job
 from fluxsched.core.memory cimport duplicate, grow
 from fluxsched.core.running cimport far_future
@@ -60,7 +58,6 @@ cdef struct Kept:
     i64 id
     usec_t submitted
     usec_t start            # -1: there is none
-    i32 place               # among the reservations of this pass; -1: it is not in the plan
     bint due                # to be compressed when the job's turn comes
 
 
@@ -97,7 +94,8 @@ cdef class Plugin(ListPolicy):
         if self.shortest and self.reserve_depth == 0:
             raise PluginError("plugin option backfill-order=shortest: only with a reserve-depth other than 0")
         self.quiet_after = self.reserve_depth
-        self.steady = self.steady and not self.predicts and not self.shortest and not self.compression
+        self.steady = self.steady and not self.predicts and not self.shortest
+        self.keeps = self.compression
         self.predictor = Predictor()
         self.latest = -1
         self.generation = -1
@@ -142,27 +140,34 @@ cdef class Plugin(ListPolicy):
         return 0
 
     cdef int sched_loop_setup(self, Engine e) except -1 nogil:
+        cdef bint due
         if self.predicts:
             self.predictor.apply(e)
         ListPolicy.sched_loop_setup(self, e)
         if self.compression:
-            self.keep_reservations(e)
+            e.hasty = False         # a pass must come to all jobs, also where no more can start
+            self.need_kept(e)
+            due = self.drop_gone(e) or self.latest > e.now
+            self.go_on(e, due) if e.settled.holds else self.begin_anew(e, due)
+            self.latest = -1
+            self.generation = e.eligible.generation
         return 0
 
     cdef int find_resources(self, Engine e, i32 job) except -1 nogil:
         cdef Kept *kept
+        cdef i32 place
         if self.compression and self.has_kept(e, job):
             kept = self.kept + job
-            if not kept.due and kept.start > e.clock:
+            place = e.settled.place_of(job)
+            if kept.start > e.clock and not (kept.due and place >= 0 and e.future.may_move_up(job, place)):
                 return 0
-            if kept.place >= 0:
-                retract(e, kept.place)
-                kept.place = -1
+            if place >= 0:
+                e.settled.retract(place, e.domain)
         return e.fits_now(job)
 
     cdef int reserve_resources(self, Engine e, i32 job) except -1 nogil:
         cdef i32 reserved = e.reserved(job)
-        if self.compression and self.has_kept(e, job) and self.kept[job].place >= 0:
+        if e.settled.place_of(job) >= 0:
             # Its own is no other's.
             reserved -= 1
         e.explain(job, WHY_RESERVED if reserved else WHY_RESOURCES)
@@ -193,34 +198,39 @@ cdef class Plugin(ListPolicy):
         return (job < self.nkept and self.kept[job].start >= 0 and self.kept[job].id == j.id
                 and self.kept[job].submitted == j.submitted)
 
-    cdef int keep_reservations(self, Engine e) except -1 nogil:
-        """Put the reservations that are kept in the plan of the pass that begins, and find out whether they are to be
-        compressed; the pass goes by their starts, and then to the new jobs."""
-        cdef i32 i, job, old = self.nkept
-        cdef const i32 *slots
-        cdef bint due = self.latest > e.now or 0 <= self.generation != e.eligible.generation
-        # A pass must come to all jobs, also where no more can start.
-        e.hasty = False
-        self.latest = -1
-        self.generation = e.eligible.generation
-        if e.jobs.count > old:
-            self.kept = <Kept *> grow(self.kept, &self.kept_room, e.jobs.count, sizeof(Kept))
-            memset(self.kept + old, 0, (e.jobs.count - old) * sizeof(Kept))
-            self.nkept = e.jobs.count
-            for job in range(old, self.nkept):
+    cdef int need_kept(self, Engine e) except -1 nogil:
+        """Room for what is kept of all jobs, and for their scores."""
+        cdef i32 job, old = self.nkept
+        self.kept = <Kept *> grow(self.kept, &self.kept_room, e.jobs.count, sizeof(Kept))
+        for job in range(old, e.jobs.count):
+            self.kept[job].start = -1
+        self.nkept = max(old, e.jobs.count)
+        self.length = <double *> grow(self.length, &self.length_room, e.queue.count, sizeof(double))
+        return 0
+
+    cdef bint drop_gone(self, Engine e) noexcept nogil:
+        """Drop the reservations of jobs that were cancelled, and say whether there are any; that of a job that starts is
+        dropped at its start."""
+        cdef i32 job
+        cdef bint any = False
+        for job in range(self.nkept):
+            if self.kept[job].start >= 0 and not (e.job(job).state == JOB_WAITING and self.has_kept(e, job)):
                 self.kept[job].start = -1
+                any = True
+        return any
+
+    cdef int begin_anew(self, Engine e, bint due) except -1 nogil:
+        """Put the reservations that are kept in the plan of a pass from scratch, and find out whether they are to be
+        compressed; the pass goes by their starts, and then to the new jobs."""
+        cdef i32 i, job
+        cdef const i32 *slots
+        due |= 0 <= self.generation != e.eligible.generation
         if self.restored is not None:
             with gil:
                 self.find_restored(e)
-        for job in range(self.nkept):
-            if self.kept[job].start >= 0 and not (e.job(job).state == JOB_WAITING and self.has_kept(e, job)):
-                # It was cancelled; one that starts is taken out at its start.
-                self.kept[job].start = -1
-                due = True
         if e.queue.count == 0:
             return 0
         slots = e.queue.flat()
-        self.length = <double *> grow(self.length, &self.length_room, e.queue.count, sizeof(double))
         for i in range(e.queue.count):
             job = slots[i]
             self.length[i] = NEW
@@ -235,37 +245,52 @@ cdef class Plugin(ListPolicy):
             self.reserve_at(e, job, self.kept[job].start)
         return e.reorder(self.length, False)
 
+    cdef int go_on(self, Engine e, bint due) except -1 nogil:
+        """The reservations are in the plan that the pass goes on with. Where they are to be compressed, or some are
+        due, it goes by their starts, and then to the new jobs; otherwise it asks about these alone."""
+        cdef i32 i, job
+        cdef const i32 *slots
+        if (not due and e.settled.first > e.clock) or e.queue.count == 0:
+            return 0
+        e.settled.ask_all(e.domain, e.ndomains, e.clock)
+        slots = e.queue.flat()
+        for i in range(e.queue.count):
+            job = slots[i]
+            self.length[i] = <double> self.kept[job].start if self.has_kept(e, job) else NEW
+            self.kept[job].due |= due
+        return e.reorder(self.length, False)
+
     cdef int find_restored(self, Engine e) except -1:
         """The reservations that were restored are those of jobs that wait."""
         cdef i32 job
         for job in range(e.jobs.count):
             found = self.restored.get(str(e.job(job).id)) if e.job(job).state == JOB_WAITING else None
             if found is not None:
-                self.kept[job] = Kept(e.job(job).id, found[0], found[1], -1, found[2])
+                self.kept[job] = Kept(e.job(job).id, found[0], found[1], found[2])
         self.restored = None
         return 0
 
     cdef int reserve_at(self, Engine e, i32 job, usec_t least) except -1 nogil:
         """Reserve a start that is not before a time, and keep it; GO_ON.  Jobs have room in kept since the pass began:
         those that came since are not asked about."""
-        self.kept[job].start = self.kept[job].place = -1
+        self.kept[job].start = -1
         if e.reserve_from(job, least):
             self.kept[job].id = e.job(job).id
             self.kept[job].submitted = e.job(job).submitted
-            self.kept[job].place = e.settled.nplanned - 1
             self.kept[job].start = e.settled.planned[e.settled.nplanned - 1].start
+            if least > e.clock:
+                e.future.loosen(e.settled.nplanned - 1)
         return GO_ON
 
     cdef int reserve_kept(self, Engine e, i32 job) except -1 nogil:
         """A job cannot start now: it keeps its reservation, or gets one."""
-        cdef usec_t start = self.kept[job].start if self.has_kept(e, job) else -1
-        if start >= 0 and self.kept[job].place >= 0:
-            if not self.kept[job].due and start > e.clock:
-                e.jobs.item[job].estimate = start if start < far_future() else -1
-                return GO_ON
-            retract(e, self.kept[job].place)
+        cdef usec_t start
         self.kept[job].due = False
-        return self.reserve_at(e, job, e.clock)
+        if e.settled.place_of(job) < 0:
+            return self.reserve_at(e, job, e.clock)
+        start = self.kept[job].start
+        e.jobs.item[job].estimate = start if start < far_future() else -1
+        return GO_ON
 
     cdef int allocate_resources(self, Engine e, i32 job) except -1 nogil:
         if self.compression and job < self.nkept:

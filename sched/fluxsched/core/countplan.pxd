@@ -3,6 +3,7 @@
 cimport cython
 
 from fluxsched.core.alloc cimport Alloc
+from fluxsched.core.gains cimport Gains
 from fluxsched.core.job cimport Job
 from fluxsched.core.kinds cimport Kinds
 from fluxsched.core.running cimport Running
@@ -24,6 +25,7 @@ cdef struct Reserved:
     usec_t start
     usec_t end              # < 0: it was taken back
     i64 units
+    i64 seen                # gains that there were when it had no earlier start; < 0: nobody knows
     i32 component
     i32 part                # [nparts] from here on, what it takes of each kind of the component; if not plain
     i32 nparts
@@ -65,6 +67,7 @@ cdef class CountPlan:
         usec_t shadow_end
         i64 shadow_units
         i64 extra               # units free at the shadow time and not reserved
+        Gains gains
         bint built              # the profiles below hold
         Profile *profile        # [ncomponents], but one if plain
         i32 nprofiles           # made so far
@@ -86,13 +89,15 @@ cdef class CountPlan:
     cdef int retract(self, i32 i) except -1 nogil
     cdef void shift(self, i32 i, i32 to) noexcept nogil
     cdef void cut(self, i32 count) noexcept nogil
+    cdef bint give(self, const Alloc *a, i64 units, usec_t end) except -1 nogil
+    cdef bint may_move_up(self, i32 set, i64 units, usec_t duration, i32 place) noexcept nogil
     cdef int earliest_plain(self, i64 units, Running running, const Job *jobs, usec_t *out) noexcept nogil
     cdef i64 open_window(self, i32 set, const i64 *row) noexcept nogil
     cdef i64 widen(self, i32 set, const i64 *row, i64 total) noexcept nogil
     cdef i64 least(self, i32 set, i32 first, usec_t end, i64 enough) noexcept nogil
     cdef const i64 *rows(self, i32 set) noexcept nogil
     cdef void share(self, i32 set, i64 units) noexcept nogil
-    cdef int search(self, i32 set, i64 units, usec_t duration, i32 first, usec_t *out) noexcept nogil
+    cdef int search(self, i32 set, i64 units, usec_t duration, i32 first, usec_t until, usec_t *out) noexcept nogil
     cdef void count_kinds(self, const Alloc *a) noexcept nogil
     cdef int take_part(self, i32 c, usec_t start, usec_t end) except -1 nogil
     cdef int build(self, Running running, const Job *jobs) except -1 nogil

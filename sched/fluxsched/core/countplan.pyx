@@ -29,6 +29,7 @@ from libc.string cimport memcmp, memcpy, memmove, memset
 
 from fluxsched.core.alloc cimport Alloc
 from fluxsched.core.bits cimport lowest
+from fluxsched.core.gains cimport Gain, Gains
 from fluxsched.core.job cimport Job
 from fluxsched.core.kinds cimport Kinds
 from fluxsched.core.memory cimport grow, zeroed
@@ -132,17 +133,19 @@ cdef int extend(Profile *p, usec_t t, i32 kind, i64 units) except -1 nogil:
     return 0
 
 
-cdef int search_one(const Profile *p, i32 kind, i64 units, usec_t duration, i32 first, usec_t *out) noexcept nogil:
-    """1 and the first point from which on the units of one kind are free for the duration; else 0."""
+cdef int search_one(const Profile *p, i32 kind, i64 units, usec_t duration, i32 first, usec_t until,
+                    usec_t *out) noexcept nogil:
+    """1 and the first point before until from which on the units of one kind are free for the duration, or until then;
+    else 0."""
     cdef i32 i = first, j
     cdef size_t width = p.width
     cdef usec_t end
     cdef const i64 *row = p.free + kind
-    while i < p.npoints:
+    while i < p.npoints and p.time[i] < until:
         if row[i * width] < units:
             i += 1
             continue
-        end = time_add(p.time[i], duration)
+        end = min(time_add(p.time[i], duration), until)
         j = i + 1
         while j < p.npoints and p.time[j] < end and row[j * width] >= units:
             j += 1
@@ -175,6 +178,7 @@ cdef class CountPlan:
         cdef i32 n = state.inv.nnodes + 1
         self.state = state
         self.kinds = kinds
+        self.gains = Gains()
         self.idle = <i64 *> zeroed(n, sizeof(i64))
         self.low = <i64 *> zeroed(n, sizeof(i64))
         self.part = <i32 *> zeroed(n, sizeof(i32))
@@ -274,15 +278,42 @@ cdef class CountPlan:
                 for k in range(self.kinds.nkinds):
                     self.idle[k] -= self.part[k]
                 return 0
+            for k in range(self.kinds.nkinds):
+                if self.part[k]:
+                    self.gains.undo(self.now, end, units, self.kinds.component_of[k], NULL)
+                    break
             for k in range(self.kinds.ncomponents):
                 self.take_part(k, self.now, end)
             return 0
         if self.built:
+            self.gains.undo(self.now, end, units, 0, NULL)
             change(self.profile, self.now, end, 0, -units)
             tidy(self.profile, self.now, end)
         elif self.nreserved and end > self.shadow:
             self.extra -= units
         return 0
+
+    cdef bint give(self, const Alloc *a, i64 units, usec_t end) except -1 nogil:
+        """A job that was expected to end then gives back a, between two passes of which the second one goes on with the
+        plan; False: it cannot."""
+        cdef i32 c, k
+        if not self.built:
+            return self.nreserved == 0
+        end = release_time(end, self.now)
+        if self.plain:
+            change(self.profile, self.now, end, 0, units)
+            tidy(self.profile, self.now, end)
+            self.profile.nfound = 0
+            self.gains.add(self.now, end, units, 0, NULL)
+            return True
+        self.count_kinds(a)
+        for k in range(self.kinds.nkinds):
+            self.part[k] = -self.part[k]
+        for c in range(self.kinds.ncomponents):
+            self.take_part(c, self.now, end)
+            self.profile[c].nfound = 0
+            self.gains.add(self.now, end, units, c, NULL)
+        return True
 
     cdef int earliest(self, i32 set, i64 units, usec_t duration, usec_t least, Running running, const Job *jobs,
                       usec_t *out) except -1 nogil:
@@ -303,13 +334,39 @@ cdef class CountPlan:
         if least > self.now:
             # It need not be a point, but it may be the start.
             first = split(p, least)
-            done = self.search(set, units, duration, max(bound(p, set, units, duration), first), out)
+            done = self.search(set, units, duration, max(bound(p, set, units, duration), first),
+                               time_never(), out)
             merge(p, first)
             return done
-        if not self.search(set, units, duration, bound(p, set, units, duration), out):
+        if not self.search(set, units, duration, bound(p, set, units, duration), time_never(), out):
             return 0
         remember(p, set, units, duration, out[0])
         return 1
+
+    cdef bint may_move_up(self, i32 set, i64 units, usec_t duration, i32 place) noexcept nogil:
+        """False only if a job could not start earlier, were its own reservation, number place, taken back. Before its
+        start, nothing is free without it that is not free with it."""
+        cdef i64 n
+        cdef usec_t t, first = self.now, until
+        cdef const Gain *g
+        cdef Reserved *r = self.reserved + place
+        if not self.built:
+            return True
+        until = r.start
+        if self.gains.knows(r.seen):
+            # Only what has become free since may let it start earlier.
+            first = until
+            until = self.now
+            for n in range(r.seen, self.gains.count):
+                g = self.gains.at(n)
+                if g.component == r.component and g.start < g.end:
+                    first = max(self.now, min(first, g.start - duration))
+                    until = max(until, min(g.end, r.start))
+        r.seen = self.gains.tell()
+        if first >= until:
+            return False
+        first = max(0, place_of(self.profile + r.component, first + 1) - 1)
+        return self.search(set, units, duration, <i32> first, until, &t)
 
     cdef int earliest_plain(self, i64 units, Running running, const Job *jobs, usec_t *out) noexcept nogil:
         """The same, if nothing is reserved and all units are of one kind: free units only grow."""
@@ -338,7 +395,7 @@ cdef class CountPlan:
         cdef Reserved *r
         self.reserved = <Reserved *> grow(self.reserved, &self.made_room, self.nmade + 1, sizeof(Reserved))
         r = self.reserved + self.nmade
-        r[0] = Reserved(start, end, units, 0 if self.plain else self.kinds.set_component[set], self.nparts, 0)
+        r[0] = Reserved(start, end, units, 0, 0 if self.plain else self.kinds.set_component[set], self.nparts, 0)
         if self.plain and not self.built and self.nreserved == 0:
             # One reservation needs no profile: before it nothing changes, and
             # from it on what counts is what is free at its start.
@@ -362,6 +419,8 @@ cdef class CountPlan:
                 self.share(set, units)
                 self.keep_parts(r)
                 self.take_part(r.component, start, end)
+        self.gains.undo(start, end, units, r.component, NULL)
+        r.seen = self.gains.tell()
         self.nmade += 1
         self.nreserved += 1
         return 0
@@ -392,6 +451,7 @@ cdef class CountPlan:
             for k in range(r.part, r.part + r.nparts):
                 change(p, r.start, r.end, self.parts[k].kind - self.kinds.first[r.component], self.parts[k].units)
             tidy(p, r.start, r.end)
+            self.gains.add(r.start, r.end, r.units, r.component, NULL)
         r.end = -1
         return 0
 
@@ -459,23 +519,24 @@ cdef class CountPlan:
             self.part[k] = <i32> (self.low[k] if self.low[k] < units else units)
             units -= self.part[k]
 
-    cdef int search(self, i32 set, i64 units, usec_t duration, i32 first, usec_t *out) noexcept nogil:
-        """1 and the first point from which on the units of a set are free for the duration; else 0."""
+    cdef int search(self, i32 set, i64 units, usec_t duration, i32 first, usec_t until, usec_t *out) noexcept nogil:
+        """1 and the first point before until from which on the units of a set are free for the duration, or until then;
+        else 0."""
         cdef i32 i = first, j
         cdef i64 total
         cdef usec_t end
         cdef const i64 *rows
         cdef Profile *p
         if self.plain:
-            return search_one(self.profile, 0, units, duration, first, out)
+            return search_one(self.profile, 0, units, duration, first, until, out)
         p = self.profile + self.kinds.set_component[set]
         rows = self.rows(set)
         j = self.kinds.set_first[set]
         if self.kinds.set_first[set + 1] == j + 1:
             return search_one(p, self.kinds.member[j] - self.kinds.first[self.kinds.set_component[set]], units,
-                              duration, first, out)
-        while i < p.npoints:
-            end = time_add(p.time[i], duration)
+                              duration, first, until, out)
+        while i < p.npoints and p.time[i] < until:
+            end = min(time_add(p.time[i], duration), until)
             total = self.open_window(set, rows + <size_t> i * p.width)
             j = i + 1
             while total >= units and j < p.npoints and p.time[j] < end:

@@ -27,6 +27,7 @@ cdef class Operations:
         public int queue_depth      # jobs of a domain considered in a pass; < 0: all
         public bint io_aware        # bandwidth that jobs ask for is a resource
         public bint steady          # see fluxsched.policy.base
+        public bint keeps           # see fluxsched.policy.base
         public int quiet_after      # reservations of a domain behind which a job that cannot start changes nothing: to
                                     # the question what to do about it the answer is GO_ON, or STOP if nothing is free,
                                     # so that the pass need not ask; < 0: there is no such number

@@ -55,6 +55,7 @@ cdef class Operations:
         self.io_aware = True
         self.quiet_after = -1
         self.steady = False
+        self.keeps = False
 
     cdef int sched_loop_setup(self, Engine e) except -1 nogil:
         lacks(b"sched_loop_setup")
@@ -131,6 +132,7 @@ cdef class Engine:
         j.parked = 0
         j.parked_at = -1
         j.asked_in = -1
+        j.place = -1
         j.was_reserved = False
         j.added_in = self.number()
         self.jobs.measure(j)
@@ -171,6 +173,7 @@ cdef class Engine:
         """Give a waiting job another place in the queue."""
         self.queue.need_room()
         self.missed |= self.suspended
+        self.settled.holds &= not self.settled.keeps
         self.settled.goes(slot, self.domain)
         self.queue.remove(slot)
         self.jobs.item[slot].priority = priority
@@ -209,6 +212,8 @@ cdef class Engine:
         self.settled.holds &= not self.once
         self.jobs.running.remove(j.end, slot)
         self.future.gives(j, &j.alloc if self.once else NULL)
+        if self.settled.holds and self.settled.keeps:
+            self.settled.holds = self.future.keeps(j)
         if not self.once:
             self.state.give(&j.alloc)
             self.returned = True
@@ -352,7 +357,7 @@ cdef class Engine:
         self.returned = False
         self.suspended = False
         self.missed = False
-        self.settled.begin()
+        self.settled.begin(self.policy.keeps)
         begin(self.domain, self.ndomains)
         self.queue.begin()
         self.future.begin(now)
@@ -386,7 +391,6 @@ cdef class Engine:
         cdef Job *j = self.jobs.item + slot
         cdef Domain *d = self.domain + j.domain
         cdef int answer
-        cdef i32 planned
         j.estimate = -1
         if d.stopped:
             j.why = d.why_behind
@@ -422,9 +426,8 @@ cdef class Engine:
             return 0
         j = self.jobs.item + slot
         d.blocked += 1
-        planned = self.settled.nplanned
         answer = self.policy.reserve_resources(self, slot)
-        self.settled.nopen += self.settled.nplanned == planned
+        self.settled.nopen += self.settled.place_of(slot) < 0
         if answer != GO_ON:
             self.stop(j, answer, WHY_BEHIND)
         return 0
@@ -486,6 +489,8 @@ cdef class Engine:
         # Reservations begin when something ends; an overdue job is taken to end a tick after the pass began.
         if now != self.now and self.jobs.running.count and self.jobs.running.item[0].end <= now:
             return False
+        if self.settled.keeps:
+            return self.expiration == 0 and not self.settled.late(now)
         if now == self.clock:
             return self.settled.nended == 0
         return self.settled.nended == 0 or (self.settled.ended == now and self.settled.first >= now
@@ -499,10 +504,10 @@ cdef class Engine:
         self.returned = False
         self.future.advance(now)
         self.future.unselect()
-        self.policy.sched_loop_setup(self)
-        if not self.settled.holds or (self.settled.nended and not self.start_due()):
-            return False
         self.queue.resume(self.settled.tail)
+        self.policy.sched_loop_setup(self)
+        if not self.settled.holds or (self.settled.nended and not self.settled.keeps and not self.start_due()):
+            return False
         self.settled.tail = -1
         return True
 

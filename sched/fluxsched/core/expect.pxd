@@ -5,4 +5,3 @@ from fluxsched.core.types cimport i32, usec_t
 
 cdef int expect_end(Engine e, i32 slot, usec_t end) except -1 nogil
 cdef int expect_limits(Engine e) except -1 nogil
-cdef int retract(Engine e, i32 i) except -1 nogil

@@ -10,7 +10,6 @@ from libc.stdlib cimport free
 from fluxsched.core.engine cimport Engine
 from fluxsched.core.job cimport JOB_RUNNING, Job
 from fluxsched.core.memory cimport zeroed
-from fluxsched.core.planned cimport Planned
 from fluxsched.core.types cimport i32, usec_t
 
 
@@ -42,12 +41,3 @@ cdef int expect_limits(Engine e) except -1 nogil:
         if e.jobs.item[i].state == JOB_RUNNING and e.jobs.item[i].end != e.jobs.item[i].last:
             expect_end(e, i, e.jobs.item[i].last)
     return 0
-
-
-cdef int retract(Engine e, i32 i) except -1 nogil:
-    """Take back the i-th reservation of this pass."""
-    cdef Planned *p = e.settled.planned + i
-    e.domain[p.domain].reserved -= 1
-    p.slot = -1
-    e.settled.ngone += 1
-    return e.future.retract(i)

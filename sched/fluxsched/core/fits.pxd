@@ -70,6 +70,7 @@ cdef class Fits:
     cdef bint may_fit(self, const Shape *shape, i32 k, i32 need, usec_t start, usec_t end) except -1 nogil
     cdef void next_tick(self) noexcept nogil
     cdef int need(self, i32 k) except -1 nogil
+    cdef void unsee(self, i32 k, i32 node) noexcept nogil
     cdef bint serves(self, const Shape *shape, const Group *g) noexcept nogil
     cdef u64 candidates(self, const Shape *shape, const Group *g, i32 w, bint now) noexcept nogil
     cdef u64 fitting(self, const Shape *shape, const Group *g, i32 k, i32 w, u64 word, i32 need, usec_t start,
@@ -82,6 +83,8 @@ cdef class Fits:
                       Seen *seen) noexcept nogil
     cdef i32 fit_of(self, const Shape *shape, const Group *g, Future *f, usec_t start, usec_t end,
                     i32 *at) noexcept nogil
+    cdef void windows(self, const Shape *shape, const Group *g, i32 id, usec_t first, usec_t last, usec_t duration,
+                      usec_t until, usec_t *low, usec_t *high) noexcept nogil
     cdef void show(self, i32 node, usec_t start, usec_t end, bint idle) noexcept nogil
     cdef int pick(self, const Job *j, i32 node, usec_t start, usec_t end, i32 nslots, bint idle,
                   Alloc *picked) except -1 nogil

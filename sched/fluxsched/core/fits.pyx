@@ -125,6 +125,20 @@ cdef class Fits:
         memset(self.span[k] + old, 0, (self.span_room[k] - old) * sizeof(Span))
         return 0
 
+    cdef void unsee(self, i32 k, i32 node) noexcept nogil:
+        """Forget what was found out about a node, and about those with it: for column k, or (-1) for all."""
+        cdef i32 m, w = -1
+        cdef Group *g = self.kinds.group + self.kinds.kind_of[node]
+        # A node that is not up is in no group.
+        if self.kinds.kind_of[node] >= 0:
+            w = <i32> (g.nodes - self.kinds.group_words) + node // 64 - g.first
+        for m in range(k if k >= 0 else 0, k + 1 if k >= 0 else COLUMNS):
+            if self.seen[m] is NULL:
+                continue
+            self.seen[m][node].found = 0
+            if 0 <= w < self.span_room[m]:
+                self.span[m][w].found = 0
+
     cdef bint serves(self, const Shape *shape, const Group *g) noexcept nogil:
         """Whether a node of a kind is large enough."""
         return g.ngpus >= shape.gpus * max(1, shape.slots) and g.ncores >= shape.cores * max(1, shape.slots)
@@ -212,6 +226,9 @@ cdef class Fits:
                     self.looked = self.tick
                     return True
         self.fitted = wanted - need
+        self.next = start
+        if shape.slots:
+            self.next = smallest(self.later, self.nlater, need) if need <= self.nlater else time_never()
         return False
 
     cdef u64 fitting(self, const Shape *shape, const Group *g, i32 k, i32 w, u64 word, i32 need, usec_t start,
@@ -343,6 +360,35 @@ cdef class Fits:
             words += self.width
             for w in range(self.width):
                 word[w] &= words[w]
+
+    cdef void windows(self, const Shape *shape, const Group *g, i32 id, usec_t first, usec_t last, usec_t duration,
+                      usec_t until, usec_t *low, usec_t *high) noexcept nogil:
+        """Windows of a duration that begin from first to before last, and in which a node of a kind with this future has
+        enough for a shape, each instant by itself, until the window's end or `until`: let none of them begin before low
+        or after high."""
+        cdef Future *f = self.futures.item[id]
+        cdef const usec_t *time = times_of(f)
+        cdef i32 i = point_of(f, first)
+        cdef i32 least_cores = g.ncores if shape.whole else shape.cores * max(1, shape.slots)
+        cdef i32 least_gpus = g.ngpus if shape.whole else shape.gpus * max(1, shape.slots)
+        cdef const u64 *words = words_of(f) + <size_t> i * self.width
+        cdef usec_t begin = -1, end
+        while i < f.n and (begin >= 0 or time[i] < last):
+            if count_bits(words, self.cw) < least_cores or (
+                    least_gpus and count_bits(words + self.cw, self.gw) < least_gpus):
+                begin = -1
+            else:
+                begin = max(time[i], first) if begin < 0 else begin
+                end = time[i + 1] if i + 1 < f.n else time_never()
+                if end >= until:
+                    end = time_never()
+                if end - begin >= duration:
+                    low[0] = min(low[0], begin)
+                    high[0] = max(high[0], min(last - 1, end - duration))
+                    if end == time_never():
+                        return
+            i += 1
+            words += self.width
 
     # Names.
 

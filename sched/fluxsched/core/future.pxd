@@ -47,6 +47,7 @@ cdef class Future:
     cdef void waits(self, const Job *j, i32 sign) noexcept nogil
     cdef int holds(self, Job *j) except -1 nogil
     cdef int gives(self, Job *j, const Alloc *lost) except -1 nogil
+    cdef bint keeps(self, const Job *j) except -1 nogil
     cdef int moves(self, Job *j, usec_t end) except -1 nogil
     cdef int clear(self) except -1 nogil
     cdef int need_tree(self) except -1
@@ -65,6 +66,8 @@ cdef class Future:
     cdef int start(self, i32 slot, usec_t end) except -1 nogil
     cdef bint earliest(self, i32 slot, usec_t least, usec_t *out) except -1 nogil
     cdef bint earliest_one(self, i32 slot, usec_t least, usec_t *out) except -1 nogil
+    cdef bint may_move_up(self, i32 slot, i32 place) except -1 nogil
+    cdef void loosen(self, i32 place) noexcept nogil
     cdef int reserve(self, i32 slot, usec_t start) except -1 nogil
     cdef int reserve_one(self, i32 slot, usec_t start) except -1 nogil
     cdef bint greatest(self, i32 slot, usec_t start, usec_t end, Size *size) except -1 nogil

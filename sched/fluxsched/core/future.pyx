@@ -60,6 +60,11 @@ cdef class Future:
         self.nodes.give(&j.alloc, j.end)
         return 0 if lost is NULL else self.nodes.lose(lost)
 
+    cdef bint keeps(self, const Job *j) except -1 nogil:
+        """A job has given back what is in its alloc, and what is reserved is to stay; False if the plan cannot tell
+        what is free then."""
+        return self.plan == PLAN_EACH or self.count.give(&j.alloc, j.units, j.end)
+
     cdef int moves(self, Job *j, usec_t end) except -1 nogil:
         """A job that runs is about to be expected to end at another time."""
         self.nodes.clear()
@@ -232,6 +237,23 @@ cdef class Future:
         self.selected = -1
         request = self.request_of(j)
         return self.nodes.earliest(j, &request, least, self.jobs.running, self.jobs.item, out)
+
+    cdef bint may_move_up(self, i32 slot, i32 place) except -1 nogil:
+        """False only if a job that has a reservation, the given one, could not start earlier without it."""
+        cdef const Job *j = self.jobs.item + slot
+        if j.sizes:
+            return True
+        if self.plan != PLAN_EACH:
+            return self.count.may_move_up(j.elig, self.units_of(j), j.duration, place)
+        self.selected = -1
+        return self.nodes.may_move_up(j, place, self.jobs.running, self.jobs.item)
+
+    cdef void loosen(self, i32 place) noexcept nogil:
+        """Whether there is an earlier start than that of a reservation is not known."""
+        if self.plan == PLAN_EACH:
+            self.nodes.reservation[place].seen = -1
+        else:
+            self.count.reserved[place].seen = -1
 
     cdef int reserve(self, i32 slot, usec_t start) except -1 nogil:
         """Keep a job's resources from the start that earliest has just found for it, for its duration."""

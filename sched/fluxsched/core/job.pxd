@@ -58,4 +58,5 @@ cdef struct Job:
     i32 parked_at           # resource generation in which parked was found
     i32 asked_in            # number of the pass that last asked the plugin about it
     i32 added_in            # number of the last pass that had begun when it came
+    i32 place               # of its reservation, if there is one: see Settled.place_of
     Alloc alloc

@@ -23,10 +23,14 @@ cdef class Settled:
         i32 planned_room
         i32 ngone               # of these, jobs that have started since
         usec_t first            # no planned start is earlier
+        bint keeps              # what is reserved stays, whatever comes or goes
         i32 nended              # jobs that have ended since; all were expected to end at
         usec_t ended
 
-    cdef void begin(self) noexcept nogil
+    cdef void begin(self, bint keeps) noexcept nogil
+    cdef i32 place_of(self, i32 slot) noexcept nogil
+    cdef bint late(self, usec_t now) noexcept nogil
+    cdef void ask_all(self, Domain *domain, i32 ndomains, usec_t now) noexcept nogil
     cdef void close(self, bint holds) noexcept nogil
     cdef int plan(self, i32 slot, i32 domain, usec_t start) except -1 nogil
     cdef void end(self, usec_t end) noexcept nogil
@@ -36,4 +40,6 @@ cdef class Settled:
     cdef void pack(self) noexcept nogil
     cdef int comes(self, i32 slot, Domain *domain) except -1 nogil
     cdef int goes(self, i32 slot, Domain *domain) except -1 nogil
+    cdef int leaves(self, i32 slot, Domain *domain) except -1 nogil
+    cdef int retract(self, i32 place, Domain *domain) except -1 nogil
     cdef int go_back(self, i32 slot, Domain *domain) except -1 nogil

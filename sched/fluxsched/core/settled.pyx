@@ -14,6 +14,9 @@ resources.
 At t1, a and d start; b has no start as it waits for nodes that are down; f and g are asked. A job that comes between c
 and d makes d the tail: the reservations from there on are taken back. Where some job ahead of the tail waits without a
 planned start (under EASY, all but one), that holds only until something ends.
+
+A policy may keep its reservations (Operations.keeps). Then none is taken back for what comes, goes or ends, and the
+policy sees to it what it does about them.
 """
 from libc.stdlib cimport free
 
@@ -36,8 +39,9 @@ cdef class Settled:
     def __dealloc__(self):
         free(self.planned)
 
-    cdef void begin(self) noexcept nogil:
-        """A pass from scratch begins."""
+    cdef void begin(self, bint keeps) noexcept nogil:
+        """A pass from scratch begins, of a policy that keeps its reservations or does not."""
+        self.keeps = keeps
         self.holds = False
         self.nopen = 0
         self.tail = -1
@@ -51,17 +55,47 @@ cdef class Settled:
         self.holds = holds
         self.nended = 0
 
+    cdef i32 place_of(self, i32 slot) noexcept nogil:
+        """The number of the reservation of a waiting job; -1: there is none."""
+        cdef i32 place = self.queue.jobs.item[slot].place
+        return place if 0 <= place < self.nplanned and self.planned[place].slot == slot else -1
+
+    cdef bint late(self, usec_t now) noexcept nogil:
+        """Whether a start was planned for a time that has gone by, so that its job may no longer fit before others."""
+        cdef i32 i
+        for i in range(self.nplanned):
+            if self.planned[i].slot >= 0 and self.planned[i].start < now:
+                return True
+        return False
+
+    cdef void ask_all(self, Domain *domain, i32 ndomains, usec_t now) noexcept nogil:
+        """The pass that goes on with the last one is to ask about all jobs, and their reservations stay meanwhile."""
+        cdef i32 i
+        cdef const Planned *p
+        self.pack()
+        self.nopen = 0
+        self.first = time_never()
+        for i in range(ndomains):
+            domain[i].blocked = domain[i].reserved = 0
+        for i in range(self.nplanned):
+            p = self.planned + i
+            if p.slot >= 0:
+                domain[p.domain].reserved += 1
+                if p.start > now:
+                    self.first = min(self.first, p.start)
+
     cdef int plan(self, i32 slot, i32 domain, usec_t start) except -1 nogil:
         """A start is reserved for a job."""
         self.planned = <Planned *> grow(self.planned, &self.planned_room, self.nplanned + 1, sizeof(Planned))
         self.planned[self.nplanned] = Planned(start, slot, domain)
+        self.queue.jobs.item[slot].place = self.nplanned
         self.nplanned += 1
         self.first = min(self.first, start)
         return 0
 
     cdef void end(self, usec_t end) noexcept nogil:
         """A running job that was expected to end then has ended."""
-        self.holds &= self.whole() and (self.nended == 0 or self.ended == end)
+        self.holds &= self.whole() and (self.keeps or self.nended == 0 or self.ended == end)
         self.nended += 1
         self.ended = end
 
@@ -101,7 +135,7 @@ cdef class Settled:
         """A job has come into the queue."""
         if not self.holds or (self.tail >= 0 and self.queue.precedes(self.tail, slot)):
             return 0
-        if not self.queue.is_last(slot):
+        if not self.keeps and not self.queue.is_last(slot):
             self.holds = self.whole()
             self.go_back(slot, domain)
         self.tail = slot
@@ -110,6 +144,8 @@ cdef class Settled:
     cdef int goes(self, i32 slot, Domain *domain) except -1 nogil:
         """A job is about to leave the queue."""
         cdef bint asked = self.tail < 0 or self.queue.precedes(slot, self.tail)
+        if self.holds and self.keeps:
+            return self.leaves(slot, domain)
         if not self.holds or (asked and self.queue.jobs.item[slot].parked):
             return 0
         if asked:
@@ -118,6 +154,23 @@ cdef class Settled:
         if asked or slot == self.tail:
             self.tail = self.queue.behind(slot)
         return 0
+
+    cdef int leaves(self, i32 slot, Domain *domain) except -1 nogil:
+        """A job is about to leave the queue, and the reservations of those behind it stay."""
+        cdef i32 place = self.place_of(slot)
+        if slot == self.tail:
+            self.tail = self.queue.behind(slot)
+        if place < 0:
+            return 0
+        domain[self.planned[place].domain].blocked -= 1
+        return self.retract(place, domain)
+
+    cdef int retract(self, i32 place, Domain *domain) except -1 nogil:
+        """Take back a reservation."""
+        domain[self.planned[place].domain].reserved -= 1
+        self.planned[place].slot = -1
+        self.ngone += 1
+        return self.future.retract(place)
 
     cdef int go_back(self, i32 slot, Domain *domain) except -1 nogil:
         """Take back the reservations of a job and of those behind it."""
@@ -150,6 +203,7 @@ cdef class Settled:
         for i in range(self.nplanned):
             if self.planned[i].slot >= 0:
                 self.planned[n] = self.planned[i]
+                self.queue.jobs.item[self.planned[n].slot].place = n
                 n += 1
         self.nplanned = n
         self.ngone = 0

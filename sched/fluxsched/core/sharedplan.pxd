@@ -6,6 +6,7 @@ from fluxsched.core.alloc cimport Alloc
 from fluxsched.core.bounds cimport Bounds, Change
 from fluxsched.core.eligible cimport Eligible
 from fluxsched.core.fits cimport Fits
+from fluxsched.core.gains cimport Gain, Gains
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport Job
 from fluxsched.core.kinds cimport Kinds
@@ -27,6 +28,7 @@ cdef struct Failed:
 cdef struct Reservation:
     usec_t start
     usec_t end
+    i64 seen                # gains that there were when it had no earlier start; < 0: nobody knows
     Alloc alloc
 
 # What a request may use and, for a general one, what it wants.
@@ -66,6 +68,9 @@ cdef class SharedPlan:
         i32 reservation_room
         Failed failed[16]
         i32 nfailed
+        Gains gains
+        i32 *lifted             # [nnodes] futures of the nodes of the reservation that is lifted, as they were
+        i32 nlifted             # of these
         # Scratch.
         Change changes[CHANGES]
         u64 *bits               # [width] that change
@@ -99,6 +104,13 @@ cdef class SharedPlan:
     cdef int take_cores(self, const Job *j) except -1 nogil
     cdef int earliest(self, const Job *j, const Request *request, usec_t least, Running running, const Job *jobs,
                       usec_t *out) except -1 nogil
+    cdef bint may_move_up(self, const Job *j, i32 place, Running running, const Job *jobs) except -1 nogil
+    cdef void windows(self, const Job *j, const Shape *shape, const Reservation *r, const Gain *g, usec_t *low,
+                      usec_t *high) noexcept nogil
+    cdef int lift(self, const Reservation *r, i32 k) except -1 nogil
+    cdef void unlift(self, const Reservation *r, i32 k) noexcept nogil
+    cdef int earliest_until(self, const Job *j, usec_t least, usec_t until, Running running, const Job *jobs,
+                            usec_t *out) except -1 nogil
     cdef bint confined_here(self, const Shape *shape) noexcept nogil
     cdef int earliest_tree(self, const Job *j, const Request *request, usec_t least, Running running, const Job *jobs,
                            usec_t *out) except -1 nogil

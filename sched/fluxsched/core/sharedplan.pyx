@@ -32,12 +32,13 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from fluxsched.core.alloc cimport Alloc, Entry, alloc_clear
-from fluxsched.core.bits cimport count_bits, lowest, same_bits
+from fluxsched.core.bits cimport count_bits, get_bit, lowest, same_bits
 from fluxsched.core.bounds cimport Bounds
 from fluxsched.core.eligible cimport Eligible
 from fluxsched.core.fits cimport Fits
+from fluxsched.core.gains cimport Gain, Gains
 from fluxsched.core.job cimport Job
-from fluxsched.core.kinds cimport Kinds
+from fluxsched.core.kinds cimport Group, Kinds
 from fluxsched.core.memory cimport grow, zeroed
 from fluxsched.core.nodefuture cimport NodeFutures
 from fluxsched.core.running cimport Running, release_time
@@ -45,6 +46,25 @@ from fluxsched.core.shape cimport Shape, fits_counts, same_shape, shape_of
 from fluxsched.core.state cimport State
 from fluxsched.core.timeline cimport Timeline
 from fluxsched.core.types cimport i32, i64, time_add, time_never, u64, usec_t
+
+
+cdef void gain(SharedPlan plan, const Alloc *a) noexcept nogil:
+    """What is in a is about to become free: what is known of it holds no longer."""
+    cdef i32 i, node
+    plan.nfailed = 0
+    plan.bounds.forget()
+    for i in range(a.nentries):
+        for node in range(a.entry[i].node, a.entry[i].node + max(a.entry[i].count, 1)):
+            plan.fits.unsee(-1, node)
+
+
+cdef bint holds_node(const Alloc *a, i32 node) noexcept nogil:
+    """Whether a node, or any of it, is in a."""
+    cdef i32 i
+    for i in range(a.nentries):
+        if a.entry[i].node <= node < a.entry[i].node + max(a.entry[i].count, 1):
+            return True
+    return False
 
 
 cdef class SharedPlan:
@@ -63,6 +83,8 @@ cdef class SharedPlan:
         self.of = <i32 *> zeroed(state.inv.nnodes, sizeof(i32))
         self.bare_of = <i32 *> zeroed(state.inv.nnodes, sizeof(i32))
         self.bare_timeline = Timeline()
+        self.gains = Gains()
+        self.lifted = <i32 *> zeroed(state.inv.nnodes, sizeof(i32))
         self.bits = <u64 *> zeroed(self.width, sizeof(u64))
         self.word = <u64 *> zeroed(self.width, sizeof(u64))
         self.core = <u64 *> zeroed(<size_t> state.inv.nnodes * self.cw, sizeof(u64))
@@ -75,6 +97,7 @@ cdef class SharedPlan:
         free(self.reservation)
         free(self.of)
         free(self.bare_of)
+        free(self.lifted)
         free(self.bits)
         free(self.word)
         free(self.core)
@@ -132,6 +155,7 @@ cdef class SharedPlan:
 
     cdef int hold(self, const Alloc *a, usec_t end) except -1 nogil:
         """A job runs on a and is expected to end then."""
+        self.gains.undo(self.now, end, 0, 0, a)
         return self.apply_twice(a, release_time(end, self.now), True, 1) if self.built else 0
 
     cdef int give(self, const Alloc *a, usec_t end) except -1 nogil:
@@ -139,9 +163,8 @@ cdef class SharedPlan:
         if not self.built:
             return 0
         end = release_time(end, self.now)
-        self.nfailed = 0
-        self.bounds.forget()
-        self.fits.forget()
+        gain(self, a)
+        self.gains.add(self.now, end, 0, 0, a)
         # Overdue, it held until one tick from now.
         return self.apply_twice(a, end, False, 0)
 
@@ -348,27 +371,133 @@ cdef class SharedPlan:
                       usec_t *out) except -1 nogil:
         """1, the earliest start, not before `least`, that no reservation forbids, and the resources in picked; or 0:
         never."""
+        if j.tree >= 0:
+            return self.earliest_tree(j, request, max(self.now, least), running, jobs, out)
+        return self.earliest_until(j, max(self.now, least), time_never(), running, jobs, out)
+
+    cdef bint may_move_up(self, const Job *j, i32 place, Running running, const Job *jobs) except -1 nogil:
+        """False only if a job could not start earlier, were its own reservation, number place, taken back."""
+        cdef Shape shape = shape_of(j)
+        cdef i32 factor, k
+        cdef bint found = False
+        cdef i64 n
+        cdef usec_t t = self.now, until
+        cdef const Gain *g
+        cdef Reservation *r = self.reservation + place
+        if j.tree >= 0 or (self.state.npools and j.exclusive):
+            return True
+        until = r.start
+        if self.gains.knows(r.seen):
+            # Only what has become free since may let it start earlier.
+            t = time_never()
+            until = 0
+            for n in range(r.seen, self.gains.count):
+                self.windows(j, &shape, r, self.gains.at(n), &t, &until)
+            until += 1
+        r.seen = self.gains.tell()
+        k = self.bounds.column_of(&shape, &factor)
+        # Before its start, nothing is free without it that is not free with it.
+        if t >= until or not self.timeline.search(k, factor * (j.nnodes if j.nnodes else j.nslots), j.duration, t,
+                                                  until, &t):
+            return False
+        self.lift(r, k)
+        try:
+            found = self.earliest_until(j, t, until, running, jobs, &t)
+        finally:
+            self.unlift(r, k)
+        return found
+
+    cdef void windows(self, const Job *j, const Shape *shape, const Reservation *r, const Gain *g, usec_t *low,
+                      usec_t *high) noexcept nogil:
+        """Starts before a reservation's at which a node of what has become free may serve its job, with that: let none of
+        them be before low or after high."""
+        cdef usec_t first = max(self.now, g.start - j.duration + 1), last = min(g.end, r.start)
+        cdef i32 i, m, node, id = -1
+        cdef bint own
+        cdef const Entry *e
+        cdef const Group *group
+        if first >= last:
+            return
+        for i in range(g.alloc.nentries):
+            e = g.alloc.entry + i
+            for node in range(e.node, e.node + max(e.count, 1)):
+                own = holds_node(&r.alloc, node)
+                if (self.of[node] == id and not own) or not get_bit(self.eligible.bits[j.elig], node):
+                    continue
+                id = self.of[node]
+                m = self.kinds.kind_of[node]
+                if m < 0:
+                    continue
+                group = self.kinds.group + m
+                if self.fits.serves(shape, group):
+                    # On its own nodes it may go on with what it has.
+                    self.fits.windows(shape, group, id, first, last, j.duration, r.start if own else time_never(), low,
+                                      high)
+
+    cdef int lift(self, const Reservation *r, i32 k) except -1 nogil:
+        """Let the nodes of a reservation have the futures that they had without it, until unlift. It is not for what
+        counts, and of what is known of fits it is only for column k."""
+        cdef i32 i, node
+        cdef const Entry *e
+        cdef const u64 *bits
+        cdef bint done = False
+        self.nlifted = 0
+        try:
+            for i in range(r.alloc.nentries):
+                e = r.alloc.entry + i
+                for node in range(e.node, e.node + max(e.count, 1)):
+                    bits = r.alloc.bits + e.bits
+                    if e.count:
+                        memcpy(self.word, self.inv.core_all + <size_t> node * self.cw, self.cw * sizeof(u64))
+                        memcpy(self.word + self.cw, self.inv.gpu_all + <size_t> node * self.gw, self.gw * sizeof(u64))
+                        bits = self.word
+                    self.lifted[node] = self.of[node]
+                    self.of[node] = self.futures.change(self.of[node], r.start, r.end, bits, False, self.now)
+                    self.nlifted += 1
+                    self.fits.unsee(k, node)
+            done = True
+        finally:
+            if not done:
+                self.unlift(r, k)
+        return 0
+
+    cdef void unlift(self, const Reservation *r, i32 k) noexcept nogil:
+        cdef i32 i, node
+        cdef const Entry *e
+        for i in range(r.alloc.nentries):
+            e = r.alloc.entry + i
+            for node in range(e.node, e.node + max(e.count, 1)):
+                if self.nlifted == 0:
+                    return
+                self.nlifted -= 1
+                self.futures.drop(self.of[node], 1)
+                self.of[node] = self.lifted[node]
+                self.fits.unsee(k, node)
+
+    cdef int earliest_until(self, const Job *j, usec_t least, usec_t until, Running running, const Job *jobs,
+                            usec_t *out) except -1 nogil:
+        """The same as earliest for slots, and for a start before until. What counts say is not looked at from then
+        on."""
         cdef Shape shape = shape_of(j)
         cdef i32 k, factor, need = j.nnodes if j.nnodes else j.nslots
-        cdef usec_t t, end, from_ = max(self.now, least)
-        cdef bint exact, again = False
+        cdef usec_t t, end, from_ = least
+        cdef bint exact, known, again = False
         cdef const i64 *pool = NULL
-        if j.tree >= 0:
-            return self.earliest_tree(j, request, from_, running, jobs, out)
         if not self.confined_here(&shape):
             return 0
         k = self.bounds.column_of(&shape, &factor)
         exact = same_shape(&self.bounds.column[k].shape, &shape) and not (self.state.npools and j.exclusive)
-        if exact:
+        known = exact and until == time_never()
+        if known:
             from_ = max(from_, self.bounds.bound(k, need, j.duration))
-        while from_ != time_never() and self.timeline.search(k, need * factor, j.duration, from_, &t):
+        while from_ != time_never() and self.timeline.search(k, need * factor, j.duration, from_, until, &t):
             end = time_add(t, j.duration)
             if self.state.npools and j.exclusive:
                 self.pools_then(t, end, running, jobs)
                 pool = self.pool
-            if (not (exact and again and shape.slots == 0) or self.fits.may_fit(&shape, k, need, t, end)) and (
+            if (not (exact and (until != time_never() or again and shape.slots == 0)) or self.fits.may_fit(&shape, k, need, t, end)) and (
                     self.fits.gather(j, &shape, k if exact else -1, need, t, end, t == self.now, pool, &self.picked)):
-                if exact and least <= self.now:
+                if known and least <= self.now:
                     self.bounds.remember(k, need, j.duration, t)
                 out[0] = t
                 return 1
@@ -481,8 +610,12 @@ cdef class SharedPlan:
         swap = r.alloc
         r.alloc = self.picked
         self.picked = swap
+        # What is not later than now is no point of its own.
+        start = start if start > self.now else 0
         r.start = start
         r.end = end
+        self.gains.undo(start, end, 0, 0, &r.alloc)
+        r.seen = self.gains.tell()
         self.nreserved += 1
         self.apply(&r.alloc, start, end, True, 1)
         return self.part() if self.nreserved == FEW and not self.parted else 0
@@ -492,9 +625,8 @@ cdef class SharedPlan:
         cdef Reservation *r = self.reservation + i
         if r.end < 0:
             return 0
-        self.nfailed = 0
-        self.bounds.forget()
-        self.fits.forget()
+        gain(self, &r.alloc)
+        self.gains.add(r.start, r.end, 0, 0, &r.alloc)
         self.take_back(r)
         r.end = -1
         return 0

@@ -57,4 +57,5 @@ cdef class Timeline:
     cdef i32 at(self, i32 column, usec_t t) noexcept nogil
     cdef Place fails(self, i32 column, i32 least, Place at, usec_t end) noexcept nogil
     cdef bint lasts(self, i32 column, i32 least, usec_t start, usec_t end) noexcept nogil
-    cdef int search(self, i32 column, i32 least, usec_t duration, usec_t start, usec_t *out) noexcept nogil
+    cdef int search(self, i32 column, i32 least, usec_t duration, usec_t start, usec_t until,
+                    usec_t *out) noexcept nogil

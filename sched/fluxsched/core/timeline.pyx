@@ -365,9 +365,10 @@ cdef class Timeline:
         return (self.chunk[at.c].value[column][at.i] >= least
                 and self.fails(column, least, at, end).c == self.nchunks)
 
-    cdef int search(self, i32 column, i32 least, usec_t duration, usec_t start, usec_t *out) noexcept nogil:
-        """1 and the first time from start on that begins an interval of this duration in which a column is nowhere
-        less than least; else 0. Only start and points are looked at."""
+    cdef int search(self, i32 column, i32 least, usec_t duration, usec_t start, usec_t until,
+                    usec_t *out) noexcept nogil:
+        """1 and the first time from start on, and before until, that begins an interval of this duration in which a
+        column is nowhere less than least before until; else 0. Only start and points are looked at."""
         cdef usec_t t
         cdef Chunk *chunk
         cdef Place at = self.locate(start)
@@ -387,8 +388,10 @@ cdef class Timeline:
                 if at.c == self.nchunks:
                     return 0
             t = chunk.time[at.i] if chunk.time[at.i] > start else start
+            if t >= until:
+                return 0
             # and whether it lasts.
-            at = self.fails(column, least, at, time_add(t, duration))
+            at = self.fails(column, least, at, min(time_add(t, duration), until))
             if at.c == self.nchunks:
                 out[0] = t
                 return 1

@@ -19,7 +19,8 @@ cdef class Policy(Operations):
 
     name: of the plugin; options: those it was made with, as a dict of strings. A policy may set steady: its order is
     that of the queue, and what it decides about a job follows from the engine's answers alone. Then a pass goes on with
-    the last one as far as that holds (fluxsched.core.settled), and it is not asked again about all jobs.
+    the last one as far as that holds (fluxsched.core.settled), and it is not asked again about all jobs. One that sets
+    keeps, too, has what it reserved stay in such a pass, whatever has come, gone or ended.
     """
 
     def __init__(self, name="", dict options=None):
@@ -33,6 +34,7 @@ cdef class Policy(Operations):
         out.queue_depth = self.queue_depth
         out.io_aware = self.io_aware
         out.steady = self.steady
+        out.keeps = self.keeps
         out.quiet_after = self.quiet_after
         return out
 
