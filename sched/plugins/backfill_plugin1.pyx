@@ -28,12 +28,16 @@ compression=true, with reserve-depth=-1: conservative backfill as Mu'alem and
 Feitelson have it. A reservation stays from pass to pass. A new job gets the
 earliest start that delays none. When jobs have ended before they were expected
 to, each reservation in turn, the earliest first, is given back and made anew at
-the earliest start that the others leave; that is never a later one. So it is
-when a waiting job with a reservation is cancelled, or nodes come or go. Without
-this option each pass plans from scratch. A reservation that holds no longer, as
-nodes are down or a job runs beyond its end, moves to the next time that does.
-On shared nodes the plan finds places for kept reservations anew in each pass,
-and one that finds none at its time moves likewise.
+the earliest start that the others leave; that is never a later one. One that
+cannot start earlier stays on its nodes. So it is when a waiting job with a
+reservation is cancelled, or nodes come or go. Without this option each pass
+plans from scratch.
+
+The plan stays from pass to pass, too, so a reservation is looked at only for
+what has become free since it was looked at last. It is made anew when nodes come
+or go, a job runs beyond its end, a planned start has gone by, or a waiting job
+gets another priority. Then kept reservations are given places in the order of the
+queue; one that finds none at its time moves to the next at which it does.
 """
 from libc.stdlib cimport free
 

@@ -448,9 +448,8 @@ cdef class Engine:
         Between two slices jobs and resources may come and go. What came is for the next pass, and the reservations
         made so far stand. Only where resources have come back does the pass start over, so that they do not idle; it
         does so again when it has asked about twice as many jobs as the one that it replaced, so that it gets to its
-        end under any stream of events. Times of jobs that start count from their slice.
-
-        A pass goes on with the last one as far as that holds: see fluxsched.core.settled.
+        end under any stream of events. Times of jobs that start count from their slice. A pass goes on with the last
+        one as far as that holds: see fluxsched.core.settled.
         """
         cdef bint done = False
         cdef i32 i
@@ -504,10 +503,12 @@ cdef class Engine:
         self.returned = False
         self.future.advance(now)
         self.future.unselect()
-        self.queue.resume(self.settled.tail)
+        self.queue.begin()
         self.policy.sched_loop_setup(self)
         if not self.settled.holds or (self.settled.nended and not self.settled.keeps and not self.start_due()):
             return False
+        if not self.queue.reordered:
+            self.queue.resume(self.settled.tail)
         self.settled.tail = -1
         return True
 
