@@ -134,8 +134,9 @@ def keep_pass(machine, running, jobs, kept, now, early, anew):
     what it holds)}, is changed.
 
     jobs: in the order of the queue. early: something has ended before it was expected to, or a job that had a
-    reservation has left the queue. Then each reservation in turn, the earliest first, is taken back, and made anew where
-    that is earlier. anew: the reservations are first given places again, in the order of the queue, not before they were.
+    reservation has left the queue. Then each reservation in turn, the earliest first, is taken back, and made anew
+    where that is earlier. anew: the reservations are first given places again, in the order of the queue, not before
+    they were.
     """
     future = Future(machine, running, now)
     started = {}
@@ -143,7 +144,8 @@ def keep_pass(machine, running, jobs, kept, now, early, anew):
     for job in jobs:
         if job.id in kept and anew:
             size, least = sized(job)[0], max(now, kept[job.id][0])
-            start = next(t for t in sorted({least, *future.instants()}) if t >= least and future.fit(size, t) is not None)
+            times = sorted(t for t in {least, *future.instants()} if t >= least)
+            start = next(t for t in times if future.fit(size, t) is not None)
             kept[job.id] = start, future.fit(size, start)
         if job.id in kept:
             future.take(sized(job)[0], *kept[job.id])

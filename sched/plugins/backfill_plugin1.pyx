@@ -213,8 +213,8 @@ cdef class Plugin(ListPolicy):
         return 0
 
     cdef bint drop_gone(self, Engine e) noexcept nogil:
-        """Drop the reservations of jobs that were cancelled, and say whether there are any; that of a job that starts is
-        dropped at its start."""
+        """Drop the reservations of jobs that were cancelled, and say whether there are any; that of a job that starts
+        is dropped at its start."""
         cdef i32 job
         cdef bint any = False
         for job in range(self.nkept):

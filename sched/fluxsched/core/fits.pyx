@@ -363,9 +363,9 @@ cdef class Fits:
 
     cdef void windows(self, const Shape *shape, const Group *g, i32 id, usec_t first, usec_t last, usec_t duration,
                       usec_t until, usec_t *low, usec_t *high) noexcept nogil:
-        """Windows of a duration that begin from first to before last, and in which a node of a kind with this future has
-        enough for a shape, each instant by itself, until the window's end or `until`: let none of them begin before low
-        or after high."""
+        """Windows of a duration that begin from first to before last, and in which a node of a kind with this future
+        has enough for a shape, each instant by itself, until the window's end or `until`: let none of them begin before
+        low or after high."""
         cdef Future *f = self.futures.item[id]
         cdef const usec_t *time = times_of(f)
         cdef i32 i = point_of(f, first)

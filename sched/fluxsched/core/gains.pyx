@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """What has come back into a plan that stays from pass to pass.
 
-A reservation that had no earlier start when it was looked at last has one only if its window then holds something that
-has become free since. So each reservation has the number of gains that there were at that time, and only those behind it
-are looked at:
+A reservation that had no earlier start when it was looked at last has one only if its window then holds something
+that has become free since. So each reservation has the number of gains that there were at that time, and only those
+behind it are looked at:
 
         gains        0      1      2      3         (ends of jobs, reservations that moved or were given back)
         looked at               ^ at 2: gains 2 and 3 may let it move

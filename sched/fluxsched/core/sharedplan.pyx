@@ -382,7 +382,6 @@ cdef class SharedPlan:
         cdef bint found = False
         cdef i64 n
         cdef usec_t t = self.now, until
-        cdef const Gain *g
         cdef Reservation *r = self.reservation + place
         if j.tree >= 0 or (self.state.npools and j.exclusive):
             return True
@@ -409,8 +408,8 @@ cdef class SharedPlan:
 
     cdef void windows(self, const Job *j, const Shape *shape, const Reservation *r, const Gain *g, usec_t *low,
                       usec_t *high) noexcept nogil:
-        """Starts before a reservation's at which a node of what has become free may serve its job, with that: let none of
-        them be before low or after high."""
+        """Starts before a reservation's at which a node of what has become free may serve its job, with that: let none
+        of them be before low or after high."""
         cdef usec_t first = max(self.now, g.start - j.duration + 1), last = min(g.end, r.start)
         cdef i32 i, m, node, id = -1
         cdef bint own
@@ -481,7 +480,7 @@ cdef class SharedPlan:
         cdef Shape shape = shape_of(j)
         cdef i32 k, factor, need = j.nnodes if j.nnodes else j.nslots
         cdef usec_t t, end, from_ = least
-        cdef bint exact, known, again = False
+        cdef bint exact, known, quick, again = False
         cdef const i64 *pool = NULL
         if not self.confined_here(&shape):
             return 0
@@ -495,8 +494,9 @@ cdef class SharedPlan:
             if self.state.npools and j.exclusive:
                 self.pools_then(t, end, running, jobs)
                 pool = self.pool
-            if (not (exact and (until != time_never() or again and shape.slots == 0)) or self.fits.may_fit(&shape, k, need, t, end)) and (
-                    self.fits.gather(j, &shape, k if exact else -1, need, t, end, t == self.now, pool, &self.picked)):
+            quick = exact and (until != time_never() or (again and shape.slots == 0))
+            if (not quick or self.fits.may_fit(&shape, k, need, t, end)) and self.fits.gather(
+                    j, &shape, k if exact else -1, need, t, end, t == self.now, pool, &self.picked):
                 if known and least <= self.now:
                     self.bounds.remember(k, need, j.duration, t)
                 out[0] = t
