@@ -129,18 +129,20 @@ def plan(future, empty, jobs, sized, now, depth):
     return started, planned
 
 
-def keep_pass(machine, running, jobs, kept, now, early, anew):
+def keep_pass(machine, running, jobs, kept, now, early, anew, at_once=False):
     """A pass of conservative backfill whose reservations stay: what starts, as {id: what it holds}. kept, {id: (start,
     what it holds)}, is changed.
 
     jobs: in the order of the queue. early: something has ended before it was expected to, or a job that had a
     reservation has left the queue. Then each reservation in turn, the earliest first, is taken back, and made anew
     where that is earlier. anew: the reservations are first given places again, in the order of the queue, not before
-    they were.
+    they were. at_once: a reservation is taken back only if its job can then start now, in the order of the queue.
     """
     future = Future(machine, running, now)
     started = {}
-    order = sorted(jobs, key=lambda job: kept[job.id][0] if job.id in kept else NEVER)           # stable
+    order = jobs
+    if not (early and at_once):
+        order = sorted(jobs, key=lambda job: kept[job.id][0] if job.id in kept else NEVER)          # stable
     for job in jobs:
         if job.id in kept and anew:
             size, least = sized(job)[0], max(now, kept[job.id][0])
@@ -157,6 +159,8 @@ def keep_pass(machine, running, jobs, kept, now, early, anew):
                 continue
             future.taken.remove((old, old + job.duration, held))
             start = future.earliest(size)
+            if at_once and start > now:
+                start = old
             if start < old or old <= now:
                 held = future.fit(size, start)
         else:

@@ -327,6 +327,8 @@ def test_shared_nodes_keep_their_invariants():
     (f"{COMPRESSED},run-times=predicted", "compression=true: only with reserve-depth=-1, run-times=requested"),
     (f"{COMPRESSED},backfill-order=shortest", "compression=true: only with reserve-depth=-1"),
     (f"{COMPRESSED},order=wfp3", "compression=true: not with order=wfp3, which depends on the time"),
+    ("reserve-depth=-1,compression-interval=5", "compression-interval: only with compression=true"),
+    (f"{COMPRESSED},compression-interval=-1", "compression-interval=-1: expected"),
     ("compression=yes", "compression=yes: expected true or false"),
     ("run-times=guessed", "run-times=guessed: expected requested or predicted"),
     ("backfill-order=longest", "backfill-order=longest: expected queue or shortest"),

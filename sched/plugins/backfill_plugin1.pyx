@@ -38,6 +38,10 @@ what has become free since it was looked at last. It is made anew when nodes com
 or go, a job runs beyond its end, a planned start has gone by, or a waiting job
 gets another priority. Then kept reservations are given places in the order of the
 queue; one that finds none at its time moves to the next at which it does.
+
+compression-interval=SECONDS, with compression=true: the reservations are compressed once in so many seconds at the
+most. In between, what becomes free early goes to the first of them, in the order of the queue, that can start at once
+with it; the others keep their times. 0, the default: whenever something becomes free early.
 """
 from libc.stdlib cimport free
 
@@ -45,7 +49,7 @@ from fluxsched.core.engine cimport GO_ON, STOP, Engine
 from fluxsched.core.job cimport JOB_WAITING, WHY_RESERVED, WHY_RESOURCES, Job
 from fluxsched.core.memory cimport duplicate, grow
 from fluxsched.core.running cimport far_future
-from fluxsched.core.types cimport i32, i64, usec_t
+from fluxsched.core.types cimport USEC, i32, i64, usec_t
 from fluxsched.policy.base cimport ListPolicy
 from fluxsched.policy.predictor cimport Predictor
 
@@ -55,14 +59,19 @@ from fluxsched.policy.options import bool_option, choice_option, int_option
 # Behind all reservations.
 cdef double NEW = 1e300
 
-OWN = ("reserve-depth", "run-times", "backfill-order", "compression")
+OWN = ("reserve-depth", "run-times", "backfill-order", "compression", "compression-interval")
+
+cdef enum:
+    NOT_DUE = 0             # the reservation stays as it is
+    AT_ONCE = 1             # it is given up if its job can start now
+    DUE = 2                 # it is to be compressed
 
 # A reservation that stays from pass to pass, of the job in a slot.
 cdef struct Kept:
     i64 id
     usec_t submitted
     usec_t start            # -1: there is none
-    bint due                # to be compressed when the job's turn comes
+    int due                 # NOT_DUE, AT_ONCE or DUE, when the job's turn comes
 
 
 cdef class Plugin(ListPolicy):
@@ -78,6 +87,9 @@ cdef class Plugin(ListPolicy):
         Kept *kept              # [nkept] by slot
         i32 nkept
         i32 kept_room
+        usec_t interval         # between two passes that compress
+        usec_t compressed       # when the last pass did; -1: none has
+        bint owed               # something has become free early since
         usec_t latest           # of the jobs that have ended since the last pass, when the last was expected to
         i32 generation          # of the nodes' state, at the last pass; -1: there was none
         dict restored           # job id -> [submitted, start, due], until the first pass; None: nothing
@@ -89,6 +101,9 @@ cdef class Plugin(ListPolicy):
         self.predicts = choice_option(own, "run-times", ("requested", "predicted")) == "predicted"
         self.shortest = choice_option(own, "backfill-order", ("queue", "shortest")) == "shortest"
         self.compression = bool_option(own, "compression", False)
+        self.interval = int_option(own, "compression-interval", 0, 0) * <usec_t> USEC
+        if self.interval and not self.compression:
+            raise PluginError("plugin option compression-interval: only with compression=true")
         if self.compression and (self.reserve_depth >= 0 or self.predicts or self.shortest):
             raise PluginError("plugin option compression=true: only with reserve-depth=-1, run-times=requested and "
                               "backfill-order=queue")
@@ -102,6 +117,7 @@ cdef class Plugin(ListPolicy):
         self.keeps = self.compression
         self.predictor = Predictor()
         self.latest = -1
+        self.compressed = -1
         self.generation = -1
 
     def __dealloc__(self):
@@ -115,6 +131,8 @@ cdef class Plugin(ListPolicy):
         out.kept = <Kept *> duplicate(self.kept, self.nkept, sizeof(Kept))
         out.nkept = out.kept_room = self.nkept
         out.latest = self.latest
+        out.compressed = self.compressed
+        out.owed = self.owed
         out.generation = self.generation
         return out
 
@@ -126,8 +144,9 @@ cdef class Plugin(ListPolicy):
         """That of the order, what is known of users, and the reservations that are kept."""
         cdef i32 job
         return {**ListPolicy.state(self), "predictor": self.predictor.state(), "latest": self.latest,
+                "compressed": self.compressed, "owed": bool(self.owed),
                 "kept": {str(self.kept[job].id): [self.kept[job].submitted, self.kept[job].start,
-                                                  bool(self.kept[job].due)]
+                                                  self.kept[job].due]
                          for job in range(self.nkept) if self.kept[job].start >= 0}}
 
     def restore(self, state):
@@ -135,6 +154,8 @@ cdef class Plugin(ListPolicy):
         ListPolicy.restore(self, state)
         self.predictor.restore(state["predictor"])
         self.latest = state["latest"]
+        self.compressed = state["compressed"]
+        self.owed = state["owed"]
         self.restored = state["kept"]
 
     cdef int ended(self, Engine e, i32 job) except -1 nogil:
@@ -144,15 +165,13 @@ cdef class Plugin(ListPolicy):
         return 0
 
     cdef int sched_loop_setup(self, Engine e) except -1 nogil:
-        cdef bint due
         if self.predicts:
             self.predictor.apply(e)
         ListPolicy.sched_loop_setup(self, e)
         if self.compression:
             e.hasty = False         # a pass must come to all jobs, also where no more can start
             self.need_kept(e)
-            due = self.drop_gone(e) or self.latest > e.now
-            self.go_on(e, due) if e.settled.holds else self.begin_anew(e, due)
+            self.go_on(e) if e.settled.holds else self.begin_anew(e)
             self.latest = -1
             self.generation = e.eligible.generation
         return 0
@@ -163,7 +182,9 @@ cdef class Plugin(ListPolicy):
         if self.compression and self.has_kept(e, job):
             kept = self.kept + job
             place = e.settled.place_of(job)
-            if kept.start > e.clock and not (kept.due and place >= 0 and e.future.may_move_up(job, place)):
+            if kept.start > e.clock and (place < 0 or not (
+                    e.future.may_move_up(job, place) if kept.due == DUE
+                    else kept.due == AT_ONCE and e.future.may_start_early(job, place))):
                 return 0
             if place >= 0:
                 e.settled.retract(place, e.domain)
@@ -223,12 +244,22 @@ cdef class Plugin(ListPolicy):
                 any = True
         return any
 
-    cdef int begin_anew(self, Engine e, bint due) except -1 nogil:
+    cdef int find_due(self, Engine e) noexcept nogil:
+        """What a pass that begins is to do about the reservations: something may have become free early."""
+        cdef bint early = self.drop_gone(e) or self.latest > e.clock or 0 <= self.generation != e.eligible.generation
+        self.owed |= early
+        if self.owed and (self.compressed < 0 or e.clock - self.compressed >= self.interval):
+            self.compressed = e.clock
+            self.owed = False
+            return DUE
+        return AT_ONCE if early else NOT_DUE
+
+    cdef int begin_anew(self, Engine e) except -1 nogil:
         """Put the reservations that are kept in the plan of a pass from scratch, and find out whether they are to be
         compressed; the pass goes by their starts, and then to the new jobs."""
         cdef i32 i, job
+        cdef int due = self.find_due(e)
         cdef const i32 *slots
-        due |= 0 <= self.generation != e.eligible.generation
         if self.restored is not None:
             with gil:
                 self.find_restored(e)
@@ -245,14 +276,16 @@ cdef class Plugin(ListPolicy):
                 self.kept[job].start = -1
                 continue
             self.length[i] = <double> self.kept[job].start
-            self.kept[job].due |= due
+            self.kept[job].due = max(self.kept[job].due, due)
             self.reserve_at(e, job, self.kept[job].start)
-        return e.reorder(self.length, False)
+        return 0 if due == AT_ONCE else e.reorder(self.length, False)
 
-    cdef int go_on(self, Engine e, bint due) except -1 nogil:
-        """The reservations are in the plan that the pass goes on with. Where they are to be compressed, or some are
-        due, it goes by their starts, and then to the new jobs; otherwise it asks about these alone."""
+    cdef int go_on(self, Engine e) except -1 nogil:
+        """The reservations are in the plan that the pass goes on with. Where they are to be compressed, or some have
+        come to their starts, it goes by these, and then to the new jobs; where something may start at once, by the
+        order of the queue; otherwise it asks about new jobs alone."""
         cdef i32 i, job
+        cdef int due = self.find_due(e)
         cdef const i32 *slots
         if (not due and e.settled.first > e.clock) or e.queue.count == 0:
             return 0
@@ -261,8 +294,8 @@ cdef class Plugin(ListPolicy):
         for i in range(e.queue.count):
             job = slots[i]
             self.length[i] = <double> self.kept[job].start if self.has_kept(e, job) else NEW
-            self.kept[job].due |= due
-        return e.reorder(self.length, False)
+            self.kept[job].due = max(self.kept[job].due, due)
+        return 0 if due == AT_ONCE else e.reorder(self.length, False)
 
     cdef int find_restored(self, Engine e) except -1:
         """The reservations that were restored are those of jobs that wait."""
@@ -289,7 +322,7 @@ cdef class Plugin(ListPolicy):
     cdef int reserve_kept(self, Engine e, i32 job) except -1 nogil:
         """A job cannot start now: it keeps its reservation, or gets one."""
         cdef usec_t start
-        self.kept[job].due = False
+        self.kept[job].due = NOT_DUE
         if e.settled.place_of(job) < 0:
             return self.reserve_at(e, job, e.clock)
         start = self.kept[job].start

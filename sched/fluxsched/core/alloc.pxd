@@ -90,3 +90,12 @@ cdef inline int alloc_take(Alloc *a, i32 pool, i64 amount) except -1 nogil:
     a.take[a.ntakes] = Take(pool, amount)
     a.ntakes += 1
     return 0
+
+
+cdef inline bint alloc_holds(const Alloc *a, i32 node) noexcept nogil:
+    """Whether a node, or any of it, is in a."""
+    cdef i32 i
+    for i in range(a.nentries):
+        if a.entry[i].node <= node < a.entry[i].node + max(a.entry[i].count, 1):
+            return True
+    return False

@@ -6,19 +6,10 @@ from fluxsched.core.alloc cimport Alloc
 from fluxsched.core.gains cimport Gains
 from fluxsched.core.job cimport Job
 from fluxsched.core.kinds cimport Kinds
+from fluxsched.core.profile cimport Profile
 from fluxsched.core.running cimport Running
 from fluxsched.core.state cimport State
 from fluxsched.core.types cimport i32, i64, usec_t
-
-cdef enum:
-    FOUND = 32              # searches of a pass that each profile remembers
-
-# A search of this pass: what asks no less starts no earlier.
-cdef struct Found:
-    i32 set
-    i64 units
-    usec_t duration
-    usec_t start
 
 # What is reserved.
 cdef struct Reserved:
@@ -34,17 +25,6 @@ cdef struct Reserved:
 cdef struct Part:
     i32 kind
     i32 units
-
-# The free units of one component over time.
-cdef struct Profile:
-    usec_t *time            # [npoints] ascending; time[0] = now
-    i64 *free               # [npoints * width] units of each of its kinds that are free from time[i] to time[i + 1]
-    i32 npoints
-    i32 room                # in points, of time
-    i32 free_room           # in points of width kinds, of free
-    i32 width
-    Found found[FOUND]
-    i32 nfound
 
 
 @cython.final
@@ -90,6 +70,7 @@ cdef class CountPlan:
     cdef void shift(self, i32 i, i32 to) noexcept nogil
     cdef void cut(self, i32 count) noexcept nogil
     cdef bint give(self, const Alloc *a, i64 units, usec_t end) except -1 nogil
+    cdef bint may_start_early(self, i32 set, i64 units, usec_t duration) noexcept nogil
     cdef bint may_move_up(self, i32 set, i64 units, usec_t duration, i32 place) noexcept nogil
     cdef int earliest_plain(self, i64 units, Running running, const Job *jobs, usec_t *out) noexcept nogil
     cdef i64 open_window(self, i32 set, const i64 *row) noexcept nogil

@@ -20,6 +20,15 @@ cdef struct Seen:
     i32 fit
     u32 found               # Fits.tick when it was found out
 
+# What was last found out about a shape on a node in windows that begin now: while resources are only taken, and before
+# `holds`, anything fits until then at most, and no more than so much.
+cdef struct Soon:
+    usec_t until
+    usec_t holds
+    i32 fit
+    i32 of                  # the future that the node had
+    u32 found               # Fits.tick when it was found out
+
 # From start to end no slot fits on any node of a word.
 cdef struct Span:
     usec_t start
@@ -43,6 +52,7 @@ cdef class Fits:
                                     # is used; NULL: not yet
         Span *span[COLUMNS + 1]     # [words of the kinds' groups]
         i32 span_room[COLUMNS + 1]
+        Soon *soon[COLUMNS + 1]     # [nnodes]
         u32 tick                # counts up; what was found out in
         u32 since               # this one or later holds still
         u32 looked              # that of the last may_fit, if gather is to rely on it; else 0
@@ -73,6 +83,13 @@ cdef class Fits:
     cdef void unsee(self, i32 k, i32 node) noexcept nogil
     cdef bint serves(self, const Shape *shape, const Group *g) noexcept nogil
     cdef u64 candidates(self, const Shape *shape, const Group *g, i32 w, bint now) noexcept nogil
+    cdef bint fits_early(self, const Shape *shape, i32 k, i32 need, usec_t now, usec_t end, const Alloc *own,
+                         usec_t until) except -1 nogil
+    cdef void look_ahead(self, const Shape *shape, const Group *g, i32 id, usec_t now, Soon *soon) noexcept nogil
+    cdef bint fits_without(self, const Shape *shape, i32 k, i32 need, usec_t now, usec_t end, const Alloc *own,
+                           usec_t until) noexcept nogil
+    cdef i32 fit_without(self, const Shape *shape, const Group *g, i32 node, usec_t start, usec_t end, const Alloc *own,
+                         usec_t until) noexcept nogil
     cdef u64 fitting(self, const Shape *shape, const Group *g, i32 k, i32 w, u64 word, i32 need, usec_t start,
                      usec_t end, bint exact) noexcept nogil
     cdef u64 fitting_once(self, const Shape *shape, const Group *g, i32 w, u64 word, i32 need, usec_t start,

@@ -12,7 +12,7 @@ last found out about it, so that most nodes are passed over without a look at th
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from fluxsched.core.alloc cimport Alloc, alloc_part, alloc_reset, alloc_whole
+from fluxsched.core.alloc cimport Alloc, Entry, alloc_holds, alloc_part, alloc_reset, alloc_whole
 from fluxsched.core.bits cimport count_bits, low_bits, lowest, popcount
 from fluxsched.core.job cimport Job
 from fluxsched.core.kinds cimport Group, Kinds
@@ -86,6 +86,7 @@ cdef class Fits:
         for k in range(COLUMNS + 1):
             free(self.seen[k])
             free(self.span[k])
+            free(self.soon[k])
         free(self.node)
         free(self.fit)
         free(self.later)
@@ -113,6 +114,8 @@ cdef class Fits:
             for k in range(COLUMNS):
                 if self.seen[k] is not NULL:
                     memset(self.seen[k], 0, self.inv.nnodes * sizeof(Seen))
+                if self.soon[k] is not NULL:
+                    memset(self.soon[k], 0, self.inv.nnodes * sizeof(Soon))
                 if self.span[k] is not NULL:
                     memset(self.span[k], 0, self.span_room[k] * sizeof(Span))
 
@@ -133,6 +136,8 @@ cdef class Fits:
         if self.kinds.kind_of[node] >= 0:
             w = <i32> (g.nodes - self.kinds.group_words) + node // 64 - g.first
         for m in range(k if k >= 0 else 0, k + 1 if k >= 0 else COLUMNS):
+            if self.soon[m] is not NULL:
+                self.soon[m][node].found = 0
             if self.seen[m] is NULL:
                 continue
             self.seen[m][node].found = 0
@@ -230,6 +235,91 @@ cdef class Fits:
         if shape.slots:
             self.next = smallest(self.later, self.nlater, need) if need <= self.nlater else time_never()
         return False
+
+    cdef bint fits_early(self, const Shape *shape, i32 k, i32 need, usec_t now, usec_t end, const Alloc *own,
+                         usec_t until) except -1 nogil:
+        """Whether need slots of a shape fit from now to end for a job that would give up what it has in own, which is
+        from `until` to some time after end."""
+        cdef i32 m, w, node, left = need
+        cdef u64 word
+        cdef Group *g
+        cdef Soon *s
+        if self.soon[k] is NULL:
+            self.soon[k] = <Soon *> zeroed(self.inv.nnodes, sizeof(Soon))
+        for m in range(self.kinds.set_first[shape.elig], self.kinds.set_first[shape.elig + 1]):
+            g = self.kinds.group + self.kinds.member[m]
+            if not self.serves(shape, g):
+                continue
+            for w in range(g.first, g.last):
+                word = self.candidates(shape, g, w, True)
+                while word:
+                    node = w * 64 + lowest(word)
+                    word &= word - 1
+                    s = self.soon[k] + node
+                    if s.found < self.since or s.of != self.of[node] or now >= s.holds:
+                        self.look_ahead(shape, g, self.of[node], now, s)
+                    if s.until >= end or (s.until >= until and alloc_holds(own, node)):
+                        left -= s.fit
+                        if left <= 0:
+                            return self.fits_without(shape, k, need, now, end, own, until)
+        return False
+
+    cdef void look_ahead(self, const Shape *shape, const Group *g, i32 id, usec_t now, Soon *soon) noexcept nogil:
+        """Find out for a node of a kind that has this future until when anything fits, from now on, and how much."""
+        cdef Future *f = self.futures.item[id]
+        cdef i32 at
+        soon.found = self.tick
+        soon.of = id
+        soon.holds = first_gain(f, now, self.width)
+        soon.fit = self.fit_of(shape, g, f, now, now + 1, &at)
+        soon.until = now
+        if soon.fit:
+            soon.until = time_never() if self.fit_of(shape, g, f, now, time_never(), &at) else times_of(f)[at]
+
+    cdef bint fits_without(self, const Shape *shape, i32 k, i32 need, usec_t now, usec_t end, const Alloc *own,
+                           usec_t until) noexcept nogil:
+        """The same, after a look at each node has found that it may be so."""
+        cdef i32 m, w, node, at
+        cdef u64 word
+        cdef Group *g
+        cdef Soon *s
+        for m in range(self.kinds.set_first[shape.elig], self.kinds.set_first[shape.elig + 1]):
+            g = self.kinds.group + self.kinds.member[m]
+            if not self.serves(shape, g):
+                continue
+            for w in range(g.first, g.last):
+                word = self.candidates(shape, g, w, True)
+                while word:
+                    node = w * 64 + lowest(word)
+                    word &= word - 1
+                    s = self.soon[k] + node
+                    if s.found < self.since or s.of != self.of[node] or now >= s.holds:
+                        self.look_ahead(shape, g, self.of[node], now, s)
+                    if s.until >= until and alloc_holds(own, node):
+                        need -= self.fit_without(shape, g, node, now, end, own, until)
+                    elif s.until >= end:
+                        need -= 1 if s.fit == 1 else self.fit_of(shape, g, self.futures.item[self.of[node]], now, end,
+                                                                 &at)
+                    if need <= 0:
+                        return True
+        return False
+
+    cdef i32 fit_without(self, const Shape *shape, const Group *g, i32 node, usec_t start, usec_t end, const Alloc *own,
+                         usec_t until) noexcept nogil:
+        """How much fits on a node of which something is in own without that."""
+        cdef i32 w
+        cdef const Entry *e = own.entry
+        while not e.node <= node < e.node + max(e.count, 1):
+            e += 1
+        self.futures.least(self.of[node], start, min(end, until), self.chosen)
+        if end > until and e.count == 0:
+            # A whole node would be all free from then on.
+            self.futures.least(self.of[node], until, end, self.word)
+            for w in range(self.width):
+                self.chosen[w] &= self.word[w] | own.bits[e.bits + w]
+        self.chosen_of = -1
+        return fits_counts(shape, g.ncores, g.ngpus, count_bits(self.chosen, self.cw),
+                           count_bits(self.chosen + self.cw, self.gw))
 
     cdef u64 fitting(self, const Shape *shape, const Group *g, i32 k, i32 w, u64 word, i32 need, usec_t start,
                      usec_t end, bint exact) noexcept nogil:

@@ -67,6 +67,7 @@ cdef class Future:
     cdef bint earliest(self, i32 slot, usec_t least, usec_t *out) except -1 nogil
     cdef bint earliest_one(self, i32 slot, usec_t least, usec_t *out) except -1 nogil
     cdef bint may_move_up(self, i32 slot, i32 place) except -1 nogil
+    cdef bint may_start_early(self, i32 slot, i32 place) except -1 nogil
     cdef void loosen(self, i32 place) noexcept nogil
     cdef int reserve(self, i32 slot, usec_t start) except -1 nogil
     cdef int reserve_one(self, i32 slot, usec_t start) except -1 nogil

@@ -248,6 +248,15 @@ cdef class Future:
         self.selected = -1
         return self.nodes.may_move_up(j, place, self.jobs.running, self.jobs.item)
 
+    cdef bint may_start_early(self, i32 slot, i32 place) except -1 nogil:
+        """False only if a job that has a reservation, the given one, could not start now without it."""
+        cdef const Job *j = self.jobs.item + slot
+        if j.sizes:
+            return True
+        if self.plan != PLAN_EACH:
+            return self.count.may_start_early(j.elig, self.units_of(j), j.duration)
+        return self.nodes.may_start_early(j, place)
+
     cdef void loosen(self, i32 place) noexcept nogil:
         """Whether there is an earlier start than that of a reservation is not known."""
         if self.plan == PLAN_EACH:

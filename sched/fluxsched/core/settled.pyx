@@ -69,10 +69,12 @@ cdef class Settled:
         return False
 
     cdef void ask_all(self, Domain *domain, i32 ndomains, usec_t now) noexcept nogil:
-        """The pass that goes on with the last one is to ask about all jobs, and their reservations stay meanwhile."""
+        """The pass that goes on with the last one is to ask about all jobs, of which there are some, and their
+        reservations stay meanwhile."""
         cdef i32 i
         cdef const Planned *p
         self.pack()
+        self.tail = self.queue.peek()
         self.nopen = 0
         self.first = time_never()
         for i in range(ndomains):

@@ -5,6 +5,7 @@ cimport cython
 from fluxsched.core.alloc cimport Alloc
 from fluxsched.core.bounds cimport Bounds, Change
 from fluxsched.core.eligible cimport Eligible
+from fluxsched.core.failures cimport Failures
 from fluxsched.core.fits cimport Fits
 from fluxsched.core.gains cimport Gain, Gains
 from fluxsched.core.inventory cimport Inventory
@@ -12,24 +13,14 @@ from fluxsched.core.job cimport Job
 from fluxsched.core.kinds cimport Kinds
 from fluxsched.core.match cimport Matcher
 from fluxsched.core.nodefuture cimport Future, NodeFutures
+from fluxsched.core.pooltimes cimport PoolTimes
+from fluxsched.core.reservation cimport Reservation
 from fluxsched.core.running cimport Running
 from fluxsched.core.shape cimport Shape
 from fluxsched.core.state cimport State
 from fluxsched.core.timeline cimport Timeline
 from fluxsched.core.tree cimport Want
 from fluxsched.core.types cimport i32, i64, u64, usec_t
-
-# A request that found no room now since resources last came back, so that larger ones need not ask.
-cdef struct Failed:
-    Shape shape
-    i32 need
-    usec_t end
-
-cdef struct Reservation:
-    usec_t start
-    usec_t end
-    i64 seen                # gains that there were when it had no earlier start; < 0: nobody knows
-    Alloc alloc
 
 # What a request may use and, for a general one, what it wants.
 cdef struct Request:
@@ -66,8 +57,7 @@ cdef class SharedPlan:
         Reservation *reservation    # in the order in which they were made; end < 0: it was taken back
         i32 nreserved
         i32 reservation_room
-        Failed failed[16]
-        i32 nfailed
+        Failures failures
         Gains gains
         i32 *lifted             # [nnodes] futures of the nodes of the reservation that is lifted, as they were
         i32 nlifted             # of these
@@ -77,7 +67,7 @@ cdef class SharedPlan:
         u64 *word               # [width]
         u64 *core               # [nnodes * cw] scratch: of each node, what is free once, or in a window
         u64 *gpu                # [nnodes * gw]
-        i64 *pool               # [npools] once there are any
+        PoolTimes pools
         Matcher matcher         # None until there is a general request
         Alloc picked
 
@@ -95,8 +85,6 @@ cdef class SharedPlan:
     cdef int move_node(self, i32 node, usec_t start, usec_t end, bint take) except -1 nogil
     cdef int flush_all(self, usec_t start, usec_t end, bint take) except -1 nogil
     cdef int flush(self, Change *change, usec_t start, usec_t end, bint take) except -1 nogil
-    cdef bint hopeless(self, const Shape *shape, i32 need, usec_t end) noexcept nogil
-    cdef void remember(self, const Shape *shape, i32 need, usec_t end) noexcept nogil
     cdef bint may_start(self, const Job *j, usec_t end) noexcept nogil
     cdef int fits_now(self, const Job *j, const Request *request, usec_t end, Running running,
                       const Job *jobs) except -1 nogil
@@ -105,6 +93,7 @@ cdef class SharedPlan:
     cdef int earliest(self, const Job *j, const Request *request, usec_t least, Running running, const Job *jobs,
                       usec_t *out) except -1 nogil
     cdef bint may_move_up(self, const Job *j, i32 place, Running running, const Job *jobs) except -1 nogil
+    cdef bint may_start_early(self, const Job *j, i32 place) except -1 nogil
     cdef void windows(self, const Job *j, const Shape *shape, const Reservation *r, const Gain *g, usec_t *low,
                       usec_t *high) noexcept nogil
     cdef int lift(self, const Reservation *r, i32 k) except -1 nogil
@@ -116,10 +105,7 @@ cdef class SharedPlan:
                            usec_t *out) except -1 nogil
     cdef int fits_tree(self, const Request *request, usec_t start, usec_t end, Running running,
                        const Job *jobs) except -1 nogil
-    cdef int pools_then(self, usec_t start, usec_t end, Running running, const Job *jobs) except -1 nogil
-    cdef i64 reserved_at(self, i32 pool, usec_t t) noexcept nogil
-    cdef i64 least_free(self, i32 pool, i64 amount, usec_t start, usec_t end, Running running,
-                        const Job *jobs) noexcept nogil
+    cdef const i64 *pools_then(self, usec_t start, usec_t end, Running running, const Job *jobs) except NULL nogil
     cdef int reserve(self, usec_t start, usec_t end) except -1 nogil
     cdef int retract(self, i32 i) except -1 nogil
     cdef int take_back(self, const Reservation *r) except -1 nogil

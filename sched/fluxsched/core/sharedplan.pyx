@@ -20,27 +20,29 @@ room for takes the very cores that it would take without them.
         a slot of 4       7      9      9         (if each instant were by itself)
         2 nodes of 8      3      5      5
 
-The timeline bounds a search: for each shape that jobs ask for, it counts what
-would fit at each instant by itself. Where that is enough for the whole
-duration, the nodes are looked at (fluxsched.core.fits). What running jobs hold
+The timeline bounds a search: for each shape that jobs ask for, it counts what would fit at each instant by itself.
+Where that is enough for the whole duration, the nodes are looked at (fluxsched.core.fits). What running jobs hold
 stays in the plan from pass to pass; an expected end changes nothing.
 
-Where there are more than a few reservations, there are two of all this: the
-bare one is without them, so that to drop them all is to go on with that one.
+Where there are more than a few reservations, there are two of all this: the bare one is without them, so that to drop
+them all is to go on with that one.
 """
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from fluxsched.core.alloc cimport Alloc, Entry, alloc_clear
+from fluxsched.core.alloc cimport Alloc, Entry, alloc_clear, alloc_holds
 from fluxsched.core.bits cimport count_bits, get_bit, lowest, same_bits
 from fluxsched.core.bounds cimport Bounds
 from fluxsched.core.eligible cimport Eligible
+from fluxsched.core.failures cimport Failures
 from fluxsched.core.fits cimport Fits
 from fluxsched.core.gains cimport Gain, Gains
 from fluxsched.core.job cimport Job
 from fluxsched.core.kinds cimport Group, Kinds
 from fluxsched.core.memory cimport grow, zeroed
 from fluxsched.core.nodefuture cimport NodeFutures
+from fluxsched.core.pooltimes cimport PoolTimes
+from fluxsched.core.reservation cimport Reservation
 from fluxsched.core.running cimport Running, release_time
 from fluxsched.core.shape cimport Shape, fits_counts, same_shape, shape_of
 from fluxsched.core.state cimport State
@@ -51,20 +53,11 @@ from fluxsched.core.types cimport i32, i64, time_add, time_never, u64, usec_t
 cdef void gain(SharedPlan plan, const Alloc *a) noexcept nogil:
     """What is in a is about to become free: what is known of it holds no longer."""
     cdef i32 i, node
-    plan.nfailed = 0
+    plan.failures.forget()
     plan.bounds.forget()
     for i in range(a.nentries):
         for node in range(a.entry[i].node, a.entry[i].node + max(a.entry[i].count, 1)):
             plan.fits.unsee(-1, node)
-
-
-cdef bint holds_node(const Alloc *a, i32 node) noexcept nogil:
-    """Whether a node, or any of it, is in a."""
-    cdef i32 i
-    for i in range(a.nentries):
-        if a.entry[i].node <= node < a.entry[i].node + max(a.entry[i].count, 1):
-            return True
-    return False
 
 
 cdef class SharedPlan:
@@ -83,7 +76,9 @@ cdef class SharedPlan:
         self.of = <i32 *> zeroed(state.inv.nnodes, sizeof(i32))
         self.bare_of = <i32 *> zeroed(state.inv.nnodes, sizeof(i32))
         self.bare_timeline = Timeline()
+        self.pools = PoolTimes(state)
         self.gains = Gains()
+        self.failures = Failures()
         self.lifted = <i32 *> zeroed(state.inv.nnodes, sizeof(i32))
         self.bits = <u64 *> zeroed(self.width, sizeof(u64))
         self.word = <u64 *> zeroed(self.width, sizeof(u64))
@@ -102,7 +97,6 @@ cdef class SharedPlan:
         free(self.word)
         free(self.core)
         free(self.gpu)
-        free(self.pool)
         alloc_clear(&self.picked)
 
     # What runs.
@@ -110,7 +104,7 @@ cdef class SharedPlan:
     cdef int begin(self, usec_t now, Running running, const Job *jobs) except -1 nogil:
         """The time is now. Nodes and sets in use may have changed, and jobs may be overdue."""
         cdef i32 i
-        self.nfailed = 0
+        self.failures.forget()
         if self.built and now < self.now:
             self.clear()
             self.built = False
@@ -127,7 +121,7 @@ cdef class SharedPlan:
 
     cdef void advance(self, usec_t now) noexcept nogil:
         """The time is now; what has changed since it was less was planned."""
-        self.nfailed = 0
+        self.failures.forget()
         self.now = now
         if self.parted:
             self.bare_timeline.trim(now)
@@ -280,23 +274,6 @@ cdef class SharedPlan:
 
     # Now.
 
-    cdef bint hopeless(self, const Shape *shape, i32 need, usec_t end) noexcept nogil:
-        """Whether a request no larger in any way found no room: until something comes back, its answer stands."""
-        cdef i32 i
-        cdef Failed *f
-        for i in range(self.nfailed):
-            f = self.failed + i
-            if (f.shape.elig == shape.elig and (f.shape.slots > 0) == (shape.slots > 0)
-                    and f.shape.slots <= shape.slots and f.shape.cores <= shape.cores and f.shape.gpus <= shape.gpus
-                    and f.shape.whole <= shape.whole and f.need <= need and f.end <= end):
-                return True
-        return False
-
-    cdef void remember(self, const Shape *shape, i32 need, usec_t end) noexcept nogil:
-        cdef i32 i = self.nfailed if self.nfailed < 16 else 15
-        self.failed[i] = Failed(shape[0], need, end)
-        self.nfailed = i + 1
-
     cdef bint may_start(self, const Job *j, usec_t end) noexcept nogil:
         """Whether j may fit from now to end, by counts."""
         cdef Shape shape = shape_of(j)
@@ -305,7 +282,7 @@ cdef class SharedPlan:
             return True
         if j.whole and j.nnodes > self.state.nidle:
             return False
-        if not self.state.room_for(j.nnodes, j.nslots, j.cores) or self.hopeless(&shape, need, end):
+        if not self.state.room_for(j.nnodes, j.nslots, j.cores) or self.failures.rule_out(&shape, need, end):
             return False
         k = self.bounds.known(&shape)
         return k < 0 or self.timeline.lasts(k, need, self.now, end)
@@ -315,19 +292,19 @@ cdef class SharedPlan:
         """1 and the resources in picked, if j can hold them from now to end without touching a reservation; else 0."""
         cdef Shape shape = shape_of(j)
         cdef i32 k, need = j.nnodes if j.nnodes else j.nslots
+        cdef const i64 *pool = NULL
         if j.tree >= 0:
             return self.fits_tree(request, self.now, end, running, jobs)
         if not self.may_start(j, end):
             return 0
         k = self.bounds.known(&shape)
-        if self.state.npools and j.exclusive:
-            self.pools_then(self.now, end, running, jobs)
         if not self.confined_here(&shape):
             return 0
-        if self.fits.gather(j, &shape, k, need, self.now, end, True,
-                            self.pool if self.state.npools and j.exclusive else NULL, &self.picked):
+        if self.state.npools and j.exclusive:
+            pool = self.pools_then(self.now, end, running, jobs)
+        if self.fits.gather(j, &shape, k, need, self.now, end, True, pool, &self.picked):
             return 1
-        self.remember(&shape, need, end)
+        self.failures.add(&shape, need, end)
         return 0
 
     cdef bint fits_idle(self, const Job *j, const Request *request) except -1 nogil:
@@ -375,12 +352,28 @@ cdef class SharedPlan:
             return self.earliest_tree(j, request, max(self.now, least), running, jobs, out)
         return self.earliest_until(j, max(self.now, least), time_never(), running, jobs, out)
 
+    cdef bint may_start_early(self, const Job *j, i32 place) except -1 nogil:
+        """False only if a job could not start now, were its own reservation, number place, taken back."""
+        cdef Shape shape = shape_of(j)
+        cdef i32 factor, k, need = j.nnodes if j.nnodes else j.nslots
+        cdef usec_t end = time_add(self.now, j.duration)
+        cdef Reservation *r = self.reservation + place
+        if j.tree >= 0 or (self.state.npools and j.exclusive):
+            return True
+        if not self.state.room_for(j.nnodes, j.nslots, j.cores):
+            return False
+        k = self.bounds.column_of(&shape, &factor)
+        # Before its start, nothing is free without it that is not free with it.
+        return self.timeline.lasts(k, factor * need, self.now, min(end, r.start)) and (
+            not same_shape(&self.bounds.column[k].shape, &shape)
+            or self.fits.fits_early(&shape, k, need, self.now, end, &r.alloc, r.start))
+
     cdef bint may_move_up(self, const Job *j, i32 place, Running running, const Job *jobs) except -1 nogil:
         """False only if a job could not start earlier, were its own reservation, number place, taken back."""
         cdef Shape shape = shape_of(j)
         cdef i32 factor, k
-        cdef bint found = False
         cdef i64 n
+        cdef bint found = False
         cdef usec_t t = self.now, until
         cdef Reservation *r = self.reservation + place
         if j.tree >= 0 or (self.state.npools and j.exclusive):
@@ -420,7 +413,7 @@ cdef class SharedPlan:
         for i in range(g.alloc.nentries):
             e = g.alloc.entry + i
             for node in range(e.node, e.node + max(e.count, 1)):
-                own = holds_node(&r.alloc, node)
+                own = alloc_holds(&r.alloc, node)
                 if (self.of[node] == id and not own) or not get_bit(self.eligible.bits[j.elig], node):
                     continue
                 id = self.of[node]
@@ -475,8 +468,7 @@ cdef class SharedPlan:
 
     cdef int earliest_until(self, const Job *j, usec_t least, usec_t until, Running running, const Job *jobs,
                             usec_t *out) except -1 nogil:
-        """The same as earliest for slots, and for a start before until. What counts say is not looked at from then
-        on."""
+        """The same as earliest for slots, for a start before until: from then on counts are not looked at."""
         cdef Shape shape = shape_of(j)
         cdef i32 k, factor, need = j.nnodes if j.nnodes else j.nslots
         cdef usec_t t, end, from_ = least
@@ -492,8 +484,7 @@ cdef class SharedPlan:
         while from_ != time_never() and self.timeline.search(k, need * factor, j.duration, from_, until, &t):
             end = time_add(t, j.duration)
             if self.state.npools and j.exclusive:
-                self.pools_then(t, end, running, jobs)
-                pool = self.pool
+                pool = self.pools_then(t, end, running, jobs)
             quick = exact and (until != time_never() or (again and shape.slots == 0))
             if (not quick or self.fits.may_fit(&shape, k, need, t, end)) and self.fits.gather(
                     j, &shape, k if exact else -1, need, t, end, t == self.now, pool, &self.picked):
@@ -534,67 +525,12 @@ cdef class SharedPlan:
             self.futures.least(self.of[node], start, end, self.word)
             memcpy(self.core + <size_t> node * self.cw, self.word, self.cw * sizeof(u64))
             memcpy(self.gpu + <size_t> node * self.gw, self.word + self.cw, self.gw * sizeof(u64))
-        self.pools_then(start, end, running, jobs)
-        self.matcher.show(self.core, self.gpu, self.pool, self.state.up, request.elig)
+        self.matcher.show(self.core, self.gpu, self.pools_then(start, end, running, jobs), self.state.up, request.elig)
         return self.matcher.match(request.want, request.nwant, &self.picked)
 
-    cdef int pools_then(self, usec_t start, usec_t end, Running running, const Job *jobs) except -1 nogil:
-        """The least of each pool that is free at one time from start to end, in pool."""
-        cdef i32 i, k
-        cdef const Alloc *a
-        if self.pool is NULL:
-            self.pool = <i64 *> zeroed(self.state.npools, sizeof(i64))
-        memcpy(self.pool, self.state.pool_free, self.state.npools * sizeof(i64))
-        for i in range(running.count):
-            if release_time(running.item[i].end, self.now) > start:
-                break
-            a = &jobs[running.item[i].job].alloc
-            for k in range(a.ntakes):
-                self.pool[a.take[k].pool] += a.take[k].amount
-        if self.nreserved:
-            for i in range(self.state.npools):
-                self.pool[i] = self.least_free(i, self.pool[i], start, end, running, jobs)
-        return 0
-
-    cdef i64 reserved_at(self, i32 pool, usec_t t) noexcept nogil:
-        """How much of a pool is reserved at t."""
-        cdef i64 held = 0
-        cdef i32 i, n
-        cdef Reservation *r
-        for i in range(self.nreserved):
-            r = self.reservation + i
-            if r.start <= t and t < r.end:
-                for n in range(r.alloc.ntakes):
-                    if r.alloc.take[n].pool == pool:
-                        held += r.alloc.take[n].amount
-        return held
-
-    cdef i64 least_free(self, i32 pool, i64 amount, usec_t start, usec_t end, Running running,
-                        const Job *jobs) noexcept nogil:
-        """The least of a pool that is free at one time from start to end, when
-        amount is free at start but for reservations: running jobs give back
-        meanwhile, and what they give back may be what a reservation waits for."""
-        cdef i64 left, least = amount - self.reserved_at(pool, start)
-        cdef i32 i, k, n
-        cdef usec_t t, back
-        cdef const Alloc *a
-        for i in range(self.nreserved):
-            t = self.reservation[i].start
-            if t <= start or t >= end:
-                continue
-            left = amount - self.reserved_at(pool, t)
-            for k in range(running.count):
-                back = release_time(running.item[k].end, self.now)
-                if back > t:
-                    break
-                if back > start:
-                    a = &jobs[running.item[k].job].alloc
-                    for n in range(a.ntakes):
-                        if a.take[n].pool == pool:
-                            left += a.take[n].amount
-            if left < least:
-                least = left
-        return least
+    cdef const i64 *pools_then(self, usec_t start, usec_t end, Running running, const Job *jobs) except NULL nogil:
+        """The least of each pool that is free at one time from start to end."""
+        return self.pools.least(start, end, self.now, running, jobs, self.reservation, self.nreserved)
 
     # Reservations.
 
@@ -657,7 +593,7 @@ cdef class SharedPlan:
             for node in range(self.inv.nnodes):
                 self.futures.drop(self.bare_of[node], 1)
             self.parted = False
-            self.nfailed = 0
+            self.failures.forget()
             self.bounds.forget()
             self.fits.forget()
         self.nreserved = 0

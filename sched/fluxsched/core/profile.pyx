@@ -1,0 +1,151 @@
+# SPDX-FileCopyrightText: 2026 The flux-sched authors
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Profiles: the free units of one component of kinds over time.
+
+        time    now      t1       t2       t3
+        free    2 0 1    2 4 1    5 4 1    6 4 3      (three kinds)
+
+Neighbours that are equal are merged.
+"""
+from libc.stdlib cimport free
+from libc.string cimport memcmp, memcpy, memmove
+
+from fluxsched.core.memory cimport grow
+from fluxsched.core.types cimport i32, i64, time_add, time_never, usec_t
+
+
+cdef i32 place_of(const Profile *p, usec_t t) noexcept nogil:
+    """Index of the first point not before t."""
+    cdef i32 low = 0, high = p.npoints, middle
+    while low < high:
+        middle = (low + high) >> 1
+        if p.time[middle] < t:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+cdef int need_points(Profile *p, i32 points) except -1 nogil:
+    """Room for so many points."""
+    p.time = <usec_t *> grow(p.time, &p.room, points, sizeof(usec_t))
+    p.free = <i64 *> grow(p.free, &p.free_room, points, p.width * sizeof(i64))
+    return 0
+
+
+cdef void drop_profile(Profile *p) noexcept nogil:
+    """Give back its memory."""
+    free(p.time)
+    free(p.free)
+    p.time = NULL
+    p.free = NULL
+    p.room = 0
+    p.free_room = 0
+
+
+cdef int begin_profile(Profile *p, i32 width, usec_t now, const i64 *free_now) except -1 nogil:
+    """One point."""
+    if width != p.width:
+        drop_profile(p)
+        p.width = width
+    need_points(p, 64)
+    p.time[0] = now
+    memcpy(p.free, free_now, width * sizeof(i64))
+    p.npoints = 1
+    p.nfound = 0
+    return 0
+
+
+cdef i32 split(Profile *p, usec_t t) except -1 nogil:
+    """Index of the point at t, made if there is none; now <= t."""
+    cdef i32 at = place_of(p, t)
+    cdef size_t width = p.width
+    if at < p.npoints and p.time[at] == t:
+        return at
+    need_points(p, p.npoints + 1)
+    memmove(p.time + at + 1, p.time + at, (p.npoints - at) * sizeof(usec_t))
+    memmove(p.free + (at + 1) * width, p.free + at * width, (p.npoints - at) * width * sizeof(i64))
+    p.time[at] = t
+    memcpy(p.free + at * width, p.free + (at - 1) * width, width * sizeof(i64))
+    p.npoints += 1
+    return at
+
+
+cdef void merge(Profile *p, i32 at) noexcept nogil:
+    """Drop a point at which nothing changes."""
+    cdef size_t width = p.width
+    if at <= 0 or at >= p.npoints or memcmp(p.free + at * width, p.free + (at - 1) * width, width * sizeof(i64)):
+        return
+    p.npoints -= 1
+    memmove(p.time + at, p.time + at + 1, (p.npoints - at) * sizeof(usec_t))
+    memmove(p.free + at * width, p.free + (at + 1) * width, (p.npoints - at) * width * sizeof(i64))
+
+
+cdef int change(Profile *p, usec_t start, usec_t end, i32 kind, i64 units) except -1 nogil:
+    """units more of a kind from start to end; the points at both are left for merge."""
+    cdef i32 i, first = split(p, start), last
+    cdef size_t width = p.width
+    last = split(p, end) if end != time_never() else p.npoints
+    for i in range(first, last):
+        p.free[i * width + kind] += units
+    return 0
+
+
+cdef void tidy(Profile *p, usec_t start, usec_t end) noexcept nogil:
+    """Merge at both ends of a change."""
+    if end != time_never():
+        merge(p, place_of(p, end))
+    merge(p, place_of(p, start))
+
+
+cdef int extend(Profile *p, usec_t t, i32 kind, i64 units) except -1 nogil:
+    """units more of a kind from t on; no point lies behind t."""
+    cdef size_t width = p.width
+    if units == 0:
+        return 0
+    if p.time[p.npoints - 1] != t:
+        need_points(p, p.npoints + 1)
+        p.time[p.npoints] = t
+        memcpy(p.free + p.npoints * width, p.free + (p.npoints - 1) * width, width * sizeof(i64))
+        p.npoints += 1
+    p.free[(p.npoints - 1) * width + kind] += units
+    return 0
+
+
+cdef int search_one(const Profile *p, i32 kind, i64 units, usec_t duration, i32 first, usec_t until,
+                    usec_t *out) noexcept nogil:
+    """1 and the first point before until from which on the units of one kind are free for the duration, or until then;
+    else 0."""
+    cdef i32 i = first, j
+    cdef size_t width = p.width
+    cdef usec_t end
+    cdef const i64 *row = p.free + kind
+    while i < p.npoints and p.time[i] < until:
+        if row[i * width] < units:
+            i += 1
+            continue
+        end = min(time_add(p.time[i], duration), until)
+        j = i + 1
+        while j < p.npoints and p.time[j] < end and row[j * width] >= units:
+            j += 1
+        if j == p.npoints or p.time[j] >= end:
+            out[0] = p.time[i]
+            return 1
+        i = j
+    return 0
+
+
+cdef i32 bound(const Profile *p, i32 set, i64 units, usec_t duration) noexcept nogil:
+    """The first point worth a look: within a pass what is free only shrinks."""
+    cdef i32 i
+    cdef usec_t t = p.time[0]
+    for i in range(p.nfound if p.nfound < FOUND else FOUND):
+        if (p.found[i].start > t and p.found[i].set == set and p.found[i].units <= units
+                and p.found[i].duration <= duration):
+            t = p.found[i].start
+    return place_of(p, t)
+
+
+cdef void remember(Profile *p, i32 set, i64 units, usec_t duration, usec_t start) noexcept nogil:
+    p.found[p.nfound % FOUND] = Found(set, units, duration, start)
+    p.nfound = p.nfound + 1 if p.nfound < 2 * FOUND - 1 else FOUND
