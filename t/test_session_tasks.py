@@ -128,11 +128,41 @@ def test_map_of_other_tasks(session):
     assert "the map 2 tasks on 2 nodes" in session.run("job", "attach", jobid).stderr
 
 
+def test_hostfile(session, taskmap, tmp_path):
+    """Tasks go to the hosts of a file in their order, which begins again; it is read when the job is submitted."""
+    file = tmp_path / "hosts"
+    file.write_text("n3\n\n  n[1-2],n1 \nother\n")
+    jobid = ended(session, "-N3", "-n4", f"--taskmap=hostfile:{file}")
+    assert taskmap("--to=raw", jobid) == "1,3;2;0"
+    file.write_text("n2\nn1\n")
+    jobid = ended(session, "-N3", "-n5", f"--taskmap=hostfile:{file}")
+    assert taskmap("--to=raw", jobid) == "1,3;0,2,4"
+    file.write_text("n1\nother\n")
+    jobid = session("submit", "-N2", "-n2", f"--taskmap=hostfile:{file}", "true")
+    done = session.run("job", "attach", jobid)
+    assert done.returncode == 1
+    assert "taskmap: hostfile: other is not a host of the job, which has n[1-2]" in done.stderr
+    for text, said in (
+        ("n[1-\n", "'n[1-' is not a host list: cannot read 'n[1-'"),
+        ("\xff\n", "'\\ufffd' is not a host list: cannot read '\\ufffd'"),
+        ("\n \n", "expected hosts, the file names none"),
+        ("n[1-2000000]\n", "'n[1-2000000]' stands for too many hosts, the most allowed is 1048576"),
+        (None, f"'{file}': No such file or directory"),
+    ):
+        file.unlink() if text is None else file.write_text(text, encoding="latin-1")
+        options = commands.parser("submit").parse_args([f"--taskmap=hostfile:{file}", "true"])
+        with pytest.raises(buildspec.SpecError) as error:
+            buildspec.build(options, options.command)
+        assert str(error.value) == f"--taskmap: hostfile: {said}"
+    with pytest.raises(shelloptions.OptionError, match="hostfile: expected hosts, the list in the file, which"):
+        shelloptions.check({"taskmap": {"scheme": "hostfile", "value": "x"}})
+
+
 @pytest.mark.parametrize(
     "value, said",
     [
-        ("none", "--taskmap: expected block, cyclic[:N] or manual:TASKMAP, got 'none'"),
-        ("block:1", "--taskmap: expected block, cyclic[:N] or manual:TASKMAP, got 'block'"),
+        ("none", "--taskmap: expected block, cyclic[:N], manual:TASKMAP or hostfile:FILE, got 'none'"),
+        ("block:1", "--taskmap: block: expected no value, got '1'"),
         ("cyclic:0", "--taskmap: cyclic: expected a number of tasks of at least 1, got '0'"),
         ("cyclic:x", "--taskmap: cyclic: expected a number of tasks of at least 1, got 'x'"),
         ("manual:0;0", "--taskmap: manual: '0;0' is no task map: task 0 is on two nodes"),
@@ -163,8 +193,8 @@ def test_options_of_a_jobspec_are_checked_too(session):
 def test_first_exit():
     now, timers, failed = time.monotonic(), {}, []
     job = Exits(5.0, False, timers, lambda *why: failed.append(why))
-    job.exited(1, 0, False)
-    job.exited(2, 3, False)  # the first one counts
+    job.exited(1, 0)
+    job.exited(2, 3)  # the first one counts
     at, ended = timers["exit"]
     assert now + 5 <= at < now + 500 and failed == []
     ended()
@@ -174,13 +204,10 @@ def test_first_exit():
     job.close()
 
 
-@pytest.mark.parametrize(
-    "timeout, code, mpi, waits",
-    [(None, 0, True, None), (None, 9, False, None), (None, 9, True, 30.0), (-1.0, 9, True, None), (0.0, 0, False, 0.0)],
-)
-def test_exits_that_end_a_job(timeout, code, mpi, waits):
+@pytest.mark.parametrize("timeout, code, waits", [(-1.0, 9, None), (0.0, 0, 0.0), (30.0, 9, 30.0)])
+def test_exits_that_end_a_job(timeout, code, waits):
     timers = {}
-    Exits(timeout, False, timers, None).exited(0, code, mpi)
+    Exits(timeout, False, timers, None).exited(0, code)
     assert bool(timers) == (waits is not None)
     if waits is not None:
         assert 0 <= timers["exit"][0] - time.monotonic() - waits + 60 <= 60
@@ -194,6 +221,9 @@ def test_exit_options(session):
     done = session.run("run", "-n2", "-o", "exit-on-error", *first, "5")
     assert done.returncode == 5
     assert "task 1 has ended with exit code 5, and exit-on-error is set" in done.stderr
+    # It is tasks that are waited for, not what they leave behind.
+    leaves = "[ $FLUX_TASK_RANK = 0 ] && sleep 0.5 & exit 0"
+    assert session.run("run", "-n2", "-o", "exit-timeout=0.2s", "sh", "-c", leaves).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -213,6 +243,7 @@ def test_what_is_no_exit_option(options, said):
 
 
 def test_exit_options_as_told():
-    for value, timeout in (("none", -1.0), ("inf", -1.0), ("1m", 60.0), (2, 2.0)):
+    for value, timeout in (("none", -1.0), ("NONE", -1.0), ("inf", -1.0), ("1m", 60.0), (2, 2.0)):
         assert shelloptions.exits({"exit-timeout": value}) == {"timeout": timeout, "on_error": False}
-    assert shelloptions.exits({"exit-on-error": True}) == {"timeout": None, "on_error": True}
+    assert shelloptions.exits({"exit-on-error": True}) == {"timeout": 30.0, "on_error": True}
+    assert shelloptions.exits({}, -1.0) == {"timeout": -1.0, "on_error": False}

@@ -12,7 +12,7 @@ import re
 from typing import Any, NamedTuple
 
 from fluxsched.errors import FluxSchedError
-from fluxsched.formats import duration, idset
+from fluxsched.formats import duration, hostlist, idset
 from fluxsched.formats import taskmap as maps
 from fluxsched.formats.quote import quote
 
@@ -21,6 +21,7 @@ _PMI_OFF = ("off", "none")
 AFFINITIES = ("cpu-affinity", "gpu-affinity")
 MAX_CPU = 8191  # the largest that a process can be bound to
 MAX_SETS = 1 << 16  # of a map
+EXIT_TIMEOUT = 30.0  # seconds that a job goes on when a task has exited, as in flux-core
 _MASK = re.compile(r"0x[0-9a-fA-F]{1,2048}(?:,0x[0-9a-fA-F]{1,8})*", re.ASCII)
 
 
@@ -61,13 +62,17 @@ def pmi(options: dict[str, Any]) -> bool:
 
 def taskmap(options: dict[str, Any]) -> tuple[str, Any]:
     """How tasks go to nodes: ("block", None); ("cyclic", tasks on a node before the next one is taken); ("manual", the
-    node of each task).  Raises OptionError."""
+    node of each task); ("hostfile", the host of each task, used again if there are more tasks).  Raises OptionError.
+
+    A file of hosts is read by who submits the job, so the option has them beside its name, `hosts`."""
     value = options.get("taskmap", {"scheme": "block"})
     scheme = value.get("scheme") if isinstance(value, dict) else None
     argument = value.get("value", "") if isinstance(value, dict) else None
     if not isinstance(scheme, str) or not isinstance(argument, str):
         raise OptionError(f"taskmap: expected an object with scheme and value, got {quote(value)}")
-    if scheme == "block" and not argument:
+    if scheme == "block":
+        if argument:
+            raise OptionError(f"taskmap: block: expected no value, got {quote(argument)}")
         return scheme, None
     if scheme == "cyclic":
         text = argument or "1"
@@ -79,7 +84,21 @@ def taskmap(options: dict[str, Any]) -> tuple[str, Any]:
             return scheme, maps.decode(argument)
         except maps.TaskmapError as error:
             raise OptionError(f"taskmap: manual: {error}") from None
-    raise OptionError(f"taskmap: expected block, cyclic[:N] or manual:TASKMAP, got {quote(scheme)}")
+    if scheme == "hostfile":
+        return scheme, _hosts(value.get("hosts"))
+    raise OptionError(f"taskmap: expected block, cyclic[:N], manual:TASKMAP or hostfile:FILE, got {quote(scheme)}")
+
+
+def _hosts(text: Any) -> list[str]:
+    if text is None:
+        raise OptionError("taskmap: hostfile: expected hosts, the list in the file, which --taskmap puts in the jobspec")
+    try:
+        hosts = hostlist.decode(text, maps.MAX_TASKS)
+    except hostlist.HostlistError as error:
+        raise OptionError(f"taskmap: hostfile: {error}") from None
+    if not hosts:
+        raise OptionError("taskmap: hostfile: expected hosts, the file names none")
+    return hosts
 
 
 def affinity(options: dict[str, Any], name: str) -> Affinity:
@@ -136,15 +155,15 @@ def _mask(word: str) -> list[int]:
     return [number for number in range(bits.bit_length()) if bits >> number & 1]
 
 
-def exits(options: dict[str, Any]) -> dict[str, Any]:
+def exits(options: dict[str, Any], default: float = EXIT_TIMEOUT) -> dict[str, Any]:
     """What is to happen when the first task exits, as the supervisor is told: `timeout`, the seconds that the others
-    have (`exit-timeout=30s`), None if it is not said and -1 for none; `on_error` (`exit-on-error`): a task that fails
-    ends the job at once.  Raises OptionError."""
+    have (`exit-timeout=1m`), -1 for ever, and `default` if it is not said; `on_error` (`exit-on-error`): a task that
+    fails ends the job at once.  Raises OptionError."""
     value, on_error = options.get("exit-timeout"), options.get("exit-on-error", 0)
     if type(on_error) not in (int, bool) or on_error not in (0, 1):
         raise OptionError(f"exit-on-error: expected no value, 0 or 1, got {quote(on_error)}")
-    timeout = None
-    if value == "none":
+    timeout = default
+    if isinstance(value, str) and value.lower() == "none":
         timeout = -1.0
     elif value is not None:
         try:

@@ -303,7 +303,8 @@ class Executor:
             "values": layout.values(job.id, job.info["name"], len(tasks), len(rows), tmpdir),
             "tmpdir": tmpdir,
             "memory": memory.total(jobspecs.parse(full), job.R) if "memory" in job.info else 0,
-            "exits": shelloptions.exits(options),
+            # Of a nested session the first task is all, and the others leave at once.
+            "exits": shelloptions.exits(options, -1.0 if is_session(argv) else shelloptions.EXIT_TIMEOUT),
             "notes": layout.notes(full, job.R, self.cpus, self.near),
             **mpi.parts(job.id, env, options, tmpdir, [self.uri_of(row[0]) for row in rows], tasks),
             "expiration": job.R["execution"].get("expiration", 0.0),

@@ -7,7 +7,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Any, Mapping, Optional, Sequence
 
-from fluxsched.formats import idset
+from fluxsched.formats import hostlist, idset
 from fluxsched.formats import jobspec as jobspecs
 from fluxsched.session import jobid as ids
 from fluxsched.session import shelloptions
@@ -57,8 +57,10 @@ def _counts(spec: dict[str, Any], request: jobspecs.Request, slots: list[int], r
     return each if sum(each) == total else _spread(total, len(rows))
 
 
-def _arranged(scheme: str, argument: Any, counts: list[int]) -> list[int]:
-    """The node of each task, where `counts` are the tasks on each node.  Raises ValueError."""
+def _arranged(scheme: str, argument: Any, counts: list[int], hosts: list[str]) -> list[int]:
+    """The node of each task, where `counts` are the tasks on each node, and `hosts` their names.  Raises ValueError."""
+    if scheme == "hostfile":
+        return _on_hosts(argument, sum(counts), hosts)
     if scheme == "manual":
         if len(argument) != sum(counts) or max(argument) >= len(counts):
             have = f"{len(argument)} tasks on {max(argument, default=-1) + 1} nodes"
@@ -74,6 +76,17 @@ def _arranged(scheme: str, argument: Any, counts: list[int]) -> list[int]:
     return found
 
 
+def _on_hosts(named: list[str], total: int, hosts: list[str]) -> list[int]:
+    """The node of each of so many tasks, which go to the hosts that are named, one after the other and from the first
+    again.  Raises ValueError."""
+    places = {host: node for node, host in reversed(list(enumerate(hosts)))}
+    used = named[:total]
+    for host in used:
+        if host not in places:
+            raise ValueError(f"taskmap: hostfile: {host} is not a host of the job, which has {hostlist.encode(hosts)}")
+    return [places[used[task % len(used)]] for task in range(total)]
+
+
 def nodes(spec: dict[str, Any], R: dict[str, Any]) -> list[int]:
     """The node of each task, by its index among the job's.  Raises ValueError."""
     request = jobspecs.parse(spec)
@@ -83,7 +96,8 @@ def nodes(spec: dict[str, Any], R: dict[str, Any]) -> list[int]:
 
 def _nodes(spec: dict[str, Any], request: jobspecs.Request, rows: Sequence[Row], slots: list[int]) -> list[int]:
     options = spec["attributes"]["system"].get("shell", {}).get("options", {})
-    return _arranged(*shelloptions.taskmap(options), _counts(spec, request, slots, rows))
+    hosts = [host for _, host, _, _ in rows]
+    return _arranged(*shelloptions.taskmap(options), _counts(spec, request, slots, rows), hosts)
 
 
 def tasks(

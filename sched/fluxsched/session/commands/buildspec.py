@@ -195,11 +195,25 @@ def _taskmap(text: str) -> dict[str, str]:
 
     scheme, _, value = text.partition(":")
     option = {"scheme": scheme, "value": value}
+    if scheme == "hostfile":
+        option["hosts"] = _hostfile(value)
     try:
         shelloptions.taskmap({"taskmap": option})
     except shelloptions.OptionError as error:
         raise SpecError(f"--{error}") from None
     return option
+
+
+def _hostfile(path: str) -> str:
+    """The list of hosts in a file, whose lines are lists of them."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise SpecError(f"--taskmap: hostfile: {quote(path)}: {error.strerror}") from None
+    if len(data) > MAX_FILE:
+        raise SpecError(f"--taskmap: hostfile: {quote(path)}: expected at most {MAX_FILE} bytes")
+    return ",".join(line.strip() for line in data.decode("utf-8", "replace").splitlines() if line.strip())
 
 
 def _file(path: str, label: bool) -> dict[str, Any]:

@@ -5,9 +5,7 @@
 from __future__ import annotations
 
 import time
-from typing import Callable, Optional
-
-MPI_TIMEOUT = 30.0  # seconds, if a task has failed that spoke PMI: the others may wait for it for ever
+from typing import Callable
 
 
 class Exits:
@@ -15,30 +13,27 @@ class Exits:
 
     def __init__(
         self,
-        timeout: Optional[float],
+        timeout: float,
         on_error: bool,
         timers: dict[str, tuple[float, Callable[[], None]]],
         fail: Callable[[str, int], None],
     ) -> None:
-        """`timeout` is how many seconds the others have: None is not said, and a negative number for ever."""
+        """`timeout` is how many seconds the others have, a negative number for ever."""
         self._timeout = timeout
         self._on_error = on_error
         self._timers = timers
         self._fail = fail
 
-    def exited(self, rank: int, code: int, mpi: bool) -> None:
-        """A task has exited, and others have not.  `mpi`: tasks have spoken PMI."""
+    def exited(self, rank: int, code: int) -> None:
+        """A task has exited, and others have not."""
         how = f"task {rank} has ended with exit code {code}"
         if self._on_error and code:
             self._fail(f"{how}, and exit-on-error is set", code)
             return
-        timeout = self._timeout
-        if timeout is None:
-            timeout = MPI_TIMEOUT if mpi and code else -1.0
-        if timeout >= 0:
-            text = f"{how}, and the others have gone on for {timeout:g} s (exit-timeout)"
-            self._timers.setdefault("exit", (time.monotonic() + timeout, lambda: self._fail(text, code or 1)))
+        if self._timeout >= 0:
+            text = f"{how}, and the others have gone on for {self._timeout:g} s (exit-timeout)"
+            self._timers.setdefault("exit", (time.monotonic() + self._timeout, lambda: self._fail(text, code or 1)))
 
     def close(self) -> None:
-        """The job is over."""
+        """All tasks have exited, or the job is ended for another reason."""
         self._timers.pop("exit", None)

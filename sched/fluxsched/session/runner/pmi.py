@@ -8,7 +8,7 @@ are in it.
 
 A task is whatever a user runs, so nothing that it sends is trusted: a line that is not of the protocol, or too long,
 ends the job with a reason. So does a barrier that can never end because a task has closed its socket. A task that
-lives and does not enter is waited for, as long as the job may run.
+lives and does not enter is waited for, as long as the job may run; for one that has exited, see :mod:`exits`.
 """
 
 from __future__ import annotations
@@ -93,7 +93,6 @@ class Server:
         self._store: dict[bytes, bytes] = {}
         self._stored = 0  # bytes
         self._over = False
-        self.spoken = False  # a task has begun to speak PMI
         if len(mapping) < VALUE_MAX:
             self._store[MAPPING] = mapping.encode()  # without it tasks take it that none share a node
         self._commands: dict[bytes, Callable[[Client, dict[bytes, bytes]], Optional[str]]] = {
@@ -206,7 +205,6 @@ class Server:
         versions = found.get(b"pmi_version"), found.get(b"pmi_subversion")
         if not all(number is not None and number.isdigit() and len(number) < 10 for number in versions):
             raise ProtocolError("init: expected pmi_version and pmi_subversion, two whole numbers")
-        self.spoken = True
         rc = OK if int(versions[0] or 0) == 1 and int(versions[1] or 0) >= 1 else FAIL
         return f"response_to_init rc={rc} pmi_version=1 pmi_subversion=1"
 

@@ -211,7 +211,6 @@ class Supervisor:
 
     def close(self) -> None:
         """Release what the worker is not to keep."""
-        self.exits.close()
         if self.pmi is not None:
             self.pmi.close()
         if self.memory is not None:
@@ -457,6 +456,7 @@ class Supervisor:
     def end(self) -> None:
         """End the job: it is told to, or its time is over."""
         self.ending = True
+        self.exits.close()
         self.terminate()
 
     def fail(self, reason: str, code: int) -> None:
@@ -531,8 +531,10 @@ class Supervisor:
             if rank is not None:
                 code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
                 self.statuses[rank] = code
-                if self.tasks and not self.ending:
-                    self.exits.exited(rank, code, self.pmi is not None and self.pmi.spoken)
+                if not self.tasks:
+                    self.exits.close()
+                elif not self.ending:
+                    self.exits.exited(rank, code)
                 if self.memory is not None:
                     self.memory.check()
 
