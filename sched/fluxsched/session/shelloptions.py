@@ -91,7 +91,7 @@ def taskmap(options: dict[str, Any]) -> tuple[str, Any]:
 
 def _hosts(text: Any) -> list[str]:
     if text is None:
-        raise OptionError("taskmap: hostfile: expected hosts, the list in the file, which --taskmap puts in the jobspec")
+        raise OptionError("taskmap: hostfile: expected hosts, the list in the file, which --taskmap puts there")
     try:
         hosts = hostlist.decode(text, maps.MAX_TASKS)
     except hostlist.HostlistError as error:

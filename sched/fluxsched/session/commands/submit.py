@@ -45,7 +45,8 @@ def parser(name: str, doing: str = RUN) -> Parser:
     g.add_argument("--tasks-per-node", metavar="N", help="number of tasks on each node")
     g.add_argument("--tasks-per-core", metavar="N", help="number of tasks on each core")
     g.add_argument("--gpus-per-node", metavar="N", help="gpus on each node, with --nodes")
-    g.add_argument("--taskmap", metavar="SCHEME", help="node of each task: block, cyclic[:N], manual:TASKMAP, hostfile:FILE")
+    g.add_argument("--taskmap", metavar="SCHEME",
+                   help="node of each task: block, cyclic[:N], manual:TASKMAP, hostfile:FILE")
     if name in ("submit", "bulksubmit"):
         _many(p)
     p.add_argument("command", nargs="...", metavar="COMMAND", help="command and its arguments")
