@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Formats of `flux jobs -o`: what flux-core takes is taken, the rest is refused before it is used."""
 
+import re
 import time
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from fluxsched.session import jobid
 from fluxsched.session.commands import jobfields
 from fluxsched.session.commands.jobs import FORMATS
-from fluxsched.session.commands.outputformat import MAX_WIDTH, FormatError, OutputFormat
+from fluxsched.session.commands.outputformat import MAX_WIDTH, FormatError, OutputFormat, split
 
 T = 1700000000.25
 JOB = {
@@ -194,6 +195,23 @@ def test_any_text_makes_lines_or_a_refusal(text):
     else:
         assert len(lines) <= 4
         assert all(len(line) < 20 * MAX_WIDTH for line in lines)
+
+
+SPEC = re.compile(
+    r"((?:.?[<>=^])?)([- +]?z?#?0?)([0-9]*)([_,]?)(?:\.([0-9]+))?([bcdeEfFgGnosxX%]?)(h?)(\+?)", re.DOTALL
+)
+
+
+@given(st.text(st.sampled_from("<>=^- +z#0129_,.dfsx%h\n\u0663*"), max_size=9))
+def test_formats_of_columns_have_the_parts_that_pythons_have(text):
+    match = SPEC.fullmatch(text)
+    assert split(text) == (None if match is None else match.groups(""))
+
+
+def test_values_that_are_equal_and_look_different_do_in_one_column():
+    values = [0.0, -0.0, 1, 1.0, True, "1", 0, False]
+    rows = [{"annotations": {"user": {"x": value}}} for value in values]
+    assert table("{user.x}|", *rows) == [f"{value}|" for value in values]
 
 
 def test_job_ids():

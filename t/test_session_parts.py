@@ -9,13 +9,15 @@ import socket
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import specs
 from fluxsched.session import fsd, jobid
 from fluxsched.session.broker import layout, loop, store
 from fluxsched.session.broker import ranks as resources
+from fluxsched.session.broker.active import Active
+from fluxsched.session.broker.job import CLEANUP, DEPEND, RUN, SCHED, Job
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.rpc import Router
 from fluxsched.session.broker.server import Server
@@ -423,3 +425,36 @@ def test_worker_without_descriptors_waits(tmp_path):
     worker.accept(loop.READ)
     assert worker.timers == {}
     theirs.close()
+
+
+# active jobs
+
+CHANGES = st.one_of(
+    st.tuples(st.just("add"), st.sampled_from((DEPEND, SCHED)), st.sampled_from((0, 16, 31))),
+    st.tuples(st.just("remove"), st.integers(0, 9), st.just(0)),
+    st.tuples(st.sampled_from((DEPEND, SCHED, RUN, CLEANUP)), st.integers(0, 9), st.sampled_from((None, 0, 16))),
+)
+
+
+@settings(max_examples=50)
+@given(st.lists(CHANGES, max_size=25))
+def test_active_jobs_are_listed_in_the_order_of_all_of_them(changes):
+    active, gone = Active(), Job(99, SCHED, {}, {"priority": 1})
+    for number, (what, which, priority) in enumerate(changes):
+        if what == "add":
+            active.add(Job(number, which, {}, {"priority": priority}))
+        elif which in range(len(active)):
+            job = list(active.values())[which]
+            if what == "remove":
+                active.remove(job)
+            else:
+                active.change(job, what, priority)
+                assert job.state == what and priority in (None, job.info["priority"])
+        waiting = sorted((job for job in active.values() if job.state in (DEPEND, SCHED)), key=Job.order)
+        assert list(active.waiting()) == waiting
+        assert sorted(job.id for job in active.others()) == sorted(set(active) - {job.id for job in waiting})
+        assert active.count_waiting() == len(waiting)
+        for state in (DEPEND, SCHED):
+            assert active.count_waiting(state) == sum(job.state == state for job in waiting)
+    active.change(gone, CLEANUP, 2)
+    assert (gone.state, gone.info["priority"], gone.id in active, gone in active.others()) == (CLEANUP, 2, False, False)

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import math
 
-from fluxsched.formats import duration
-from fluxsched.formats.quote import quote
-
 
 def parse(text: str, unit: float = 1.0) -> float:
     """A duration in seconds; `unit` is that of a bare number, in seconds.  ValueError if it is no duration."""
+    from fluxsched.formats import duration
+    from fluxsched.formats.quote import quote
+
     seconds = duration.parse(text.strip())
     if text.strip()[-1:] not in tuple("0123456789.") or math.isinf(seconds):
         return seconds

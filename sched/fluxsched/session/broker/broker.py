@@ -203,7 +203,7 @@ class Broker:
 
     def _given(self) -> list[dict[str, Any]]:
         """What each job holds."""
-        return [job.R for job in self.manager.active.values() if job.alloc == HELD]
+        return [job.R for job in self.manager.active.others() if job.alloc == HELD]
 
     def _failed(self, error: BaseException) -> None:
         """Log an exception that a handler did not catch. It is a bug of ours; the session goes on."""
@@ -374,14 +374,14 @@ class Broker:
         self.manager.accepting = False
         if self.scheduler.service is not None:
             self.scheduler.unload()
-        for job in list(self.manager.active.values()):
+        for job in list(self.manager.active.others()):
             if job.executing:
                 self.manager.exception(job, "cancel", 0, "the session ended")
         self.manager.on_idle.append(self._check_end)
         self._check_end()
 
     def _check_end(self) -> None:
-        left = [job for job in self.manager.active.values() if job.executing]
+        left = [job for job in self.manager.active.others() if job.executing]
         running = self.command is not None and self.command.poll() is None
         if (left or running) and time.monotonic() < self._ending:
             self.loop.call_later(0.5, self._check_end)
@@ -415,6 +415,6 @@ class Broker:
 
     def _remove_directories(self) -> None:
         # Jobs that go on know the directory, where the next session will be.
-        if not (self._left and any(job.executing for job in self.manager.active.values())):
+        if not (self._left and any(job.executing for job in self.manager.active.others())):
             remove_rundir(self.rundir)
         self._state.close()

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import errno
 import functools
+import itertools
 import time
 from syslog import LOG_ERR
 
 from fluxsched.formats import taskmap
 from fluxsched.session.broker import job as jobs
 from fluxsched.session.broker import layout
-from fluxsched.session.broker.job import DEPEND, INACTIVE, RUN, SCHED, Job
+from fluxsched.session.broker.job import DEPEND, INACTIVE, RUN, SCHED
 from fluxsched.session.broker.job_manager import Manager
 from fluxsched.session.broker.rpc import JOBID, Bool, Int, ListOf, Nullable, Number, Octets, Text, rpc
 from fluxsched.session.broker.server import Request
@@ -129,22 +130,12 @@ class JobInfo:
         return out
 
     def _active(self, count: int) -> list[Row]:
-        """The jobs that are not over, those that wait first; at least `count` of them, if there are so many (0: all).
-
-        They are kept by their ids, so that those of a priority are in order."""
-        waiting: dict[tuple[bool, int], list[Job]] = {}
-        others = []
-        most = count or len(self.manager.active)
-        for job in self.manager.active.values():
-            if job.state not in (DEPEND, SCHED):
-                others.append(job)
-                continue
-            alike = waiting.setdefault((job.state == DEPEND, -job.info["priority"]), [])
-            if len(alike) < most:
-                alike.append(job)
-        others.sort(key=lambda job: -job.info.get("t_run", 0))
-        pending = [job for key in sorted(waiting) for job in waiting[key]]
-        return [(job.id, job.state, job.info) for job in (pending + others)[: count or None]]
+        """The first `count` of the jobs that are not over (0: all), those that wait first."""
+        active = self.manager.active
+        found = list(itertools.islice(active.waiting(), count or None))
+        if not count or len(found) < count:
+            found += sorted(active.others(), key=lambda job: -job.info.get("t_run", 0))
+        return [(job.id, job.state, job.info) for job in found[: count or None]]
 
     def _inactive(self, count: int, since: float) -> list[Row]:
         """Jobs that are over, newest first."""

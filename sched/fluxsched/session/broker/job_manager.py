@@ -27,6 +27,7 @@ from fluxsched.formats.fastjson import dumps
 from fluxsched.formats.jobspec import Request as ResourceRequest
 from fluxsched.service.memory import requested
 from fluxsched.session.broker import job as jobs
+from fluxsched.session.broker.active import Active
 from fluxsched.session.broker.database import Operation, StoreError
 from fluxsched.session.broker.dependencies import Dependencies
 from fluxsched.session.broker.job import CANCELLING, CLEANUP, DEPEND, HELD, INACTIVE, NONE, REQUESTED, RUN, SCHED, Job
@@ -78,7 +79,7 @@ class Manager:
         self.store = store
         self.log = log
         self.config = config
-        self.active: dict[int, Job] = {}
+        self.active = Active()
         self.ended: dict[int, Job] = {}
         self.queues = Queues(self)
         self.limits = Limits(config)
@@ -217,7 +218,7 @@ class Manager:
     def adopt(self, job: Job) -> None:
         """A new job is written: it is one of ours."""
         self.max_id = max(self.max_id, job.id)
-        self.active[job.id] = job
+        self.active.add(job)
         if job.info["flags"] & jobs.FLAG_WAITABLE:
             self.waits.add(job.id)
         for entry in job.events:
@@ -259,7 +260,7 @@ class Manager:
         if context is not None:
             entry["context"] = context
         if state is not None and state != job.state:
-            job.state = state
+            self.active.change(job, state)
             if state in STAMPS:
                 job.info.setdefault(STAMPS[state], now)
         job.events.append(entry)
@@ -425,7 +426,7 @@ class Manager:
             self.post(job, "free")
         if self.retries.again(job):
             return
-        del self.active[job.id]
+        self.active.remove(job)
         self.ended[job.id] = job
         self.post(job, "clean", state=INACTIVE, then=lambda: self._written(job))
         for watcher in list(job.watchers):
@@ -473,7 +474,7 @@ class Manager:
         if info["flags"] & jobs.FLAG_WAITABLE:
             self.waits.add(jobid)
         job.launched = launch is not None
-        self.active[jobid] = job
+        self.active.add(job)
         if state in (DEPEND, SCHED):
             job.events = self.store.stored_events
             job.R = None  # if there is one it was given but never told: the job waits again
@@ -509,7 +510,7 @@ class Manager:
                 self.scheduler.enqueue(job)
             elif job.state != DEPEND:
                 if job.state == RUN:
-                    job.state = CLEANUP
+                    self.active.change(job, CLEANUP)
                 self._cleanup(job)
         self.executor.sweep()
 
@@ -567,7 +568,7 @@ class Manager:
             raise RequestError(errno.EINVAL, f"{job.name}: urgency cannot be changed once resources are allocated")
         old = job.info["urgency"]
         job.info["urgency"] = urgency
-        job.info["priority"] = jobs.PRIORITY_MAX if urgency == jobs.URGENCY_MAX else urgency
+        self.active.change(job, priority=jobs.PRIORITY_MAX if urgency == jobs.URGENCY_MAX else urgency)
         self.post(job, "urgency", {"userid": os.getuid(), "urgency": urgency})
         if job.state == SCHED:
             self.post(job, "priority", {"priority": job.info["priority"]})
@@ -587,7 +588,7 @@ class Manager:
             "active_jobs": len(self.active),
             "inactive_jobs": self.store.count(INACTIVE) + len(self.ended),
             "max_jobid": self.max_id,
-            "depending": sum(1 for job in self.active.values() if job.state == DEPEND),
-            "waiting": sum(1 for job in self.active.values() if job.state == SCHED),
-            "running": sum(1 for job in self.active.values() if job.state in (RUN, CLEANUP)),
+            "depending": self.active.count_waiting(DEPEND),
+            "waiting": self.active.count_waiting(SCHED),
+            "running": len(self.active.others()),
         }

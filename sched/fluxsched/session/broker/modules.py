@@ -161,7 +161,7 @@ class Modules:
                 "owner": username(self.broker.uid),
                 "size": resources.size,
                 "drained": len(resources.drained),
-                "running": sum(1 for job in self.broker.manager.active.values() if job.state == RUN),
+                "running": sum(1 for job in self.broker.manager.active.others() if job.state == RUN),
             }
         )
 

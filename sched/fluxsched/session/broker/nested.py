@@ -151,7 +151,7 @@ class Parent:
 
 def move_end(manager: Manager, t: float) -> None:
     """This session now ends at `t` (0: never), and so do its jobs that have no time limit of their own."""
-    for job in list(manager.active.values()):
+    for job in list(manager.active.others()):
         if job.state == RUN and job.alloc == HELD and not job.info["duration"]:
             _move_job(manager, job, t)
 

@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-import heapq
+import itertools
 import time
 
 from fluxsched.session.broker import job as jobs
-from fluxsched.session.broker.job import DEPEND, HELD, SCHED, Job
+from fluxsched.session.broker.job import HELD
 from fluxsched.session.broker.job_manager import Manager
 from fluxsched.session.broker.ranks import Resources
 from fluxsched.session.broker.rpc import Int, rpc
@@ -32,10 +32,8 @@ class Overview:
         Answers {"now", "running", "waiting": jobs as of job.list, "counts": {"running", "waiting"}, "cores", "gpus",
         "nodes": [in use or drained, all]}."""
         now = time.time()
-        waiting: list[Job] = []
-        running: list[Job] = []
-        for job in self.manager.active.values():
-            (waiting if job.state in (DEPEND, SCHED) else running).append(job)
+        active = self.manager.active
+        running = list(active.others())
         used = [row for job in running if job.alloc == HELD for row in held(job.R)]
         rows = self.resources.rows
         first = sorted(running, key=lambda job: (job.info.get("t_run", now), job.id))[:count]
@@ -45,9 +43,9 @@ class Overview:
                 "running": [jobs.describe(job.id, job.state, job.info, now) for job in first],
                 "waiting": [
                     jobs.describe(job.id, job.state, job.info, now)
-                    for job in heapq.nsmallest(count, waiting, Job.order)
+                    for job in itertools.islice(active.waiting(), count)
                 ],
-                "counts": {"running": len(running), "waiting": len(waiting)},
+                "counts": {"running": len(running), "waiting": active.count_waiting()},
                 "cores": [sum(len(row[2]) for row in used), sum(len(row[2]) for row in rows)],
                 "gpus": [sum(len(row[3]) for row in used), sum(len(row[3]) for row in rows)],
                 "nodes": [len(self.resources.drained), len(rows)],

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import errno
 import math
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Optional
 
 from fluxsched.formats import queues
 from fluxsched.formats.fastjson import dumps, loads
-from fluxsched.session.broker.job import CLEANUP, RUN
 from fluxsched.session.broker.rpc import Bool, ListOf, Nullable, Text, rpc
 from fluxsched.session.broker.server import Request
 from fluxsched.session.errors import RequestError
 
 if TYPE_CHECKING:
+    from fluxsched.session.broker.job import Job
     from fluxsched.session.broker.job_manager import Manager
 
 KEY = "queues"  # in the database
@@ -142,7 +143,7 @@ class Queues:
     def query(self, request: Request) -> None:
         """Answers {"queued", "pending", "running"}: jobs that wait to be asked for, are asked for, and run."""
         scheduler = self._manager.scheduler
-        running = sum(1 for job in self._manager.active.values() if job.state in (RUN, CLEANUP))
+        running = len(self._manager.active.others())
         request.respond({"queued": len(scheduler.waiting), "pending": scheduler.in_flight, "running": running})
 
     @rpc("job-manager.drain", name=_NAME)
@@ -156,15 +157,17 @@ class Queues:
         self._wait(request, name, running=True)
 
     def _wait(self, request: Request, name: Optional[str], running: bool) -> None:
-        manager = self._manager
+        manager, active = self._manager, self._manager.active
         if name:
             self._chosen(name, all=False)
 
+        def count(jobs: Collection[Job]) -> int:
+            return sum(job.info.get("queue") == name for job in jobs) if name else len(jobs)
+
         def look() -> bool:
-            jobs = [job for job in manager.active.values() if not name or job.info.get("queue") == name]
-            if any(job.state in (RUN, CLEANUP) for job in jobs) if running else jobs:
+            if count(active.others()) or (not running and count(active.values())):
                 return False
-            request.respond({"pending": len(jobs)})
+            request.respond({"pending": count(active.values())})
             return True
 
         def ended() -> None:

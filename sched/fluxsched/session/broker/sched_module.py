@@ -22,7 +22,7 @@ from fluxsched.service.memory import requested
 from fluxsched.service.protocol import ANNOTATE, DENY, SUCCESS
 from fluxsched.service.rpc import GUEST, OWNER
 from fluxsched.session.broker import job as jobs
-from fluxsched.session.broker.job import CANCELLING, DEPEND, HELD, NONE, REQUESTED, SCHED
+from fluxsched.session.broker.job import CANCELLING, HELD, NONE, REQUESTED
 from fluxsched.session.broker.log import Log
 from fluxsched.session.broker.loop import Loop, Timer
 from fluxsched.session.broker.ranks import Resources
@@ -477,7 +477,7 @@ class Scheduler:
         self.resources.acquire(callback)
 
     def _hello(self, host: ModuleHost, payload: dict[str, Any], callback: Answered) -> None:
-        holding = [job for job in self.manager.active.values() if job.alloc == HELD]
+        holding = [job for job in self.manager.active.others() if job.alloc == HELD]
         for job in sorted(holding, key=jobs.Job.order):
             answer = {"priority": job.info["priority"], "userid": job.info["userid"], "t_submit": job.turn}
             self._told.add(job.id)
@@ -499,9 +499,8 @@ class Scheduler:
 
     def _events_journal(self, host: ModuleHost, payload: dict[str, Any], callback: Answered) -> None:
         allow, deny = payload.get("allow"), payload.get("deny")
-        for job in self.manager.active.values():
-            if job.state in (DEPEND, SCHED):
-                continue  # nothing has happened to it; whoever knows it from before looks it up
+        # Nothing has happened to those that wait; whoever knows one from before looks it up.
+        for job in self.manager.active.others():
             events = [entry for entry in job.events if _passes(entry, allow, deny)]
             answer = {"id": job.id, "events": events, "jobspec": job.jobspec}
             if job.R is not None:

@@ -3,15 +3,16 @@
 """The fields of a job that `flux jobs` shows: their headings, and their values from what job.list answers."""
 from __future__ import annotations
 
-import json
-import signal
 import time
-from typing import Any, Callable
 
 from fluxsched.session import fsd
 from fluxsched.session import jobid as ids
 
-Job = dict[str, Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+    Job = dict[str, Any]
 
 ABBREVIATIONS = {
     "DEPEND": "D", "PRIORITY": "P", "SCHED": "S", "RUN": "R", "CLEANUP": "C",
@@ -60,22 +61,20 @@ def heading(field: str) -> str | None:
 
 def value(job: Job, field: str) -> Any:
     """The value of a job's field: text, number or boolean; "" if the job has none."""
-    if field == "id":
-        return _Id(job["id"])
-    if field == "id.f58":
-        return ids.show(job["id"])
-    if field.startswith("id."):
-        return ids.FORMS[field[3:]](job["id"])
     special = SPECIAL.get(field)
     if special is not None:
         return special(job)
-    head, dot, rest = field.partition(".")
-    if head == "annotations" or head in ("sched", "user"):
-        table = job["annotations"] if head == "annotations" else job["annotations"].get(head, "")
-        found = _inner(table, rest) if dot else table
-    else:
-        found = _inner(job, field)
+    found = job.get(field)
+    if found is None:
+        head, dot, rest = field.partition(".")
+        if head == "annotations" or head in ("sched", "user"):
+            table = job["annotations"] if head == "annotations" else job["annotations"].get(head, "")
+            found = _inner(table, rest) if dot else table
+        elif dot:
+            found = _inner(job, field)
     if isinstance(found, (dict, list)):
+        import json
+
         return json.dumps(found) if found else ""
     return "" if found is None else found
 
@@ -142,6 +141,8 @@ def _reason(job: Job) -> str:
 
 
 def _signal(number: int) -> str:
+    import signal
+
     try:
         return signal.strsignal(number) or f"Signaled {number}"
     except ValueError:
@@ -149,6 +150,9 @@ def _signal(number: int) -> str:
 
 
 SPECIAL: dict[str, Callable[[Job], Any]] = {
+    "id": lambda job: _Id(job["id"]),
+    **{f"id.{form}": lambda job, show=show: show(job["id"]) for form, show in ids.FORMS.items()},  # type: ignore[misc]
+    "id.f58": lambda job: ids.show(job["id"]),
     "contextual_info": _info,
     "contextual_time": lambda job: job["duration"] if job["state"] in PENDING else job["runtime"],
     "state_single": lambda job: ABBREVIATIONS[job["state"]],

@@ -3,15 +3,11 @@
 """flux jobs: list jobs."""
 from __future__ import annotations
 
-import functools
-import json
 import math
 import os
 import sys
 import time
-from typing import Any, Callable
 
-from fluxsched.formats import hostlist, idset
 from fluxsched.session import fsd
 from fluxsched.session import jobid as ids
 from fluxsched.session.commands import jobfields, target
@@ -21,6 +17,10 @@ from fluxsched.session.commands.jobfields import ABBREVIATIONS, HEADINGS
 from fluxsched.session.commands.options import Options
 from fluxsched.session.commands.outputformat import FormatError, OutputFormat
 from fluxsched.session.errors import CommandError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
 
 _WHO = "{id.f58:>12} ?:{queue:<8.8} +:{username:<8} {name:<10.10+} "
 FORMATS = {
@@ -57,6 +57,8 @@ def _filters(text: str | None) -> set[str]:
 
 def _includes(text: str) -> Callable[[Any], bool]:
     """A function: does a job run on one of these ranks or hosts?"""
+    from fluxsched.formats import hostlist, idset
+
     if text[:1].isdigit() or text[:1] == "[":
         wanted = set(idset.ids(text))
         return lambda job: bool(wanted & set(idset.ids(job.get("ranks", ""))))
@@ -159,7 +161,7 @@ def _sort(found: list[Any], keys: list[str]) -> None:
         name = key.lstrip("-")
         if name not in HEADINGS:
             raise CommandError(f"ERROR: Invalid sort key: {name}")
-        found.sort(key=functools.partial(jobfields.sort_key, field=name), reverse=key.startswith("-"))
+        found.sort(key=lambda job: jobfields.sort_key(job, name), reverse=key.startswith("-"))
 
 
 def _stats(client: Client) -> int:
@@ -200,6 +202,8 @@ def main(name: str, words: list[str]) -> int:
     _sort(found, keys)
     below = _below(found, o, keys, "", 0) if o.recursive else []
     if o.json:
+        import json
+
         one = len(o.jobids) == 1 and not o.recursive
         print(json.dumps(found[0] if one else {"jobs": found}))  # in one piece, as json.dump is far slower
         return 0

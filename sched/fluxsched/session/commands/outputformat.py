@@ -12,29 +12,26 @@ A format is parsed and bounded before it is used: a column is at most MAX_WIDTH 
 from __future__ import annotations
 
 import math
-import re
-import string
 import time
-from collections.abc import Sequence
-from typing import Any, Callable
 
 from fluxsched.errors import FluxSchedError
 from fluxsched.formats.quote import printable, quote
+from fluxsched.native import format_parser
 from fluxsched.session import fsd
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Callable, Optional
 
 MAX_WIDTH = 1024
 MAX_LENGTH = 4096  # characters of a format
 MAX_COLUMNS = 200
 
-_SPEC = re.compile(
-    r"(?P<align>(?:.?[<>=^])?)(?P<sign>[- +]?z?#?0?)(?P<width>[0-9]*)(?P<grouping>[_,]?)"
-    r"(?:\.(?P<precision>[0-9]+))?(?P<kind>[bcdeEfFgGnosxX%]?)(?P<hyphen>h?)(?P<mark>\+?)",
-    re.DOTALL,
-)
-_PREFIX = re.compile(r"(\?\+:|\?:|\+:)\Z")
-_SORT = re.compile(r"sort:([^{\s]+) ?")
-# a field of strftime: GNU's widths would make a line of any length
-_TIME_FIELD = re.compile(r"%[-_0^#]?[EO]?[A-Za-z%+]")
+_DIGITS = "0123456789"
+_ALIGNMENTS = ("<", ">", "=", "^")
+_PREFIXES = ("?+:", "?:", "+:")
+_SORT = "sort:"
 _EMPTY = ("", "0s", "0.0", "0:00:00", "1970-01-01T00:00:00")
 
 
@@ -47,10 +44,10 @@ class Column:
 
     def __init__(self, literal: str, field: str, spec: str, conversion: str):
         """Raises FormatError."""
-        prefix = _PREFIX.search(literal)
-        self.literal = literal[: prefix.start()] if prefix else literal
-        self.drop_empty = prefix is not None and "?" in prefix[1]
-        self.widen = prefix is not None and "+" in prefix[1]
+        prefix = next((one for one in _PREFIXES if literal.endswith(one)), "")
+        self.literal = literal[: len(literal) - len(prefix)]
+        self.drop_empty = "?" in prefix
+        self.widen = "+" in prefix
         self.field = field
         self.conversion = conversion
         self.source = "{" + field + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "") + "}"
@@ -59,18 +56,17 @@ class Column:
         self.time_format = ""
         if conversion == "d":
             self.time_format, _, spec = spec.partition("::")
-            if "%" in _TIME_FIELD.sub("", self.time_format):
+            if not _is_time_format(self.time_format):
                 raise FormatError(f"{self.source}: expected a time format as of strftime, without widths")
-        match = _SPEC.fullmatch(spec)
-        if match is None:
+        parts = split(spec)
+        if parts is None:
             raise FormatError(f"{self.source}: invalid format {quote(spec)}")
-        self.align, self.sign, self.grouping = match["align"], match["sign"], match["grouping"]
-        self.kind = match["kind"]
-        self.hyphen, self.mark = bool(match["hyphen"]), bool(match["mark"])
+        self.align, self.sign, width, self.grouping, precision, self.kind, hyphen, mark = parts
+        self.hyphen, self.mark = bool(hyphen), bool(mark)
         if conversion and self._numeric:
             raise FormatError(f"{self.source}: {quote(spec)} is for numbers, and !{conversion} makes text")
-        self.width = self._bounded(match["width"] or "0")
-        self.precision = None if match["precision"] is None else self._bounded(match["precision"])
+        self.width = self._bounded(width or "0")
+        self.precision = self._bounded(precision) if precision else None
 
     @property
     def _numeric(self) -> bool:
@@ -112,9 +108,8 @@ class Column:
         digits = "" if self.precision is None else f".{self.precision}"
         return format(value, f"{self.sign}{self.grouping}{digits}{self.kind}")
 
-    def cell(self, value: Any) -> str:
-        """The value as it stands in the table."""
-        text = self.value(value)
+    def cell(self, value: Any, text: str) -> str:
+        """A value, of which :meth:`value` has made `text`, as it stands in the table."""
         if self.hyphen and text in _EMPTY:
             text = "-"
         number = isinstance(value, (int, float)) and not isinstance(value, bool) and not self.conversion
@@ -133,6 +128,43 @@ class Column:
         if "0" in self.sign and not self.align and default == ">":
             align = "0>"
         return f"{text:{align.replace('=', '>')}{self.width}}" if self.width else text
+
+
+def split(spec: str) -> Optional[tuple[str, ...]]:
+    """The parts of a column's format, each "" if it is not there: alignment with its fill, sign and flags of numbers,
+    width, grouping, precision, kind, "h", "+".  None if it is no format."""
+    at = 2 if spec[1:2] in _ALIGNMENTS else 1 if spec[:1] in _ALIGNMENTS else 0
+    align = spec[:at]
+
+    def take(choices: str, most: int = 1) -> str:
+        nonlocal at
+        begin = at
+        while at < len(spec) and at - begin < most and spec[at] in choices:
+            at += 1
+        return spec[begin:at]
+
+    sign = take("- +") + take("z") + take("#") + take("0")
+    width, grouping = take(_DIGITS, MAX_LENGTH), take("_,")
+    point = take(".")
+    precision = take(_DIGITS, MAX_LENGTH) if point else ""
+    kind, hyphen, mark = take("bcdeEfFgGnosxX%"), take("h"), take("+")
+    if at < len(spec) or (point and not precision):
+        return None
+    return align, sign, width, grouping, precision, kind, hyphen, mark
+
+
+def _is_time_format(text: str) -> bool:
+    """Whether strftime makes a line of bounded length of it: GNU's widths would make one of any length."""
+    import re  # by far slower to import than all that most formats need
+
+    return "%" not in re.sub(r"%[-_0^#]?[EO]?[A-Za-z%+]", "", text)
+
+
+def _key(value: Any) -> tuple[Any, Any]:
+    """What values that look the same have in common: most of a column do."""
+    if isinstance(value, (str, int, float)):
+        return type(value), value or str(value)  # 0.0 and -0.0 are equal
+    return None, id(value)
 
 
 def _number(value: Any) -> float:
@@ -165,10 +197,11 @@ class OutputFormat:
         if len(text) > MAX_LENGTH:
             raise FormatError(f"expected at most {MAX_LENGTH} characters, got {len(text)}")
         self.sort_keys: list[str] = []
-        match = _SORT.match(text)
-        if match:
-            self.sort_keys = [key for key in match[1].split(",") if key]
-            text = text[match.end() :]
+        if text.startswith(_SORT):
+            end = next((i for i in range(len(_SORT), len(text)) if text[i] == "{" or text[i].isspace()), len(text))
+            if end > len(_SORT):
+                self.sort_keys = [key for key in text[len(_SORT) : end].split(",") if key]
+                text = text[end:].removeprefix(" ")
         self.columns: list[Column] = []
         self.tail = ""
         self.headings: list[str] = []
@@ -191,7 +224,7 @@ class OutputFormat:
     @staticmethod
     def _parts(text: str) -> list[tuple[str, str | None, str | None, str | None]]:
         try:
-            return list(string.Formatter().parse(text))
+            return list(format_parser(text))
         except ValueError as error:
             raise FormatError(str(error)) from None
 
@@ -199,20 +232,21 @@ class OutputFormat:
         """The lines of the table, empty ones left out.  Raises FormatError if a value does not suit its field."""
         shown = []
         for column, head in zip(self.columns, self.headings):
+            values = [self._value(row, column.field) for row in rows]
+            keys = list(map(_key, values))
+            different = dict(zip(keys, values))
+            texts = {key: column.value(value) for key, value in different.items()}
             if column.widen or column.drop_empty:
-                texts = [column.value(self._value(row, column.field)) for row in rows]
-                widest = max((0 if text in _EMPTY else len(text) for text in texts), default=0)
+                widest = max((0 if text in _EMPTY else len(text) for text in texts.values()), default=0)
                 if column.drop_empty and not widest:
                     continue
                 if column.widen:
                     column.width = min(MAX_WIDTH, max(column.width, widest, len(head) if header else 0))
                     if column.precision is not None:
                         column.precision = max(column.precision, column.width)
-            shown.append((column, head))
-        lines = []
-        if header:
-            lines.append("".join(column.literal + column.heading(head) for column, head in shown) + self.tail)
-        for row in rows:
-            cells = (column.literal + column.cell(self._value(row, column.field)) for column, _ in shown)
-            lines.append("".join(cells) + self.tail)
+            top = [column.literal + column.heading(head)] if header else []
+            cells = {key: column.literal + column.cell(value, texts[key]) for key, value in different.items()}
+            shown.append(top + [cells[key] for key in keys])
+        shown.append([self.tail] * (len(rows) + header))
+        lines = map("".join, zip(*shown))
         return [line.rstrip() for line in lines if line and not line.isspace()]

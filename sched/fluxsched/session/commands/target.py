@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
-
 from fluxsched.formats.quote import quote
 from fluxsched.session import jobid as ids
 from fluxsched.session.commands.client import Client, RPCError
 from fluxsched.session.errors import CommandError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional
 
 DEEPEST = 100  # sessions inside each other
 
