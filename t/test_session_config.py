@@ -69,6 +69,36 @@ def test_what_a_session_goes_by(tmp_path):
     assert config.read(write(tmp_path, GOOD)) == (GOOD, [])
 
 
+def test_values_of_conf(tmp_path, monkeypatch):
+    path = write(tmp_path, {"queues": {"a": {}}, "sched": {"plugin": "x"}})
+    values = ['{"sched":\n{"plugin": "y"}}', "sched.queue-depth=8", "queues.b={}", "sched.z=not json=1"]
+    table = {"queues": {"a": {}, "b": {}}, "sched": {"plugin": "y", "queue-depth": 8, "z": "not json=1"}}
+    assert config.read(path, values)[0] == table
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_DIRS", ":/x")
+    for value, text in [
+        ("none", f"--conf: 'none': expected KEY=VALUE, a file that ends in .toml or .json, or the name of one in {tmp_path}"
+                 "/flux/config or /x/flux/config"),
+        ("../x", "--conf: '../x': expected KEY=VALUE"),
+        ("", "--conf: '': expected KEY=VALUE"),
+        ("none.toml", "none.toml: No such file or directory"),
+        ("=1", "--conf: '': expected the dotted name of a key"),
+        ("a..b=1", "--conf: 'a..b': expected the dotted name of a key"),
+        (".".join("a" * 51) + "=1", "--conf: 'a.a.a."),
+        (f"a={'[' * 200}{']' * 200}", "--conf: a: nested more than 100 levels deep"),
+        ("\n[", "--conf: "),
+        ("{\n", "--conf: Expecting property name"),
+        ("resource.nosuch=1", "--conf: resource.nosuch: unknown key"),
+    ]:  # fmt: skip
+        with pytest.raises(SessionError) as error:
+            config.read(None, [value])
+        assert str(error.value).startswith(text), value
+    with pytest.raises(SessionError, match="--conf: a.b.c: a.b is no table"):
+        config.read(None, ["a.b=1", "a.b.c=2"])
+    done = flux("start", "--conf=sched.plugin=sched.plugin1", "flux", "sched", "stats")
+    assert done.stdout.splitlines()[0].split() == ["policy", "sched.plugin1"]
+
+
 @pytest.mark.parametrize(("table", "text"), REFUSED, ids=[text.split(":")[0] for _, text in REFUSED])
 def test_refused(table, text, tmp_path):
     path = write(tmp_path, table)

@@ -10,6 +10,7 @@ import select
 import signal
 import struct
 import subprocess
+import tarfile
 import termios
 import time
 
@@ -125,6 +126,20 @@ REFUSED_BATCH = [
     (("-n1", "-c", "x", "ok.sh"), "--cores-per-slot: invalid int value 'x'"),
     (("-n1", "-g", "-1", "ok.sh"), "--gpus-per-slot: expected a whole number of at least 0, got -1"),
     (("-n1", "--conf=nosuch.toml", "ok.sh"), "--conf: nosuch.toml: No such file or directory"),
+    (("-n1", "--conf=resource.config=[]", "ok.sh"), "--conf: resource.config: a session in a job has the resources of"),
+    (("-n1", "--conf=a=1e999", "ok.sh"), "--conf: expected finite numbers, which JSON has"),
+    (("-n1", "--dump", "ok.sh"), "--dump: expected a file that ends in .tar, .tgz, .tar.gz, .tar.bz2, .tar.xz, got "
+     "'ok.sh'; if that is what to run, put -- ahead of it"),
+    (("-n1", "--broker-opts=-Stbon.fanout=2", "ok.sh"), "--broker-opts: -S: 'tbon.fanout': expected one of statedir, "
+     "content.dump, broker.rc2_none; a session is one process, without the overlay network"),
+    (("-n1", "--broker-opts=-Sstatedir=", "ok.sh"), "--broker-opts: -S: statedir: expected a folder, got nothing"),
+    (("-n1", "--broker-opts=-Scontent.dump=.tar", "ok.sh"), "--broker-opts: -S: content.dump: expected a file that ends"),
+    (("-n1", "--broker-opts=-Sstatedir=a,--statedir=b", "ok.sh"), "--statedir and -S statedir cannot be used together"),
+    (("-n1", "--broker-opts=-v,x", "ok.sh"), "--broker-opts: expected options of flux start, got 'x'"),
+    (("-n1", "--broker-opts=--nosuch", "ok.sh"), "--broker-opts: error: unrecognized arguments: --nosuch"),
+    (("-n1", "--broker-opt=-s2", "ok.sh"), "--broker-opts: --test-size: a session in a job has the resources of the job"),
+    (("-n1", "--broker-opts=--stay", "ok.sh"), "--broker-opts: --stay: --bg is for that"),
+    (("-n1", "--broker-opts=-cx.json", "--conf=a=1", "ok.sh"), "--config-path and --conf cannot be used together"),
     (("-n1", "--signal=x", "ok.sh"), "--signal: invalid signal 'x'"),
     (("-n1", "-t", "x", "ok.sh"), "--time-limit: "),
 ]
@@ -162,6 +177,49 @@ def test_what_a_batch_job_asks_for(scripts):
     parts = [{"type": "core", "count": 2}, {"type": "gpu", "count": 1}]
     assert spec["resources"] == [{"type": "slot", "count": 4, "label": "task", "with": parts}]
     assert spec["tasks"][0]["command"] == ["flux", "start", "--", "x"]
+
+
+def test_options_of_the_nested_session(scripts, monkeypatch, tmp_path):
+    """--conf is built at submission, from all its values; --broker-opts and --dump are words for flux start."""
+    monkeypatch.chdir(scripts)
+    (tmp_path / "flux" / "config").mkdir(parents=True)
+    (tmp_path / "flux" / "config" / "mine.toml").write_text("[queues.b]\n[policy.limits]\nduration='1h'\n")
+    (tmp_path / "a.json").write_text('{"queues": {"a": {}}}')
+    monkeypatch.setenv("XDG_CONFIG_DIRS", str(tmp_path))
+    conf = [f"--conf={tmp_path}/a.json", "--conf=mine", "--conf=\n[x]\nday=2030-01-31\n"]
+    conf.append("--conf=policy.limits.duration=2h")
+    words = ["--broker-opts=-v,-Sstatedir=st", "--dump", "--dry-run", "-n1", *conf]
+    spec = json.loads(flux("batch", *words, "--wrap", "x", cwd=scripts).stdout)
+    start = ["flux", "start", "-v", "-Sstatedir=st", "-S", "content.dump=flux-{{jobid}}-dump.tgz"]
+    assert spec["tasks"][0]["command"] == [*start, "-c", "{{tmpdir}}/conf.json", "--", "{{tmpdir}}/script"]
+    assert spec["attributes"]["system"]["files"]["conf.json"]["data"] == {
+        "queues": {"a": {}, "b": {}}, "policy": {"limits": {"duration": "2h"}}, "x": {"day": "2030-01-31"},
+    }  # fmt: skip
+    spec = json.loads(flux("alloc", "--dump=x.tar", "--dry-run", "-n1", "--", "y", cwd=scripts).stdout)
+    assert spec["tasks"][0]["command"] == ["flux", "start", "-S", "content.dump=x.tar", "--", "y"]
+
+
+def test_dump(session, tmp_path):
+    """What a nested session has kept is in an archive when it is over, and in its own state directory."""
+    inside = "flux kvs put a.b=1 x/y=2; flux run sh -c 'echo out; echo err >&2'; flux submit --urgency=0 true; exit 3"
+    words = ["--dump=d-{{id}}.tar.gz", "--broker-opts=-S,statedir=st-{{id}}", "--wrap", inside]
+    jobid = session("batch", "-n1", *words, cwd=tmp_path)
+    assert over(session, jobid)["returncode"] == 3
+    with tarfile.open(tmp_path / f"d-{jobid}.tar.gz") as archive:
+        found = {one.name: archive.extractfile(one).read() for one in archive}
+    assert (found["a/b"], found["x%2Fy"]) == (b"1", b"2")
+    jobs = sorted({name.rpartition("/")[0] for name in found if name.startswith("job/")})
+    kept = [{name.rpartition("/")[2] for name in found if name.startswith(f"{job}/")} for job in jobs]
+    assert kept == [{"jobspec", "R", "eventlog", "stdout", "stderr"}, {"jobspec", "eventlog"}]
+    assert (found[f"{jobs[0]}/stdout"], found[f"{jobs[0]}/stderr"]) == (b"out\n", b"err\n")
+    assert json.loads(found[f"{jobs[0]}/jobspec"])["tasks"][0]["command"][0] == "sh"
+    assert json.loads(found[f"{jobs[0]}/eventlog"].splitlines()[0])["name"] == "submit"
+    listed = flux("start", f"--statedir={tmp_path}/st-{jobid}", "flux", "jobs", "-ano", "{status}").stdout.split()
+    assert listed == ["SCHED", "COMPLETED"]
+    done = session.run("alloc", "-n1", f"--dump={tmp_path}/none/x.tar", "true")
+    assert (done.returncode, f"content.dump: {tmp_path}/none: expected a folder" in done.stderr) == (1, True)
+    done = session.run("alloc", "-n1", "--dump=x.tar", f"--cwd={tmp_path}", "--", "mkdir", "x.tar")
+    assert (done.returncode, "content.dump: " in done.stderr, (tmp_path / "x.tar.part").exists()) == (1, True, False)
 
 
 GOOD = [

@@ -11,7 +11,7 @@ from fluxsched.formats import hostlist, idset, jsontext, queues, r, sizes
 from fluxsched.formats.quote import quote
 from fluxsched.formats.r import MAX_CHILD
 
-__all__ = ["ConfigError", "check_queues", "load", "resources"]
+__all__ = ["ConfigError", "check_queues", "load", "loads", "resources"]
 
 MAX_SIZE = 16 << 20  # bytes
 _CONFIG = "resource.config"
@@ -28,20 +28,25 @@ def load(path: str) -> dict[str, Any]:
             data = file.read(MAX_SIZE + 1)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
+    return loads(data, path.endswith(".json"), path)
+
+
+def loads(data: bytes, as_json: bool, where: str) -> dict[str, Any]:
+    """The configuration in a text, JSON or TOML. ConfigError, which begins with `where`."""
     if len(data) > MAX_SIZE:
-        raise ConfigError(f"{path}: expected at most {MAX_SIZE} bytes")
+        raise ConfigError(f"{where}: expected at most {MAX_SIZE} bytes")
     try:
-        if path.endswith(".json"):
+        if as_json:
             config = jsontext.loads(data)
         else:
             config = _toml().loads(data.decode())
             jsontext.check_depth(config)
     except RecursionError:
-        raise ConfigError(f"{path}: {jsontext.TOO_DEEP}") from None
+        raise ConfigError(f"{where}: {jsontext.TOO_DEEP}") from None
     except ValueError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError(f"{where}: {error}") from None
     if not isinstance(config, dict):
-        raise ConfigError(f"{path}: expected a table at the top")
+        raise ConfigError(f"{where}: expected a table at the top")
     return config
 
 

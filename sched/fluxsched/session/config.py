@@ -10,7 +10,7 @@ scheduler module.
 
 from __future__ import annotations
 
-from typing import Any, Iterator, NamedTuple, Optional, Union
+from typing import Any, Iterator, NamedTuple, Optional, Sequence, Union
 
 from fluxsched.formats import config as files
 from fluxsched.formats import queues, slips
@@ -68,31 +68,41 @@ class Remark(NamedTuple):
     fatal: bool
 
 
-def read(path: Optional[str]) -> tuple[dict[str, Any], list[str]]:
-    """The configuration in a file (none: an empty one), and remarks for people.  Raises SessionError."""
-    if path is None:
-        return {}, []
+def read(path: Optional[str], values: Sequence[str] = ()) -> tuple[dict[str, Any], list[str]]:
+    """The configuration in a file (none: an empty one), with the changes of `values`, see :mod:`confvalues`, and
+    remarks for people.  Raises SessionError."""
+    where = path or "--conf"
     try:
-        config = files.load(path)
+        config = files.load(path) if path is not None else {}
+        if values:
+            from fluxsched.session import confvalues  # of rare use
+
+            config = confvalues.merged(config, values)
         for name in TABLES:
             if not isinstance(config.get(name, {}), dict):
-                raise SessionError(f"{path}: {name}: expected a table")
+                raise SessionError(f"{where}: {name}: expected a table")
     except files.ConfigError as error:
         raise SessionError(str(error)) from None
     try:
         files.check_queues(config)
     except files.ConfigError as error:
-        raise SessionError(f"{path}: {error}") from None
+        raise SessionError(f"{where}: {error}") from None
     remarks = list(check(config))
     for remark in remarks:
         if remark.fatal:
-            raise SessionError(f"{path}: {remark.text}")
+            raise SessionError(f"{where}: {remark.text}")
     try:
         for name in ("", *config.get("queues", {})):
             queues.limits(name, config)
     except queues.QueuesError as error:
-        raise SessionError(f"{path}: {error}") from None
-    return config, [f"{path}: {remark.text}" for remark in remarks]
+        raise SessionError(f"{where}: {error}") from None
+    return config, [f"{where}: {remark.text}" for remark in remarks]
+
+
+def check_nested(config: dict[str, Any], where: str) -> None:
+    """Refuse what a session in a job cannot have.  Raises SessionError."""
+    if "config" in config.get("resource", {}):
+        raise SessionError(f"{where}: resource.config: a session in a job has the resources of the job")
 
 
 def check(config: dict[str, Any]) -> Iterator[Remark]:

@@ -47,6 +47,7 @@ class Options:
     nest: Nest | None = None
     stay: bool = False  # without a command, until the session is told to end
     terminal: tuple[int, int] | None = None  # rows and columns of a terminal that the command gets
+    dump: str | None = None  # absolute path of an archive of what it has kept, which is written at its end
 
 
 def open_session(options: Options, words: list[str]) -> int:

@@ -19,10 +19,11 @@ from syslog import LOG_CRIT, LOG_ERR, LOG_WARNING
 from typing import Any, Optional
 
 from fluxsched.formats import hostlist
-from fluxsched.program import tell
+from fluxsched.program import explain, tell
 from fluxsched.service.settings import RECORD_VARIABLE
 from fluxsched.session import jobid as ids
 from fluxsched.session import wellknown
+from fluxsched.session.attributes import DUMP
 from fluxsched.session.broker import machine, ranks
 from fluxsched.session.broker.bulk import Bulk
 from fluxsched.session.broker.executor import Executor
@@ -199,6 +200,8 @@ class Broker:
         if self._nest is not None:
             jobid = ids.f58(self._nest.jobid)
             found.update({"instance-level": self._nest.level, "parent-uri": self._nest.uri, "jobid": jobid})
+        if self._options.dump is not None:
+            found[DUMP] = self._options.dump
         return found
 
     def _given(self) -> list[dict[str, Any]]:
@@ -230,7 +233,8 @@ class Broker:
             self.resources.count_memory()
         if not self._options.no_sched:
             try:
-                self.scheduler.load(DEFAULT_ARGUMENTS, automatic=True)
+                own = "plugin" in self.config.get("sched", {})
+                self.scheduler.load([] if own else DEFAULT_ARGUMENTS, automatic=True)
             except (RequestError, ImportError) as error:
                 self.log("broker", LOG_CRIT, f"no scheduler is loaded: {error}")
                 tell(f"flux-start: no scheduler is loaded: {error}")
@@ -399,6 +403,8 @@ class Broker:
                 self.code = self.code or 1
                 break
             time.sleep(0.2)
+        if self._options.dump is not None and not self._left:
+            self._dump(self._options.dump)
         if self._terminal is not None:
             self._terminal.close()
         if self._parent is not None:
@@ -412,6 +418,15 @@ class Broker:
         self.executor.close()
         self.loop.close()
         self._remove_directories()
+
+    def _dump(self, path: str) -> None:
+        from fluxsched.session.broker import archive  # few sessions are asked for one
+
+        try:
+            archive.write(path, self.store, self.executor.output)
+        except (OSError, SessionError) as error:
+            tell(f"flux-start: {DUMP}: {explain(error) if isinstance(error, OSError) else error}")
+            self.code = self.code or 1
 
     def _remove_directories(self) -> None:
         # Jobs that go on know the directory, where the next session will be.

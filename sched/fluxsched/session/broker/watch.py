@@ -110,7 +110,7 @@ class Watch:
             end = len(data)
             data += b"\n"
         self.offset += end
-        entries = [_entry(line) for line in data[:data.rfind(b"\n")].split(b"\n")]
+        entries = [entry_of(line) for line in data[:data.rfind(b"\n")].split(b"\n")]
         good = [entry for entry in entries if entry is not None]
         answer: dict[str, Any] = {"output": good}
         if len(good) < len(entries):
@@ -119,7 +119,7 @@ class Watch:
         return True
 
 
-def _entry(line: bytes) -> Optional[dict[str, Any]]:
+def entry_of(line: bytes) -> Optional[dict[str, Any]]:
     """A piece of output (see runner/supervisor.py), or None if this line of the record is damaged."""
     try:
         entry = json.loads(line)

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import termios
@@ -14,10 +13,9 @@ from typing import Any
 from fluxsched.formats.quote import printable
 from fluxsched.program import tell
 from fluxsched.session import jobid as ids
-from fluxsched.session.commands import batch, buildspec, submit
+from fluxsched.session.commands import nested, submit
 from fluxsched.session.commands.attach import Attach
-from fluxsched.session.commands.buildspec import SpecError
-from fluxsched.session.commands.client import Client, RPCError
+from fluxsched.session.commands.client import Client
 from fluxsched.session.commands.common import Parser, operands
 from fluxsched.session.commands.options import Options
 from fluxsched.session.errors import CommandError
@@ -28,7 +26,7 @@ def parser() -> Parser:
     p = Parser("alloc", description="Allocate resources, and run a command or a shell in a session on them.",
                usage="flux alloc [OPTIONS...] [COMMAND [ARGS...]]")
     submit.job_options(p)
-    batch.nested_options(p)
+    nested.add_options(p)
     p.add_argument("--quiet", action="store_true", help="with --bg: do not print the job's id")
     p.add_argument("--bg", action="store_true", help="wait until the session is there, and leave it in the background")
     p.add_argument("command", nargs="...", metavar="COMMAND", help="command and its arguments (default: a shell)")
@@ -40,6 +38,8 @@ def main(name: str, words: list[str]) -> int:
     o = parser().parse_args(words)
     o.input = o.output = o.error = None
     o.unbuffered = o.label_io = False
+    with nested.refusals():
+        nested.check_dump(o)
     command = operands(o.command)
     terminal = os.isatty(0) and os.isatty(1) and not o.bg
     if not (terminal or o.bg or command or o.dry_run):
@@ -49,20 +49,12 @@ def main(name: str, words: list[str]) -> int:
         size = os.get_terminal_size()
         options = [f"--terminal={size.lines or 24}x{size.columns or 80}"]
         o.unbuffered = True
-    try:
-        flags, urgency = submit.flags_of(o.flags), buildspec.urgency(o.urgency)
-        spec = batch.nested(o, command, options, stdin="none" if o.bg else "service")
-    except SpecError as error:
-        raise CommandError(f"ERROR: {error}") from None
-    request = {"jobspec": spec, "urgency": urgency, "flags": flags}
-    if o.dry_run:
-        print(json.dumps(spec))
+    with nested.refusals():
+        payload = nested.request(o, command, options, stdin="none" if o.bg else "service")
+    found = nested.submitted(payload, o.dry_run)
+    if found is None:
         return 0
-    client = Client()
-    try:
-        jobid = client.rpc("job.submit", request)["id"]
-    except RPCError as error:
-        raise CommandError(f"ERROR: {error.text}", logged=True) from None
+    client, jobid = found
     if o.verbose:
         tell(f"jobid: {ids.show(jobid)}")
     if o.bg:

@@ -44,6 +44,13 @@ def find() -> Nest:
     return Nest(uri, parse_uri(uri)[0], jobid, found["level"], found["R"], found["cpus"], near, folder, path)
 
 
+def values(nest: Nest) -> dict[str, Any]:
+    """What names in the templates of attributes stand for."""
+    forms = {f"id.{form}": show(nest.jobid) for form, show in ids.FORMS.items()}
+    shown = ids.f58(nest.jobid)
+    return {"id": shown, "jobid": shown, "tmpdir": os.path.join(nest.folder, "tmp"), **forms}
+
+
 def stage(words: list[str], nest: Nest) -> list[str]:
     """`words` with the job's folder for temporary files in the place of {{tmpdir}}.  The files of the job's
     jobspec (attributes.system.files, RFC 37) are written there.  Raises SessionError, OSError."""

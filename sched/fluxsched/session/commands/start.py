@@ -15,6 +15,7 @@ from fluxsched.session.commands.common import Parser, absolute, operands
 from fluxsched.session.commands.options import Options as Given
 from fluxsched.session.errors import SessionError
 from fluxsched.session.opening import GRACE, MAX_SIZE, Nest, Options, open_session
+from fluxsched.session.templates import fill
 
 DESCRIPTION = """\
 Open a session on this machine, run COMMAND (or a shell) in it, and end with it, with its exit code.
@@ -24,10 +25,14 @@ Open a session on this machine, run COMMAND (or a shell) in it, and end with it,
 def parser() -> Parser:
     """The options of flux start."""
     p = Parser("start", description=DESCRIPTION)
+    p.add_argument("-S", "--setattr", metavar="NAME=VALUE", action="append",
+                   help="set an attribute: statedir, content.dump or broker.rc2_none")
     p.add_argument("-s", "--test-size", metavar="N", help="number of ranks (default 1)")
     p.add_argument("--statedir", metavar="DIR", help="keep jobs in DIR, and take up those that are there")
     p.add_argument("--emulate", metavar="FILE", help="pretend to be the cluster that an RDL file describes")
     p.add_argument("-c", "--config-path", metavar="FILE", help="read the configuration from FILE, TOML or JSON")
+    p.add_argument("--conf", metavar="CONF", action="append",
+                   help="change that: KEY=VALUE, a file, the name of one, or lines of TOML or JSON")
     p.add_argument("--no-sched", action="store_true", help="load no scheduler; jobs wait until one is loaded")
     p.add_argument("--service", action="store_true",
                    help="no COMMAND: stay open, found by all shells; jobs are kept, also while no session is open")
@@ -44,6 +49,7 @@ def main(name: str, words: list[str]) -> int:
     command = operands(given.command)
     if given.service and command:
         raise SessionError("--service: expected no command, as this session stays open by itself")
+    chosen = attributes_of(given)
     alone = given.service or given.test_size is not None or given.emulate is not None
     if not alone and nest.in_job():
         if os.environ.get("FLUX_TASK_RANK", "0") != "0":
@@ -51,14 +57,43 @@ def main(name: str, words: list[str]) -> int:
         found = nest.find()
         config, *command = nest.stage([given.config_path or "", *command], found)
         given.config_path = config or None
-        return open_session(_options(given, found), command)
-    return open_session(_options(given), command)
+        values = nest.values(found)
+        chosen = {name: fill(text, values) for name, text in chosen.items()}
+        return open_session(_options(given, found, chosen), command)
+    return open_session(_options(given, None, chosen), command)
 
 
-def _options(given: Given, inside: Nest | None = None) -> Options:
-    """What the words ask for, in a job or not.  Raises SessionError."""
+def attributes_of(given: Given) -> dict[str, str]:
+    """The attributes that are set.  Raises SessionError."""
+    if not given.setattr:
+        return {}
+    from fluxsched.session import attributes
+
+    found = attributes.parse(given.setattr)
+    if attributes.STATEDIR in found and given.statedir is not None:
+        raise SessionError("--statedir and -S statedir cannot be used together")
+    if attributes.NO_COMMAND in found and operands(given.command):
+        raise SessionError(f"-S {attributes.NO_COMMAND}: expected no command")
+    return found
+
+
+def _dump(text: str | None) -> str | None:
+    """The file for the archive at the end.  Raises SessionError."""
+    if text is None:
+        return None
+    path = absolute(text)
+    folder = os.path.dirname(path)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise SessionError(f"content.dump: {folder}: expected a folder that can be written to")
+    return path
+
+
+def _options(given: Given, inside: Nest | None = None, chosen: dict[str, str] | None = None) -> Options:
+    """What the words ask for, in a job or not; `chosen` are the attributes that are set.  Raises SessionError."""
     from fluxsched.formats import rdl
 
+    chosen = chosen or {}
+    given.statedir = chosen.get("statedir", given.statedir)
     if given.test_size is not None and given.emulate is not None:
         raise SessionError("-s and --emulate cannot be used together: a rank stands for each node of the file")
     size = "1" if given.test_size is None else given.test_size
@@ -69,9 +104,9 @@ def _options(given: Given, inside: Nest | None = None) -> Options:
     statedir = None if given.statedir is None else absolute(given.statedir)
     if statedir is None and given.service:
         statedir = os.path.join(wellknown.state_folder(), "queue")
-    config, remarks = configs.read(given.config_path)
-    if inside is not None and "config" in config.get("resource", {}):
-        raise SessionError(f"{given.config_path}: resource.config: a session in a job has the resources of the job")
+    config, remarks = configs.read(given.config_path, given.conf or ())
+    if inside is not None:
+        configs.check_nested(config, given.config_path or "--conf")
     if given.stay and given.command:
         raise SessionError("--stay: expected no command")
     for remark in remarks:
@@ -90,7 +125,8 @@ def _options(given: Given, inside: Nest | None = None) -> Options:
         service=given.service,
         grace=grace,
         nest=inside,
-        stay=given.stay,
+        stay=given.stay or "broker.rc2_none" in chosen,
+        dump=_dump(chosen.get("content.dump")),
         terminal=_size(given.terminal),
     )
 

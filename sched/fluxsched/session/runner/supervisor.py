@@ -31,6 +31,7 @@ from fluxsched.session.runner.processes import descendants
 from fluxsched.session.runner.sinks import Sink
 from fluxsched.session.runner.spawn import spawn
 from fluxsched.session.runner.streams import Stream
+from fluxsched.session.templates import fill
 from fluxsched.session.watcher import READ
 from fluxsched.session.wire import READY, Channel, encode
 
@@ -43,19 +44,6 @@ Steps = Generator[None, None, Any]
 
 SLOW = 10.0  # seconds that a broker has to read the last events
 ENDED = 143  # exit code of a job that was ended before it started
-
-
-def template(text: str, values: dict[str, Any]) -> str:
-    """Fill ``{{name}}`` in; an unknown name stays as it is."""
-    parts = text.split("{{")
-    out = parts[0]
-    for part in parts[1:]:
-        name, closed, rest = part.partition("}}")
-        if closed and name.strip() in values:
-            out += str(values[name.strip()]) + rest
-        else:
-            out += "{{" + part
-    return out
 
 
 class StartError(FluxSchedError):
@@ -328,13 +316,13 @@ class Supervisor:
 
     def sink(self, path: str | None, values: dict[str, Any]) -> Sink | None:
         """The file that output goes to, or None for the record."""
-        return None if path is None else self.sinks[template(path, values)]
+        return None if path is None else self.sinks[fill(path, values)]
 
     def open_sink(self, path: str | None, values: dict[str, Any]) -> None:
         """Open a file for output, unless it is open.  Raises StartError."""
         if path is None:
             return
-        path = template(path, values)
+        path = fill(path, values)
         if path not in self.sinks:
             try:
                 self.sinks[path] = Sink(self.folder, path, self.worker.note, self.lost)
@@ -348,7 +336,7 @@ class Supervisor:
             return os.pipe()
         if kind != "file":
             return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), -1
-        path = template(path, values)
+        path = fill(path, values)
         try:
             fd = yield from self.blocking(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.folder))
         except OSError as error:
@@ -361,7 +349,7 @@ class Supervisor:
         spec = self.spec
         out_sink = self.sink(spec["stdout"], values)
         err_sink = self.sink(spec["stderr"], values) if spec["stderr"] is not None else out_sink
-        own = {name: template(text, values) for name, text in spec.get("env_templates", {}).items()}
+        own = {name: fill(text, values) for name, text in spec.get("env_templates", {}).items()}
         own.update(spec["node_env"][str(node)])
         own.update(FLUX_TASK_RANK=str(rank), FLUX_TASK_LOCAL_ID=str(local))
         if gpus is not None:

@@ -384,12 +384,10 @@ class JobspecV1(Jobspec):
     ) -> JobspecV1:
         """A job whose command runs in a session of its own, on so many slots; `conf` is the session's configuration.
 
-        Other arguments and errors as of :meth:`from_command`; ValueError for `broker_opts`, as there is no broker."""
-        if broker_opts is not None and list(broker_opts):
-            raise ValueError("broker_opts: a session in a job has none")
+        Other arguments and errors as of :meth:`from_command`; `broker_opts` are options of `flux start`."""
         if isinstance(command, (str, bytes)):
             raise TypeError("command: expected a list of words, with at least one")
-        options = [] if conf is None else ["-c", "{{tmpdir}}/conf.json"]
+        options = [*(broker_opts or ()), *([] if conf is None else ["-c", "{{tmpdir}}/conf.json"])]
         self = cls.from_command(
             ["flux", "start", *options, "--", *command], num_tasks=num_slots, cores_per_task=cores_per_slot,
             gpus_per_task=gpus_per_slot, num_nodes=num_nodes, exclusive=exclusive, **kwargs,
