@@ -77,8 +77,8 @@ def test_values_of_conf(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_DIRS", ":/x")
     for value, text in [
-        ("none", f"--conf: 'none': expected KEY=VALUE, a file that ends in .toml or .json, or the name of one in {tmp_path}"
-                 "/flux/config or /x/flux/config"),
+        ("none", "--conf: 'none': expected KEY=VALUE, a file that ends in .toml or .json, or the name of one in "
+                 f"{tmp_path}/flux/config or /x/flux/config"),
         ("../x", "--conf: '../x': expected KEY=VALUE"),
         ("", "--conf: '': expected KEY=VALUE"),
         ("none.toml", "none.toml: No such file or directory"),

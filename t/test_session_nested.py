@@ -133,11 +133,11 @@ REFUSED_BATCH = [
     (("-n1", "--broker-opts=-Stbon.fanout=2", "ok.sh"), "--broker-opts: -S: 'tbon.fanout': expected one of statedir, "
      "content.dump, broker.rc2_none; a session is one process, without the overlay network"),
     (("-n1", "--broker-opts=-Sstatedir=", "ok.sh"), "--broker-opts: -S: statedir: expected a folder, got nothing"),
-    (("-n1", "--broker-opts=-Scontent.dump=.tar", "ok.sh"), "--broker-opts: -S: content.dump: expected a file that ends"),
+    (("-n1", "--broker-opts=-Scontent.dump=.tar", "ok.sh"), "-S: content.dump: expected a file that ends"),
     (("-n1", "--broker-opts=-Sstatedir=a,--statedir=b", "ok.sh"), "--statedir and -S statedir cannot be used together"),
     (("-n1", "--broker-opts=-v,x", "ok.sh"), "--broker-opts: expected options of flux start, got 'x'"),
     (("-n1", "--broker-opts=--nosuch", "ok.sh"), "--broker-opts: error: unrecognized arguments: --nosuch"),
-    (("-n1", "--broker-opt=-s2", "ok.sh"), "--broker-opts: --test-size: a session in a job has the resources of the job"),
+    (("-n1", "--broker-opt=-s2", "ok.sh"), "--broker-opts: --test-size: a session in a job has the resources"),
     (("-n1", "--broker-opts=--stay", "ok.sh"), "--broker-opts: --stay: --bg is for that"),
     (("-n1", "--broker-opts=-cx.json", "--conf=a=1", "ok.sh"), "--config-path and --conf cannot be used together"),
     (("-n1", "--signal=x", "ok.sh"), "--signal: invalid signal 'x'"),
