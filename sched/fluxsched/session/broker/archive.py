@@ -3,7 +3,7 @@
 """An archive of what a session has kept: its key-value store, and its jobs with their output.
 
 A key ``a.b`` is the file ``a/b``, as in flux-core's dumps.  A job is in the folder that flux-core has for it,
-``job/0000/0123/4567/89ab``: jobspec, R and eventlog (a JSON object a line), stdout and stderr as tasks have written them.
+``job/0000/0123/4567/89ab``: jobspec, R and eventlog (a JSON object a line), stdout and stderr as tasks wrote them.
 """
 
 from __future__ import annotations
