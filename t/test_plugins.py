@@ -59,7 +59,7 @@ def test_not_found(tmp_path, monkeypatch):
     monkeypatch.setenv("FLUX_MODULE_PATH", str(tmp_path))
     with pytest.raises(PluginError, match=rf"plugin none: neither none\.so nor none\.py in {tmp_path}:"):
         load_plugin("none")
-    for name in ("", "..", "no\0name"):
+    for name in ("", "..", "no\0name", "n" * 300):
         with pytest.raises(PluginError, match="neither"):
             load_plugin(name)
 
@@ -67,7 +67,7 @@ def test_not_found(tmp_path, monkeypatch):
 def test_bad_path(tmp_path):
     with pytest.raises(PluginError, match=r"expected a file that ends in \.so or \.py"):
         load_plugin(str(tmp_path))
-    for path in (tmp_path / "none.so", tmp_path / "none.py"):
+    for path in (tmp_path / "none.so", tmp_path / "none.py", tmp_path / ("n" * 300 + ".py")):
         with pytest.raises(PluginError, match=f"{path}: there is no such file"):
             load_plugin(str(path))
     text = tmp_path / "plugin.txt"

@@ -153,7 +153,7 @@ def test_clusters_that_come_with_it(conf, tmp_path, monkeypatch):
     assert rdl.load("hype.lua") == rdl.load(conf / "hype.lua")
     (tmp_path / "hype.lua").write_text("Hierarchy 'default' { Resource { 'mine' } }")
     assert rdl.load("hype.lua").type == ["mine"]
-    for path in ("", "none.lua", "./cab.lua", "/cab.lua", ".."):
+    for path in ("", "none.lua", "./cab.lua", "/cab.lua", "..", "n" * 300):
         assert rdl.find(path) == path
     with pytest.raises(rdl.RDLError, match=r"^none\.lua: No such file"):
         rdl.load("none.lua")

@@ -91,6 +91,13 @@ def test_tree_of_all_hierarchies(run, tmp_path):
     assert run("rdl", str(path), "aggregate", code=1).endswith("no hierarchy 'default' (there: a, b)\n")
 
 
+@pytest.mark.parametrize("words", [[], ["tree"], ["resource"], ["aggregate"], ["find", "--type=core"], ["to-r"]])
+def test_a_file_without_a_hierarchy_says_so(run, tmp_path, words):
+    path = tmp_path / "none.lua"
+    path.write_text("x = 1")
+    assert "none.lua: default: no hierarchy 'default' (there: none: " in run("rdl", str(path), *words, code=1)
+
+
 def test_resource(run):
     text = run("rdl", "conf/hype-io.lua", "resource", "default:/hype/hype201/socket1")
     fields = dict(line.split(":", 1) for line in text.splitlines())

@@ -309,6 +309,9 @@ def test_folders_without_a_record(tmp_path):
         Replay(tmp_path)
     with pytest.raises(RecordError, match="No such file"):
         Replay(tmp_path / "none")
+    (tmp_path / "part-000001.jsonl").write_bytes(b"")
+    with pytest.raises(RecordError, match="there is nothing in the record so far"):
+        Replay(tmp_path)
 
 
 def forged(folder, change):
@@ -331,10 +334,11 @@ def pass_of(content):
     (lambda rows: rows.pop(0), r'line 1: expected a row \["head"'),
     (lambda rows: rows[1].__setitem__(1, {"R": {}}), r"line 1: RError: "),
     (lambda rows: rows[0][1].pop("users"), "line 1: KeyError: 'users'"),
+    (lambda rows: rows[0][1].update(time=[1]), "line 1: time: expected seconds since the epoch, got a list"),
     (lambda rows: rows.__delitem__(slice(2, None)), "ends in its first state"),
     (lambda rows: rows.insert(4, ["dance", 1000.0]), "line 5: KeyError: 'dance'"),
     (lambda rows: rows.insert(4, ["add", 1000.0, 1]), "line 5: TypeError: "),
-    (lambda rows: rows.insert(4, ["up", "soon"]), "line 5: ValueError: "),
+    (lambda rows: rows.insert(4, ["up", "soon"]), "line 5: TypeError: expected a time, got 'soon'"),
     (lambda rows: rows.insert(4, ["pass", 1000.0, -1]), "line 5: IndexError: "),
 ])
 def test_rows_that_are_not_what_they_should_be(some, change, text):

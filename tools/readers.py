@@ -14,56 +14,23 @@ import gzip
 import json
 import os
 import random
-import shutil
 import socket
-import tempfile
 from pathlib import Path
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable
 
-from fluxsched.formats import constraint, duration, eventlog, hostlist, idset, jobspec, jsontext, quote, r, rdl, taskmap
+from fluxsched.formats import constraint, duration, eventlog, hostlist, idset, jobspec, quote, r, rdl, taskmap
 from fluxsched.traces.files import TraceError
+from readerbase import FOLDER, BadJSON, Reader, dump, file_of, loads, text_of
+from readers_simulate import SIMULATE
 
 TOP = Path(__file__).resolve().parent.parent
-
-
-class Reader(NamedTuple):
-    """A reader: what it does with an input, the errors that it declares, and valid examples.
-
-    json: its inputs are JSON. memory: MB that it may take beyond what it had before. seconds: processor time for one.
-    """
-
-    read: Callable[[bytes], Any]
-    errors: tuple[type[BaseException], ...]
-    examples: Callable[[], list[bytes]]
-    json: bool = False
-    memory: int = 512
-    seconds: float = 5
-
-
-class BadJSON(Exception):
-    """The input is refused before the reader sees it, as a host does with a message."""
-
-
-def _loads(data: bytes) -> Any:
-    try:
-        return jsontext.loads(data)
-    except ValueError:
-        raise BadJSON from None
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")
-
-
-def _dump(*values: Any) -> list[bytes]:
-    return [json.dumps(value).encode() for value in values]
 
 
 # formats
 
 
 def _jobspec(data: bytes) -> None:
-    value = _loads(data)
+    value = loads(data)
     request = jobspec.parse(value)
     slots = request.nslots * max(1, request.nnodes)
     jobspec.task_count(value, slots, max(1, request.nnodes), slots * request.cores)
@@ -81,7 +48,7 @@ def _jobspecs() -> list[bytes]:
     core, gpu = {"type": "core", "count": 2}, {"type": "gpu", "count": 1}
     memory = {"type": "memory", "count": 4, "unit": "GB"}
     per = {"shell": {"options": {"per-resource": {"type": "node", "count": 2}}}}
-    return _dump(
+    return dump(
         spec(slot(4, core)),
         spec(slot(2, core, gpu), queue="batch", constraints={"properties": ["big", "^old"]}),
         spec({"type": "node", "count": 2, "exclusive": True, "with": [slot(1, core)]}, **per),
@@ -91,7 +58,7 @@ def _jobspecs() -> list[bytes]:
 
 
 def _r(data: bytes) -> None:
-    value = _loads(data)
+    value = loads(data)
     nodes = r.parse(value)
     again = r.emit(
         nodes.ranks, nodes.hosts, nodes.cores, nodes.gpus, nodes.properties, nodes.starttime, nodes.expiration
@@ -105,7 +72,7 @@ def _rs() -> list[bytes]:
         return {"version": 1, "execution": {"R_lite": lite, "nodelist": nodelist, **more}}
 
     two = [{"rank": "0-1", "children": {"core": "0-3"}}, {"rank": "5", "children": {"core": "0,2-3", "gpu": "0"}}]
-    return _dump(
+    return dump(
         R([{"rank": "0", "children": {"core": "0"}}], ["n0"], starttime=0, expiration=0),
         R(two, ["n[0-1,7]"], starttime=1.5, expiration=100.0, properties={"big": "0-1", "old": "5"}),
         {**R(two, ["a", "b", "c"]), "scheduling": {"pools": {}}},
@@ -131,33 +98,33 @@ class View:
 
 
 def _constraint(data: bytes) -> None:
-    value = _loads(data)
+    value = loads(data)
     constraint.validate(value)
     found = constraint.evaluate(value, View())
     assert 0 <= found <= View.all, "nodes that there are not"
 
 
 def _constraints() -> list[bytes]:
-    return _dump(
+    return dump(
         {}, {"properties": ["a", "^b"]}, {"hostlist": ["n[0-3],m"]}, {"ranks": ["0-3,7"]},
         {"and": [{"or": [{"properties": ["a"]}, {"ranks": ["1"]}]}, {"not": [{"hostlist": ["x"]}]}]},
     )  # fmt: skip
 
 
 def _idset(data: bytes) -> None:
-    found = idset.ranges(_text(data))
+    found = idset.ranges(text_of(data))
     assert idset.ranges(idset.encode_ranges(found)) == found, "what is written does not read back equal"
     if idset.count(found) <= 10000:
-        assert idset.encode(idset.ids(_text(data))) == idset.encode_ranges(found)
+        assert idset.encode(idset.ids(text_of(data))) == idset.encode_ranges(found)
 
 
 def _hostlist(data: bytes) -> None:
-    names = hostlist.decode(_text(data), 10000)
+    names = hostlist.decode(text_of(data), 10000)
     assert hostlist.decode(hostlist.encode(names)) == names, "what is written does not read back equal"
 
 
 def _duration(data: bytes) -> None:
-    text = _text(data)
+    text = text_of(data)
     assert duration.parse(text) >= 0
     if data[:1].isdigit() and b"." not in data:
         try:
@@ -168,14 +135,14 @@ def _duration(data: bytes) -> None:
 
 
 def _eventlog(data: bytes) -> None:
-    events = eventlog.entries(_text(data))
+    events = eventlog.entries(text_of(data))
     assert all(isinstance(event["name"], str) and isinstance(event["context"], dict) for event in events)
     eventlog.expiration(events)
 
 
 def _quote(data: bytes) -> None:
-    text = _text(data)
-    for value in (text, data, _loads(data) if data[:1] in b'[{"0123456789' else None):
+    text = text_of(data)
+    for value in (text, data, loads(data) if data[:1] in b'[{"0123456789' else None):
         shown = quote.quote(value)
         assert len(shown) < 1000 and shown.isprintable()
     shown = quote.printable(text)
@@ -186,11 +153,11 @@ def _quote(data: bytes) -> None:
 def _events() -> list[bytes]:
     event = {"timestamp": 1.5, "name": "submit", "context": {"userid": 1, "urgency": 16}}
     update = {"timestamp": 2, "name": "resource-update", "context": {"expiration": 100.0}}
-    return [b"\n".join(_dump(event, update)) + b"\n", *_dump(update, event)]
+    return [b"\n".join(dump(event, update)) + b"\n", *dump(update, event)]
 
 
 def _rdl(data: bytes) -> None:
-    store = rdl.open_text(_text(data).encode("utf-8", "replace").decode())
+    store = rdl.open_text(text_of(data).encode("utf-8", "replace").decode())
     for name in store.hierarchies():
         store.hierarchy(name), store.aggregate(name), store.resource(name)
     store.find(type="node", available=True)
@@ -219,22 +186,12 @@ def _rdls() -> list[bytes]:
 # job traces
 
 
-FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
-atexit.register(shutil.rmtree, FOLDER, True)
-
-
-def _file(data: bytes, suffix: str) -> str:
-    path = FOLDER / f"{os.getpid()}{suffix}"
-    path.write_bytes(data)
-    return str(path)
-
-
 def _trace(form: str) -> Callable[[bytes], None]:
     def read(data: bytes) -> None:
         from fluxsched.traces import swf
         from fluxsched.traces.load import load
 
-        trace = load(_file(data, ".trace"), form)
+        trace = load(file_of(data, ".trace"), form)
         path = str(FOLDER / f"{os.getpid()}.swf")
         swf.write(trace, path)
         again = load(path)
@@ -272,7 +229,13 @@ def _flux_jobs() -> list[bytes]:
         "bank": "b",
         "result": "COMPLETED",
     }
-    return [json.dumps({"jobs": [job, more]}).encode(), json.dumps([more]).encode()]
+    core = {"type": "slot", "count": 2, "label": "task", "with": [{"type": "core", "count": 2}]}
+    after = [{"scheme": "afterok", "value": "99"}, {"scheme": "begin-time", "value": "15"}]
+    system = {"duration": 60, "constraints": {"properties": ["a"]}, "dependencies": after}
+    task = {"command": ["app"], "slot": "task", "count": {"per_slot": 1}}
+    spec = {"version": 1, "resources": [core], "tasks": [task], "attributes": {"system": system}}
+    listed = json.dumps({"jobs": [job, more]}).encode()
+    return [listed, json.dumps([more]).encode(), b"%s\n1234 %s\n" % (listed, json.dumps(spec).encode())]
 
 
 # the session and the module
@@ -290,7 +253,7 @@ def _config(data: bytes) -> None:
     from fluxsched.session.broker import ranks
     from fluxsched.session.commands import start
 
-    path = _file(data, ".json" if data.lstrip()[:1] in b"{[" and b"=" not in data else ".toml")
+    path = file_of(data, ".json" if data.lstrip()[:1] in b"{[" and b"=" not in data else ".toml")
     options = start._options(_parsed(path))
     ranks.configured(options.config.get("resource", {}))
     settings.parse([], options.config.get("sched"))
@@ -317,13 +280,13 @@ def _errors_of_config() -> tuple[type[BaseException], ...]:
 def _job_id(data: bytes) -> None:
     from fluxsched.session import jobid
 
-    value = jobid.parse(_text(data))
+    value = jobid.parse(text_of(data))
     for show in (jobid.f58, jobid.dothex, jobid.kvs):
         assert jobid.parse(show(value)) == value
 
 
 def _taskmap(data: bytes) -> None:
-    nodes = taskmap.decode(_text(data))
+    nodes = taskmap.decode(text_of(data))
     if len(nodes) <= 4096:
         for show in (taskmap.to_json, taskmap.to_pmi):
             assert taskmap.decode(show(nodes)) == nodes
@@ -332,7 +295,7 @@ def _taskmap(data: bytes) -> None:
 def _directives(data: bytes) -> None:
     from fluxsched.session.commands import directives
 
-    assert all(words for _, words in directives.parse(_text(data)))
+    assert all(words for _, words in directives.parse(text_of(data)))
 
 
 def _errors_of_directives() -> tuple[type[BaseException], ...]:
@@ -344,13 +307,13 @@ def _errors_of_directives() -> tuple[type[BaseException], ...]:
 def _begin_time(data: bytes) -> None:
     from fluxsched.session.commands import begintime
 
-    assert begintime.parse(_text(data)) >= 0
+    assert begintime.parse(text_of(data)) >= 0
 
 
 def _shell_options(data: bytes) -> None:
     from fluxsched.session import shelloptions
 
-    options = _loads(data)
+    options = loads(data)
     if isinstance(options, dict):
         shelloptions.check(options)
 
@@ -364,7 +327,7 @@ def _errors_of_shell_options() -> tuple[type[BaseException], ...]:
 def _requires(data: bytes) -> None:
     from fluxsched.session.commands import requires
 
-    constraint.validate(requires.parse(_text(data)))
+    constraint.validate(requires.parse(text_of(data)))
 
 
 def _output_format(data: bytes) -> None:
@@ -372,7 +335,7 @@ def _output_format(data: bytes) -> None:
 
     row = {"id": 5, "name": "sleep\n", "t_submit": 1e9, "runtime": 61.5, "none": None, "empty": ""}
     try:
-        form = OutputFormat(_text(data), lambda field: field.upper() if field in row else None, dict.get)
+        form = OutputFormat(text_of(data), lambda field: field.upper() if field in row else None, dict.get)
         for text in form.lines([row, {}], True):
             assert len(text) < 1 << 17
     except FormatError:
@@ -457,7 +420,7 @@ def _messages() -> list[bytes]:
         if entry.topic.split(".")[-1] in ("exit", "stop", "kill", "raise") or "exec" in entry.topic:
             continue
         payload = {name: values.get(name, 0) for name in entry.fields}
-        found += _dump({"id": 7, "topic": entry.topic, "payload": payload})
+        found += dump({"id": 7, "topic": entry.topic, "payload": payload})
     return found
 
 
@@ -514,5 +477,6 @@ READERS = {
         (ValueError,),
         lambda: [b"{id:>5} {name:<10.10+} {runtime!F:h}", b"sort:-id ?:{none} {t_submit!d:%b%d::>12}"],
     ),
+    **SIMULATE,
     "socket": Reader(_socket, (), _messages, json=True, memory=64),
 }

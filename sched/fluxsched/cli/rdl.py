@@ -148,6 +148,8 @@ def rdl(file: str, action: str, uri: str | None, full: bool, **criteria: Any) ->
         store = open_file(file, any_file=True)  # Ctrl-C ends this program while it waits
     finally:
         signal.signal(signal.SIGINT, handler)
+    if not store.hierarchies():
+        store.hierarchy()  # raises: whatever is asked, the answer is what such a file lacks
     if action == "tree":
         show_tree(store, uri, full)
     elif action == "resource":

@@ -75,7 +75,7 @@ def find(path: StrPath) -> str:
         shipped = conf_directory() / path
     except RDLError:
         return path
-    return str(shipped) if shipped.is_file() else path
+    return str(shipped) if os.path.isfile(shipped) else path
 
 
 def interpreter() -> tuple[Any, Any]:

@@ -46,14 +46,14 @@ def find_plugin(name: str) -> Path:
         path = Path(name)
         if path.suffix not in (".so", ".py"):
             raise PluginError(f"plugin {name}: expected a file that ends in .so or .py")
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise NotFound(f"plugin {name}: there is no such file")
         return path
     folders = search_path()
     for folder in folders:
         for suffix in (".so", ".py"):
             path = folder / (name + suffix)
-            if path.is_file():
+            if os.path.isfile(path):
                 return path
     places = ":".join(str(folder) for folder in folders)
     raise NotFound(f"plugin {name}: neither {name}.so nor {name}.py in {places}")

@@ -41,6 +41,7 @@ import orjson
 
 from fluxsched.core import Inventory, PluginError
 from fluxsched.formats.jobspec import Request, Vertex
+from fluxsched.formats.quote import quote
 from fluxsched.formats.rdl import Hierarchy
 from fluxsched.policy.loader import find_plugin
 
@@ -84,6 +85,11 @@ def request_of(row: list[Any]) -> Request:
     rest: list[Any] = [*row[7:], *[None] * (11 - len(row))]
     constraint, tree, nodes, slots = rest
     nnodes, nslots, cores, gpus, exclusive, duration, queue = row[:7]
+    for name, value, kinds in (("nodes", nnodes, int), ("slots", nslots, int), ("cores", cores, int),
+                               ("gpus", gpus, int), ("duration", duration, (int, float)),
+                               ("queue", queue, str), ("constraint", constraint or {}, dict)):
+        if not isinstance(value, kinds):
+            raise TypeError(f"{name} of a request: expected another type, got {quote(value)}")
     return Request(
         nnodes, nslots, cores, gpus, exclusive, duration, queue, constraint,
         None if tree is None else tuple(map(_vertex_of, tree)),

@@ -10,6 +10,7 @@ from fluxsched.formats import idset
 from fluxsched.formats.jobspec import Request
 from fluxsched.service import entries, lives
 from fluxsched.service.recording import RecordedEngine
+from fluxsched.twin.read import is_time
 
 __all__ = ["Life", "Lives", "cores_of"]
 
@@ -23,6 +24,8 @@ class Life(lives.Life):
     """
 
     def __init__(self, jobid: int, priority: int, submit: float, user: Any) -> None:
+        if not (isinstance(jobid, int) and isinstance(priority, int) and is_time(submit)):
+            raise TypeError("expected a job's id, priority and submit time as numbers")
         super().__init__(submit)
         self.id = jobid
         self.came = submit
@@ -136,16 +139,16 @@ class Lives:
             life.cores = sum(_count(entry["rank"]) * _count(entry["children"]["core"]) for entry in held["R_lite"])
 
     def _end(self, time: float, refused: bool, jobid: int, when: float, *_: Any) -> None:
-        if jobid in self.jobs:
+        if jobid in self.jobs and not refused:
             self.jobs[jobid].limit = when
 
     def _cancel(self, time: float, refused: bool, jobid: int, *_: Any) -> None:
         life = self.jobs.get(jobid)
-        if life is not None and life.start is None:
+        if life is not None and life.start is None and not refused:
             life.gone = time
 
     def _priority(self, time: float, refused: bool, jobid: int, priority: int, *_: Any) -> None:
-        if jobid in self.jobs:
+        if jobid in self.jobs and not refused:
             self.jobs[jobid].priority = priority
 
     def _free(self, time: float, refused: bool, jobid: int, ranks: Any, final: bool, *_: Any) -> None:

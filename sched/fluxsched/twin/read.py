@@ -16,7 +16,7 @@ from fluxsched.formats.quote import quote
 from fluxsched.service.entries import FORMAT
 from fluxsched.service.parts import numbered
 
-__all__ = ["Part", "RecordError", "Row", "parts"]
+__all__ = ["Part", "RecordError", "Row", "is_time", "parts"]
 
 
 class RecordError(FluxSchedError, ValueError):
@@ -28,6 +28,11 @@ class Row(NamedTuple):
 
     line: int
     values: list[Any]
+
+
+def is_time(value: Any) -> bool:
+    """Whether it is a number, as a time is."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 class Part:
@@ -54,6 +59,10 @@ class Part:
         if self.head.get("format") != FORMAT:
             found = quote(self.head.get("format"))
             raise self.error(1, f"is a record of format {found}, and this flux-sched reads {FORMAT}")
+        if not is_time(self.head.get("time")):
+            raise self.error(1, f"time: expected seconds since the epoch, got {quote(self.head.get('time'))}")
+        if not isinstance(self.head.get("continues"), bool):
+            raise self.error(1, f"continues: expected true or false, got {quote(self.head.get('continues'))}")
 
     def error(self, line: int, text: object) -> RecordError:
         """An error in a line."""
@@ -116,4 +125,7 @@ def parts(folder: str | os.PathLike[str]) -> list[Part]:
         raise RecordError(f"{folder}: {error.strerror}") from None
     if not found:
         raise RecordError(f"{folder}: there is no record in it: no file part-000001.jsonl or later")
-    return [part for part in (Part(number, path) for number, path in found) if not part.empty]
+    some = [part for part in (Part(number, path) for number, path in found) if not part.empty]
+    if not some:
+        raise RecordError(f"{folder}: there is nothing in the record so far")
+    return some

@@ -15,11 +15,12 @@ import orjson
 
 from fluxsched.core import PluginError
 from fluxsched.errors import FluxSchedError
+from fluxsched.formats.quote import quote
 from fluxsched.policy.loader import load_plugin
 from fluxsched.service.entries import hash_of, inventory_of, refused, request_of
 from fluxsched.service.parts import in_use
 from fluxsched.service.recording import RecordedEngine, head, state
-from fluxsched.twin.read import Part, Row, parts
+from fluxsched.twin.read import Part, RecordError, Row, is_time, parts
 
 __all__ = ["Difference", "Replay"]
 
@@ -53,7 +54,7 @@ class Replay:
         self.engine: Any = None
         self.resources: dict[str, Any] = {}
         self.time = 0.0
-        self.begun = self.parts[0].head["time"] if self.parts else 0.0
+        self.begun = self.parts[0].head["time"]
         self.decisions = 0
         self.passes = 0
         self.replayed = 0       # parts
@@ -86,7 +87,7 @@ class Replay:
         self._until = until
         self._passes = passes
         follows = False
-        number = self.parts[0].number if self.parts else 0
+        number = self.parts[0].number
         for part in self.parts:
             if part.head["time"] > until:
                 break
@@ -100,7 +101,10 @@ class Replay:
             rows = part.rows()
             built = self._state(part, rows)
             if follows and part.head["continues"]:
-                self._compare_state(part, built)
+                try:
+                    self._compare_state(part, built)
+                except _WRONG as error:
+                    raise part.error(1, f"{type(error).__name__}: {error}") from None
                 self.engine.plan_anew()
             else:
                 self._build(part, built)
@@ -197,7 +201,9 @@ class Replay:
         """Apply the rows of a part behind its state; whether there is more to do."""
         for line, values in rows:
             try:
-                time = float(values[1])
+                time = values[1]
+                if not is_time(time):
+                    raise TypeError(f"expected a time, got {quote(time)}")
                 if time > self._until or (values[0] == "pass" and not self._passes):
                     return False
                 self.time = time
@@ -207,9 +213,9 @@ class Replay:
                     self._pass(part, line, values)
                 else:
                     self._apply(part, line, values)
-            except FluxSchedError:
+            except (PluginError, RecordError):
                 raise
-            except _WRONG as error:
+            except (FluxSchedError, *_WRONG) as error:
                 raise part.error(line, f"{type(error).__name__}: {error}") from None
             if self.difference is not None:
                 return False
