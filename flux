@@ -34,7 +34,8 @@ export LUA_PATH="$top/rdl/?.lua;${LUA_PATH:-;}"
 if [ -z "$FLUX" ] || [ "${FLUX_SCHED_EMBEDDED:-0}" = 1 ]; then
     export FLUX_MODULE_PATH="$top/sched${FLUX_MODULE_PATH:+:$FLUX_MODULE_PATH}"
     # The virtual environment knows the package; PYTHONPATH is the user's, and for what runs in the session.
-    exec "$python" -I -m fluxsched.session.main "$@"
+    # Ctrl-C ends it quietly as soon as Python lets it.
+    exec "$python" -IS "$top/sched/fluxsched/session/entry.py" "$@"
 fi
 
 # The real flux puts its own folders behind these.

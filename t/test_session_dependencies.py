@@ -55,8 +55,12 @@ def test_after_each_outcome(session):
     text = session("sched", "why", outcomes["afterok"])
     assert text == (f"{outcomes['afterok']} waits for what it depends on, and has not been handed to the scheduler: "
                     f"after-success={gate}")
-    session("cancel", gate)
+    later = submit(session, "--begin-time=2100-01-31 12:00", "true")
+    assert session("sched", "why", later).endswith("the scheduler: begin-time 2100-01-31 12:00")
+    session("cancel", gate, later)
     over(session, *outcomes.values())
+    never = f"dependency after-success={gate} can never be satisfied: "
+    assert session("sched", "why", outcomes["afterok"]).startswith(f"{outcomes['afterok']} is over: FAILED: {never}")
     for scheme, jobid in outcomes.items():
         assert shown(session, jobid, "result") == ("FAILED" if scheme == "afterok" else "COMPLETED")
     assert notes(session, outcomes["afterok"]) == [

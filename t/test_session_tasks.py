@@ -128,6 +128,21 @@ def test_map_of_other_tasks(session):
     assert "the map 2 tasks on 2 nodes" in session.run("job", "attach", jobid).stderr
 
 
+def test_templates_in_the_command(session):
+    """Names in double braces are filled in for each task, in each word of its command; others stay."""
+    words = ["{{id}} {{ id.dec }}", "{{name}} {{ntasks}} {{nnodes}}", "{{taskid}}.{{task.localid}}", "{{nosuch}} {{", "}}"]
+    node = "{{node.id}} {{node.name}} {{node.broker_rank}} {{node.cores}} {{node.ncores}} {{node.gpus}}."
+    out = session("run", "-N2", "-n3", "--requires=rank:1-2", "--job-name=j", "echo", *words, node).splitlines()
+    jobid = session("job", "last")
+    number = session("job", "id", "--to=dec", jobid)
+    begin, kept = f"{jobid} {number} j 3 2", "{{nosuch}} {{ }}"
+    assert sorted(out) == [
+        f"{begin} 0.0 {kept} 0 n2 1 0-1 2 .",
+        f"{begin} 1.1 {kept} 0 n2 1 0-1 2 .",
+        f"{begin} 2.0 {kept} 1 n3 2 0-1 2 .",
+    ]
+
+
 def test_hostfile(session, taskmap, tmp_path):
     """Tasks go to the hosts of a file in their order, which begins again; it is read when the job is submitted."""
     file = tmp_path / "hosts"

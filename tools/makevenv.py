@@ -92,14 +92,27 @@ def logged(command: list[str], log: Path) -> int:
         return subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode
 
 
+_FIRST = """import _signal
+
+if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+import site
+import sys
+
+site.main()
+"""
+
+
 def command_text(python: str, module: str, folder: Optional[str] = None) -> str:
-    """Text of a command that runs main() of the module (found in the folder), whatever the caller's Python settings."""
-    head = f"#!{python} -I\n"
+    """Text of a command that runs main() of the module (found in the folder), whatever the caller's Python settings.
+
+    Ctrl-C ends it from its first line on, ahead of the library site, which takes a while: see session/entry.py."""
+    head = f"#!{python} -IS\n"
     if len(head) > LONGEST_HEAD or len(head.split()) != 2:
         # For Python the second line is a string. bash keeps environment variables of any name, other shells do not.
-        head = f"#!/bin/bash -p\n'''exec' {shlex.quote(python)} -I \"$0\" \"$@\"\n' '''\n"
+        head = f"#!/bin/bash -p\n'''exec' {shlex.quote(python)} -IS \"$0\" \"$@\"\n' '''\n"
     path = f"sys.path.insert(0, {str(folder)!r})\n" if folder else ""
-    return f"{head}import sys\n\n{path}from {module} import main\n\nsys.exit(main())\n"
+    return f"{head}{_FIRST}{path}from {module} import main\n\nsys.exit(main())\n"
 
 
 def make_venv(config: dict[str, Any]) -> None:

@@ -77,7 +77,7 @@ def exit_on_interrupt() -> None:
     import threading  # a command has no need of it
 
     main = threading.current_thread() is threading.main_thread()
-    if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if main and signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_DFL):
         signal.signal(signal.SIGINT, _exit_by_interrupt)
 
 

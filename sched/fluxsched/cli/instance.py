@@ -44,7 +44,7 @@ class Instance(Protocol):
 
     def job(self, jobid: int) -> dict[str, Any]:
         """What the job manager knows of a job: {"state", "result", "urgency", "queue", "dependencies"}, by their names
-        in Flux.  Raises InstanceError."""
+        in Flux, and "note", that of the exception that has ended it, or empty.  Raises InstanceError."""
 
     def queue_stopped(self, queue: str) -> Optional[str]:
         """Why a queue ("": the one without a name) is stopped, None if it is not."""
@@ -75,7 +75,10 @@ class Session:
             if error.errno != errno.ENOENT:
                 raise
             raise InstanceError(errno.ENOENT, f"{show_id(jobid)}: no such job") from None
-        return {name: found.get(name) for name in ("state", "result", "urgency", "queue", "dependencies")}
+        job = {name: found.get(name) for name in ("state", "result", "urgency", "queue", "dependencies")}
+        exception = found["exception"]
+        job["note"] = exception["note"] if exception["occurred"] and exception["severity"] == 0 else ""
+        return job
 
     def queue_stopped(self, queue: str) -> Optional[str]:
         """As :class:`Instance` says."""
@@ -112,7 +115,7 @@ class Flux:
 
     def job(self, jobid: int) -> dict[str, Any]:
         """As :class:`Instance` says."""
-        wanted = ["state", "result", "urgency", "queue", "dependencies"]
+        wanted = ["state", "result", "urgency", "queue", "dependencies", "exception_severity", "exception_note"]
         try:
             found = self.rpc("job-list.list-id", {"id": jobid, "attrs": wanted})["job"]
         except InstanceError as error:
@@ -122,6 +125,7 @@ class Flux:
         return {
             "state": JOB_STATES.get(found.get("state"), "NEW"), "result": JOB_RESULTS.get(found.get("result")),
             "urgency": found.get("urgency"), "queue": found.get("queue"), "dependencies": found.get("dependencies"),
+            "note": "" if found.get("exception_severity") else found.get("exception_note", ""),
         }
 
     def queue_stopped(self, queue: str) -> Optional[str]:

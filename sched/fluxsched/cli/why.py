@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import json
+import time
 from typing import Any
 
 import click
@@ -51,11 +52,12 @@ def elsewhere(instance: Instance, jobid: int) -> dict[str, Any]:
     """Why the scheduler does not know a job: it is over, or has not been handed to it."""
     job = instance.job(jobid)
     if job["state"] == "INACTIVE":
-        return {"id": jobid, "state": "inactive", "reason": f"is over: {job['result'] or 'INACTIVE'}"}
+        reason = f"is over: {job['result'] or 'INACTIVE'}" + (f": {job['note']}" if job["note"] else "")
+        return {"id": jobid, "state": "inactive", "reason": reason}
     if job["state"] in ("NEW", "DEPEND"):
         reason = "waits for what it depends on, and has not been handed to the scheduler"
         if job["dependencies"]:
-            reason += ": " + ", ".join(job["dependencies"])
+            reason += ": " + ", ".join(map(dependency, job["dependencies"]))
     elif job["urgency"] == 0:
         reason = f"is held: its urgency is 0 (flux job urgency {show_id(jobid)} default releases it)"
     elif job["state"] == "PRIORITY":
@@ -69,6 +71,17 @@ def elsewhere(instance: Instance, jobid: int) -> dict[str, Any]:
             queue = f"its queue {job['queue']}" if job["queue"] else "the queue"
             reason = f"waits because {queue} is stopped: {stopped}"
     return {"id": jobid, "state": job["state"].lower(), "reason": reason}
+
+
+def dependency(text: str) -> str:
+    """What a job depends on, as people say it: times of day for seconds since the epoch."""
+    kind, _, value = text.partition("=")
+    if kind not in ("begin-time", "retry-time"):
+        return text
+    try:
+        return f"{kind} {clock(float(value), time.time())}"
+    except (ValueError, OverflowError):
+        return text  # of a host that writes it in another way
 
 
 def running(name: str, answer: dict[str, Any]) -> str:

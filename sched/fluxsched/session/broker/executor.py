@@ -294,7 +294,7 @@ class Executor:
             "env": env,
             "env_templates": options.get("env-expand", {}),
             "tasks": tasks,
-            "hosts": {str(node): row[1] for node, row in enumerate(rows)},
+            "nodes": layout.node_values(rows),
             "stdin": [stdin.get("type", "none"), stdin.get("path", "")],
             "stdout": output.get("stdout", {}).get("path"),
             "stderr": output.get("stderr", {}).get("path"),

@@ -156,8 +156,23 @@ def notes(spec: dict[str, Any], R: dict[str, Any], machine: Sequence[int], near:
     return "".join(lines)
 
 
+def node_values(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """What the names in templates stand for on each of a job's nodes, such as {{node.name}}, by the node's index."""
+    found = {}
+    for node, (rank, host, cores, gpus) in enumerate(rows):
+        found[str(node)] = {
+            "node.id": node,
+            "node.name": host,
+            "node.broker_rank": rank,
+            "node.cores": idset.encode(cores),
+            "node.gpus": idset.encode(gpus),
+            "node.ncores": len(cores),
+        }
+    return found
+
+
 def values(jobid: int, name: str, size: int, nnodes: int, tmpdir: str) -> dict[str, Any]:
-    """What the names in templates stand for, such as {{id}}, but for those of a task."""
+    """What the names in templates stand for, such as {{id}}, but for those of a node and a task."""
     shown = ids.f58(jobid)
     return {
         "id": shown,
@@ -166,8 +181,10 @@ def values(jobid: int, name: str, size: int, nnodes: int, tmpdir: str) -> dict[s
         "id.f58plain": ids.f58(jobid, plain=True),
         "id.dec": jobid,
         "id.hex": hex(jobid),
+        "id.dothex": ids.dothex(jobid),
         "name": name,
         "size": size,
+        "ntasks": size,
         "nnodes": nnodes,
         "tmpdir": tmpdir,
     }

@@ -14,8 +14,6 @@ from fluxsched.session.commands.client import Client, RPCError, is_session, pars
 from fluxsched.session.errors import CommandError, SessionError
 from fluxsched.session.opening import Nest
 
-TMPDIR = "{{tmpdir}}"  # in the words of a nested session's command
-
 
 def in_job() -> bool:
     """Whether this process is of a job of an embedded session."""
@@ -44,19 +42,12 @@ def find() -> Nest:
     return Nest(uri, parse_uri(uri)[0], jobid, found["level"], found["R"], found["cpus"], near, folder, path)
 
 
-def values(nest: Nest) -> dict[str, Any]:
-    """What names in the templates of attributes stand for."""
-    forms = {f"id.{form}": show(nest.jobid) for form, show in ids.FORMS.items()}
-    shown = ids.f58(nest.jobid)
-    return {"id": shown, "jobid": shown, "tmpdir": os.path.join(nest.folder, "tmp"), **forms}
-
-
-def stage(words: list[str], nest: Nest) -> list[str]:
-    """`words` with the job's folder for temporary files in the place of {{tmpdir}}.  The files of the job's
-    jobspec (attributes.system.files, RFC 37) are written there.  Raises SessionError, OSError."""
-    if not any(TMPDIR in word for word in words):
-        return words
+def stage(words: list[str], nest: Nest) -> None:
+    """Write the files of the job's jobspec (attributes.system.files, RFC 37) to the job's folder for temporary files, if
+    it is in one of the words of its command.  Raises SessionError, OSError."""
     tmpdir = os.path.join(nest.folder, "tmp")
+    if not any(tmpdir in word for word in words):
+        return
     client = Client(nest.uri)
     try:
         system = client.rpc("job.info", {"id": nest.jobid, "key": "jobspec"})["value"]["attributes"]["system"]
@@ -69,7 +60,6 @@ def stage(words: list[str], nest: Nest) -> list[str]:
         raise SessionError("jobspec: attributes.system.files: expected an object")
     for name, entry in files.items():
         write(tmpdir, name, entry)
-    return [word.replace(TMPDIR, tmpdir) for word in words]
 
 
 def write(folder: str, name: str, entry: Any) -> None:

@@ -15,7 +15,6 @@ from fluxsched.session.commands.common import Parser, absolute, operands
 from fluxsched.session.commands.options import Options as Given
 from fluxsched.session.errors import SessionError
 from fluxsched.session.opening import GRACE, MAX_SIZE, Nest, Options, open_session
-from fluxsched.session.templates import fill
 
 DESCRIPTION = """\
 Open a session on this machine, run COMMAND (or a shell) in it, and end with it, with its exit code.
@@ -55,10 +54,7 @@ def main(name: str, words: list[str]) -> int:
         if os.environ.get("FLUX_TASK_RANK", "0") != "0":
             return 0  # one session for all tasks of the job: that of the first one
         found = nest.find()
-        config, *command = nest.stage([given.config_path or "", *command], found)
-        given.config_path = config or None
-        values = nest.values(found)
-        chosen = {name: fill(text, values) for name, text in chosen.items()}
+        nest.stage([given.config_path or "", *command], found)
         return open_session(_options(given, found, chosen), command)
     return open_session(_options(given, None, chosen), command)
 

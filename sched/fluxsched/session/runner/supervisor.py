@@ -298,8 +298,8 @@ class Supervisor:
     def values(self, task: list[Any]) -> dict[str, Any]:
         """The values of the names in templates, for one task."""
         rank, node, local = task[:3]
-        own = {"taskid": rank, "task.id": rank, "task.rank": rank, "task.index": local, "node.id": node}
-        return {**self.spec["values"], **own}
+        own = {"taskid": rank, "task.id": rank, "task.rank": rank, "task.index": local, "task.localid": local}
+        return {**self.spec["values"], **self.spec["nodes"][str(node)], **own}
 
     def open_folder(self) -> None:
         """In the worker's thread: open the working directory, which must be one that can be entered; else /tmp in its
@@ -363,18 +363,19 @@ class Supervisor:
         stdin, our_end = yield from self.stdin_for(values)
         out_r, out_w = os.pipe()
         err_r, err_w = os.pipe()
-        paths = self.paths(own.get("PATH", spec["env"].get("PATH")))
+        argv = [fill(word, values) if "{{" in word else word for word in spec["argv"]]
+        paths = self.paths(argv[0], own.get("PATH", spec["env"].get("PATH")))
         streams = (stdin, out_w, err_w)
         words = list(env.values())
-        pid, number = yield from self.blocking(partial(self.spawn, paths, words, streams, cpus or [], kept))
+        pid, number = yield from self.blocking(partial(self.spawn, paths, argv, words, streams, cpus or [], kept))
         for fd in streams:
             os.close(fd)
         if self.pmi is not None:
             connection.close()
         if number:
             code = 126 if number in (errno.EACCES, errno.ENOEXEC) else 127
-            where = f"task {rank} (host {spec['hosts'][str(node)]})"
-            raise StartError(f"{where}: start failed: {spec['argv'][0]}: {os.strerror(number)}", code)
+            where = f"task {rank} (host {values['node.name']})"
+            raise StartError(f"{where}: start failed: {argv[0]}: {os.strerror(number)}", code)
         self.group = self.group or pid
         self.tasks[pid] = rank
         if our_end >= 0:
@@ -387,16 +388,23 @@ class Supervisor:
         if self.ending:
             raise StartError("", ENDED)
 
-    def paths(self, path: str | None) -> list[bytes]:
-        """The files that the command may be, with the variable PATH of its environment."""
-        command = os.fsencode(self.spec["argv"][0])
+    @staticmethod
+    def paths(word: str, path: str | None) -> list[bytes]:
+        """The files that a command may be, with the variable PATH of its environment."""
+        command = os.fsencode(word)
         if b"/" in command:
             return [command]
         folders = os.fsencode(os.defpath if path is None else path).split(b":")
         return [folder + b"/" + command if folder else command for folder in folders]
 
     def spawn(
-        self, paths: list[bytes], env: list[bytes], streams: tuple[int, int, int], cpus: list[int], kept: int
+        self,
+        paths: list[bytes],
+        argv: list[str],
+        env: list[bytes],
+        streams: tuple[int, int, int],
+        cpus: list[int],
+        kept: int,
     ) -> Any:
         """In the worker's thread: start a process, unless the job has been given up; (process id, errno)."""
         self.spawning = True
@@ -405,9 +413,9 @@ class Supervisor:
                 raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
             if self.folder < 0:
                 self.open_folder()
-            argv = [os.fsencode(word) for word in self.spec["argv"]]
+            words = [os.fsencode(word) for word in argv]
             joins = -1 if self.memory is None else self.memory.joins
-            return spawn(paths, argv, env, self.group, self.folder, streams, cpus, self.spec["nofile"], kept, joins)
+            return spawn(paths, words, env, self.group, self.folder, streams, cpus, self.spec["nofile"], kept, joins)
         finally:
             self.spawning = False
 
