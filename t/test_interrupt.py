@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 
-import makevenv
 import pytest
 
+import makevenv
 from embedded import clean_environment, until
 
 WAITS = "import os, time; open(os.environ['READY'], 'w').close(); time.sleep(100)\n"

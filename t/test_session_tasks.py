@@ -130,7 +130,7 @@ def test_map_of_other_tasks(session):
 
 def test_templates_in_the_command(session):
     """Names in double braces are filled in for each task, in each word of its command; others stay."""
-    words = ["{{id}} {{ id.dec }}", "{{name}} {{ntasks}} {{nnodes}}", "{{taskid}}.{{task.localid}}", "{{nosuch}} {{", "}}"]
+    words = ["{{id}} {{ id.dec }}", "{{name}} {{ntasks}} {{nnodes}}", "{{taskid}}.{{task.localid}}", "{{nosuch}} {{ }}"]
     node = "{{node.id}} {{node.name}} {{node.broker_rank}} {{node.cores}} {{node.ncores}} {{node.gpus}}."
     out = session("run", "-N2", "-n3", "--requires=rank:1-2", "--job-name=j", "echo", *words, node).splitlines()
     jobid = session("job", "last")

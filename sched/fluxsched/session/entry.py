@@ -6,7 +6,7 @@ Python's own handler of SIGINT, which shows a traceback, is there from a moment 
 is imported before it is taken away, and -S puts off the library ``site``, which takes longer than all else.
 """
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 
 if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
