@@ -43,8 +43,8 @@ def find() -> Nest:
 
 
 def stage(words: list[str], nest: Nest) -> None:
-    """Write the files of the job's jobspec (attributes.system.files, RFC 37) to the job's folder for temporary files, if
-    it is in one of the words of its command.  Raises SessionError, OSError."""
+    """Write the files of the job's jobspec (attributes.system.files, RFC 37) to its folder for temporary files, if that
+    is in one of the words of its command.  Raises SessionError, OSError."""
     tmpdir = os.path.join(nest.folder, "tmp")
     if not any(tmpdir in word for word in words):
         return
