@@ -6,6 +6,7 @@
 import pytest
 
 from fakehost import Bench, make_r
+from fluxsched.service import annotate
 from fluxsched.service.annotate import HOLD
 from fluxsched.service.protocol import CANCEL, DENY
 
@@ -59,6 +60,18 @@ def test_what_changes_again_and_again_is_told_once_in_some_seconds():
     bench.service.stop()
     bench.host.run(HOLD + 1.0)
     assert len(bench.to(4)) == sent + 1
+
+
+def test_jobs_that_have_gone_do_not_keep_new_ones_from_being_told(monkeypatch):
+    monkeypatch.setattr(annotate, "GONE", 300)
+    bench = Bench(["plugin=backfill.plugin1"], R=make_r(1, 1))
+    for jobid in range(1, 1002):
+        bench.alloc(jobid, duration=100.0)
+    for jobid in range(2, 1001):
+        bench.send("sched.cancel", {"id": jobid})
+    bench.alloc(2000, duration=100.0)
+    bench.host.run(10 * annotate.INTERVAL)
+    assert bench.annotations(1001)["reason_pending"] and bench.annotations(2000)["reason_pending"]
 
 
 def test_an_estimate_that_passes_is_renewed():

@@ -2,15 +2,18 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Many jobs in one request: copies of a job, and their cancellation."""
 
+import contextlib
 import errno
 import json
 import os
 import signal
+import sqlite3
 
 import pytest
 
 from embedded import Session, until
 from fluxsched.session import jobid
+from fluxsched.session.broker import database
 from fluxsched.session.commands.client import Client, RPCError
 
 JOBSPEC = {
@@ -27,8 +30,15 @@ def session():
         yield session
 
 
+def stored(statedir, sql, *values):
+    """What a statement gives in the database of a session that is over."""
+    with contextlib.closing(sqlite3.connect(statedir / database.FILE)) as db, db:
+        return db.execute(sql, values).fetchall()
+
+
 def test_copies_are_in_their_order_and_durable_before_they_are_told(tmp_path):
-    """More than are handled at a time; the session is killed when the last id is printed."""
+    """More than are handled at a time; the session is killed when the last id is printed. The next one cancels them,
+    but for one whose events are damaged, and writes what each goes through at once."""
     with Session("--no-sched", f"--statedir={tmp_path}/state") as session:
         ids = session("submit", "--cc=1-450", "--job-name=many", "sh", "-c", "echo {cc}").split()
         session.kill()
@@ -43,6 +53,16 @@ def test_copies_are_in_their_order_and_durable_before_they_are_told(tmp_path):
             assert spec["attributes"]["system"]["environment"]["FLUX_JOB_CC"] == str(i + 1)
             assert [event["name"] for event in session.events(ids[i])] == ["submit", "validate", "depend", "priority"]
         assert {job["name"] for job in listed} == {"many"}
+        session.kill()
+    waiting = ["submit", "validate", "depend", "priority"]
+    stored(tmp_path / "state", "UPDATE events SET entry='no JSON' WHERE id=?", jobid.parse(ids[300]))
+    with Session("--no-sched", f"--statedir={tmp_path}/state") as session:
+        assert f"of job {jobid.parse(ids[300])} cannot be read" in session.run("cancel", "--all").stderr
+        assert session("jobs", "-no", "{id}").split() == [ids[300]]
+        for each in (ids[0], ids[200], ids[449]):
+            assert [event["name"] for event in session.events(each)] == [*waiting, "exception", "clean"]
+    rows = stored(tmp_path / "state", "SELECT count(*) FROM events GROUP BY id")
+    assert sorted(rows) == [(1,)] + [(2,)] * 449
 
 
 def test_copies_run_each_once(session, tmp_path):
@@ -88,18 +108,23 @@ def test_what_is_wrong_is_said_once_and_nothing_is_taken(session):
     assert session("jobs", "-n") == ""
 
 
-def test_all_are_cancelled_whatever_their_state(session):
-    running = session("submit", "-N1", "sleep", "60")
-    session.wait_state(running, "RUN")
-    session("submit", "--cc=1-450", "--quiet", "true")
-    held = session("submit", "--urgency=0", "true")
-    assert "Would cancel 452 jobs" in session.run("cancel", "--all", "--dry-run").stderr
-    assert "Canceled 451 jobs" in session.run("cancel", "--states=pending", "-m", "no more").stderr
-    assert session("jobs", "-no", "{id}").split() == [running]
-    assert session.job(held)["exception"]["note"] == "no more"
-    assert "Canceled 1 job " in session.run("cancel", "--all").stderr
-    session.wait_state(running, "INACTIVE")
-    assert "Matched 0 jobs" in session.run("cancel", "--all").stderr
+def test_all_are_cancelled_whatever_their_state(tmp_path):
+    with Session("-s1", f"--statedir={tmp_path}/state") as session:
+        running = session("submit", "-N1", "sleep", "60")
+        session.wait_state(running, "RUN")
+        ids = session("submit", "--cc=1-450", "true").split()
+        held = session("submit", "--urgency=0", "true")
+        assert "Would cancel 452 jobs" in session.run("cancel", "--all", "--dry-run").stderr
+        assert "Canceled 451 jobs" in session.run("cancel", "--states=pending", "-m", "no more").stderr
+        assert session("jobs", "-no", "{id}").split() == [running]
+        assert session.job(held)["exception"]["note"] == "no more"
+        assert [event["name"] for event in session.events(ids[449])][-2:] == ["exception", "clean"]
+        assert "Canceled 1 job " in session.run("cancel", "--all").stderr
+        session.wait_state(running, "INACTIVE")
+        assert "Matched 0 jobs" in session.run("cancel", "--all").stderr
+    query = "SELECT count(*) FROM events WHERE id >= ? GROUP BY id"
+    # The scheduler's answer comes in one transaction with the request to it.
+    assert stored(tmp_path / "state", query, jobid.parse(ids[0])) == [(2,)] * 451
 
 
 def test_session_that_is_killed_between_the_pieces(tmp_path):

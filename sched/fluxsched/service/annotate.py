@@ -31,6 +31,8 @@ INTERVAL = 0.5
 LOOKS = 200
 #: Of these so many at the head of the queue, whenever something has changed.
 HEAD = 50
+#: How many jobs that have gone meanwhile a look passes over, at most.
+GONE = 20000
 
 #: What is told of the start of a job.
 TIMES = ("t_estimate", "t_likely", "t_late")
@@ -91,8 +93,13 @@ class Annotator:
         looks = LOOKS
         # A flood of new jobs leaves half of the budget to those that are ahead.
         least = self._left() // 2 if len(self._new) > LOOKS else 0
-        while looks and self._left() > least and self._new:
-            looks -= self._tell_most([self._new.popleft()])
+        gone = GONE
+        while looks and gone and self._new and self._left() > least:
+            jobid = self._new.popleft()
+            while gone and self._new and jobid not in self._jobs:
+                jobid = self._new.popleft()
+                gone -= 1
+            looks -= self._tell_most([jobid])
         if self._place is None and (self._changed or self._held):
             self._changed = self._held = False
             self._place = 0

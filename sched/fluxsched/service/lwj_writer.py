@@ -182,8 +182,9 @@ class Recorder:
         if not self._current:
             self._backlog.add(jobid)
             self._describe(jobid, payload.get("jobspec"))
-        self.record.events(jobid, eventlog.checked(field(payload, "events", list, TOPIC)))
-        self.later()
+        if self.record.knows(jobid):
+            self.record.events(jobid, eventlog.checked(field(payload, "events", list, TOPIC)))
+            self.later()
 
     def _describe(self, jobid: int, spec: Any) -> None:
         """Record what a job that was running before us asked for, and has."""

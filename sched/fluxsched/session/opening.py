@@ -57,7 +57,9 @@ def open_session(options: Options, words: list[str]) -> int:
     """
     from fluxsched.session.broker.broker import Broker
 
-    gc.set_threshold(700, 10, 10)  # a session lives long
+    # A session lives long, and hardly anything in it is garbage that only a search finds; one through all that a long
+    # queue is made of takes longer than anybody should wait for an answer.
+    gc.set_threshold(5000, 10, 10)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a client or a terminal that goes does not end the session
     # Noted from here on, so that no signal leaves folders behind.
     early = SignalPipe(ENDING)

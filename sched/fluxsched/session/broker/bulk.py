@@ -7,9 +7,11 @@ from __future__ import annotations
 import errno
 import time
 from collections import deque
+from syslog import LOG_ERR
 from typing import Any, Optional
 
 from fluxsched.session.broker import job as jobs
+from fluxsched.session.broker.database import StoreError
 from fluxsched.session.broker.job import Job
 from fluxsched.session.broker.job_manager import Manager
 from fluxsched.session.broker.rpc import JOBID, Int, ListOf, Object, Text, rpc
@@ -141,24 +143,58 @@ class Bulk:
     def cancel(self, request: Request, ids: list[int], note: str) -> None:
         """Cancel the jobs of `ids` that are not over.  Answers {"canceled"}, how many there were."""
         self.manager.scheduler.pause()
-        self._cancel_some(request, deque(ids), note, 0)
+        self._cancel_some(_Cancelling(request, deque(ids), note))
 
-    def _cancel_some(self, request: Request, ids: deque[int], note: str, count: int) -> None:
-        scheduler = self.manager.scheduler
+    def _cancel_some(self, what: _Cancelling) -> None:
+        manager = self.manager
         try:
-            for _ in range(min(SOME, len(ids))):
-                job = self.manager.active.get(ids.popleft())
-                if job is not None:
-                    self.manager.exception(job, "cancel", 0, note)
-                    count += 1
-        except Exception:
-            scheduler.go_on()
+            numbers = [what.ids.popleft() for _ in range(min(SOME, len(what.ids)))]
+            found = [job for job in map(manager.active.get, numbers) if job is not None]
+            for job in self._readable(found, what):
+                if job.id in manager.active:  # the end of another one may have ended it
+                    manager.exception(job, "cancel", 0, what.note)
+                    what.count += 1
+        except Exception as error:
+            manager.scheduler.go_on()
+            what.request.error(errno.EIO, f"{type(error).__name__}: {error}")
             raise
-        if ids:
-            self.manager.loop.call_soon(lambda: self._cancel_some(request, ids, note, count))
+        if what.ids:
+            # At the beginning of the next turn, so that all that these jobs go through is one transaction; a turn that
+            # has begun may end in between.
+            manager.loop.call_later(0.0, lambda: self._cancel_some(what))
+            return
+        manager.scheduler.go_on()
+        if what.failure is not None:
+            what.request.error(errno.EIO, str(what.failure))
         else:
-            scheduler.go_on()
-            request.respond({"canceled": count})
+            what.request.respond({"canceled": what.count})
+
+    def _readable(self, found: list[Job], what: _Cancelling) -> list[Job]:
+        """Of these jobs those whose events can be read: of jobs that wait since an earlier session, all at once."""
+        unread = {job.id: job for job in found if job.events_unread}
+        store = self.manager.store
+        try:
+            for number, events in store.stored_events_of(list(unread)).items():
+                unread[number].events = events
+        except StoreError:
+            for job in unread.values():
+                try:
+                    job.events = store.stored_events(job.id)
+                except StoreError as error:
+                    self.manager.log("job-manager", LOG_ERR, str(error))
+                    what.failure = what.failure or error
+        return [job for job in found if not job.events_unread]
+
+
+class _Cancelling:
+    """A request to cancel jobs: those that are left, how many were cancelled, and what stood in the way of one."""
+
+    def __init__(self, request: Request, ids: deque[int], note: str) -> None:
+        self.request = request
+        self.ids = ids
+        self.note = note
+        self.count = 0
+        self.failure: Optional[StoreError] = None
 
 
 def _copy(

@@ -253,9 +253,9 @@ class Manager:
         then: Optional[Callable[[], Any]] = None,
     ) -> None:
         """Append an event, with the job's state after it."""
-        now = t or time.time()
-        if job.events:
-            now = max(now, job.events[-1]["timestamp"])
+        now, events = t or time.time(), job.events
+        if events:
+            now = max(now, events[-1]["timestamp"])
         entry: dict[str, Any] = {"timestamp": now, "name": name}
         if context is not None:
             entry["context"] = context
@@ -263,8 +263,8 @@ class Manager:
             self.active.change(job, state)
             if state in STAMPS:
                 job.info.setdefault(STAMPS[state], now)
-        job.events.append(entry)
-        self.store.event(job.id, len(job.events) - 1, entry)
+        events.append(entry)
+        self.store.event(job.id, len(events) - 1, entry)
         self.store.info(job.id, job.state, job.info)
         if operations or then is not None:
             self.store.change(list(operations), then)

@@ -62,6 +62,7 @@ class ModuleHost(Host):
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
         self.alive = True
+        self._soon: list[Callable[[], Any]] = []
 
     def now(self) -> float:
         """Seconds since the epoch."""
@@ -129,7 +130,18 @@ class ModuleHost(Host):
 
     def call_soon(self, callback: Callable[[], Any]) -> None:
         """Call in this turn of the loop, if the module is still loaded."""
-        self.scheduler.loop.call_soon(lambda: callback() if self.alive else None)
+        if not self._soon:
+            self.scheduler.loop.call_soon(self._call)
+        self._soon.append(callback)
+
+    def _call(self) -> None:
+        """Make the calls that have come up to here; of a burst of messages there may be hundreds."""
+        calls, self._soon = self._soon, []
+        call = self.scheduler.loop.call
+        for callback in calls:
+            if not self.alive:
+                return
+            call(callback)
 
     def call_later(self, seconds: float, callback: Callable[[], Any]) -> Timer:
         """Call after `seconds`, if the module is still loaded."""
@@ -276,7 +288,7 @@ class Scheduler:
     def enqueue(self, job: jobs.Job) -> None:
         """Ask for resources as soon as the job may have some."""
         may = self._may(job)
-        if self.ready and self.limit is None and may and not self._batch:
+        if self.ready and self.limit is None and may and not (self._batch or self._paused):
             self._request(job)
             return
         self.waiting[job.id] = job

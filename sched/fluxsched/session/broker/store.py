@@ -229,11 +229,15 @@ class Store(Database):
 
     def stored_events(self, jobid: int) -> list[dict]:
         """The events of a job of which nothing waits to be written.  Raises StoreError."""
-        rows = self._read("SELECT entry FROM events WHERE id=? ORDER BY seq", (jobid,))
-        found: list[dict] = []
-        for (text,) in rows:
+        return self.stored_events_of([jobid])[jobid]
+
+    def stored_events_of(self, jobids: list[int]) -> dict[int, list[dict]]:
+        """The same of some jobs, by id."""
+        found: dict[int, list[dict]] = {jobid: [] for jobid in jobids}
+        which = "id IN (SELECT value FROM json_each(?))"
+        for jobid, text in self._read(f"SELECT id, entry FROM events WHERE {which} ORDER BY id, seq", (dumps(jobids),)):
             entries = self._decoded(jobid, text, (dict, list))
-            found += entries if isinstance(entries, list) else [entries]
+            found[jobid] += entries if isinstance(entries, list) else [entries]
         return found
 
     # KVS; keys are normalized
