@@ -50,6 +50,13 @@ class Options:
     dump: str | None = None  # absolute path of an archive of what it has kept, which is written at its end
 
 
+def _keep(phase: str, info: dict[str, int]) -> None:
+    """What a full search for garbage has left is searched no more: through all that a long queue is made of it would
+    take longer than anybody should wait for an answer, again and again."""
+    if phase == "stop" and info["generation"] == 2:
+        gc.freeze()
+
+
 def open_session(options: Options, words: list[str]) -> int:
     """Open a session, run the command `words` in it (a shell if empty), and end with it; its exit code.
 
@@ -57,9 +64,8 @@ def open_session(options: Options, words: list[str]) -> int:
     """
     from fluxsched.session.broker.broker import Broker
 
-    # A session lives long, and hardly anything in it is garbage that only a search finds; one through all that a long
-    # queue is made of takes longer than anybody should wait for an answer.
-    gc.set_threshold(5000, 10, 10)
+    gc.set_threshold(700, 10, 10)  # a session lives long
+    gc.callbacks.append(_keep)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a client or a terminal that goes does not end the session
     # Noted from here on, so that no signal leaves folders behind.
     early = SignalPipe(ENDING)

@@ -45,6 +45,10 @@ def _refuse_value(value: object) -> None:
     raise TypeError(f"{type(value).__name__} is no value of JSON")
 
 
+def _nobody(what: object) -> None:
+    """Who hears of a channel after it was closed."""
+
+
 class _Reading:
     """What the scanner of JSON is told."""
 
@@ -256,8 +260,9 @@ class Channel:
 
     def _end(self, reason: str | None) -> None:
         if not self.closed:
+            on_close = self._on_close
             self.close()
-            self._on_close(reason)
+            on_close(reason)
 
     def close(self) -> None:
         """Close the socket, with what is unsent."""
@@ -268,3 +273,4 @@ class Channel:
         self.sock.close()
         self._drop()
         self._room.clear()
+        self._on_message = self._on_close = _nobody  # most are methods of who owns this: a ring

@@ -185,7 +185,7 @@ class Scheduler:
         self.in_flight = 0
         self.waiting: dict[int, jobs.Job] = {}  # job id -> Job, to be asked for
         self._batch: deque[jobs.Job] = deque()  # those that are asked for next, in order
-        self._added = False  # one that waits is not in it, or the order has changed
+        self._added = False  # one that waits and may be asked for is not in it, or the order has changed
         self._pumping = False  # more are asked for in a moment
         self._paused = 0
         self.holding: set[int] = set()  # ids of jobs whose request is being taken back, to ask again later
@@ -241,6 +241,7 @@ class Scheduler:
         self.late.clear()
         self.holding.clear()
         self._batch.clear()
+        self._added = True
         self.journals = []
         self.resources.release()
         self.log("broker", LOG_INFO, "module sched removed")
@@ -325,9 +326,9 @@ class Scheduler:
         """Ask for the jobs that wait to be asked for, in their order, some at a time."""
         if self._pumping or self._paused or not self.ready or not self.waiting:
             return
-        if self._added or not self._batch:
+        if self._added:
             self._added = False
-            self._batch = deque(sorted((job for job in self.waiting.values() if self._may(job)), key=jobs.Job.order))
+            self._batch = deque(job for job in self.manager.active.waiting() if job.id in self.waiting)
         self._pump_some()
 
     def pause(self) -> None:
