@@ -87,14 +87,14 @@ class Job:
             self._events = self._events(self.id)
         return self._events
 
+    @events.setter
+    def events(self, events: list[dict[str, Any]] | Callable[[int], list[dict[str, Any]]]) -> None:
+        self._events = events
+
     @property
     def events_unread(self) -> bool:
         """Whether its events are a function still, which nobody has called."""
         return not isinstance(self._events, list)
-
-    @events.setter
-    def events(self, events: list[dict[str, Any]] | Callable[[int], list[dict[str, Any]]]) -> None:
-        self._events = events
 
     @property
     def turn(self) -> float:
