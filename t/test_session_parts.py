@@ -26,8 +26,8 @@ from fluxsched.session.commands import requires as constraints
 from fluxsched.session.commands.client import parse_uri
 from fluxsched.session.commands.submit import parser
 from fluxsched.session.errors import CommandError, SessionError
-from fluxsched.session.runner.supervisor import template
 from fluxsched.session.runner.worker import Worker
+from fluxsched.session.templates import fill
 
 # job ids
 
@@ -192,7 +192,7 @@ def test_environment_rules_refused(rule):
 
 def test_template():
     values = {"id": "f1", "taskid": 3}
-    assert template("a.{{id}}.{{ taskid }}.{{odd}}.{{open", values) == "a.f1.3.{{odd}}.{{open"
+    assert fill("a.{{id}}.{{ taskid }}.{{odd}}.{{open", values) == "a.f1.3.{{odd}}.{{open"
 
 
 def test_uri():
