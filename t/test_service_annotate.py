@@ -74,6 +74,33 @@ def test_jobs_that_have_gone_do_not_keep_new_ones_from_being_told(monkeypatch):
     assert bench.annotations(1001)["reason_pending"] and bench.annotations(2000)["reason_pending"]
 
 
+def test_a_look_is_in_slices_with_messages_in_between(monkeypatch):
+    """One job is cancelled when its reason is known and not yet told; one's reason fails, and is told later."""
+    monkeypatch.setattr(annotate, "SLICE", -1.0)
+    bench = Bench(["plugin=backfill.plugin1"], R=make_r(1, 1))
+    bench.alloc(1, duration=100.0)
+    bench.host.run(5.0)
+    compare, seen = bench.service.annotator._compare, []
+
+    def spy(job, now):
+        seen.append(job.id)
+        if job.id == 3:
+            bench.host.call_soon(lambda: bench.service.handle("sched.cancel", None, {"id": 3}))
+        if job.id == 4 and seen.count(4) == 1:
+            raise RuntimeError("not yet")
+        return compare(job, now)
+
+    monkeypatch.setattr(bench.service.annotator, "_compare", spy)
+    for jobid in (2, 3, 4):
+        bench.alloc(jobid, duration=100.0, run=False)
+    bench.host.run()
+    assert seen[:3] == [2, 3, 4] and bench.kinds(3) == [CANCEL]
+    assert bench.annotations(2)["reason_pending"] and "not yet" in str(bench.host.lines)
+    bench.alloc(5, duration=100.0)
+    bench.host.run(2 * annotate.INTERVAL)
+    assert bench.annotations(4)["reason_pending"] and bench.annotations(5)["reason_pending"]
+
+
 def test_an_estimate_that_passes_is_renewed():
     bench = Bench(["plugin=backfill.plugin1"], R=make_r(1, 1))
     bench.alloc(1, duration=100.0)

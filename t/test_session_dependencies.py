@@ -88,6 +88,8 @@ def test_jobs_that_are_over_already(session):
         ("begin-time:soon", "dependency: Invalid begin-time='soon': expected seconds since the epoch"),
         ("begin-time:nan", "dependency: Invalid begin-time='nan'"),
         (":1", "--dependency: Invalid dependency URI ':1': expected SCHEME:VALUE"),
+        ("Afterok:1", "--dependency: Invalid dependency URI 'Afterok:1'"),
+        ("after ok:1", "--dependency: Invalid dependency URI 'after ok:1'"),
     ]:
         done = session.run("submit", "--dependency=" + uri, "true")
         assert done.returncode == 1 and text in done.stderr and "Traceback" not in done.stderr, uri

@@ -89,12 +89,15 @@ def test_an_error_is_of_the_command(capsys):
     assert repr(options.Options(a=1)) == "Options(a=1)"
 
 
-def test_run_imports_little():
+def test_commands_of_every_day_import_little():
     """Each of these takes longer to import than the rest of a command; see fluxsched.native."""
     heavy = ("argparse", "asyncio", "collections", "datetime", "enum", "json", "re", "selectors", "signal", "socket",
              "subprocess", "threading", "typing", "urllib")  # fmt: skip
-    code = "import sys; sys.path[:] = {!r}; from fluxsched.session.commands import submit, attach; "
+    code = "import sys; sys.path[:] = {!r}; from fluxsched.session.commands import attach, jobs, submit, teller; "
     code += "from fluxsched.session.main import main; submit.parser('run').parse_args(['-n1', 'true']); "
+    code += "o = submit.parser('submit').parse_args(['--dependency=afterok:1', 'true']); "
+    code += "submit.request_of(o, ['true']); "
+    code += "jobs.OutputFormat(jobs.FORMATS['default'], jobs.jobfields.heading, jobs.jobfields.value); "
     code += "print([name for name in {!r} if name in sys.modules])"
     words = [sys.executable, "-IS", "-c", code.format(sys.path, heavy)]
     assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import time
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 import specs
 from fluxsched.session import fsd, jobid
-from fluxsched.session.broker import layout, loop, store
+from fluxsched.session.broker import database, layout, loop, store
 from fluxsched.session.broker import ranks as resources
 from fluxsched.session.broker.active import Active
 from fluxsched.session.broker.job import CLEANUP, DEPEND, RUN, SCHED, Job
@@ -458,3 +459,33 @@ def test_active_jobs_are_listed_in_the_order_of_all_of_them(changes):
             assert active.count_waiting(state) == sum(job.state == state for job in waiting)
     active.change(gone, CLEANUP, 2)
     assert (gone.state, gone.info["priority"], gone.id in active, gone in active.others()) == (CLEANUP, 2, False, False)
+
+
+# syncs of the database
+
+
+@pytest.mark.parametrize(("took", "apart"), [(0.001, 0.004), (0.004, 0.016), (0.02, 0.025), (0.1, 0.1)])
+def test_syncs_come_as_often_as_the_disk_is_fast(tmp_path, monkeypatch, took, apart):
+    """One takes `took` seconds; they come `apart`, as a mean."""
+    now, syncs, pauses = [100.0], [], []
+    thread = SimpleNamespace(do=lambda work, done: syncs.append(done), close=lambda: None)
+    turn = SimpleNamespace(
+        call_later=lambda seconds, callback: pauses.append((seconds, callback)),
+        call=lambda callback, *words: callback(*words),
+    )
+    monkeypatch.setattr(database, "time", SimpleNamespace(monotonic=lambda: now[0], time=time.time))
+    monkeypatch.setattr(database, "Background", lambda loop: thread)
+    kept = store.Store(str(tmp_path), loop=turn)
+    syncs.pop()(None)  # of the new database
+    for i in range(100):
+        kept.request(kept.ops_kvs("a", str(i)), lambda error: None)
+        assert kept.flush()
+        if pauses:
+            seconds, callback = pauses.pop()
+            now[0] += seconds
+            callback()
+        now[0] += took
+        syncs.pop()(None)
+        assert not (pauses or syncs)
+    assert 90 * apart < now[0] - 100.0 < 100 * max(apart, took) + 0.1
+    kept.close()

@@ -7,12 +7,16 @@ nothing is told by a pass. When something has changed the waiting jobs are looke
 some at a time from the head of the queue; of these those are told first for which most has changed. All within a
 budget: at most RATE annotations a second for all jobs together, and for one job at most one in HOLD seconds after its
 first. Of a start, moves of less than a second or a hundredth of the wait are not told.
+
+A reason may take the engine a while to find out, with thousands of jobs that run, so a look is taken in slices.
 """
 
 from __future__ import annotations
 
+import functools
+import time
 from collections import deque
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Generator, Iterable, Optional
 
 from fluxsched.core import Engine
 from fluxsched.service.forecast import Forecast
@@ -29,6 +33,8 @@ HOLD = 3.0
 #: Seconds from one look at the queue to the next, and how many jobs each takes in.
 INTERVAL = 0.5
 LOOKS = 200
+#: Seconds that a slice of a look is to take.
+SLICE = 0.01
 #: Of these so many at the head of the queue, whenever something has changed.
 HEAD = 50
 #: How many jobs that have gone meanwhile a look passes over, at most.
@@ -71,6 +77,7 @@ class Annotator:
         self._held = False                      # in this round a job was passed over that was told just now
         self._told: deque[float] = deque()      # when the annotations of the last second were sent
         self._timer: Optional[Any] = None
+        self._looking = False                   # a look goes on
 
     def added(self, jobid: int) -> None:
         """A job waits from now on."""
@@ -79,7 +86,7 @@ class Annotator:
     def changed(self) -> None:
         """A pass is over, or there is a new forecast: what is true of the jobs may have changed."""
         self._changed = True
-        if self._timer is None:
+        if self._timer is None and not self._looking:
             self._look()
 
     def stop(self) -> None:
@@ -90,6 +97,26 @@ class Annotator:
     def _look(self) -> None:
         """Look at the next jobs, and tell what has changed."""
         self._timer = None
+        self._looking = True
+        self._go_on(self._steps())
+
+    def _go_on(self, steps: Iterable[None]) -> None:
+        """The next slice of a look."""
+        until = time.monotonic() + SLICE
+        over = True
+        try:
+            for _ in steps:
+                if time.monotonic() >= until:
+                    over = False
+                    self._host.call_soon(self._guarded(functools.partial(self._go_on, steps)))
+                    return
+        finally:
+            self._looking = not over
+        if self._new or self._changed or self._held or self._place is not None:
+            self._timer = self._host.call_later(INTERVAL, self._guarded(self._look))
+
+    def _steps(self) -> Generator[None, None, None]:
+        """A look at the next jobs, a job at each step."""
         looks = LOOKS
         # A flood of new jobs leaves half of the budget to those that are ahead.
         least = self._left() // 2 if len(self._new) > LOOKS else 0
@@ -99,22 +126,20 @@ class Annotator:
             while gone and self._new and jobid not in self._jobs:
                 jobid = self._new.popleft()
                 gone -= 1
-            looks -= self._tell_most([jobid])
+            looks -= yield from self._tell_most([jobid])
         if self._place is None and (self._changed or self._held):
             self._changed = self._held = False
             self._place = 0
         elif self._place and looks > HEAD and self._left():
             looks -= HEAD
-            self._tell_most(self._engine().waiting(0, HEAD))
+            yield from self._tell_most(self._engine().waiting(0, HEAD))
         if looks and self._left() and self._place is not None:
             # Jobs that move up meanwhile are passed over until the next round.
             ids = self._engine().waiting(self._place, looks)
-            self._tell_most(ids)
+            yield from self._tell_most(ids)
             # Where the budget ended the next look goes on.
             if self._left():
                 self._place = self._place + len(ids) if len(ids) == looks else None
-        if self._new or self._changed or self._held or self._place is not None:
-            self._timer = self._host.call_later(INTERVAL, self._guarded(self._look))
 
     def _left(self) -> int:
         """How many annotations may be sent now, so that there are RATE at the most in any second."""
@@ -123,7 +148,7 @@ class Annotator:
             self._told.popleft()
         return RATE - len(self._told)
 
-    def _tell_most(self, ids: list[int]) -> int:
+    def _tell_most(self, ids: list[int]) -> Generator[None, None, int]:
         """Tell these jobs what has changed, those first for which it is most, as far as the budget goes. How many of
         them still wait."""
         now, waiting, left = self._host.now(), 0, self._left()
@@ -136,9 +161,12 @@ class Annotator:
             changed, line = self._compare(job, now)
             if changed:
                 found.append((-_weight(job, changed, now), len(found), job, changed, line))
+            yield
         for _, _, job, changed, line in sorted(found, key=lambda row: row[:2]):
             if not left:
                 break
+            if job.stage != PENDING or self._jobs.get(job.id) is not job:
+                continue  # it was started or cancelled between two steps
             if job.told_at is not None and 0 <= now - job.told_at < HOLD:
                 self._held = True
                 continue

@@ -35,8 +35,9 @@ from fluxsched.session.errors import SessionError
 
 VERSION = 2
 RETRY = 1.0  # seconds between attempts while the disk refuses writes
-PAUSE = 0.025  # seconds from one sync to the next, as a mean,
-BURST = 4  # of which so many may come at once: one job on its own waits for none
+SHARE = 4.0  # a sync is followed by the next one after so many times the time that it took, as a mean,
+PAUSE = 0.025  # in seconds, and after this at most
+BURST = 4  # so many may come at once
 LOOK = 0.2  # seconds after which it is made sure that the files written to are still there
 LAZY = 0.01  # seconds that a change for which nobody waits may wait for others
 AT_A_TIME = 500  # rows of a long list
@@ -129,6 +130,8 @@ class Database:
         self._later: Timer | None = None  # for the changes for which nobody waits
         self._failing = False
         self._due = 0.0  # when the next sync would be due if they came one by one (time.monotonic())
+        self._apart = PAUSE  # seconds from one to the next, by how long the last one took
+        self._began = 0.0  # when the last one began (time.monotonic())
         self._pausing = False  # a sync is put off
         self._looked = 0.0  # when it was last made sure that the files are there (time.monotonic())
         self.commits = commits
@@ -371,14 +374,15 @@ class Database:
         if self._syncing is not None or self._synced == self.commits or self._pausing:
             return
         now = time.monotonic()
-        self._due = max(self._due, now - BURST * PAUSE)
+        self._due = max(self._due, now - BURST * self._apart)
         pause = self._due - now
         if pause > 0 and self._background is not None and self._loop is not None:
             # More comes meanwhile; and a commit would wait for a sync that is under way.
             self._pausing = True
             self._loop.call_later(pause, self._pause_over)
             return
-        self._due += PAUSE
+        self._due += self._apart
+        self._began = now
         self._syncing, self._waiting = self._waiting, []
         work, done = partial(sync, self.path + "-wal"), partial(self._on_synced, self.commits)
         if self._background is None:
@@ -392,6 +396,7 @@ class Database:
 
     def _on_synced(self, count: int, error: OSError | None) -> None:
         told, self._syncing = self._syncing or [], None
+        self._apart = min(PAUSE, SHARE * (time.monotonic() - self._began))
         if error is not None:
             try:
                 self._look()

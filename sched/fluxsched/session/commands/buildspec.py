@@ -299,15 +299,15 @@ def _system(o: Options, env: Mapping[str, str]) -> dict[str, Any]:
 
 def _dependency(uri: str) -> dict[str, Any]:
     """--dependency: SCHEME:VALUE[?NAME=VALUE...] (RFC 26)."""
-    import re
-    from urllib.parse import parse_qs
-
     scheme, _, rest = uri.partition(":")
     value, _, query = rest.partition("?")
-    if not re.fullmatch(r"[a-z][a-z0-9.+-]*", scheme):
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    if scheme[:1] not in tuple(letters) or scheme.strip(letters + "0123456789.+-"):
         raise SpecError(f"--dependency: Invalid dependency URI {uri!r}: expected SCHEME:VALUE, such as afterok:ID")
     entry: dict[str, Any] = {"scheme": scheme, "value": value}
     if query:
+        from urllib.parse import parse_qs  # slow to import
+
         for name, values in parse_qs(query, keep_blank_values=True).items():
             entry.setdefault(name, values[0] if len(values) == 1 else values)
     return entry

@@ -118,11 +118,14 @@ def main(name: str, words: list[str]) -> int:
     command = operands(o.command)
     try:
         if name == "submit":
-            from fluxsched.session.commands import copies  # `flux run` does without
-
+            if o.cc is None and o.bcc is None:  # most jobs do without what copies need
+                request = request_of(o, command)
+                return _print([request]) if o.dry_run else submit_each(o, [(o, request)], 1)
             bulk = None if o.dry_run else _copies(o, command)
             if bulk is not None:
                 return submit_copies(o, bulk)
+            from fluxsched.session.commands import copies
+
             requests = requests_of(o, command)
             if o.dry_run:
                 return _print(request for _, request in requests)

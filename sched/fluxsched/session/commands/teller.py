@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
-from typing import IO, Any
 
 from fluxsched.program import tell
 from fluxsched.session import jobid as ids
 from fluxsched.session.commands.follow import STREAMS
-from fluxsched.session.commands.options import Options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import IO, Any
+
+    from fluxsched.session.commands.options import Options
 
 
 class Teller:
@@ -22,7 +25,6 @@ class Teller:
         self._quiet = o.quiet
         self._waits = bool(o.wait_event or o.watch)
         self._files: dict[str, IO[str]] = {}
-        self._open = ExitStack()
         self._bar: Any = None
         self._rate = o.jps
         self._begin = time.monotonic()
@@ -43,7 +45,8 @@ class Teller:
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:
             self._bar.render_finish()
-        self._open.close()
+        for file in self._files.values():
+            file.close()
 
     def submitted(self, own: Options, jobids: list[int]) -> None:
         """Jobs with the options `own` are submitted."""
@@ -80,8 +83,8 @@ class Teller:
         if path is None:
             return None
         if path not in self._files:
-            file = open(path, "w", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115  by __exit__
-            self._files[path] = self._open.enter_context(file)
+            # closed by __exit__
+            self._files[path] = open(path, "w", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
         return self._files[path]
 
     def _advance(self, count: int) -> None:
