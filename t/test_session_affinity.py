@@ -44,6 +44,10 @@ def test_cpus():
     assert cpus(*pair, "-o", "cpu-affinity=map:0;8-9") == [[0], [8, 9]]
     assert cpus(*pair, "-o", "cpu-affinity=map:0xf") == [[0, 1, 2, 3]] * 2
     assert cpus(*pair, "-o", "cpu-affinity=map:0x1,0x80000002;3,1") == [[1, 31, 32], [1, 3]]
+    with pytest.raises(ValueError) as error:
+        cpus(*pair, "-o", "cpu-affinity=map:0,9;4-5")
+    assert str(error.value) == "cpu-affinity: map: 4-5: no such cpu, the session has 0-3,8-11"
+    assert cpus("-o", "cpu-affinity=map:0;4") == [[0]]  # nobody gets the second one
     # More tasks than slots share, or are dealt out.
     three = ("--cores=8", "--tasks-per-node=3")
     assert cpus(*three) == [CPUS] * 3
@@ -115,7 +119,7 @@ def test_what_is_told():
 )
 def test_what_is_refused(option, said):
     if "8188" in said:  # the largest mask that there can be
-        assert cpus("-o", option) == [[8188]]
+        assert shelloptions.affinity(dict([option.split("=")]), "cpu-affinity").sets == [[8188]]
         return
     with pytest.raises(buildspec.SpecError) as error:
         spec("-o", option)

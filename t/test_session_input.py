@@ -81,7 +81,7 @@ def test_job_larger_than_the_machine(session):
         (["--cc=1", "--bcc=2", "true"], "only one of"),
         (["--no-such-option", "true"], "unrecognized arguments"),
         ([], "job command and arguments are missing"),
-        ([""], "command"),
+        ([""], "expected a command, got an empty word"),
     ],
 )
 def test_submit_refuses(session, words, text):

@@ -92,6 +92,12 @@ def test_a_session_stays_and_every_shell_finds_it(tmp_path):
         assert states(link) == {first: "RUN", second: "SCHED"}
         assert flux("cancel", "--all", env=env).returncode == 0
         until(lambda: not states(link), "the jobs to end")
+        # a shell that has taken the session's environment finds the next one, though nothing was left
+        uri = dict(env, FLUX_URI=flux("uri", ".", env=env).stdout.strip())
+        flux("disable", env=env)
+        assert flux("jobs", env=uri).returncode == 1
+        assert flux("enable", env=env).returncode == 0
+        assert flux("jobs", env=uri).returncode == 0
     finally:
         flux("disable", env=env)
 
@@ -170,8 +176,9 @@ def test_paths_that_no_unit_can_have(tmp_path, option, value):
 def test_a_session_that_does_not_open(tmp_path):
     done = flux("enable", "-c", "/nonexistent.toml", env=without_systemd(tmp_path))
     log = tmp_path / "state" / "flux-sched" / "log"
-    assert done.returncode == 1 and f"the session has not opened: see {log}" in done.stderr
-    assert "/nonexistent.toml: No such file" in log.read_text()
+    text = "/nonexistent.toml: No such file or directory"
+    assert done.returncode == 1 and f"the session has not opened: {text}; its log is {log}" in done.stderr
+    assert text in log.read_text()
     done = flux("start", "--service", "true", env=without_systemd(tmp_path))
     assert "--service: expected no command" in done.stderr
 
@@ -341,11 +348,14 @@ def test_sessions_that_neither_open_nor_end(home, monkeypatch):
     monkeypatch.setattr(service, "LOG_MAX", 10)
     log = home / "XDG_STATE_HOME" / "flux-sched" / "log"
     log.parent.mkdir(parents=True)
-    for before, after in (("short\n", "short\nnew\n"), ("a longer one\n", "new\n")):
+    for before, after in (("short\n", "short\nnew\n\n"), ("a longer one\n", "new\n\n")):
         log.write_text(before)
         monkeypatch.setattr(service, "OPENING", 30.0)
-        text = refusal(service.open_in_background, ["sh", "-c", "echo new; exit 1"])
-        assert text == f"the session has not opened: see {log}" and log.read_text() == after
+        text = refusal(service.open_in_background, ["sh", "-c", "echo new; echo; exit 1"])
+        assert text == f"the session has not opened: new; its log is {log}" and log.read_text() == after
+    text = refusal(service.open_in_background, ["false"])
+    assert text == f"the session has not opened: it has said nothing; its log is {log}"
+    assert service._last_line(str(home / "none"), 0) == "No such file or directory"
 
 
 def test_a_session_that_shells_cannot_find_says_so(tmp_path):

@@ -195,6 +195,16 @@ def test_ctrl_c_and_no_jobs(session, terminal):
     assert seen.end() == 130
 
 
+def test_of_another_session(session, terminal):
+    nested = session("alloc", "--bg", "-n1", "--job-name=outer")
+    session("proxy", nested, *FLUX, "submit", "--urgency=hold", "--job-name=inside", "true")
+    top = terminal(session, nested)
+    top.wait("inside", gone=["outer"])
+    top.keys("q")
+    assert top.end() == 0
+    assert "expected a job id, or a path of them" in session.fail("uri", "nosuch")
+
+
 def test_the_terminal_goes(session, terminal):
     seen = terminal(session)
     seen.wait("no jobs")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Mapping, Optional, Sequence
 
+from fluxsched.formats import idset
 from fluxsched.session.shelloptions import Affinity
 
 #: The cpus of each task; None: it is not bound.
@@ -24,11 +25,15 @@ def _shares(items: Sequence[int], n: int) -> list[list[int]]:
     return [list(items[i * size // n : (i + 1) * size // n]) for i in range(n)]
 
 
-def cpus(choice: Affinity, slots: list[list[int]], own: Sequence[int]) -> Cpus:
+def cpus(choice: Affinity, slots: list[list[int]], own: Sequence[int], machine: Sequence[int]) -> Cpus:
     """The cpus of each task on a node.  `own` are those of the job there, none if nobody knows them; `slots` those of
-    each task's slot."""
+    each task's slot; `machine` all of the session.  Raises ValueError for a map to none of these."""
     n = len(slots)
     if choice.kind == "map":
+        for wanted in choice.sets[:n]:
+            if machine and not set(wanted).intersection(machine):
+                have = f"the session has {idset.encode(machine)}"
+                raise ValueError(f"cpu-affinity: map: {idset.encode(wanted)}: no such cpu, {have}")
         return [choice.sets[i % len(choice.sets)] for i in range(n)]
     if choice.kind == "off" or not own:
         return [None] * n

@@ -111,7 +111,8 @@ def tasks(
 
     `machine` lists the cpus that stand for core 0, 1, ...; a rank with cores
     that the machine does not have (an emulated one) is not pinned.  `near` are the cpus near gpus, where that is known.
-    With `dry` a dry run of cpu-affinity pins nothing. Raises ValueError for a task map of other tasks.
+    With `dry` a dry run of cpu-affinity pins nothing. Raises ValueError for a task map of other tasks, and cpus that
+    are not there.
     """
     request = jobspecs.parse(spec)
     rows = held(R)
@@ -133,7 +134,7 @@ def tasks(
         parts = [own] * len(entries)
         if per_slot and width and len(own) == width * slots[node]:
             parts = [own[i // per_slot * width : (i // per_slot + 1) * width] or own for i in range(len(entries))]
-        pins = affinity.cpus(cpu_choice, parts, own)
+        pins = affinity.cpus(cpu_choice, parts, own, machine)
         seen = affinity.gpus(gpu_choice, gpus, len(entries))
         if gpus and near and cpu_choice.kind in ("default", "per-task"):
             pins = affinity.nearest(pins, seen, near)

@@ -145,11 +145,22 @@ def usable_rundir(path: Any) -> bool:
         return False
 
 
+def _made_again(path: Any) -> bool:
+    """Whether the run directory of an earlier session, which has removed it at its end, could be made again."""
+    if not (isinstance(path, str) and os.path.isabs(path) and os.path.basename(path).startswith(RUN_PREFIX)):
+        return False
+    try:
+        os.mkdir(path, 0o700)
+    except (OSError, ValueError):
+        return False  # there is something else, or the folder that it was in is gone
+    return True
+
+
 def open_rundir(statedir: StateDir) -> str:
-    """The directory of the socket, short enough for one: that of the earlier session here, so that its jobs find
-    the new one, or a new one.  Raises SessionError."""
+    """The directory of the socket, short enough for one: that of the earlier session here, so that its jobs and the
+    shells that know it find the new one, or a new one.  Raises SessionError."""
     path = statedir.note.get("rundir")
-    if not usable_rundir(path):
+    if not (usable_rundir(path) or _made_again(path)):
         base = os.path.abspath(os.environ.get("TMPDIR") or "/tmp")
         if len(os.fsencode(base)) + len(f"/{RUN_PREFIX}XXXXXXXX/{SOCKET}") > SOCKET_PATH_MAX:
             base = "/tmp"

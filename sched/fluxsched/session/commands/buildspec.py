@@ -233,6 +233,8 @@ def build(
     """The jobspec.  `o` holds the options' texts, but for resources if there is a `plan`; raises SpecError."""
     if not command:
         raise SpecError("job command and arguments are missing")
+    if not command[0]:
+        raise SpecError("expected a command, got an empty word")
     resources, count, per_resource = plan or _resources(o)
     if o.mem is not None:
         _add_memory(resources, o.mem)

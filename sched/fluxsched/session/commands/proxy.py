@@ -10,9 +10,8 @@ import subprocess
 from fluxsched.session.commands import target
 from fluxsched.session.commands.client import Client
 from fluxsched.session.commands.common import Parser, call, operands
+from fluxsched.session.commands.target import TARGET
 from fluxsched.session.errors import CommandError
-
-TARGET = "a job that runs a session, a path such as ƒA/ƒB, .. or /, or a URI"
 
 
 def main(name: str, words: list[str]) -> int:

@@ -112,7 +112,9 @@ def connect() -> Optional[Client]:
         return None
 
 
-def _wait_until_open(process: Optional[subprocess.Popen[bytes]], where: str) -> None:
+def _wait_until_open(process: Optional[subprocess.Popen[bytes]], where: str, begin: int = 0) -> None:
+    """Wait for the session. `where` tells of its log; with a `process`, that is a file, in which its lines begin at a
+    byte.  Raises CommandError."""
     deadline = time.monotonic() + OPENING
     while True:
         client = connect()
@@ -120,10 +122,22 @@ def _wait_until_open(process: Optional[subprocess.Popen[bytes]], where: str) -> 
             client.close()
             return
         if process is not None and process.poll() is not None:
-            raise CommandError(f"the session has not opened: see {where}")
+            raise CommandError(f"the session has not opened: {_last_line(where, begin)}; its log is {where}")
         if time.monotonic() > deadline:
             raise CommandError(f"the session has not opened within {OPENING:.0f} s: see {where}")
         time.sleep(POLL)
+
+
+def _last_line(path: str, begin: int) -> str:
+    """The last line of a file from a byte on, without the name of the program in front."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(begin)
+            lines = file.read(LOG_MAX).decode(errors="replace").split("\n")
+    except OSError as error:
+        return error.strerror
+    said = [line for line in lines if line.strip()] or ["it has said nothing"]
+    return said[-1].removeprefix("flux-start: ")
 
 
 def open_in_background(words: list[str]) -> None:
@@ -138,12 +152,13 @@ def open_in_background(words: list[str]) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         large = log.exists() and log.stat().st_size > LOG_MAX
         with open(log, "wb" if large else "ab") as file:
+            begin = file.tell()
             process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd="/", start_new_session=True
             )
     except OSError as error:
         raise CommandError(f"{error.filename or folder}: {error.strerror}") from None
-    _wait_until_open(process, str(log))
+    _wait_until_open(process, str(log), begin)
 
 
 def _leave() -> bool:

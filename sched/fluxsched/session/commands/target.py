@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Optional
 
+TARGET = "a job that runs a session, a path such as ƒA/ƒB, .. or /, or a URI"
 DEEPEST = 100  # sessions inside each other
 
 

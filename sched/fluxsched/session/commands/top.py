@@ -22,7 +22,7 @@ from typing import Any, Optional
 from fluxsched.formats.quote import printable, quote
 from fluxsched.program import flush
 from fluxsched.session import jobid as ids
-from fluxsched.session.commands import topview
+from fluxsched.session.commands import target, topview
 from fluxsched.session.commands.client import Client, RPCError
 from fluxsched.session.commands.common import Parser, seconds, wrong
 from fluxsched.session.commands.follow import Follower
@@ -356,10 +356,11 @@ def main(name: str, words: list[str]) -> int:
     """flux top; the exit code."""
     p = Parser(name, description="Show jobs, resources and the plan, live; keys cancel, hold and reorder jobs.")
     p.add_argument("-d", "--delay", metavar="TIME", type=_delay, default=INTERVAL, help="between pictures (default 1s)")
+    p.add_argument("target", metavar="TARGET", nargs="?", help=f"of another session: {target.TARGET}")
     o = p.parse_args(words)
     if not (os.isatty(0) and os.isatty(1)):
         raise CommandError("standard input and output must be a terminal; without one: flux jobs, flux sched plan")
-    client = Client()
+    client = Client() if o.target is None else Client(target.find(o.target))
     try:
         import curses
     except ImportError:
