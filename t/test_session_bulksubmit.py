@@ -88,7 +88,7 @@ def test_fields():
         "1-a 0 01 '{{id}}'", "2-b 1 02 '{{id}}'"]
     defined = ["--define=twice=x * 2", '--define=parts=x.split("-")']
     assert dry(*defined, "{.twice}", "{.parts}", ":::", "a-b") == ["a-ba-b a b"]
-    assert dry("--cc={1}", "{0}", "{cc}", "{cc:02d}", ":::", "a", ":::", "0-1") == ["a '{cc}' '{cc:02d}'"] * 2
+    assert dry("--cc={1}", "{0}", "{cc}", "{cc:02d}", ":::", "a", ":::", "0-1") == ["a 0 00", "a 1 01"]
     assert sorted(dry("--shuffle", "{}", ":::", *"abcdef")) == list("abcdef")
     assert dry("--sep=,", "{}", input="a,b c") == ["a", "'b c'"]
 

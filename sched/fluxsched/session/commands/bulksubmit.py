@@ -38,8 +38,9 @@ def main(name: str, words: list[str]) -> int:
             raise CommandError("ERROR: no jobs provided for bulk submission")
         if o.dry_run:
             for own, found in jobs:
-                for _ in copies.members(own):
-                    print(f"bulksubmit: submit {shlex.join(found)}")
+                for member in copies.members(own):
+                    shown = found if member is None else copies.substitute(own, found, copies.of_copy(member))[1]
+                    print(f"bulksubmit: submit {shlex.join(shown)}")
             return 0
         payload = _alike(o, jobs)
         return submit.submit_each(o, _requests(jobs), total) if payload is None else submit.submit_copies(o, payload)

@@ -135,7 +135,7 @@ def _last_line(path: str, begin: int) -> str:
             file.seek(begin)
             lines = file.read(LOG_MAX).decode(errors="replace").split("\n")
     except OSError as error:
-        return error.strerror
+        return error.strerror or str(error)
     said = [line for line in lines if line.strip()] or ["it has said nothing"]
     return said[-1].removeprefix("flux-start: ")
 
