@@ -84,10 +84,8 @@ cdef class Fits:
     cdef bint serves(self, const Shape *shape, const Group *g) noexcept nogil
     cdef u64 candidates(self, const Shape *shape, const Group *g, i32 w, bint now) noexcept nogil
     cdef bint fits_early(self, const Shape *shape, i32 k, i32 need, usec_t now, usec_t end, const Alloc *own,
-                         usec_t until) except -1 nogil
+                         usec_t until, bint exact) except -1 nogil
     cdef void look_ahead(self, const Shape *shape, const Group *g, i32 id, usec_t now, Soon *soon) noexcept nogil
-    cdef bint fits_without(self, const Shape *shape, i32 k, i32 need, usec_t now, usec_t end, const Alloc *own,
-                           usec_t until) noexcept nogil
     cdef i32 fit_without(self, const Shape *shape, const Group *g, i32 node, usec_t start, usec_t end, const Alloc *own,
                          usec_t until) noexcept nogil
     cdef u64 fitting(self, const Shape *shape, const Group *g, i32 k, i32 w, u64 word, i32 need, usec_t start,

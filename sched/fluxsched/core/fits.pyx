@@ -237,10 +237,10 @@ cdef class Fits:
         return False
 
     cdef bint fits_early(self, const Shape *shape, i32 k, i32 need, usec_t now, usec_t end, const Alloc *own,
-                         usec_t until) except -1 nogil:
+                         usec_t until, bint exact) except -1 nogil:
         """Whether need slots of a shape fit from now to end for a job that would give up what it has in own, which is
-        from `until` to some time after end."""
-        cdef i32 m, w, node, left = need
+        from `until` to some time after end. Not exact: first it is found out whether they may."""
+        cdef i32 m, w, node, at, left = need
         cdef u64 word
         cdef Group *g
         cdef Soon *s
@@ -258,10 +258,18 @@ cdef class Fits:
                     s = self.soon[k] + node
                     if s.found < self.since or s.of != self.of[node] or now >= s.holds:
                         self.look_ahead(shape, g, self.of[node], now, s)
-                    if s.until >= end or (s.until >= until and alloc_holds(own, node)):
+                    if s.until < end and (s.until < until or not alloc_holds(own, node)):
+                        continue
+                    if not exact:
                         left -= s.fit
-                        if left <= 0:
-                            return self.fits_without(shape, k, need, now, end, own, until)
+                    elif alloc_holds(own, node):
+                        left -= self.fit_without(shape, g, node, now, end, own, until)
+                    elif s.fit == 1:
+                        left -= 1
+                    else:
+                        left -= self.fit_of(shape, g, self.futures.item[self.of[node]], now, end, &at)
+                    if left <= 0:
+                        return exact or self.fits_early(shape, k, need, now, end, own, until, True)
         return False
 
     cdef void look_ahead(self, const Shape *shape, const Group *g, i32 id, usec_t now, Soon *soon) noexcept nogil:
@@ -275,34 +283,6 @@ cdef class Fits:
         soon.until = now
         if soon.fit:
             soon.until = time_never() if self.fit_of(shape, g, f, now, time_never(), &at) else times_of(f)[at]
-
-    cdef bint fits_without(self, const Shape *shape, i32 k, i32 need, usec_t now, usec_t end, const Alloc *own,
-                           usec_t until) noexcept nogil:
-        """The same, after a look at each node has found that it may be so."""
-        cdef i32 m, w, node, at
-        cdef u64 word
-        cdef Group *g
-        cdef Soon *s
-        for m in range(self.kinds.set_first[shape.elig], self.kinds.set_first[shape.elig + 1]):
-            g = self.kinds.group + self.kinds.member[m]
-            if not self.serves(shape, g):
-                continue
-            for w in range(g.first, g.last):
-                word = self.candidates(shape, g, w, True)
-                while word:
-                    node = w * 64 + lowest(word)
-                    word &= word - 1
-                    s = self.soon[k] + node
-                    if s.found < self.since or s.of != self.of[node] or now >= s.holds:
-                        self.look_ahead(shape, g, self.of[node], now, s)
-                    if s.until >= until and alloc_holds(own, node):
-                        need -= self.fit_without(shape, g, node, now, end, own, until)
-                    elif s.until >= end:
-                        need -= 1 if s.fit == 1 else self.fit_of(shape, g, self.futures.item[self.of[node]], now, end,
-                                                                 &at)
-                    if need <= 0:
-                        return True
-        return False
 
     cdef i32 fit_without(self, const Shape *shape, const Group *g, i32 node, usec_t start, usec_t end, const Alloc *own,
                          usec_t until) noexcept nogil:

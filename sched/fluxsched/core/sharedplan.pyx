@@ -366,7 +366,7 @@ cdef class SharedPlan:
         # Before its start, nothing is free without it that is not free with it.
         return self.timeline.lasts(k, factor * need, self.now, min(end, r.start)) and (
             not same_shape(&self.bounds.column[k].shape, &shape)
-            or self.fits.fits_early(&shape, k, need, self.now, end, &r.alloc, r.start))
+            or self.fits.fits_early(&shape, k, need, self.now, end, &r.alloc, r.start, False))
 
     cdef bint may_move_up(self, const Job *j, i32 place, Running running, const Job *jobs) except -1 nogil:
         """False only if a job could not start earlier, were its own reservation, number place, taken back."""
