@@ -10,12 +10,14 @@ noisy machine is noisy for all of them; the median, and the ratio to ours.  Hype
 under the Python given (or this one, if it has it), task-spooler by `tsp` with as many slots as there are cores.
 
 Then a job from shell to shell, beside task-spooler and beside what starting Python takes at least; other mixes of jobs;
-and a queue of N waiting jobs: time to submit, to list, to restart on and to cancel it, and the broker's memory.
+and a queue of N waiting jobs: time to submit, to list, to restart on and to cancel it, how long others wait for an
+answer meanwhile, and the broker's memory.
 """
 
 import argparse
 import json
 import os
+import select
 import shlex
 import shutil
 import signal
@@ -82,6 +84,18 @@ class Session:
         if done.returncode:
             sys.exit(f"bench_session: {text} has failed")
         return time.monotonic() - begin, done.stdout
+
+    def meanwhile(self, words, others):
+        """(seconds of a flux command, seconds of the longest of others that run meanwhile, one after the other)"""
+        env = environment(FLUX_URI=self.uri, PATH=self.path)
+        script = ["sh", "-c", shlex.join(["flux", *words])]
+        begin, longest = time.monotonic(), 0.0
+        with subprocess.Popen(script, env=env, stderr=subprocess.DEVNULL) as command:
+            watched = os.pidfd_open(command.pid)
+            while not select.select([watched], [], [], 0.2)[0]:
+                longest = max(longest, self.run(*others)[0])
+            os.close(watched)
+        return time.monotonic() - begin, longest
 
     def memory(self):
         """The broker's resident memory, in MiB."""
@@ -215,7 +229,8 @@ def waiting(o):
         session = Session(folder)
         print(f"  restart        {session.opened:8.2f} s")
         print(f"  flux jobs then {session.run('jobs')[0]:8.2f} s")
-        print(f"  cancel --all   {session.run('cancel', '--all')[0]:8.2f} s")
+        seconds, longest = session.meanwhile(["cancel", "--all"], ["jobs", "-c1"])
+        print(f"  cancel --all   {seconds:8.2f} s   flux jobs -c1 meanwhile {longest:.2f} s at the most")
         session.close()
 
 

@@ -103,6 +103,8 @@ def test_what_is_wrong_is_said_once_and_nothing_is_taken(session):
             list(client.stream("job.submit-copies", {"jobspec": JOBSPEC, "copies": [{}, copy]}))
         assert caught.value.errno == number
         assert text in caught.value.text
+    with pytest.raises(RPCError, match="expected command and environment"):  # many are looked at some at a time
+        list(client.stream("job.submit-copies", {"jobspec": JOBSPEC, "copies": [{}] * 5000 + [{"cwd": "/"}]}))
     assert list(client.stream("job.submit-copies", {"jobspec": JOBSPEC, "copies": []})) == [{"ids": []}]
     client.close()
     assert session("jobs", "-n") == ""

@@ -21,6 +21,7 @@ from fluxsched.session.errors import RequestError
 
 MANY = 1 << 20  # jobs in one request
 SOME = 200  # jobs at a time
+CHECKED = 5000  # copies of a job that are checked at a time
 
 
 class Bulk:
@@ -48,12 +49,6 @@ class Bulk:
 
         Answers {"ids"} in pieces, in the order of the copies, each once these jobs are written."""
         parsed = self.manager.checked(jobspec)
-        for copy in copies:
-            if not copy.keys() <= {"command", "environment"}:
-                raise RequestError(errno.EPROTO, "job.submit-copies: copies: expected command and environment")
-            if "command" in copy:
-                jobs.check_command(copy["command"])
-            jobs.check_environment(copy.get("environment", {}))
         public = jobs.redact(jobspec)
         info = jobs.new_info(jobspec, parsed, urgency, flags, 0.0)
 
@@ -64,7 +59,22 @@ class Bulk:
             self._coming += 1
             self._take_some(request, self.manager.store.split(jobspec), public, info, deque(copies))
 
-        self.manager.scheduler.feasible(public, feasible)
+        def checked(begin: int) -> None:
+            end = begin + CHECKED
+            for copy in copies[begin:end]:
+                _check(copy)
+            if end < len(copies):
+                self.manager.loop.call_soon(lambda: check_more(end))
+            else:
+                self.manager.scheduler.feasible(public, feasible)
+
+        def check_more(begin: int) -> None:
+            try:
+                checked(begin)
+            except RequestError as error:
+                self.manager.refuse(request, error)
+
+        checked(0)
 
     def _take_some(
         self,
@@ -184,6 +194,15 @@ class Bulk:
                     self.manager.log("job-manager", LOG_ERR, str(error))
                     what.failure = what.failure or error
         return [job for job in found if not job.events_unread]
+
+
+def _check(copy: dict[str, Any]) -> None:
+    """Check what a copy says.  Raises RequestError."""
+    if not copy.keys() <= {"command", "environment"}:
+        raise RequestError(errno.EPROTO, "job.submit-copies: copies: expected command and environment")
+    if "command" in copy:
+        jobs.check_command(copy["command"])
+    jobs.check_environment(copy.get("environment", {}))
 
 
 class _Cancelling:
