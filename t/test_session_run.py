@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Jobs of a session are real processes: their surroundings, output, end and exit code."""
 
+import errno
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from embedded import FLUX, Session, clean_environment, flux, job_processes, open_terminal, until
+from fluxsched.session import starting
 
 CPUS = sorted(os.sched_getaffinity(0))
 TOP = Path(__file__).resolve().parent.parent
@@ -38,6 +40,26 @@ def test_command_that_does_not_exist(session):
     done = session.run("run", "no-such-command")
     assert done.returncode == 127
     assert "start failed: no-such-command: No such file or directory" in done.stderr
+
+
+def test_script_that_nothing_runs(session, tmp_path):
+    for name, data, said in (
+        ("dos", b"#!/bin/sh\r\ntrue\r\n", "its first line, #!/bin/sh, ends with a carriage return, as lines of Windows "
+                                         "do"),
+        ("none", b"#! /no/such -x\ntrue\n", "/no/such, which its first line names, is not there"),
+    ):
+        (tmp_path / name).write_bytes(data)
+        (tmp_path / name).chmod(0o755)
+        done = session.run("run", f"./{name}", cwd=tmp_path)
+        assert (done.returncode, f"start failed: ./{name}: {said}" in done.stderr) == (127, True), done.stderr
+        done = session.run("start", f"./{name}", cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (127, f"flux-start: ./{name}: {said}\n")
+        for words in (("exec", f"./{name}"), ("env", f"./{name}")):
+            done = session.run(*words, cwd=tmp_path)
+            assert (done.returncode, done.stderr) == (127, f"flux-{words[0]}: ./{name}: {said}\n")
+    assert session.fail("exec", "none", cwd=tmp_path) == "flux-exec: none: No such file or directory"
+    assert starting.reason(errno.EACCES, [b"/bin/sh"]) == "Permission denied"
+    assert starting.reason(errno.ENOENT, ["/none", "/bin", "/bin/sh"]) == "the loader that it needs is not there"
     assert "no-such-command: No such file or directory" in session.log()
     done = session.run("run", "/etc/passwd")
     assert done.returncode == 126

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import signal
@@ -22,7 +23,7 @@ from fluxsched.formats import hostlist
 from fluxsched.program import explain, tell
 from fluxsched.service.settings import RECORD_VARIABLE
 from fluxsched.session import jobid as ids
-from fluxsched.session import wellknown
+from fluxsched.session import starting, wellknown
 from fluxsched.session.attributes import DUMP
 from fluxsched.session.broker import machine, ranks
 from fluxsched.session.broker.bulk import Bulk
@@ -354,7 +355,7 @@ class Broker:
             if self._terminal is not None:
                 self._terminal.started()
         except OSError as error:
-            tell(f"flux-start: {words[0]}: {error.strerror}")
+            tell(f"flux-start: {words[0]}: {starting.reason(error.errno or errno.EIO, [words[0]])}")
             self.code = 126 if isinstance(error, PermissionError) else 127
             self.loop.call_soon(self._end)
 

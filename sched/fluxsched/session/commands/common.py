@@ -3,6 +3,7 @@
 """What the commands share: options and their types, errors, groups of commands."""
 from __future__ import annotations
 
+import errno
 import os
 
 from fluxsched.formats.quote import quote
@@ -113,6 +114,14 @@ def here() -> str:
 def absolute(path: str) -> str:
     """The absolute path of a file that the caller names.  Raises CommandError as :func:`here`."""
     return os.path.normpath(path if os.path.isabs(path) else os.path.join(here(), path))
+
+
+def cannot_run(word: str, error: OSError) -> CommandError:
+    """The error of a command whose first word could not be run, with the exit code that shells have for it."""
+    from fluxsched.session import starting
+
+    why = starting.reason(error.errno or errno.EIO, [word])
+    return CommandError(f"{word}: {why}", 126 if isinstance(error, PermissionError) else 127)
 
 
 def log_failure(name: str, text: str) -> None:

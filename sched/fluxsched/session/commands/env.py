@@ -6,10 +6,9 @@ from __future__ import annotations
 import os
 import shlex
 
-from fluxsched.program import explain, flush
+from fluxsched.program import flush
 from fluxsched.session.commands.client import Client
-from fluxsched.session.commands.common import Parser, call, operands
-from fluxsched.session.errors import CommandError
+from fluxsched.session.commands.common import Parser, call, cannot_run, operands
 from fluxsched.session.pythonpath import pythonpath
 
 
@@ -44,5 +43,4 @@ def main(name: str, words: list[str]) -> int:
     try:
         os.execvpe(command[0], command, {**os.environ, **found})
     except OSError as error:
-        error.filename = command[0]
-        raise CommandError(explain(error), 126 if isinstance(error, PermissionError) else 127) from None
+        raise cannot_run(command[0], error) from None

@@ -12,7 +12,7 @@ from fluxsched.formats import idset
 from fluxsched.formats.quote import printable
 from fluxsched.session import fsd
 from fluxsched.session.commands.client import Client
-from fluxsched.session.commands.common import Parser, call
+from fluxsched.session.commands.common import Parser, call, cannot_run
 from fluxsched.session.errors import CommandError
 from fluxsched.version import VERSION
 
@@ -77,7 +77,7 @@ def exec_(words: list[str]) -> int:
         try:
             code = subprocess.run(options.command, env=env, check=False).returncode
         except OSError as error:
-            raise CommandError(f"{options.command[0]}: {error.strerror}", 127) from None
+            raise cannot_run(options.command[0], error) from None
         except ValueError as error:
             raise CommandError(f"{options.command[0]!r}: {error}", 127) from None
         worst = max(worst, code if code >= 0 else 128 - code)

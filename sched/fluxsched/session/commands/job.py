@@ -47,7 +47,8 @@ HINT = """\
    raise           raise an exception on jobs
    kill            send a signal to running jobs
    id              convert job ids to another form
-   last            list the ids of the latest jobs"""
+   last            list the ids of the latest jobs
+   list            list jobs, a JSON object each"""
 
 
 def main(name: str, words: list[str]) -> int:

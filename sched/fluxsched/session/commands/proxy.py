@@ -9,7 +9,7 @@ import subprocess
 
 from fluxsched.session.commands import target
 from fluxsched.session.commands.client import Client
-from fluxsched.session.commands.common import Parser, call, operands
+from fluxsched.session.commands.common import Parser, call, cannot_run, operands
 from fluxsched.session.commands.target import TARGET
 from fluxsched.session.errors import CommandError
 
@@ -32,8 +32,7 @@ def proxy(words: list[str]) -> int:
     try:
         code = subprocess.run(command, env=dict(os.environ, FLUX_URI=found), check=False).returncode
     except OSError as error:
-        code = 126 if isinstance(error, PermissionError) else 127
-        raise CommandError(f"{command[0]}: {error.strerror}", code) from None
+        raise cannot_run(command[0], error) from None
     return code if code >= 0 else 128 - code
 
 

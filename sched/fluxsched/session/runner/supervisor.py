@@ -24,6 +24,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Generator, Iterator
 
 from fluxsched.errors import FluxSchedError
+from fluxsched.session import starting
 from fluxsched.session.runner import memory, pmi
 from fluxsched.session.runner.exits import Exits
 from fluxsched.session.runner.inputs import Inputs
@@ -367,7 +368,7 @@ class Supervisor:
         paths = self.paths(argv[0], own.get("PATH", spec["env"].get("PATH")))
         streams = (stdin, out_w, err_w)
         words = list(env.values())
-        pid, number = yield from self.blocking(partial(self.spawn, paths, argv, words, streams, cpus or [], kept))
+        pid, number, why = yield from self.blocking(partial(self.spawn, paths, argv, words, streams, cpus or [], kept))
         for fd in streams:
             os.close(fd)
         if self.pmi is not None:
@@ -375,7 +376,7 @@ class Supervisor:
         if number:
             code = 126 if number in (errno.EACCES, errno.ENOEXEC) else 127
             where = f"task {rank} (host {values['node.name']})"
-            raise StartError(f"{where}: start failed: {argv[0]}: {os.strerror(number)}", code)
+            raise StartError(f"{where}: start failed: {argv[0]}: {why}", code)
         self.group = self.group or pid
         self.tasks[pid] = rank
         if our_end >= 0:
@@ -406,7 +407,7 @@ class Supervisor:
         cpus: list[int],
         kept: int,
     ) -> Any:
-        """In the worker's thread: start a process, unless the job has been given up; (process id, errno)."""
+        """In the worker's thread: start a process, unless the job has been given up; (process id, errno, why not)."""
         self.spawning = True
         try:
             if self.given_up:
@@ -415,7 +416,9 @@ class Supervisor:
                 self.open_folder()
             words = [os.fsencode(word) for word in argv]
             joins = -1 if self.memory is None else self.memory.joins
-            return spawn(paths, words, env, self.group, self.folder, streams, cpus, self.spec["nofile"], kept, joins)
+            limits = self.spec["nofile"]
+            pid, number = spawn(paths, words, env, self.group, self.folder, streams, cpus, limits, kept, joins)
+            return pid, number, starting.reason(number, paths, self.folder) if number else ""
         finally:
             self.spawning = False
 
