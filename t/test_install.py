@@ -402,7 +402,7 @@ def launcher(tree):
 
 
 def test_launcher_embedded(tree, launcher):
-    goal = f"python |{tree}/sched|-I -m fluxsched.session.main run a b"
+    goal = f"python |{tree}/sched|-IS {tree}/sched/fluxsched/session/entry.py run a b"
     assert launcher("") == goal
     assert launcher("yes", FLUX_SCHED_EMBEDDED="1") == goal
     assert launcher("", PYTHONPATH="/elsewhere") == goal.replace("python |", "python /elsewhere|")

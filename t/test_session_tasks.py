@@ -228,7 +228,7 @@ def test_exits_that_end_a_job(timeout, code, waits):
         assert 0 <= timers["exit"][0] - time.monotonic() - waits + 60 <= 60
 
 
-def test_exit_options(session):
+def test_exit_options(session, tmp_path):
     first = ["sh", "-c", "[ $FLUX_TASK_RANK = 1 ] || exec sleep 600; exit $0"]
     done = session.run("run", "-n2", "-o", "exit-timeout=0.1s", *first, "0")
     assert done.returncode == 1
@@ -236,6 +236,11 @@ def test_exit_options(session):
     done = session.run("run", "-n2", "-o", "exit-on-error", *first, "5")
     assert done.returncode == 5
     assert "task 1 has ended with exit code 5, and exit-on-error is set" in done.stderr
+    # A session in the job is that of its first task, so that others end early.
+    nested = "[ $FLUX_TASK_RANK = 0 ] || until [ -e $0 ]; do sleep 0.05; done; [ $FLUX_TASK_RANK = 0 ] || exit 0\n"
+    nested += "exec flux start sh -c 'flux getattr size >&2; touch $0; sleep 1; echo $1' $0 over"
+    words = ["-N2", "-n2", "-o", "exit-timeout=0.1s", "sh", "-c", nested, str(tmp_path / "up")]
+    assert session("run", *words) == "over"
     # It is tasks that are waited for, not what they leave behind.
     leaves = "[ $FLUX_TASK_RANK = 0 ] && sleep 0.5 & exit 0"
     assert session.run("run", "-n2", "-o", "exit-timeout=0.2s", "sh", "-c", leaves).returncode == 0

@@ -17,12 +17,15 @@ class Exits:
         on_error: bool,
         timers: dict[str, tuple[float, Callable[[], None]]],
         fail: Callable[[str, int], None],
+        spared: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`timeout` is how many seconds the others have, a negative number for ever."""
+        """`timeout` is how many seconds the others have, a negative number for ever. `spared()` is whether the job goes
+        on even then."""
         self._timeout = timeout
         self._on_error = on_error
         self._timers = timers
         self._fail = fail
+        self._spared = spared
 
     def exited(self, rank: int, code: int) -> None:
         """A task has exited, and others have not."""
@@ -32,7 +35,11 @@ class Exits:
             return
         if self._timeout >= 0:
             text = f"{how}, and the others have gone on for {self._timeout:g} s (exit-timeout)"
-            self._timers.setdefault("exit", (time.monotonic() + self._timeout, lambda: self._fail(text, code or 1)))
+            self._timers.setdefault("exit", (time.monotonic() + self._timeout, lambda: self._over(text, code or 1)))
+
+    def _over(self, reason: str, code: int) -> None:
+        if not self._spared():
+            self._fail(reason, code)
 
     def close(self) -> None:
         """All tasks have exited, or the job is ended for another reason."""

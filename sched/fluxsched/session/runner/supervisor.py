@@ -87,7 +87,7 @@ class Supervisor:
         self.warned = False  # of the time limit
         self.pmi: pmi.Server | None = None
         self.memory: memory.Limit | None = None
-        self.exits = Exits(timers=self.timers, fail=self.fail, **spec["exits"])
+        self.exits = Exits(timers=self.timers, fail=self.fail, spared=self.has_session, **spec["exits"])
 
     # the record
 
@@ -438,11 +438,15 @@ class Supervisor:
 
     def warn(self) -> None:
         """Send the signal that the job wants some time before its limit, as soon as all tasks run."""
-        if self.starting is not None or (self.spec["is_session"] and not os.path.exists(os.path.join(self.dir, READY))):
+        if self.starting is not None or (self.spec["is_session"] and not self.has_session()):
             self.timers["warn"] = (time.monotonic() + 0.05, self.warn)
             return
         self.warned = True
         self.signal(self.spec["warning"][0])
+
+    def has_session(self) -> bool:
+        """Whether a session is open in the job, as its first task: those of other tasks have left at once."""
+        return os.path.exists(os.path.join(self.dir, READY))
 
     def expired(self) -> None:
         """The time limit has been reached."""
