@@ -3,10 +3,12 @@
 """Parts of the embedded session, each on its own."""
 
 import errno
+import gc
 import json
 import os
 import socket
 import time
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -20,7 +22,7 @@ from fluxsched.session.broker import ranks as resources
 from fluxsched.session.broker.active import Active
 from fluxsched.session.broker.job import CLEANUP, DEPEND, RUN, SCHED, Job
 from fluxsched.session.broker.log import Log
-from fluxsched.session.broker.rpc import Router
+from fluxsched.session.broker.rpc import Router, rpc
 from fluxsched.session.broker.server import Server
 from fluxsched.session.commands import buildspec, environ
 from fluxsched.session.commands import requires as constraints
@@ -408,6 +410,35 @@ def test_broker_without_descriptors_waits(tmp_path):
     server._accept(loop.READ)
     assert len(log.entries()) == 2
     server.close()
+
+
+def test_a_client_that_has_gone_leaves_no_ring(tmp_path):
+    """Python's search for garbage passes over what has lived long, so nothing may depend on it."""
+    events, gone = [], []
+    turn = loop.Loop(events.append)
+
+    class Handlers:
+        @rpc("test.wait")
+        def wait(self, request):
+            """Wait for the client to go."""
+            request.on_close = lambda: events.append(request.id)
+            gone.extend([weakref.ref(request.connection), weakref.ref(request.connection.channel)])
+
+    server = Server(turn, Log(), str(tmp_path / "local-0"), Router(Handlers()))
+    gc.disable()
+    try:
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        client.connect(server.path)
+        client.sendall(b'{"id":7,"topic":"test.wait"}\n')
+        client.close()
+        turn.turn_end.append(lambda: turn.stop() if events else None)
+        turn.call_later(60.0, turn.stop)
+        turn.run()
+        assert events == [7] and [one() for one in gone] == [None, None]
+    finally:
+        gc.enable()
+    server.close()
+    turn.close()
 
 
 def test_worker_without_descriptors_waits(tmp_path):

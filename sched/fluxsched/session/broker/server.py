@@ -68,13 +68,15 @@ class Request:
 
     def _end(self) -> None:
         self.open = False
+        self.on_close = None
         self.connection.requests.pop(self.id, None)
 
     def closed(self) -> None:
         """The client has gone."""
         self.open = False
-        if self.on_close is not None:
-            self.on_close()
+        on_close, self.on_close = self.on_close, None
+        if on_close is not None:
+            on_close()
 
 
 class Connection:
