@@ -3,18 +3,20 @@
 # cython: boundscheck=True, wraparound=True
 """Whether all that the engine's structures say of themselves, and of each other, is true. For tests."""
 from fluxsched.core.alloc cimport Alloc, Entry
-from fluxsched.core.bits cimport count_bits
+from fluxsched.core.bits cimport count_bits, get_bit
 from fluxsched.core.check cimport must
+from fluxsched.core.countplan cimport CountPlan, Reserved
 from fluxsched.core.engine cimport Engine
 from fluxsched.core.fits cimport Seen
-from fluxsched.core.future cimport PLAN_EACH
+from fluxsched.core.future cimport PLAN_CORES, PLAN_EACH
 from fluxsched.core.job cimport JOB_FREE, JOB_WAITING, Job
-from fluxsched.core.kinds cimport Group
+from fluxsched.core.kinds cimport Group, Kinds
 from fluxsched.core.nodefuture cimport Future, point_of, times_of, words_of
+from fluxsched.core.profile cimport Profile
 from fluxsched.core.running cimport release_time
 from fluxsched.core.sharedplan cimport SharedPlan
 from fluxsched.core.timeline cimport Chunk
-from fluxsched.core.types cimport i32
+from fluxsched.core.types cimport i32, i64, usec_t
 
 
 cdef int sanity_check(Engine e) except -1:
@@ -38,7 +40,12 @@ cdef int sanity_check(Engine e) except -1:
     must(sorted(e.domain_index.values()) == list(range(e.ndomains)) and len(e.domain_names) == e.ndomains,
          "engine: domains")
     must(e.future.nwaiting == e.queue.count, "future: waiting jobs")
+    _sizes(e)
+    if e.inventory.nnodes <= 64:
+        _kinds(e)
     _settled(e)
+    if e.settled.holds and e.future.same() and e.future.plan != PLAN_EACH and e.inventory.nnodes <= 64:
+        _counts(e)
     # The columns stand for the kinds of nodes of the last pass.
     if e.settled.holds and e.future.same() and e.future.plan == PLAN_EACH and e.inventory.nnodes <= 8:
         _futures(e)
@@ -104,6 +111,123 @@ cdef int _settled(Engine e) except -1:
         last = slot
     must(gone == e.settled.ngone, "settled: jobs that have started")
     must(e.settled.tail < 0 or e.jobs.item[e.settled.tail].state == JOB_WAITING, "settled: the tail does not wait")
+    return 0
+
+
+cdef int _sizes(Engine e) except -1:
+    """AssertionError unless a job that accepts several sizes has all of them, from the least to the greatest."""
+    cdef i32 i, what, at, place
+    kept = 0
+    for i in range(1, e.jobs.sizes.nitems):
+        kept += e.jobs.sizes.item[i].run is not NULL
+    for i in range(e.jobs.count):
+        place = e.jobs.item[i].sizes
+        if e.jobs.item[i].state == JOB_FREE or place == 0:
+            continue
+        kept -= 1
+        for what in range(2):
+            numbers = [e.jobs.sizes.number(place, what, at) for at in range(e.jobs.sizes.item[place].count[what])]
+            must(numbers == sorted(set(numbers)), "sizes: not ascending")
+    must(kept == 0, "sizes: kept for nobody")
+    return 0
+
+
+cdef int _kinds(Engine e) except -1:
+    """AssertionError unless nodes that are up are of one kind exactly if they are alike and in the same sets in use."""
+    cdef Kinds kinds = e.future.kinds
+    cdef i32 node, set_, i, c
+    if kinds.generation != e.eligible.generation or kinds.version != e.eligible.version:
+        return 0
+    used = [set_ for set_ in range(kinds.nsets) if e.eligible.waiting[set_]]
+    known = {}
+    members = {}
+    for node in range(e.inventory.nnodes):
+        i = kinds.kind_of[node]
+        inside = [set_ for set_ in used if get_bit(e.eligible.bits[set_], node)]
+        counts = get_bit(e.state.up, node) and (kinds.plain or inside != [])
+        must((i >= 0) == counts, "kinds: a node is of a kind though none can ask for it, or of none")
+        if i < 0:
+            continue
+        must(known.setdefault(i, (kinds.class_of[node], inside)) == (kinds.class_of[node], inside),
+             "kinds: two nodes of a kind are not alike")
+        must(get_bit(kinds.group[i].nodes, node - 64 * kinds.group[i].first), "kinds: the nodes of a kind")
+        members.setdefault(i, []).append(node)
+    if kinds.plain:
+        return must(set(known) <= {0}, "kinds: more than one")
+    must(sorted(known) == list(range(kinds.nkinds)), "kinds: one has no nodes")
+    must(len(set(map(str, known.values()))) == kinds.nkinds, "kinds: two are alike")
+    order = [(kinds.component_of[i], kinds.extra[known[i][0]], len(known[i][1]), members[i][0]) for i in sorted(known)]
+    must(order == sorted(order), "kinds: not in their order")
+    for set_ in used:
+        found = [kinds.member[i] for i in range(kinds.set_first[set_], kinds.set_first[set_ + 1])]
+        must(found == [i for i in sorted(known) if set_ in known[i][1]], "kinds: those of a set")
+        must({kinds.component_of[i] for i in found} == ({kinds.set_component[set_]} if found else set()),
+             "kinds: a set in two components")
+    # Joined by sets only.
+    root = list(range(kinds.nkinds))
+    for set_ in used:
+        i = kinds.set_first[set_]
+        for c in range(i + 1, kinds.set_first[set_ + 1]):
+            old, new = root[kinds.member[c]], root[kinds.member[i]]
+            root = [new if r == old else r for r in root]
+    return must(len(set(root)) == kinds.ncomponents, "kinds: components")
+
+
+cdef i64 _units(Engine e, i32 kind, usec_t t) except? -1:
+    """How many units of a kind running jobs and reservations leave free at t, which is not before they are known."""
+    cdef CountPlan plan = e.future.count
+    cdef i32 i, k, node
+    cdef const Reserved *r
+    cdef const Alloc *a
+    cdef i64 free = e.state.free_cores if e.future.plan == PLAN_CORES else e.state.nidle
+    if not plan.plain:
+        free = sum([1 for node in range(e.inventory.nnodes)
+                    if get_bit(e.state.idle, node) and plan.kinds.kind_of[node] == kind])
+    for i in range(e.jobs.running.count):
+        if release_time(e.jobs.running.item[i].end, plan.now) > t:
+            continue
+        if plan.plain:
+            free += e.jobs.item[e.jobs.running.item[i].job].units
+            continue
+        a = &e.jobs.item[e.jobs.running.item[i].job].alloc
+        for k in range(a.nentries):
+            for node in range(a.entry[k].node, a.entry[k].node + a.entry[k].count):
+                free += plan.kinds.kind_of[node] == kind
+    for i in range(plan.nmade):
+        r = plan.reserved + i
+        if r.end < 0 or not r.start <= t < r.end:
+            continue
+        if plan.plain:
+            free -= r.units
+        for k in range(r.part, r.part + r.nparts):
+            free -= plan.parts[k].units if plan.parts[k].kind == kind else 0
+    return free
+
+
+cdef int _counts(Engine e) except -1:
+    """AssertionError unless the profiles count what running jobs and reservations leave."""
+    cdef CountPlan plan = e.future.count
+    cdef const Profile *p
+    cdef i32 c, i, k, first
+    # Jobs that have ended as they were expected to are in the plan until the next pass.
+    cdef usec_t known = max(plan.now, e.settled.ended) if e.settled.nended else plan.now
+    if e.once:
+        return 0
+    must(sum([1 for i in range(plan.nmade) if plan.reserved[i].end >= 0]) == plan.nreserved, "plan: reservations")
+    if not plan.built:
+        if plan.nreserved and plan.shadow >= known:
+            must(plan.extra == _units(e, 0, plan.shadow), "plan: what is free beside the first reservation")
+        return 0
+    for c in range(1 if plan.plain else plan.kinds.ncomponents):
+        p = plan.profile + c
+        first = 0 if plan.plain else plan.kinds.first[c]
+        must(p.width == (1 if plan.plain else plan.kinds.first[c + 1] - first), "plan: the width of a profile")
+        must(p.npoints > 0 and p.time[0] == plan.now, "plan: a profile begins now")
+        for i in range(p.npoints):
+            must(i == 0 or p.time[i - 1] < p.time[i], "plan: the points of a profile")
+            for k in range(p.width if p.time[i] >= known else 0):
+                must(p.free[i * p.width + k] == _units(e, first + k, p.time[i]), "plan: what is free of a kind")
+                must(p.free[i * p.width + k] >= 0, "plan: two jobs have the same")
     return 0
 
 
