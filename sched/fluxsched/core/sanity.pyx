@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-# cython: boundscheck=True, wraparound=True
+# cython: boundscheck=True, wraparound=True, linetrace=False
 """Whether all that the engine's structures say of themselves, and of each other, is true. For tests."""
 from fluxsched.core.alloc cimport Alloc, Entry
 from fluxsched.core.bits cimport count_bits, get_bit
