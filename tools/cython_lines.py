@@ -3,6 +3,7 @@
 """A plugin of coverage.py for the package's Cython modules: Cython's own, told where the C files are."""
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,14 @@ class Lines(Plugin):
             return None, None
         translated = TRANSLATED / path.relative_to(SOURCE).with_suffix(".c")
         return (str(translated), None) if translated.is_file() else (None, None)
+
+    def _read_source_lines(self, c_file: str, sourcefile: str) -> Any:
+        """A C file names its sources by their place below sched/, and Cython's plugin looks for them along the path."""
+        sys.path.append(str(SOURCE))
+        try:
+            return super()._read_source_lines(c_file, sourcefile)
+        finally:
+            sys.path.remove(str(SOURCE))
 
 
 def coverage_init(registry: Any, options: dict[str, Any]) -> None:
