@@ -197,6 +197,19 @@ def test_a_late_end_is_planned_from_scratch():
     assert continued(one) == before
 
 
+def test_a_late_end_in_several_kinds_of_nodes():
+    """The plan has what is free of each kind from the tick on at which the job was taken to end."""
+    one = engine(4, 4, "reserve-depth=-1")
+    for jobid in (1, 2, 3):
+        one.add(jobid, whole(1, 10, constraint={"ranks": ["0"]}), t_submit=float(jobid))
+    one.schedule(0.0)
+    one.schedule(15.0)
+    one.free(1)
+    one.sanity_check()
+    assert one.schedule(16.0).started == [2]
+    one.sanity_check()
+
+
 def test_jobs_that_come_go_and_move_between_others():
     """What stands ahead of them is not asked again."""
     one = engine(4, 4, "reserve-depth=-1")

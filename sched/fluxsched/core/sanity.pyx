@@ -209,8 +209,8 @@ cdef int _counts(Engine e) except -1:
     cdef CountPlan plan = e.future.count
     cdef const Profile *p
     cdef i32 c, i, k, first
-    # Jobs that have ended as they were expected to are in the plan until the next pass.
-    cdef usec_t known = max(plan.now, e.settled.ended) if e.settled.nended else plan.now
+    # Jobs that have ended as they were expected to are in the plan until then, those that were late until one tick on.
+    cdef usec_t known = release_time(e.settled.ended, plan.now) if e.settled.nended else plan.now
     if e.once:
         return 0
     must(sum([1 for i in range(plan.nmade) if plan.reserved[i].end >= 0]) == plan.nreserved, "plan: reservations")
