@@ -79,6 +79,16 @@ def test_long_queues(seed):
         assert api.run(trace, procs=64, plugin=name).start.tolist() != other.start.tolist()
 
 
+def test_backfilled_is_told_by_the_queue():
+    """Where all jobs run for as long as they asked for there is nothing to compress: the same starts, ahead of the same
+    jobs, though a pass goes by the reservations' starts."""
+    trace = generate(300, 64, 1.3, seed=5)
+    trace = api.trace_of(trace.submit, trace.run, trace.procs, trace.run)
+    plain, kept = (api.run(trace, procs=64, plugin=f"conservative{options}") for options in ("", ":compression=true"))
+    assert kept.start.tolist() == plain.start.tolist()
+    assert kept.backfilled.tolist() == plain.backfilled.tolist() and 0 < plain.backfilled.mean() < 1
+
+
 def test_whole_nodes_are_planned_alike():
     """On nodes that jobs take whole, and where nodes are looked at one by one: the same starts."""
     trace = generate(150, 16, 1.2, seed=3, overestimate=5, users=3)

@@ -294,8 +294,8 @@ cdef class Engine:
         j.last = self.end_after(j.limit)
         self.future.start(job, end)
         self.nstarted_total += 1
-        j.backfilled = d.blocked > 0
-        self.nbackfilled += d.blocked > 0
+        j.backfilled = self.queue.waits_ahead(job) if self.queue.reordered else d.blocked > 0
+        self.nbackfilled += j.backfilled
         return 0
 
     cdef int earliest(self, i32 job, usec_t *out) except -1 nogil:

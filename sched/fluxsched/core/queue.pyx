@@ -288,6 +288,19 @@ cdef class Queue:
         """Whether a job stands before another one."""
         return before(self.jobs.item + slot, self.jobs.item + other)
 
+    cdef bint waits_ahead(self, i32 slot) noexcept nogil:
+        """Whether a job of the same domain waits that stands before this one."""
+        cdef i32 c, i, other
+        cdef const Job *j = self.jobs.item + slot
+        for c in range(self.nchunks):
+            for i in range(self.chunk[c].count):
+                other = self.chunk[c].slot[i]
+                if not before(self.jobs.item + other, j):
+                    return False
+                if self.jobs.item[other].state == JOB_WAITING and self.jobs.item[other].domain == j.domain:
+                    return True
+        return False
+
     cdef i32 behind(self, i32 slot) noexcept nogil:
         """The job that stands next behind one in the queue; -1: it is the last."""
         cdef i32 c, i
