@@ -179,6 +179,7 @@ class Supervisor:
             self.memory = memory.Limit(self.spec["memory"], self.worker.job_group, self.timers, self.take_memory_back)
         self.starting = self.start()
         self.expire_at(self.spec["expiration"])
+        self.worker.hear_early()
         self.follow()
         self.clear()
         code = self.failure or max(self.statuses.values())

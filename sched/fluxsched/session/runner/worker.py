@@ -194,6 +194,7 @@ class Worker:
         self.starter = Starter(self.note)
         self.job: Optional[Supervisor] = None
         self._next: Optional[dict[str, Any]] = None  # what the broker asks for
+        self._early: list[dict[str, Any]] = []  # and what it says of that job before it is taken up
         self._broker: Optional[Channel] = Channel(sock, self.watch, self._message, self._gone)
 
     def run(self) -> None:
@@ -258,8 +259,16 @@ class Worker:
     def _message(self, message: dict[str, Any]) -> None:
         if "run" in message:
             self._next = message["run"]
+        elif self._next is not None:
+            self._early.append(message)
         elif self.job is not None and self._broker is not None:
             self.job.command(self._broker, message)
+
+    def hear_early(self) -> None:
+        """Let the job hear what the broker said of it before it was taken up."""
+        early, self._early = self._early, []
+        for message in early:
+            self._message(message)
 
     def _gone(self, reason: Optional[str]) -> None:
         if self.job is not None and self._broker is not None:
