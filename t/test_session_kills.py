@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import specs
 from embedded import FLUX, WAIT, alive, children, clean_environment, until
 from fluxsched.session import jobid as ids
+from fluxsched.session.broker.active import Active
 from fluxsched.session.broker.job import HELD, RUN
 from fluxsched.session.broker.job import Job as Running
 from fluxsched.session.broker.sched_module import ModuleHost, Scheduler
@@ -235,13 +236,16 @@ def test_job_that_ends_while_the_scheduler_takes_it_over():
     R = {"execution": {"R_lite": []}}
     job = Running(7, RUN, {}, {"priority": 16, "userid": 0, "t_submit": 1.0}, R)
     job.alloc = HELD
-    manager = SimpleNamespace(active={7: job}, queues=None)
+    active = Active()
+    active.add(job)
+    manager = SimpleNamespace(active=active, queues=None)
     sent = []
-    scheduler = Scheduler(SimpleNamespace(call_soon=lambda call: call()), None, None, manager, None)
+    loop = SimpleNamespace(call_soon=lambda call: call(), call=lambda call: call())
+    scheduler = Scheduler(loop, None, None, manager, None)
     scheduler.service = SimpleNamespace(handle=lambda topic, request, payload: sent.append((topic, payload)))
     scheduler._hello(None, {}, lambda payload, error: None)
     scheduler.free(job)
-    manager.active.clear()
+    active.remove(job)
     other = Running(8, RUN, {}, {}, R)
     scheduler.free(other)  # it had ended before it was told of
     assert sent == []

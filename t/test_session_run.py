@@ -40,6 +40,10 @@ def test_command_that_does_not_exist(session):
     done = session.run("run", "no-such-command")
     assert done.returncode == 127
     assert "start failed: no-such-command: No such file or directory" in done.stderr
+    assert "no-such-command: No such file or directory" in session.log()
+    done = session.run("run", "/etc/passwd")
+    assert done.returncode == 126
+    assert "Permission denied" in done.stderr
 
 
 def test_script_that_nothing_runs(session, tmp_path):
@@ -60,10 +64,6 @@ def test_script_that_nothing_runs(session, tmp_path):
     assert session.fail("exec", "none", cwd=tmp_path) == "flux-exec: none: No such file or directory"
     assert starting.reason(errno.EACCES, [b"/bin/sh"]) == "Permission denied"
     assert starting.reason(errno.ENOENT, ["/none", "/bin", "/bin/sh"]) == "the loader that it needs is not there"
-    assert "no-such-command: No such file or directory" in session.log()
-    done = session.run("run", "/etc/passwd")
-    assert done.returncode == 126
-    assert "Permission denied" in done.stderr
 
 
 def test_environment(session):

@@ -130,9 +130,9 @@ class ModuleHost(Host):
 
     def call_soon(self, callback: Callable[[], Any]) -> None:
         """Call in this turn of the loop, if the module is still loaded."""
-        if not self._soon:
-            self.scheduler.loop.call_soon(self._call)
         self._soon.append(callback)
+        if len(self._soon) == 1:
+            self.scheduler.loop.call_soon(self._call)
 
     def _call(self) -> None:
         """Make the calls that have come up to here; of a burst of messages there may be hundreds."""
