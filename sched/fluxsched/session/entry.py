@@ -6,15 +6,16 @@ Python's own handler of SIGINT, which shows a traceback, is there from a moment 
 nothing is imported before it is taken away, and -S puts off the library ``site``, which takes longer than all else.
 """
 
-import _signal  # type: ignore[import-not-found]
+if __name__ == "__main__":
+    import _signal  # type: ignore[import-not-found]
 
-if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
-    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
-import site
+    import site
 
-site.main()
+    site.main()
 
-from fluxsched.session.main import start  # noqa: E402
+    from fluxsched.session.main import start
 
-start()
+    start()
