@@ -44,4 +44,3 @@ def archive_mode(path: str) -> Any:
         if path.endswith(suffix) and not path.endswith("/" + suffix) and path != suffix:
             return mode
     raise SessionError(f"expected a file that ends in {', '.join(ARCHIVES)}, got {quote(path)}")
-

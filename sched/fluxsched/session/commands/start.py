@@ -8,8 +8,8 @@ import re
 
 from fluxsched.formats import duration
 from fluxsched.program import tell
+from fluxsched.session import attributes, wellknown
 from fluxsched.session import config as configs
-from fluxsched.session import wellknown
 from fluxsched.session.commands import nest
 from fluxsched.session.commands.common import Parser, absolute, operands
 from fluxsched.session.commands.options import Options as Given
@@ -25,7 +25,7 @@ def parser() -> Parser:
     """The options of flux start."""
     p = Parser("start", description=DESCRIPTION)
     p.add_argument("-S", "--setattr", metavar="NAME=VALUE", action="append",
-                   help="set an attribute: statedir, content.dump or broker.rc2_none")
+                   help=f"set an attribute: {', '.join(attributes.KNOWN)}")
     p.add_argument("-s", "--test-size", metavar="N", help="number of ranks (default 1)")
     p.add_argument("--statedir", metavar="DIR", help="keep jobs in DIR, and take up those that are there")
     p.add_argument("--emulate", metavar="FILE", help="pretend to be the cluster that an RDL file describes")
@@ -61,11 +61,7 @@ def main(name: str, words: list[str]) -> int:
 
 def attributes_of(given: Given) -> dict[str, str]:
     """The attributes that are set.  Raises SessionError."""
-    if not given.setattr:
-        return {}
-    from fluxsched.session import attributes
-
-    found = attributes.parse(given.setattr)
+    found = attributes.parse(given.setattr or ())
     if attributes.STATEDIR in found and given.statedir is not None:
         raise SessionError("--statedir and -S statedir cannot be used together")
     if attributes.NO_COMMAND in found and operands(given.command):
@@ -80,7 +76,7 @@ def _dump(text: str | None) -> str | None:
     path = absolute(text)
     folder = os.path.dirname(path)
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise SessionError(f"content.dump: {folder}: expected a folder that can be written to")
+        raise SessionError(f"{attributes.DUMP}: {folder}: expected a folder that can be written to")
     return path
 
 
@@ -89,7 +85,7 @@ def _options(given: Given, inside: Nest | None = None, chosen: dict[str, str] | 
     from fluxsched.formats import rdl
 
     chosen = chosen or {}
-    given.statedir = chosen.get("statedir", given.statedir)
+    given.statedir = chosen.get(attributes.STATEDIR, given.statedir)
     if given.test_size is not None and given.emulate is not None:
         raise SessionError("-s and --emulate cannot be used together: a rank stands for each node of the file")
     size = "1" if given.test_size is None else given.test_size
@@ -121,8 +117,8 @@ def _options(given: Given, inside: Nest | None = None, chosen: dict[str, str] | 
         service=given.service,
         grace=grace,
         nest=inside,
-        stay=given.stay or "broker.rc2_none" in chosen,
-        dump=_dump(chosen.get("content.dump")),
+        stay=given.stay or attributes.NO_COMMAND in chosen,
+        dump=_dump(chosen.get(attributes.DUMP)),
         terminal=_size(given.terminal),
     )
 
