@@ -3,14 +3,16 @@
 """What ``flux sched whatif`` costs the scheduler a policy: 16,384 nodes and 1,000 waiting jobs.
 
 Prints a table and writes build/bench/whatif.json: for each policy the processor time, in ms (the best of three), of the
-copy and what else the scheduler's own thread does for it; and of the run forward, which has a thread of its own: with
-the requested run times; with the expected ones, where the policy plans with the limits; and where it plans with the
+copy and what else the scheduler's own thread does for it; and of the run forward, which has a thread of its own, or a
+process for a policy in Python (easy.py, which is EASY), the scheduler's part of which is to fork and to look: with the
+requested run times; with the expected ones, where the policy plans with the limits; and where it plans with the
 expected ones, as all do in service/whatif where the former takes too long for one. A number behind > is what a run took
 that was given up. The checksums are of the starts. The target is less than 10 ms of the scheduler's time. Machines:
 whole nodes with few running jobs (300 or so) and with 5,000; shared nodes. `bench_whatif.py NAME...` runs some of
 "few many shared question".
 
-Then a question as the service answers it, about all of these policies: the scheduler's time for each.
+Then a question as the service answers it, about all of these policies: the scheduler's time for each, and the size of
+the process that is forked.
 """
 import json
 import random
@@ -32,12 +34,38 @@ from fluxsched.core import Engine, Inventory  # noqa: E402
 from fluxsched.formats.jobspec import Request  # noqa: E402
 from fluxsched.policy import names  # noqa: E402
 from fluxsched.policy.loader import load_plugin  # noqa: E402
+from fluxsched.service.child import InProcess  # noqa: E402
 from fluxsched.service.whatif import ANEW_MAX, RUN_MAX  # noqa: E402
 
 OUT = TOP / "build" / "bench"
 NODES, WAITING, NOW, USERS = 16384, 1000, 1000.0, 50
 POLICIES = ("fcfs", "first-fit", "easy", "easy+saf", "hybrid4", "conservative")
 MACHINES = {"few": 0, "many": 5000, "shared": 0}
+PYTHON = "easy.py"
+SOURCE = """
+from fluxsched.policy.pyplugin import GO_ON
+
+class Plugin:
+    def __init__(self, options):
+        pass
+
+    def sched_loop_setup(self, engine):
+        pass
+
+    def find_resources(self, engine, job):
+        return engine.fits_now(job)
+
+    def select_resources(self, engine, job):
+        return engine.select(job)
+
+    def allocate_resources(self, engine, job):
+        engine.start(job)
+
+    def reserve_resources(self, engine, job):
+        if not engine.reserved(job):
+            engine.reserve(job)
+        return GO_ON
+"""
 SLICE = 2000        # jobs that a policy is asked about at a time
 
 
@@ -92,9 +120,30 @@ def run(engine, policy, lengths, limit):
     return 1e3 * (copied - begin + time.thread_time() - over), 1e3 * (over - copied), comparison
 
 
+def run_process(engine, lengths, limit):
+    """The same for the policy in Python."""
+    def make():
+        return Forward(engine.fork(names.load(names.choose(PYTHON), SOURCE)), NOW, lengths=lengths)
+
+    begin = time.thread_time()
+    comparison = Comparison(engine)
+    going = InProcess(make, None, limit, comparison, 0.0)
+    while going.going:
+        time.sleep(going.look())
+    if going.error is None and not going.more:
+        going.add(comparison, 0.0)
+    return 1e3 * (time.thread_time() - begin), 1e3 * going.seconds, comparison if comparison.nruns else None
+
+
+def memory():
+    """MB of memory that this process holds."""
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS")]
+    return int(line.split()[1]) / 1024
+
+
 def question():
     """What the service tells of a question about all policies with some 1,000 jobs waiting: s of the scheduler's time
-    for each policy, and of the thread of its run."""
+    for each policy, and of the thread or process of its run."""
     rng = random.Random(1)
     bench = Bench(["plugin=backfill.plugin1"], R=Inventory.from_counts(NODES, 64, 4).to_r())
     jobid = 0
@@ -106,13 +155,15 @@ def question():
                         duration=rng.choice([600, 3600, 7200, 36000, 86400]) * rng.random() + 60)
         bench.host.run(1.0)
     bench.service.run_times.history = learnt()
-    bench.send("sched.whatif", {"policies": [{"name": name} for name in POLICIES]}, "what if")
+    policies = [*({"name": name} for name in POLICIES), {"name": PYTHON, "source": SOURCE}]
+    bench.send("sched.whatif", {"policies": policies}, "what if")
     while not [name for name, _ in bench.host.answers if name == "what if"]:
         bench.host.run(0.001)
         time.sleep(0.0005)
     [answer] = [answer for name, answer in bench.host.answers if name == "what if"]
-    print(f"\nas a question, {answer['running']} running, {answer['waiting']} waiting, plans with {answer['plans']}")
-    print(f"{'policy':>13} {'scheduler ms':>13} {'its thread ms':>14}")
+    print(f"\nas a question, {answer['running']} running, {answer['waiting']} waiting, plans with {answer['plans']}; "
+          f"a process of {memory():.0f} MB")
+    print(f"{'policy':>13} {'scheduler ms':>13} {'beside it ms':>14}")
     for row in answer["policies"]:
         print(f"{row['name']:>13} {1e3 * row['seconds']:13.2f} {1e3 * row['aside']:14.1f}  {row['problem'] or ''}")
     return {"question": [[row["name"], row["seconds"], row["aside"]] for row in answer["policies"]]}
@@ -120,9 +171,12 @@ def question():
 
 def best(engine, policy, lengths, limit):
     """The best of three runs, or one that was given up."""
-    rows = [run(engine, policy, lengths, limit)]
+    def once():
+        return run_process(engine, lengths, limit) if policy == PYTHON else run(engine, policy, lengths, limit)
+
+    rows = [once()]
     while rows[0][2] is not None and len(rows) < 3:
-        rows.append(run(engine, policy, lengths, limit))
+        rows.append(once())
     return min(rows, key=lambda row: row[0] + row[1])
 
 
@@ -142,7 +196,7 @@ def main():
         lengths.limit(limited)
         print(f"\n{machine}: {len(engine.running_jobs())} running, {len(engine.waiting())} waiting; ms a policy")
         print(f"{'policy':>13} {'sched':>6} {'requested':>10} {'expected':>10} {'planned so':>10}  starts")
-        for policy in POLICIES:
+        for policy in (*POLICIES, PYTHON):
             copied, asked, found = best(engine, policy, None, RUN_MAX)
             _, anew, expected = best(engine, policy, lengths, ANEW_MAX)
             _, planned, other = best(limited, policy, None, RUN_MAX)

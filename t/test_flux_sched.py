@@ -163,8 +163,12 @@ def test_without_our_scheduler(instance):
 def test_whatif(instance, waiting, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(PLAIN_PYTHON)
-    out = sched(instance, "whatif", f"first-fit,{path}").splitlines()
-    assert out[0].startswith("2 jobs waiting, 1 running; ")
+    crash = tmp_path / "crash.py"
+    crash.write_text("import os\nos.abort()\n")
+    out = sched(instance, "whatif", f"first-fit,{path},{crash}").splitlines()
+    assert out[0].startswith("2 jobs waiting, 1 running; ") and out[6].split() == [str(crash), *"------"]
+    # Whoever takes the process up knows by which signal it ended.
+    assert any(line.startswith(f"{crash}: its process ended before it had come to its end") for line in out)
     assert [line.split()[:2] for line in out[3:6]] == [["present", "2"], ["first-fit", "2"], [str(path), "2"]]
     gain = next(line for line in out if line.startswith("first-fit: start sooner, most: "))
     assert f58(instance, waiting[2]) in gain

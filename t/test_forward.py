@@ -407,6 +407,18 @@ def test_comparison():
             call()
 
 
+def test_a_run_that_another_process_tells():
+    found, other = compared(), compared()
+    assert other.take(found.told(1)) == 3 and other.nruns == 4
+    assert other.starts(3) == found.starts(1) and other.measures(3) == found.measures(1)
+    with pytest.raises(ValueError, match="expected one of 3"):
+        found.told(3)
+    for wrong in (b"", found.told(0)[1:], found.told(0) + b"x"):
+        with pytest.raises(ValueError, match=rf"{len(wrong)} bytes of a run: expected 48, for 5 jobs"):
+            other.take(wrong)
+    assert other.nruns == 4
+
+
 def test_comparison_up_to_the_end_of_the_instance():
     e = Engine(Inventory.from_counts(1, 1), load_plugin("sched.plugin1"))
     for jobid in (1, 2, 3):

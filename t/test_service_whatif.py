@@ -5,18 +5,23 @@
 import contextlib
 import errno
 import json
+import os
+import signal
 import threading
 import time
 
 import pytest
+from fluxsched.core.comparison import Comparison
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakehost import Bench, make_r
 from fluxsched.cli.instance import show_id
 from fluxsched.cli.whatif import item, text
+from fluxsched.core import Engine, Inventory
 from fluxsched.errors import FluxSchedError
-from fluxsched.service import aside, deadline, whatif
+from fluxsched.policy import names
+from fluxsched.service import aside, child, deadline, whatif
 from test_forward import PLAIN_PYTHON
 from test_service_ask import EASY, ask, busy, refusal
 
@@ -172,8 +177,8 @@ def test_where_planning_anew_takes_too_long_all_plan_with_expected_run_times(mon
     answer = asked(bench, policies=named("conservative"), starts=True)
     assert answer["plans"] == "limits" and answer["policies"][0]["starts"] == [1050.0, 1100.0]
     monkeypatch.setattr(whatif, "ANEW_MAX", -1.0)
-    monkeypatch.setattr(whatif, "FIRST", 1)
-    monkeypatch.setattr(whatif, "SLICE", 0.0)
+    monkeypatch.setattr(aside, "FIRST", 1)
+    monkeypatch.setattr(aside, "SLICE", 0.0)
     answer = asked(bench, policies=named("conservative"), starts=True)
     assert (answer["times"], answer["plans"]) == ("expected", "expected")
     for policy in answer["policies"]:
@@ -190,8 +195,8 @@ def test_a_policy_that_takes_too_long(monkeypatch):
     for jobid in range(1, 30):
         bench.alloc(jobid, nodes=1 + jobid % 4, duration=10.0 + jobid)
     monkeypatch.setattr(whatif, "RUN_MAX", -1.0)
-    monkeypatch.setattr(whatif, "FIRST", 1)
-    monkeypatch.setattr(whatif, "SLICE", 0.0)
+    monkeypatch.setattr(aside, "FIRST", 1)
+    monkeypatch.setattr(aside, "SLICE", 0.0)
     answer = asked(bench, policies=named("conservative"))
     for policy in answer["policies"]:
         assert policy["problem"].startswith("it takes too long: after ") and policy["wait"] is None
@@ -199,24 +204,25 @@ def test_a_policy_that_takes_too_long(monkeypatch):
     assert shown[4].split() == ["conservative", *"------"] and "conservative: it takes too long" in shown[-1]
 
 
-def test_the_scheduler_answers_meanwhile(monkeypatch):
-    monkeypatch.setattr(whatif, "FIRST", 1)
-    monkeypatch.setattr(whatif, "SLICE", 0.0)
+def test_the_scheduler_answers_meanwhile(monkeypatch, tmp_path):
+    monkeypatch.setattr(deadline, "DEADLINE", 60.0)
     bench = Bench(EASY, R=make_r(4, 1))
     for jobid in range(1, 60):
         bench.alloc(jobid, nodes=1 + jobid % 4, duration=10.0 + jobid)
-    plain = [{"name": "my.py", "source": PLAIN_PYTHON}]
-    whole = asked(bench, policies=plain, starts=True)
-    bench.send("sched.whatif", {"policies": plain, "starts": True}, "sliced")
-    count = 0
-    while not [request for request, _ in bench.host.answers if request == "sliced"]:
-        count += 1
-        bench.send("sched.queue", {}, "meanwhile")
-        if count == 5:
-            # What comes meanwhile is not in the answer.
-            bench.alloc(1000, nodes=1, duration=1.0, run=False)
-        bench.host.soon.pop(0)() if bench.host.soon else bench.host.run(0.0005)
-    assert count > 50
+    whole = asked(bench, policies=[{"name": "my.py", "source": PLAIN_PYTHON}], starts=True)
+    go = tmp_path / "go"
+    waits = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.001)\n"
+    late = {"name": "my.py", "source": waits + PLAIN_PYTHON}
+    bench.send("sched.whatif", {"policies": [late], "starts": True}, "late")
+    bench.host.run(1.0)
+    # What comes meanwhile is not in the answer.
+    bench.alloc(1000, nodes=4, duration=1.0)
+    assert len(ask(bench, "sched.queue")["jobs"]) == whole["waiting"] + 1
+    assert not [request for request, _ in bench.host.answers if request == "late"]
+    go.touch()
+    while not [request for request, _ in bench.host.answers if request == "late"]:
+        bench.host.run(0.01)
+        time.sleep(0.001)
     answer = bench.host.answers[-1][1]
     assert answer["jobs"] == whole["jobs"] and 1000 not in answer["jobs"]
     assert [row["starts"] for row in answer["policies"]] == [row["starts"] for row in whole["policies"]]
@@ -224,6 +230,8 @@ def test_the_scheduler_answers_meanwhile(monkeypatch):
 
 class Runs:
     """What an Aside runs: slices of a hundredth of a second, so many of them, and then an error."""
+
+    started = 7
 
     def __init__(self, slices, error=None):
         self.left = slices
@@ -240,31 +248,163 @@ class Runs:
 
 
 def test_a_run_has_a_thread_of_its_own():
-    run = aside.Aside(Runs(3), None, 5.0, 256)
+    run = aside.InThread(lambda: Runs(3), None, 5.0)
     looks = []
     while run.going:
         looks.append(run.look())
         time.sleep(looks[-1])
-    assert (run.more, run.error, looks[:3]) == (False, None, [0.001, 0.002, 0.004]) and max(looks) <= 0.016
-    run = aside.Aside(Runs(10**9), None, 5.0, 256)
+    assert (run.more, run.started, run.error) == (False, 7, None)
+    assert looks[:3] == [0.001, 0.002, 0.004] and max(looks) <= 0.064
+    run = aside.InThread(lambda: Runs(10**9), None, 5.0)
     run.end()
     assert run.more and not run.going and run.error is None
-    run = aside.Aside(Runs(0, ZeroDivisionError("odd")), None, 5.0, 256)
+    run = aside.InThread(lambda: Runs(0, ZeroDivisionError("odd")), None, 5.0)
     run.end()
-    assert isinstance(run.error, ZeroDivisionError)
+    assert run.error == "ZeroDivisionError: odd"
+    with pytest.raises(ZeroDivisionError):
+        aside.InThread(lambda: 1 / 0, None, 5.0)
+
+
+def in_process(make, limit=5.0):
+    engine = Engine(Inventory.from_counts(1, 1), names.load(names.choose("fcfs")))
+    return child.InProcess(make, None, limit, Comparison(engine), 0.0)
+
+
+def over(run):
+    """Wait until a run is over."""
+    while run.going:
+        time.sleep(run.look())
+    return run
+
+
+def test_a_run_has_a_process_of_its_own():
+    descriptors = len(os.listdir("/proc/self/fd"))
+    run = over(in_process(lambda: 1 / 0))
+    assert (run.more, run.started, run.error) == (True, 0, "ZeroDivisionError: division by zero")
+    # What the child does is done here, too: the lines of a process that has gone are not counted.
+    run._make = lambda: Runs(2)
+    head, _, row = run._work().partition(b"\n")
+    assert json.loads(head)["error"].startswith("TypeError: Argument 'forward' has incorrect type") and not row
+    assert (run.more, run.started) == (False, 7)
+    run = in_process(lambda: time.sleep(60.0))
+    begin = time.monotonic()
+    run.end()
+    assert not run.going and run.error == "it was ended" and time.monotonic() - begin < 30.0
+    run.end()
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_no_process_can_be_made(monkeypatch):
+    descriptors = len(os.listdir("/proc/self/fd"))
+
+    def odd():
+        raise BlockingIOError(errno.EAGAIN, "no more")
+
+    monkeypatch.setattr(os, "fork", odd)
+    answer = asked(busy(), policies=[{"name": "my.py", "source": PLAIN_PYTHON}, {"name": "fcfs"}])
+    assert answer["policies"][1]["problem"].startswith("BlockingIOError: ") and answer["policies"][2]["started"] == 2
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+# What is done in the process of a plugin, where it is loaded or first asked, and what is told of that.
+CRASHES = [
+    ("os.abort()", "its process ended before it had come to its end (Aborted)"),
+    ("ctypes.string_at(0)", "its process ended before it had come to its end (Segmentation fault)"),
+    ("os._exit(3)", "its process ended before it had come to its end"),
+    ("os.kill(os.getpid(), 9)", "its process ended before it had come to its end"),
+    # It holds the interpreter, so that no exception can end it.
+    ("sum(range(10**15))", "it takes too long: it has not come back after "),
+    ("time.sleep(10**6)", "it takes too long: it has not ended within 0.5 s"),
+    ("[os.write(int(n), b'x' + bytes([10])) for n in os.listdir('/proc/self/fd') if os.path.exists(f'/dev/fd/{n}')]",
+     "its process told what cannot be read"),
+    ("raise KeyboardInterrupt", "KeyboardInterrupt: "),
+]
+
+
+@pytest.mark.parametrize("crash, problem", CRASHES)
+def test_a_policy_that_crashes_is_a_row_with_a_problem(monkeypatch, crash, problem):
+    long = 0.5 if "sleep" in crash else 60.0
+    for name, value in (("GRACE", 0.1), ("PATIENCE", long)):
+        monkeypatch.setattr(child, name, value)
+    monkeypatch.setattr(whatif, "RUN_MAX", 0.1)
+    head = "import ctypes, os, time\n"
+    policies = [{"name": "load.py", "source": f"{head}{crash}\n{PLAIN_PYTHON}"},
+                {"name": "run.py", "source": head + RAISES.format(crash)}, {"name": "fcfs"}]
+    answer = asked(busy(), policies=policies)
+    assert [row["problem"][:len(problem)] for row in answer["policies"][1:3]] == [problem] * 2
+    assert answer["policies"][3]["problem"] is None and answer["policies"][3]["started"] == 2
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+# Tells by an error of its own what it has of the scheduler.
+TELLS = """
+import ctypes, json, os, signal
+got = ctypes.c_int()
+ctypes.CDLL(None).prctl(2, ctypes.byref(got), 0, 0, 0)
+raise ValueError(json.dumps({
+    "open": [os.readlink(f"/dev/fd/{n}") for n in os.listdir("/proc/self/fd") if os.path.exists(f"/dev/fd/{n}")],
+    "death": got.value, "handled": [int(n) for n in signal.valid_signals() if signal.getsignal(n) != signal.SIG_DFL],
+    "blocked": len(signal.pthread_sigmask(signal.SIG_BLOCK, ())), "group": os.getpgid(0) == os.getpid(),
+    "nice": os.nice(0), "wakeup": signal.set_wakeup_fd(-1), "dumped": ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)}))
+"""
+
+
+def test_the_process_keeps_nothing_of_the_scheduler():
+    handler, (read, write) = signal.signal(signal.SIGUSR1, lambda *_: None), os.pipe()
+    os.set_blocking(write, False)
+    wakeup = signal.set_wakeup_fd(write)
+    try:
+        answer = asked(busy(), policies=[{"name": "my.py", "source": TELLS}])
+        assert signal.getsignal(signal.SIGUSR1) is not handler and not signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        signal.signal(signal.SIGUSR1, handler)
+        assert signal.set_wakeup_fd(wakeup) == write
+        os.close(read)
+        os.close(write)
+    before, _, told = answer["policies"][1]["problem"].partition("{")
+    assert before == "plugin my.py: it does not load: ValueError: "
+    told = json.loads("{" + told)
+    assert sorted(told["open"])[:3] == ["/dev/null"] * 3 and told["open"][3].startswith("pipe:")
+    assert (told["death"], told["blocked"], told["group"], told["wakeup"], told["dumped"]) == (9, 0, True, -1, 0)
+    assert set(told["handled"]) <= {signal.SIGKILL, signal.SIGSTOP}
+    assert told["nice"] == min(os.nice(0) + child.NICE, 19)
+
+
+def test_the_live_policy_in_python_is_run_in_a_process(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(PLAIN_PYTHON)
+    bench = Bench([f"plugin={path}"], R=make_r(2, 1))
+    for jobid in range(1, 8):
+        bench.alloc(jobid, nodes=1 + jobid % 2, duration=10.0)
+    answer = asked(bench, policies=[{"name": "same.py", "source": PLAIN_PYTHON}], starts=True)
+    present, same = answer["policies"]
+    assert present["started"] == answer["waiting"] and present["aside"] > 0.0
+    assert bench.service.engine.policy.plugin.passes == 7
+    assert sum(same["against"][key] for key in ("sooner", "later")) >= 0
+
+
+def test_a_plugin_that_is_not_our_own_is_not_loaded_here(tmp_path):
+    path = tmp_path / "odd.so"
+    path.write_bytes(b"no library")
+    answer = asked(busy(), policies=named(str(path)))
+    assert "does not load: ImportError" in answer["policies"][1]["problem"]
 
 
 def test_an_error_in_a_thread_is_told(monkeypatch):
-    def odd(self):
-        self.error = MemoryError("no more")
+    def odd(self, forward):
+        raise MemoryError("no more")
 
-    monkeypatch.setattr(aside.Aside, "_run", odd)
+    monkeypatch.setattr(aside.Aside, "_advance", odd)
     answer = asked(busy(), policies=named("easy"))
     assert [policy["problem"] for policy in answer["policies"]] == ["MemoryError: no more"] * 2
 
 
 def test_the_end_of_the_module_ends_the_question(monkeypatch):
-    monkeypatch.setattr(aside.Aside, "_run", lambda self: [time.sleep(0.001) for _ in iter(lambda: self._stop, True)])
+    stopped = lambda self: [time.sleep(0.001) for _ in iter(lambda: self._stop, True)]  # noqa: E731
+    monkeypatch.setattr(aside.InThread, "_run", stopped)
     bench = busy()
     bench.send("sched.whatif", {"policies": named("easy")}, "what if")
     while not [each for each in threading.enumerate() if each.name == "whatif"]:
@@ -324,8 +464,18 @@ def test_a_policy_that_does_not_come_back(monkeypatch, loop):
     assert problem.startswith("it has not come back within 0.05 s (my.py, line "), problem
     assert answer["policies"][2]["started"] == 2
     endless = {"name": "my.py", "source": "while True:\n    n = 0\n"}
-    number, why = refusal(busy(), "sched.whatif", {"policies": [endless]})
-    assert number == errno.EINVAL and why.startswith("it has not come back within 0.05 s (my.py, line ")
+    problem = asked(busy(), policies=[endless])["policies"][1]["problem"]
+    assert problem.startswith("it has not come back within 0.05 s (my.py, line ")
+
+
+@pytest.mark.parametrize("source, problem", [
+    ("x =", "plugin my.py: it does not load: SyntaxError: invalid syntax"),
+    ("raise SystemExit", "plugin my.py: it does not load: SystemExit"),
+    ("x = 1", "plugin my.py: my.py has no class Plugin"),
+])
+def test_a_text_that_is_no_plugin(source, problem):
+    answer = asked(busy(), policies=[{"name": "my.py", "source": source}])
+    assert answer["policies"][1]["problem"].startswith(problem)
 
 
 @pytest.mark.parametrize("payload, number, said", [
@@ -343,11 +493,6 @@ def test_a_policy_that_does_not_come_back(monkeypatch, loop):
     ({"policies": named("easy:depth=2")}, errno.EINVAL, "plugin backfill.plugin1: unknown option 'depth'; it knows"),
     ({"policies": named("")}, errno.EINVAL, "policy ''"),
     ({"policies": named("/odd.so")}, errno.EINVAL, "plugin /odd.so: there is no such file"),
-    ({"policies": [{"name": "my.py", "source": "x ="}]}, errno.EINVAL,
-     "plugin my.py: it does not load: SyntaxError: invalid syntax"),
-    ({"policies": [{"name": "my.py", "source": "raise SystemExit"}]}, errno.EINVAL,
-     "plugin my.py: it does not load: SystemExit"),
-    ({"policies": [{"name": "my.py", "source": "x = 1"}]}, errno.EINVAL, "plugin my.py: my.py has no class Plugin"),
 ])
 def test_refusals(payload, number, said):
     got, why = refusal(busy(), "sched.whatif", payload)
@@ -393,8 +538,6 @@ SHAPES = st.fixed_dictionaries({
 @given(st.sampled_from(POLICIES), st.sampled_from(POLICIES), st.lists(SHAPES, min_size=1, max_size=12))
 def test_it_comes_true(present, other, shapes):
     """Where another policy is loaded, and all takes as long as it asked for and none comes, jobs start as was told."""
-    from fluxsched.policy import names
-
     def load(policy):
         choice = names.choose(policy)
         return [f"plugin={choice.plugin}", f"plugin-opts={names.options_text(choice.options)}"]

@@ -256,8 +256,11 @@ def test_whatif(session, waiting, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(PLAIN_PYTHON)
     picture = tmp_path / "waits.svg"
-    answer = json.loads(session("sched", "whatif", "--json", f"--plot={picture}", f"{path}:depth=3"))
-    assert [policy["name"] for policy in answer["policies"]] == ["present", f"{path}:depth=3"]
+    crash = tmp_path / "crash.py"
+    crash.write_text("import os\nos.abort()\n")
+    answer = json.loads(session("sched", "whatif", "--json", f"--plot={picture}", f"{path}:depth=3,{crash}"))
+    assert [policy["name"] for policy in answer["policies"]] == ["present", f"{path}:depth=3", str(crash)]
+    assert answer["policies"][2]["problem"] == "its process ended before it had come to its end (Aborted)"
     assert len(answer["policies"][1]["starts"]) == 2 and picture.read_text().startswith("<?xml")
     assert "policy 'odd': expected fcfs, easy, easy++, conservative, first-fit, hybridN, each also with +ORDER" in \
         session.fail("sched", "whatif", "easy,odd")

@@ -42,6 +42,7 @@ exclude_also =
     if TYPE_CHECKING
     if DEBUG
     raise NotImplementedError
+    # in a fork$
     ^\\s*\\.\\.\\.$
 """
 

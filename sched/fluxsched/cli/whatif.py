@@ -34,7 +34,8 @@ def whatif(policies: str, times: str, count: int, as_json: bool, plot: Optional[
     (./my.py). Options follow a colon: easy:queue-depth=100.
 
     Copies of the scheduler are run forward with each policy, and no other jobs come; nothing changes in the scheduler
-    itself. A wait counts from the submission. Only the owner of the instance may ask: a policy runs in the scheduler.
+    itself. A wait counts from the submission. Only the owner of the instance may ask, as a policy has the
+    scheduler's rights.
     """
     kind = "" if plot is None else kind_of(plot)
     items = [item(word.strip()) for word in policies.split(",")]

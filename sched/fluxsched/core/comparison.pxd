@@ -22,5 +22,6 @@ cdef class Comparison:
         readonly i32 nruns
         Change *change          # [njobs] scratch
 
+    cdef int make_room(self) except -1
     cdef const usec_t *row(self, i32 run) except NULL
     cdef tuple changed(self, const usec_t *row, const usec_t *other, i32 at)

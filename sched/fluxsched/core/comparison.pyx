@@ -4,6 +4,7 @@
 from collections import namedtuple
 
 from libc.stdlib cimport free, qsort
+from libc.string cimport memcpy
 
 from fluxsched.core.api cimport Engine as PythonEngine
 from fluxsched.core.forward cimport Forward
@@ -78,8 +79,7 @@ cdef class Comparison:
         cdef i32 i
         cdef usec_t *row
         cdef usec_t limit = to_instant(until) if until else time_never()
-        self.start = <usec_t *> grow(self.start, &self.room, self.nruns + 1, max(self.njobs, 1) * sizeof(usec_t))
-        self.last = <usec_t *> grow(self.last, &self.last_room, self.nruns + 1, sizeof(usec_t))
+        self.make_room()
         row = self.start + <size_t> self.nruns * self.njobs
         for i in range(self.njobs):
             row[i] = forward.start[self.slot[i]]
@@ -88,6 +88,31 @@ cdef class Comparison:
         self.last[self.nruns] = min(forward.last, limit)
         self.nruns += 1
         return self.nruns - 1
+
+    def told(self, i32 run):
+        """A run as bytes, for the Comparison of another process that has the same jobs. ValueError for a run that
+        there is not."""
+        cdef const usec_t *row = self.row(run)
+        return (<const char *> (self.last + run))[:sizeof(usec_t)] + (<const char *> row)[:self.njobs * sizeof(usec_t)]
+
+    def take(self, bytes told not None):
+        """Take down a run that another process has told, and answer its number. ValueError for what no process tells
+        that has these jobs."""
+        cdef const char *given = told
+        cdef size_t length = self.njobs * sizeof(usec_t)
+        if <size_t> len(told) != sizeof(usec_t) + length:
+            raise ValueError(f"{len(told)} bytes of a run: expected {sizeof(usec_t) + length}, for {self.njobs} jobs")
+        self.make_room()
+        memcpy(self.last + self.nruns, given, sizeof(usec_t))
+        memcpy(self.start + <size_t> self.nruns * self.njobs, given + sizeof(usec_t), length)
+        self.nruns += 1
+        return self.nruns - 1
+
+    cdef int make_room(self) except -1:
+        """For one more run."""
+        self.start = <usec_t *> grow(self.start, &self.room, self.nruns + 1, max(self.njobs, 1) * sizeof(usec_t))
+        self.last = <usec_t *> grow(self.last, &self.last_room, self.nruns + 1, sizeof(usec_t))
+        return 0
 
     cdef const usec_t *row(self, i32 run) except NULL:
         if not 0 <= run < self.nruns:

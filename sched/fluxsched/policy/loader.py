@@ -31,13 +31,14 @@ class NotFound(PluginError):
 
 
 _HERE = Path(__file__).resolve()
+# Installed, the loadables are in fluxsched/plugins; in the tree, in sched/.
+_OWN = [_HERE.parents[1] / "plugins", _HERE.parents[2]]
 
 
 def search_path() -> list[Path]:
     """The folders looked at for a plugin, in order."""
     named = [Path(entry) for entry in os.environ.get("FLUX_MODULE_PATH", "").split(":") if entry]
-    # Installed, the loadables are in fluxsched/plugins; in the tree, in sched/.
-    return named + [_HERE.parents[1] / "plugins", _HERE.parents[2]]
+    return named + _OWN
 
 
 def find_plugin(name: str) -> Path:
@@ -57,6 +58,13 @@ def find_plugin(name: str) -> Path:
                 return path
     places = ":".join(str(folder) for folder in folders)
     raise NotFound(f"plugin {name}: neither {name}.so nor {name}.py in {places}")
+
+
+def is_own(name: str) -> bool:
+    """Whether a plugin, by its name or path, is a compiled one of flux-sched itself.  Raises PluginError if there is
+    none."""
+    path = find_plugin(name)
+    return path.suffix == ".so" and path.resolve().parent in _OWN
 
 
 def load_plugin(name: str, options: str | dict[str, Any] = "", defaults: Mapping[str, str] | None = None) -> Any:

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, Iterable, NamedTuple, Optional
+from contextlib import contextmanager
+from typing import Any, Dict, Iterable, Iterator, NamedTuple, Optional
 
 from fluxsched.errors import FluxSchedError
-from fluxsched.policy.loader import NotFound, load_plugin, load_text
+from fluxsched.policy.loader import NotFound, is_own, load_plugin, load_text
 from fluxsched.policy.orders import ORDERS
 
 _NAMES = {
@@ -90,8 +91,24 @@ def load(choice: Choice, source: Optional[str] = None, defaults: Optional[Dict[s
     """
     if source is not None:
         return load_text(choice.plugin, source, choice.options)
-    try:
+    with _named(choice):
         return load_plugin(choice.plugin, choice.options, defaults)
+
+
+def own(choice: Choice) -> bool:
+    """Whether the plugin of a choice is a compiled one of flux-sched itself.  It is not loaded.
+
+    Raises PolicyError if there is none of that name, PluginError if there is no such file.
+    """
+    with _named(choice):
+        return is_own(choice.plugin)
+
+
+@contextmanager
+def _named(choice: Choice) -> Iterator[None]:
+    """Where there is no plugin of that name, say what there is."""
+    try:
+        yield
     except NotFound as error:
         if "/" in choice.plugin:
             raise

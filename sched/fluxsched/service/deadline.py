@@ -19,7 +19,7 @@ from typing import Any
 
 from fluxsched.policy.pyplugin import PythonPolicy
 
-__all__ = ["DEADLINE", "Overrun", "deadline", "limited"]
+__all__ = ["DEADLINE", "Overrun", "deadline", "forked", "limited"]
 
 #: Seconds that a policy may take at a time.
 DEADLINE = 1.0
@@ -94,6 +94,12 @@ class _Watch:
 
 
 _watch = _Watch()
+
+
+def forked() -> None:
+    """This process is a child that goes on alone: the thread that looks is the parent's, and its lock may be taken."""
+    global _watch
+    _watch = _Watch()
 
 
 def _told(text: str) -> type[Overrun]:

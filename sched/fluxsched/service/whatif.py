@@ -5,8 +5,8 @@
 A copy of the engine gets the other policy and is run forward until all have started that can, and so is one with the
 policy that is loaded: the same jobs, the same run times, and no others come. What differs is the policy's doing.
 
-The runs of compiled policies have a thread of their own; those of policies in Python take their turns with the
-scheduler.
+No run takes the scheduler's time: those of its own compiled policies have a thread, those of all others a process, in
+which they are loaded, too.
 
 Jobs run as long as their users' earlier jobs let one expect, and policies plan with the limits, as they do in
 production: a job that ends early has all planned anew. Where that takes too long for one of the policies, all of them
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import errno
 import time
-from contextlib import nullcontext
 from typing import Any, Callable, Generator, NamedTuple, Optional
 
 from fluxsched.core import Engine, PluginError
@@ -26,8 +25,8 @@ from fluxsched.core.forward import Forward
 from fluxsched.core.lengths import Lengths
 from fluxsched.policy import names
 from fluxsched.policy.pyplugin import PythonPolicy
-from fluxsched.service import deadline
-from fluxsched.service.aside import Aside
+from fluxsched.service.aside import Aside, InThread, problem
+from fluxsched.service.child import InProcess
 from fluxsched.service.ends import Ends
 from fluxsched.service.fields import Bool, Int, ListOf, Object, Text
 from fluxsched.service.host import Host
@@ -35,7 +34,7 @@ from fluxsched.service.jobs import Jobs
 from fluxsched.service.protocol import ProtocolError
 from fluxsched.service.rpc import rpc
 from fluxsched.service.runtimes import RunTimes
-from fluxsched.service.slices import SLICE, Slices, Steps, next_budget
+from fluxsched.service.slices import Slices, Steps
 
 __all__ = ["WhatIfs"]
 
@@ -45,8 +44,6 @@ POLICIES_MAX = 12
 NAMED_MAX = 1000
 #: Characters of a plugin's text.
 SOURCE_MAX = 1 << 20
-#: What the first slice of a run may cost, in jobs that the policy is asked about; their time tells what the next may.
-FIRST = 256
 #: Seconds of a processor that a run may take in which all is planned anew at each early end, and any run.
 ANEW_MAX = 2.0
 RUN_MAX = 5.0
@@ -57,17 +54,19 @@ class _TooLong(Exception):
 
 
 class _Policy(NamedTuple):
-    """A policy to try: what it was called, plugin and options, and how to make one for an engine."""
+    """A policy to try: what it was called, plugin and options, how to make one for an engine, and whether it is sound
+    enough for a thread of the scheduler."""
 
     name: str
     plugin: str
     options: dict[str, str]
     make: Optional[Callable[[], Any]]       # None: the policy that is loaded
+    own: bool
 
 
 class _Row(NamedTuple):
     """What came of a policy: the number of its run in the comparison, None if there is none, and then why; the seconds
-    that it took of the scheduler's time, and those of a thread of its own."""
+    that it took of the scheduler's time, and those of a thread or a process of its own."""
 
     policy: _Policy
     run: Optional[int]
@@ -97,7 +96,8 @@ class WhatIfs:
         if it is the text of a plugin in Python; `most` jobs that gain and lose are named, and with `starts` the start
         of each job is told.
 
-        Such a text runs in the scheduler. Only the instance's owner may ask, who may load any plugin there, too."""
+        Such a text is loaded and run in a process of its own, with the rights of the scheduler. Only the instance's
+        owner may ask, who may load any plugin there, too."""
         tried = [_policy(item) for item in policies]
         self._slices.add(message, "sched.whatif", self._steps(tried, times, most, starts), own=True)
 
@@ -105,7 +105,8 @@ class WhatIfs:
         """Find the answer, a slice at a time."""
         now = self._host.now()
         engine = self._engine()
-        present = _Policy("present", engine.plugin, dict(engine.policy.options), None)
+        present = _Policy("present", engine.plugin, dict(engine.policy.options), None,
+                          not isinstance(engine.policy, PythonPolicy))
         try:
             base = engine.fork()
         except PluginError as error:
@@ -143,34 +144,39 @@ class WhatIfs:
     ) -> Generator[Optional[float], None, _Row]:
         """Run a copy forward under a policy. Raises _TooLong if that takes too long and all is planned anew at each
         early end."""
-        begin, until = time.thread_time(), self._ends.instance or None
-        spent, aside = 0.0, 0.0
-        try:
+        until, spent = self._ends.instance or None, 0.0
+        aside: Optional[Aside] = None
+
+        def make() -> Forward:
             copy = base.fork() if policy.make is None else base.fork(policy.make())
-            forward = Forward(copy, now, lengths=lengths)
-            spent += time.thread_time() - begin
-            yield None
-            limit = ANEW_MAX if anew else RUN_MAX
-            if isinstance(copy.policy, PythonPolicy):
-                more, took = yield from _advance(forward, copy.policy, until, limit)
-                spent += took
-            else:
-                more, aside = yield from _advance_aside(forward, until, limit)
-            if more and anew:
-                raise _TooLong
-            if more:
-                placed = f"{forward.started} of {len(comparison)} jobs had started"
-                return _Row(policy, None, f"it takes too long: after {spent + aside:.1f} s {placed}", spent, aside)
-        except _TooLong:
-            raise
-        except (Exception, SystemExit, deadline.Overrun) as error:
-            # Whatever is wrong with a policy, it is its author's to know, and no other's row is worse for it.
-            told = isinstance(error, (PluginError, deadline.Overrun))
-            text = str(error) if told else f"{type(error).__name__}: {error}"
-            return _Row(policy, None, text, spent, aside)
+            return Forward(copy, now, lengths=lengths)
+
         begin = time.thread_time()
-        run = comparison.add(forward, self._ends.instance)
-        return _Row(policy, run, None, spent + time.thread_time() - begin, aside)
+        limit = ANEW_MAX if anew else RUN_MAX
+        try:
+            if policy.own:
+                aside = InThread(make, until, limit)
+            else:
+                aside = InProcess(make, until, limit, comparison, self._ends.instance)
+        except Exception as error:
+            return _Row(policy, None, problem(error), time.thread_time() - begin, 0.0)
+        try:
+            while aside.going:
+                pause = aside.look()
+                spent += time.thread_time() - begin
+                yield pause
+                begin = time.thread_time()
+        finally:
+            aside.end()
+        run, told = None, aside.error
+        if told is None and not aside.more:
+            run = aside.add(comparison, self._ends.instance)
+        elif told is None:
+            if anew:
+                raise _TooLong
+            placed = f"{aside.started} of {len(comparison)} jobs had started"
+            told = f"it takes too long: after {aside.seconds:.1f} s {placed}"
+        return _Row(policy, run, told, spent + time.thread_time() - begin, aside.seconds)
 
     def _row(
         self, row: _Row, present: _Row, comparison: Comparison, now: float, most: int, starts: bool
@@ -210,39 +216,8 @@ class WhatIfs:
         return found
 
 
-def _advance(
-    forward: Forward, policy: Any, until: Optional[float], limit: float
-) -> Generator[Optional[float], None, tuple[bool, float]]:
-    """Advance it a slice at a time: whether there is more to do after so many seconds, and the seconds that it took."""
-    spent, budget, more = 0.0, FIRST, True
-    while more and spent <= limit:
-        begin = time.monotonic()
-        with deadline.deadline(policy, deadline.DEADLINE):
-            more = forward.advance(until, budget)
-        took = time.monotonic() - begin
-        spent += took
-        budget = next_budget(budget, took, SLICE)
-        yield None
-    return more, spent
-
-
-def _advance_aside(
-    forward: Forward, until: Optional[float], limit: float
-) -> Generator[Optional[float], None, tuple[bool, float]]:
-    """The same in a thread of its own, with the seconds of that."""
-    run = Aside(forward, until, limit, FIRST)
-    try:
-        while run.going:
-            yield run.look()
-    finally:
-        run.end()
-    if run.error is not None:
-        raise run.error
-    return run.more, run.seconds
-
-
 def _policy(item: dict[str, Any]) -> _Policy:
-    """A policy that a request names, which has been made once, so that it can be.  Raises ProtocolError."""
+    """A policy that a request names; one of our own has been made once, so that it can be.  Raises ProtocolError."""
     name, source = item.get("name"), item.get("source")
     if not isinstance(name, str) or not set(item) <= {"name", "source"}:
         raise ProtocolError("sched.whatif: policies: expected objects of name and perhaps source", errno.EINVAL)
@@ -250,14 +225,9 @@ def _policy(item: dict[str, Any]) -> _Policy:
         raise ProtocolError(f"sched.whatif: source: expected text of at most {SOURCE_MAX} characters", errno.EINVAL)
     try:
         choice = names.choose(name)
-        _load(choice, source)
-    except (names.PolicyError, PluginError, deadline.Overrun) as error:
+        own = source is None and names.own(choice)
+        if own:
+            names.load(choice)
+    except (names.PolicyError, PluginError) as error:
         raise ProtocolError(str(error), errno.EINVAL) from None
-    return _Policy(choice.name, choice.plugin, choice.options, lambda: _load(choice, source))
-
-
-def _load(choice: names.Choice, source: Optional[str]) -> Any:
-    """The policy object of a choice.  Raises PolicyError, PluginError, and Overrun for a text that does not come to its
-    end."""
-    with deadline.limited(deadline.DEADLINE) if source is not None else nullcontext():
-        return names.load(choice, source)
+    return _Policy(choice.name, choice.plugin, choice.options, lambda: names.load(choice, source), own)
