@@ -53,8 +53,6 @@ RELEASE = ["-DCYTHON_WITHOUT_ASSERTIONS"]
 
 # Builds for looking for faults, each below build/NAME; what they change of the directives and the compiler's arguments.
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
-# An array without items may be NULL, and memcpy and its like get it with a length of 0.
-UNSANITIZED = ["-fno-sanitize=nonnull-attribute"]
 MODES = {
     # FLUXSCHED_DEBUG is DEBUG in core/types.pxd.
     "debug": (
@@ -260,7 +258,7 @@ class build_tree(Command):
         directives, flags, link_flags = MODES.get(self.mode, ({}, [], []))
         if self.mode:
             for extension in extensions:
-                extension.extra_compile_args = CFLAGS + flags + (UNSANITIZED if self.mode == "asan" else [])
+                extension.extra_compile_args = CFLAGS + flags
                 extension.extra_link_args = link_flags
         # Neither Cython nor setuptools looks at anything but the times of files.
         signature = repr((sys.version, Cython.__version__, DIRECTIVES, CFLAGS, RELEASE, MODES, self.config["cc"]))

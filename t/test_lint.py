@@ -99,6 +99,16 @@ def test_spdx():
     assert lint.missing_spdx("a.py", "") != []
 
 
+def test_own_memory():
+    text = "from libc.stdlib cimport free, malloc\nfrom libc.string cimport memcpy, strlen\n"
+    assert lint.own_memory("sched/fluxsched/core/queue.pyx", text) == [
+        "sched/fluxsched/core/queue.pyx:1: malloc from libc.stdlib: take it from fluxsched.core.memory",
+        "sched/fluxsched/core/queue.pyx:2: memcpy from libc.string: take it from fluxsched.core.memory",
+    ]
+    assert lint.own_memory("sched/fluxsched/core/memory.pyx", text) == []
+    assert lint.own_memory("sched/fluxsched/traces/swfscan.pyx", text) == []
+
+
 def test_length():
     long = "def f():\n" + "    pass\n" * lint.MAX_FUNCTION
     assert lint.too_long("a.py", long) == [

@@ -1,11 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""What ``make lint`` looks at: ruff, cython-lint, mypy, shellcheck, licence lines, length, and the GIL in nogil code.
+"""What ``make lint`` looks at: ruff, cython-lint, mypy, shellcheck, licence lines, length, memory, and the GIL.
 
-The last has two parts. A function that is nogil says ``noexcept nogil`` or ``except … nogil``: without either Cython
-takes the GIL after every call. And no line of nogil code may have Python in its C, which is read from Cython's
-annotated pages (the build warns with the same text). A line that raises is meant to take the GIL, and so is what
-stands under ``with gil``; a ``finally`` takes it where an exception passes through.
+The engine asks for memory, copies and sorts by core/memory.pxd alone.
+
+The GIL in nogil code has two parts. A function that is nogil says ``noexcept nogil`` or ``except … nogil``: without
+either Cython takes the GIL after every call. And no line of nogil code may have Python in its C, which is read from
+Cython's annotated pages (the build warns with the same text). A line that raises is meant to take the GIL, and so is
+what stands under ``with gil``; a ``finally`` takes it where an exception passes through.
 """
 
 from __future__ import annotations
@@ -29,6 +31,10 @@ MAX_FILE = 600  # lines
 MAX_FUNCTION = 60
 # One subject each, which needs them.
 LONG_FILES = ("t/test_build.py", "t/test_plugins.py")
+
+# What stands on core/memory.pxd, and the names of C that are not for it.
+ENGINE = ("sched/fluxsched/core/", "sched/fluxsched/policy/", "sched/fluxsched/simulate/", "sched/plugins/")
+MEMORY = {"malloc", "calloc", "realloc", "memset", "memcpy", "memmove", "memcmp", "qsort"}
 
 PAGE_SOURCE = re.compile(r"<title>Cython: (.+)</title>")
 PAGE_LINE = re.compile(r'<pre class="cython line score-(\d+)"[^>]*>.*?<span class="">\s*(\d+)</span>: (.*?)</pre>')
@@ -142,6 +148,21 @@ def too_long(path: str | Path, text: str) -> list[str]:
     return found
 
 
+def own_memory(path: str | Path, text: str) -> list[str]:
+    """Complaints about code of the engine that takes from C what core/memory.pxd has: allocations that a test can let
+    fail, and copies and sorts of arrays without items."""
+    path = Path(path)
+    if path.stem == "memory" or not str(path).startswith(ENGINE):
+        return []
+    return [
+        f"{path}:{number}: {name} from {match[1]}: take it from fluxsched.core.memory"
+        for number, line in enumerate(text.splitlines(), 1)
+        for match in re.finditer(r"^from (libc\.\w+) cimport (.*)", line)
+        for name in re.findall(r"\w+", match[2])
+        if name in MEMORY
+    ]
+
+
 def missing_spdx(path: str | Path, text: str) -> list[str]:
     """The complaint about a file that does not begin, after a ``#!`` line, with the two SPDX lines."""
     lines = text.splitlines()
@@ -191,6 +212,7 @@ def own_checks() -> tuple[list[str], list[str], list[str]]:
         if path.suffix in (".pyx", ".pxd"):
             cython.append(str(path))
             problems += bare_nogil(path, text)
+            problems += own_memory(path, text)
         if is_shell(path, text):
             shell.append(str(path))
     for page in sorted((TOP / "build" / "cython").rglob("*.html")):

@@ -8,9 +8,8 @@ Each node stands in one entry at the most, in ascending order of node unless
 said otherwise. The owner of an Alloc calls alloc_clear once it is done.
 """
 from libc.stdlib cimport free
-from libc.string cimport memcpy
 
-from fluxsched.core.memory cimport grow
+from fluxsched.core.memory cimport grow, memcpy
 from fluxsched.core.types cimport i32, i64, u64
 
 cdef struct Entry:

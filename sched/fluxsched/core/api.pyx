@@ -8,7 +8,6 @@ Times here are seconds since the epoch as float; inside they are microseconds.
 from collections import namedtuple
 
 from libc.stdint cimport INT32_MAX
-from libc.string cimport memset
 
 from fluxsched.core cimport held as _held, report, request as _request, sanity
 from fluxsched.core.engine cimport Engine as EngineCore, Operations
@@ -20,6 +19,7 @@ from fluxsched.core.job cimport (
     JOB_FREE, JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_DOWN, WHY_LACKING, WHY_NEVER, WHY_OTHER, WHY_OVERLAP,
     WHY_POLICY, WHY_RESERVED, WHY_RESOURCES, Job,
 )
+from fluxsched.core.memory cimport memset
 from fluxsched.core.seconds cimport to_instant, to_usec
 from fluxsched.core.types cimport DEBUG, USEC, i32, i64, time_never, usec_t
 from fluxsched.core.why cimport first_planned, planned, why_waits

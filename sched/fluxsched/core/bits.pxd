@@ -1,7 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Sets of small integers as arrays of 64-bit words; bit i is word i / 64."""
-from libc.string cimport memcpy, memset
 
 from fluxsched.core.types cimport i32, u64
 

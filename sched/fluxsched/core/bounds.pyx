@@ -8,12 +8,11 @@ to the end; so a search passes over the instants with less, and names nodes
 only where there is enough.
 """
 from libc.stdlib cimport free
-from libc.string cimport memset
 
 from fluxsched.core.bits cimport count_bits, lowest, set_bit
 from fluxsched.core.eligible cimport Eligible
 from fluxsched.core.kinds cimport Group, Kinds
-from fluxsched.core.memory cimport grow, zeroed
+from fluxsched.core.memory cimport grow, memset, zeroed
 from fluxsched.core.nodefuture cimport Future, NodeFutures, gains, point_of, times_of, words_of
 from fluxsched.core.shape cimport Shape, same_shape
 from fluxsched.core.state cimport State

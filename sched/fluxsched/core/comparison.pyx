@@ -3,13 +3,12 @@
 """What becomes of the jobs that wait, in one run forward beside another: under one policy and another."""
 from collections import namedtuple
 
-from libc.stdlib cimport free, qsort
-from libc.string cimport memcpy
+from libc.stdlib cimport free
 
 from fluxsched.core.api cimport Engine as PythonEngine
 from fluxsched.core.forward cimport Forward
 from fluxsched.core.job cimport Job
-from fluxsched.core.memory cimport grow, zeroed
+from fluxsched.core.memory cimport grow, memcpy, qsort, zeroed
 from fluxsched.core.seconds cimport to_instant
 from fluxsched.core.types cimport USEC, i32, i64, time_never, usec_t
 

@@ -25,14 +25,13 @@ reservation that depends on it still protects its nodes from jobs without a
 duration.
 """
 from libc.stdlib cimport free
-from libc.string cimport memmove, memset
 
 from fluxsched.core.alloc cimport Alloc
 from fluxsched.core.bits cimport lowest
 from fluxsched.core.gains cimport Gain, Gains
 from fluxsched.core.job cimport Job
 from fluxsched.core.kinds cimport Kinds
-from fluxsched.core.memory cimport grow, zeroed
+from fluxsched.core.memory cimport grow, memmove, memset, zeroed
 from fluxsched.core.profile cimport (
     Profile, begin_profile, bound, change, drop_profile, extend, merge, place_of, remember, search_one, split, tidy)
 from fluxsched.core.running cimport Running, release_time

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Ordering domains: what a pass has come to in each."""
-from libc.string cimport memset
 
 from fluxsched.core.bits cimport intersects
 from fluxsched.core.eligible cimport Eligible
 from fluxsched.core.engine cimport GO_ON, HOLD
+from fluxsched.core.memory cimport memset
 from fluxsched.core.types cimport i32
 
 

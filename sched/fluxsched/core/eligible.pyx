@@ -5,12 +5,11 @@
 import orjson
 
 from libc.stdlib cimport free
-from libc.string cimport memcpy, memset
 
 from fluxsched.core.bits cimport get_bit
 from fluxsched.core.check cimport must
 from fluxsched.core.job cimport Job
-from fluxsched.core.memory cimport grow, zeroed
+from fluxsched.core.memory cimport grow, memcpy, memset, zeroed
 from fluxsched.core.state cimport State
 from fluxsched.core.types cimport i32, i64, u64
 

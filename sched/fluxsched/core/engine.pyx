@@ -7,7 +7,6 @@ order and asks the plugin about each, by the five operations of the C original; 
 offers: fits_now, select, start, earliest, reserve, explain.
 """
 from libc.stdlib cimport free
-from libc.string cimport memset
 
 from fluxsched.core.alloc cimport Alloc
 from fluxsched.core.domain cimport Domain, all_stopped, begin, held_elsewhere, may_jump, quiet
@@ -19,7 +18,7 @@ from fluxsched.core.job cimport (
     WHY_OVERLAP, WHY_RESOURCES, Job,
 )
 from fluxsched.core.jobs cimport Jobs
-from fluxsched.core.memory cimport grow, zeroed
+from fluxsched.core.memory cimport grow, memset, zeroed
 from fluxsched.core.planned cimport Planned
 from fluxsched.core.queue cimport Limits, Queue
 from fluxsched.core.running cimport far_future

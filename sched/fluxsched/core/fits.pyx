@@ -10,13 +10,12 @@ last found out about it, so that most nodes are passed over without a look at th
         windows         [-----)  no                     [----) to be looked at
 """
 from libc.stdlib cimport free
-from libc.string cimport memcpy, memset
 
 from fluxsched.core.alloc cimport Alloc, Entry, alloc_holds, alloc_part, alloc_reset, alloc_whole
 from fluxsched.core.bits cimport count_bits, low_bits, lowest, popcount
 from fluxsched.core.job cimport Job
 from fluxsched.core.kinds cimport Group, Kinds
-from fluxsched.core.memory cimport grow, zeroed
+from fluxsched.core.memory cimport grow, memcpy, memset, zeroed
 from fluxsched.core.nodefuture cimport Future, NodeFutures, gains, point_of, times_of, words_of
 from fluxsched.core.shape cimport Shape, fits_counts
 from fluxsched.core.state cimport State

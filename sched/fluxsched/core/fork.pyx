@@ -5,7 +5,6 @@
 The inventory and its tree are shared, as they are only read. All else is copied: flat arrays as they lie, the policy by
 its own fork. The plan of the future is not: a pass plans from what runs, and the copy's first pass makes its own.
 """
-from libc.string cimport memcpy, memset
 
 from fluxsched.core.alloc cimport Alloc, Entry, Take
 from fluxsched.core.eligible cimport Eligible
@@ -14,7 +13,7 @@ from fluxsched.core.engine cimport Engine, Operations
 from fluxsched.core.future cimport Future
 from fluxsched.core.job cimport Job
 from fluxsched.core.jobs cimport General, Jobs
-from fluxsched.core.memory cimport duplicate, grow, zeroed
+from fluxsched.core.memory cimport duplicate, grow, memcpy, memset, zeroed
 from fluxsched.core.queue cimport CLASSES, Chunk, Queue
 from fluxsched.core.sizes cimport NODES, SLOTS, Run, Sizes, SizeTable
 from fluxsched.core.state cimport State

@@ -12,13 +12,13 @@ cost.
 """
 from libc.math cimport ceil
 from libc.stdint cimport INT32_MAX
-from libc.stdlib cimport free, qsort
+from libc.stdlib cimport free
 
 from fluxsched.core.api cimport Engine as PythonEngine
 from fluxsched.core.history cimport History
 from fluxsched.core.lengths cimport Lengths
 from fluxsched.core.job cimport JOB_WAITING, Job
-from fluxsched.core.memory cimport grow, zeroed
+from fluxsched.core.memory cimport grow, qsort, zeroed
 from fluxsched.core.seconds cimport to_instant, to_usec
 from fluxsched.core.types cimport USEC, i32, i64, time_add, time_never, u64, usec_t
 

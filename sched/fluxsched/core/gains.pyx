@@ -9,10 +9,9 @@ behind it are looked at:
         gains        0      1      2      3         (ends of jobs, reservations that moved or were given back)
         looked at               ^ at 2: gains 2 and 3 may let it move
 """
-from libc.string cimport memcmp, memcpy
 
 from fluxsched.core.alloc cimport Alloc, Entry, alloc_clear, alloc_reset
-from fluxsched.core.memory cimport grow
+from fluxsched.core.memory cimport grow, memcmp, memcpy
 from fluxsched.core.types cimport i32, i64, u64, usec_t
 
 

@@ -3,13 +3,12 @@
 # cython: boundscheck=True, wraparound=True
 """What Python hosts say of resources that jobs hold: an R to take over, ranks to give back."""
 from libc.stdlib cimport free
-from libc.string cimport memset
 
 from fluxsched.core.alloc cimport Alloc, Entry, alloc_clear, alloc_part, alloc_take, alloc_whole
 from fluxsched.core.bits cimport get_bit, same_bits, set_bit
 from fluxsched.core.engine cimport Engine
 from fluxsched.core.job cimport Job
-from fluxsched.core.memory cimport zeroed
+from fluxsched.core.memory cimport memset, zeroed
 from fluxsched.core.tree cimport Tree
 from fluxsched.core.types cimport i32, u64
 

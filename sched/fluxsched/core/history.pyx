@@ -10,11 +10,10 @@ Etsion and Feitelson (Backfilling using system-generated predictions rather than
 """
 from libc.math cimport INFINITY, exp2, fabs, log2
 from libc.stdlib cimport free
-from libc.string cimport memset
 
 from fluxsched.core.engine cimport Engine
 from fluxsched.core.job cimport JOB_RUNNING, JOB_WAITING, Job
-from fluxsched.core.memory cimport grow, zeroed
+from fluxsched.core.memory cimport grow, memset, zeroed
 from fluxsched.core.types cimport USEC, i32, time_never, u64, usec_t
 
 

@@ -7,13 +7,12 @@ then used again. A general request (through the resource tree), and several size
 few jobs have them.
 """
 from libc.stdlib cimport free
-from libc.string cimport memset
 
 from fluxsched.core.alloc cimport alloc_clear
 from fluxsched.core.check cimport must
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport JOB_FREE, JOB_RUNNING, JOB_WAITING, Job
-from fluxsched.core.memory cimport grow, zeroed
+from fluxsched.core.memory cimport grow, memset, zeroed
 from fluxsched.core.running cimport Running
 from fluxsched.core.sizes cimport NODES, SLOTS, Size, SizeTable
 from fluxsched.core.tree cimport Want

@@ -20,13 +20,12 @@ lowest node. A job takes from the kinds of its set that can serve it in this
 order: first what has least that the job did not ask for and fewest others
 could use.
 """
-from libc.stdlib cimport free, qsort
-from libc.string cimport memcpy, memset
+from libc.stdlib cimport free
 
 from fluxsched.core.bits cimport get_bit, lowest, set_bit
 from fluxsched.core.eligible cimport Eligible
 from fluxsched.core.inventory cimport Inventory
-from fluxsched.core.memory cimport grow, zeroed
+from fluxsched.core.memory cimport grow, memcpy, memset, qsort, zeroed
 from fluxsched.core.state cimport State
 from fluxsched.core.types cimport i32, u64
 

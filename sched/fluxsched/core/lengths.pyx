@@ -5,13 +5,12 @@
 The same run times for several runs forward, so that what differs in them is the policy's doing.
 """
 from libc.stdlib cimport free
-from libc.string cimport memcpy
 
 from fluxsched.core.api cimport Engine as PythonEngine
 from fluxsched.core.engine cimport Engine
 from fluxsched.core.history cimport History
 from fluxsched.core.job cimport JOB_RUNNING, JOB_WAITING, Job
-from fluxsched.core.memory cimport zeroed
+from fluxsched.core.memory cimport memcpy, zeroed
 from fluxsched.core.seconds cimport to_instant
 from fluxsched.core.types cimport USEC, i32, time_add, time_never, usec_t
 

@@ -8,13 +8,12 @@ view of what is free, from which it takes as it goes; what a failed branch took 
 
 The tree is only read, so engines that share it may match side by side; each has a Matcher of its own.
 """
-from libc.stdlib cimport free, qsort
-from libc.string cimport memcpy
+from libc.stdlib cimport free
 
 from fluxsched.core.alloc cimport Alloc, alloc_part, alloc_reset, alloc_take
 from fluxsched.core.bits cimport clear_bit, count_bits, get_bit, set_bit
 from fluxsched.core.inventory cimport Inventory
-from fluxsched.core.memory cimport grow, zeroed
+from fluxsched.core.memory cimport grow, memcpy, qsort, zeroed
 from fluxsched.core.tree cimport VERTEX_CORE, VERTEX_GPU, VERTEX_NODE, VERTEX_PATH, VERTEX_POOL, VERTEX_SLOT, Want
 from fluxsched.core.types cimport i32, i64, u64
 

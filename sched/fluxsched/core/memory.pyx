@@ -3,7 +3,6 @@
 """Memory of the engine's arrays: each allocation is checked for overflow, and raises MemoryError when there is none."""
 from libc.stdint cimport INT32_MAX, SIZE_MAX, int64_t
 from libc.stdlib cimport calloc, malloc, realloc
-from libc.string cimport memcpy
 
 from fluxsched.core.types cimport i32
 
@@ -37,6 +36,11 @@ cdef int no_memory(const char *purpose) except -1 nogil:
         raise MemoryError(purpose.decode())
 
 
+cdef void *raw(size_t size) noexcept nogil:
+    """malloc of a size that is not 0; NULL when there is no memory."""
+    return NULL if fails() else malloc(size)
+
+
 cdef void *zeroed(size_t count, size_t size) except NULL nogil:
     """calloc of at least one item; MemoryError when there is no memory."""
     cdef void *out = NULL if fails() else calloc(count if count else 1, size)
@@ -52,8 +56,7 @@ cdef void *duplicate(const void *array, size_t count, size_t size) except NULL n
         out = malloc((count if count else 1) * size)
     if out is NULL:
         no_memory(b"no memory for an array of the engine")
-    if count:
-        memcpy(out, array, count * size)
+    memcpy(out, array, count * size)
     return out
 
 

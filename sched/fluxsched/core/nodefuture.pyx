@@ -14,11 +14,10 @@ another one. Equal ones are found by hash (hash consing; Ershov: On
 programming of arithmetic operations, CACM 1(8), 1958). Points in the past are
 left out when a future is made from another.
 """
-from libc.stdlib cimport free, malloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.stdlib cimport free
 
 from fluxsched.core.bits cimport same_bits
-from fluxsched.core.memory cimport grow, no_memory, zeroed
+from fluxsched.core.memory cimport grow, memcmp, memcpy, memset, no_memory, raw, zeroed
 from fluxsched.core.types cimport i32, time_never, u64, usec_t
 
 
@@ -107,7 +106,7 @@ cdef class NodeFutures:
         if self.made is NULL or self.made.room < room:
             free(self.made)
             self.made = NULL
-            made = malloc(sizeof(Future) + <size_t> room * (sizeof(usec_t) + self.width * sizeof(u64)))
+            made = raw(sizeof(Future) + <size_t> room * (sizeof(usec_t) + self.width * sizeof(u64)))
             if made is NULL:
                 no_memory(b"no memory for the future of a node")
             self.made = <Future *> made
@@ -170,7 +169,7 @@ cdef class NodeFutures:
 
     cdef int rehash(self) except -1 nogil:
         cdef i32 i, size = self.nbuckets * 4
-        cdef i32 *bucket = <i32 *> malloc(size * sizeof(i32))
+        cdef i32 *bucket = <i32 *> raw(size * sizeof(i32))
         if bucket is NULL:
             return 0            # slower, no more
         memset(bucket, 0xff, size * sizeof(i32))

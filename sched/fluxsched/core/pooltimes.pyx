@@ -5,11 +5,10 @@
 A pool is an amount; what runs holds some of it until its expected end, and a reservation some of it in its window.
 """
 from libc.stdlib cimport free
-from libc.string cimport memcpy
 
 from fluxsched.core.alloc cimport Alloc
 from fluxsched.core.job cimport Job
-from fluxsched.core.memory cimport grow
+from fluxsched.core.memory cimport grow, memcpy
 from fluxsched.core.reservation cimport Reservation
 from fluxsched.core.running cimport Running, release_time
 from fluxsched.core.state cimport State

@@ -8,9 +8,8 @@
 Neighbours that are equal are merged.
 """
 from libc.stdlib cimport free
-from libc.string cimport memcmp, memcpy, memmove
 
-from fluxsched.core.memory cimport grow
+from fluxsched.core.memory cimport grow, memcmp, memcpy, memmove
 from fluxsched.core.types cimport i32, i64, time_add, time_never, usec_t
 
 

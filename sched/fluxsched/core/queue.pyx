@@ -15,14 +15,13 @@ there is one, and where. Jobs that a pass starts stay in the list until it ends,
 A policy whose scores change with time has an order made for each pass (reorder): a heap, which is sorted only as far
 as the pass gets. While a pass is suspended, the rest of its order is set apart (freeze), so that jobs may come and go.
 """
-from libc.stdlib cimport free, qsort
-from libc.string cimport memcpy, memmove
+from libc.stdlib cimport free
 
 from fluxsched.core.bits cimport highest
 from fluxsched.core.check cimport must
 from fluxsched.core.job cimport JOB_WAITING, Job
 from fluxsched.core.jobs cimport Jobs
-from fluxsched.core.memory cimport grow, zeroed
+from fluxsched.core.memory cimport grow, memcpy, memmove, qsort, zeroed
 from fluxsched.core.types cimport i32, i64, time_never, usec_t
 
 

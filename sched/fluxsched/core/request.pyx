@@ -3,10 +3,10 @@
 # cython: boundscheck=True, wraparound=True
 """A request (formats.jobspec.Request) as a job of the engine, or why no resources there are could serve it."""
 from libc.stdint cimport INT32_MAX
-from libc.string cimport memset
 
 from fluxsched.core.engine cimport Engine
 from fluxsched.core.job cimport Job
+from fluxsched.core.memory cimport memset
 from fluxsched.core.seconds cimport to_usec
 from fluxsched.core.tree cimport VERTEX_CORE, VERTEX_GPU, VERTEX_NODE, VERTEX_PLAIN, Tree
 from fluxsched.core.types cimport i32

@@ -5,10 +5,9 @@
 Most jobs go at the front, so the shorter side is moved: there is room before the first item, too.
 """
 from libc.stdlib cimport free
-from libc.string cimport memmove
 
 from fluxsched.core.check cimport must
-from fluxsched.core.memory cimport duplicate, grow
+from fluxsched.core.memory cimport duplicate, grow, memmove
 from fluxsched.core.types cimport i32, i64, usec_t
 
 

@@ -28,7 +28,6 @@ Where there are more than a few reservations, there are two of all this: the bar
 them all is to go on with that one.
 """
 from libc.stdlib cimport free
-from libc.string cimport memcpy, memset
 
 from fluxsched.core.alloc cimport Alloc, Entry, alloc_clear, alloc_holds
 from fluxsched.core.bits cimport count_bits, get_bit, lowest, same_bits
@@ -39,7 +38,7 @@ from fluxsched.core.fits cimport Fits
 from fluxsched.core.gains cimport Gain, Gains
 from fluxsched.core.job cimport Job
 from fluxsched.core.kinds cimport Group, Kinds
-from fluxsched.core.memory cimport grow, zeroed
+from fluxsched.core.memory cimport grow, memcpy, memset, zeroed
 from fluxsched.core.nodefuture cimport NodeFutures
 from fluxsched.core.pooltimes cimport PoolTimes
 from fluxsched.core.reservation cimport Reservation

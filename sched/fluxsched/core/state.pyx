@@ -6,14 +6,13 @@ A resource that a job holds stays out of core_free, gpu_free and pool_free,
 whether its node is up or not; idle and some say what may be given out.
 """
 from libc.stdlib cimport free
-from libc.string cimport memcpy, memset
 
 from fluxsched.core.alloc cimport Alloc, Entry
 from fluxsched.core.bits cimport clear_bit, count_bits, get_bit, popcount, range_mask, same_bits, set_bit
 from fluxsched.core.check cimport must
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport Job
-from fluxsched.core.memory cimport zeroed
+from fluxsched.core.memory cimport memcpy, memset, zeroed
 from fluxsched.core.running cimport Running
 from fluxsched.core.tree cimport Tree
 from fluxsched.core.types cimport i32, i64, u64

@@ -18,10 +18,9 @@ be had there than before, whatever goes down there.
 (An unrolled list; Shao, Reppy and Appel: Unrolling lists, LFP 1994.)
 """
 from libc.stdlib cimport free
-from libc.string cimport memcpy, memmove, memset
 
 from fluxsched.core.bits cimport lowest
-from fluxsched.core.memory cimport grow, zeroed
+from fluxsched.core.memory cimport grow, memcpy, memmove, memset, zeroed
 from fluxsched.core.types cimport i32, time_add, time_never, u64, usec_t
 
 

@@ -12,11 +12,10 @@ weight-size, weight-fairshare, max-age and half-life (see ORDERS).
 """
 from libc.math cimport exp2, isnan, log2, log10, sqrt
 from libc.stdlib cimport free
-from libc.string cimport memset
 
 from fluxsched.core.engine cimport Engine
 from fluxsched.core.job cimport JOB_WAITING, Job
-from fluxsched.core.memory cimport duplicate, grow
+from fluxsched.core.memory cimport duplicate, grow, memset
 from fluxsched.core.types cimport USEC, i32, i64, time_never, usec_t
 
 from fluxsched.core.engine import PluginError

@@ -16,12 +16,11 @@ is expected to do so once the steps are used up.
 It is killed when it has run for as long as it asked for, as ever. All users who are not known are one.
 """
 from libc.stdlib cimport free
-from libc.string cimport memset
 
 from fluxsched.core.engine cimport Engine
 from fluxsched.core.expect cimport expect_end
 from fluxsched.core.job cimport JOB_RUNNING, Job
-from fluxsched.core.memory cimport duplicate, grow
+from fluxsched.core.memory cimport duplicate, grow, memset
 from fluxsched.core.types cimport USEC, i32, time_add, usec_t
 
 cdef enum:

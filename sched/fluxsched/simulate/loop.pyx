@@ -8,7 +8,6 @@ both are events in the heap, behind the completions of their instant.
 import numpy as np
 
 from libc.stdlib cimport free
-from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from fluxsched.core.api cimport Engine as PythonEngine
@@ -17,7 +16,7 @@ from fluxsched.core.forward cimport EventLoop, Forward
 from fluxsched.core.history cimport History
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport Job
-from fluxsched.core.memory cimport grow, zeroed
+from fluxsched.core.memory cimport grow, memset, zeroed
 from fluxsched.core.request cimport fill
 from fluxsched.core.types cimport USEC, i32, i64, time_never, u64, usec_t
 
