@@ -1,16 +1,18 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Ctrl-C while Python starts, before a line of ours has run."""
+"""Ctrl-C while Python starts, before a line of ours has run, and where something must not be left half done."""
 
 import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
 import makevenv
 from embedded import clean_environment, until
+from fluxsched.interrupts import raise_on_interrupt, uninterrupted
 
 WAITS = "import os, time; open(os.environ['READY'], 'w').close(); time.sleep(100)\n"
 
@@ -46,3 +48,53 @@ def test_ctrl_c_is_quiet(tree, name):
     until(ready.exists, "Python to look for its libraries")
     started.send_signal(signal.SIGINT)
     assert (started.communicate(timeout=30)[1], started.returncode) == ("", -signal.SIGINT)
+
+
+@pytest.fixture
+def handler():
+    """Set a handler of SIGINT for a test."""
+    before = signal.getsignal(signal.SIGINT)
+    yield lambda wanted: signal.signal(signal.SIGINT, wanted)
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_waits_for_the_end_of_a_block(handler):
+    handler(signal.default_int_handler)
+    done = []
+    with pytest.raises(KeyboardInterrupt):
+        with uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+            done.append("inside")
+        done.append("behind")
+    assert done == ["inside"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with uninterrupted():
+        pass
+    with pytest.raises(OSError, match="full"), uninterrupted():
+        raise OSError("full")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_that_is_ignored_stays_so(handler):
+    handler(signal.SIG_IGN)
+    raise_on_interrupt()
+    with uninterrupted():
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    handler(signal.SIG_DFL)
+    raise_on_interrupt()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_other_threads_have_no_handlers(handler):
+    handler(signal.SIG_DFL)
+    done = []
+
+    def run():
+        raise_on_interrupt()
+        with uninterrupted():
+            done.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert done == [signal.SIG_DFL]

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Measures, files, tables and pictures of results."""
 import csv
+import errno
 import json
 import os
+import signal
 import sys
 from dataclasses import replace
 
@@ -200,12 +202,32 @@ def test_nothing_half_written(result, tmp_path):
     with results.folder_of_results(tmp_path / "out") as folder:
         results.write(result, folder)
     before = (tmp_path / "out/summary.json").read_bytes()
-    for error in (OSError(28, "No space left on device"), KeyboardInterrupt()):
+    for error in (OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()):
         with pytest.raises(type(error)), results.folder_of_results(tmp_path / "out") as folder:
             results.write_jobs(result, os.path.join(folder, "jobs.csv"))
             raise error
         assert os.listdir(tmp_path) == ["out"]
         assert (tmp_path / "out/summary.json").read_bytes() == before
+
+
+def test_an_interrupt_between_two_steps_of_the_exchange(result, tmp_path, monkeypatch):
+    """The old results are gone only once the new ones are there; the interrupt comes then."""
+    with results.folder_of_results(tmp_path / "out"):
+        pass
+    rename = os.rename
+
+    def interrupted(source, target):
+        rename(source, target)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(os, "rename", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), results.folder_of_results(tmp_path / "out") as folder:
+            results.write(result, folder)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert os.listdir(tmp_path) == ["out"] and "jobs.csv" in os.listdir(tmp_path / "out")
 
 
 def test_a_failed_exchange_puts_the_old_results_back(result, tmp_path, monkeypatch):
@@ -216,7 +238,7 @@ def test_a_failed_exchange_puts_the_old_results_back(result, tmp_path, monkeypat
     def second_fails(a, b):
         calls.append(a)
         if len(calls) == 2:
-            raise OSError(5, "Input/output error")
+            raise OSError(errno.EIO, "Input/output error")
         rename(a, b)
 
     monkeypatch.setattr(results.os, "rename", second_fails)

@@ -51,6 +51,8 @@ class Timeout(BaseException):
 
 
 def _ring(signum: int, frame: Any) -> None:
+    # Other handlers only note a signal for a loop. What is to be stopped here is the reader's own loop, which looks at
+    # no note; all that it has begun is dropped with it.
     raise Timeout
 
 

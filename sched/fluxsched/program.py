@@ -17,8 +17,7 @@ from fluxsched.native import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import FrameType
-    from typing import IO, Callable, NoReturn
+    from typing import IO, Callable
 
 _MODES = ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w"))
 
@@ -60,29 +59,12 @@ def _stream(fd: int, mode: str) -> IO[str]:
 def end_by_signal() -> None:
     """Let Ctrl-C and a reader that has gone end this process at once, as they end a program in C.
 
-    For programs that have nothing to put away.  Python's own handler of SIGINT raises an exception wherever the
-    program is, and it ignores SIGPIPE.  A SIGINT that is ignored stays so.
+    For programs that have nothing to put away; for others see fluxsched.interrupts.  Python's own handler of SIGINT
+    raises an exception wherever the program is, and it ignores SIGPIPE.  A SIGINT that is ignored stays so.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-
-
-def exit_on_interrupt() -> None:
-    """Let Ctrl-C end this process with 128 + SIGINT, wherever it is, once what it has begun is put away.
-
-    For programs that have something to put away.  Python's own exception for it would be told as a traceback, or by
-    click as an exit code of 1.  A SIGINT that is ignored stays so.
-    """
-    import threading  # a command has no need of it
-
-    main = threading.current_thread() is threading.main_thread()
-    if main and signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_DFL):
-        signal.signal(signal.SIGINT, _exit_by_interrupt)
-
-
-def _exit_by_interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
 
 
 def tell(text: str) -> None:

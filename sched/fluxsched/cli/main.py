@@ -17,6 +17,7 @@ import click
 from fluxsched import program
 from fluxsched.errors import FluxSchedError
 from fluxsched.formats.quote import printable
+from fluxsched.interrupts import INTERRUPTED, raise_on_interrupt
 from fluxsched.version import VERSION
 
 COMMANDS = {
@@ -60,7 +61,7 @@ class Commands(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run; output that cannot be written, or a reader that has gone, is no fault of ours."""
         program.secure_streams()
-        program.exit_on_interrupt()
+        raise_on_interrupt()
         try:
             try:
                 return super().main(*args, **kwargs)
@@ -69,14 +70,25 @@ class Commands(click.Group):
                 program.flush()
         except BrokenPipeError:
             return sys.exit(1)
+        except KeyboardInterrupt:
+            return sys.exit(INTERRUPTED)
         except OSError as error:
             program.tell(f"flux-sched: {program.explain(error)}")
             return sys.exit(1)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the command line.  For Ctrl-C click would write a line, and exit as for a failure; so in `invoke`."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(INTERRUPTED) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a subcommand; errors that tell the user something are a line."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            return ctx.exit(INTERRUPTED)
         except RecursionError:
             text = "input is nested too deeply"
         except ModuleNotFoundError as error:

@@ -14,6 +14,7 @@ import click
 
 from fluxsched.errors import FluxSchedError
 from fluxsched.formats.quote import printable
+from fluxsched.interrupts import INTERRUPTED
 from fluxsched.traces.load import FORMATS
 from fluxsched.traces.load import NAMES as FORMAT_NAMES
 
@@ -275,7 +276,7 @@ def simulate(
         for trace in traces:
             each.append(_run(names, trace, machine, options))
             if seeds and each[-1][-1].stopped == "interrupted":
-                fail("interrupted", 130)
+                fail("interrupted", INTERRUPTED)
     except results.ResultsError as err:
         fail(f"results cannot be written: {err}")
     except FluxSchedError as err:
@@ -370,7 +371,7 @@ def _tell(ran: list[Any], out: str | None, plot: bool, compare: bool, by: str | 
         fail(f"results cannot be written: {unwritten}")
     if ran[-1].stopped == "interrupted":
         reached = f"interrupted at {results.duration(ran[-1].ended)} of the trace"
-        fail(reached + (": what there is was written" if out else ""), 130)
+        fail(reached + (": what there is was written" if out else ""), INTERRUPTED)
     for result in ran:
         if result.stopped == "blocked":
             click.echo(f"{printable(result.policy)}: jobs wait for others that have no time limit, or for nodes that "

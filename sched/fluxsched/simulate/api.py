@@ -212,7 +212,9 @@ def _interrupts() -> Iterator[List[int]]:
 
     def note(number: int, frame: Any) -> None:
         came.append(number)
-        signal.signal(signal.SIGINT, before)  # if the loop does not look, the next one does what it always does
+        # Nothing else is done here. A policy that hangs keeps the loop from looking, so the next one does what it
+        # always does, which is the exception of Python's own handler.
+        signal.signal(signal.SIGINT, before)
 
     before = signal.signal(signal.SIGINT, note)
     try:

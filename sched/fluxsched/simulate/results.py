@@ -17,6 +17,7 @@ import numpy as np
 
 from fluxsched.errors import FluxSchedError
 from fluxsched.formats.quote import printable
+from fluxsched.interrupts import uninterrupted
 from fluxsched.simulate.forecast import accuracy
 from fluxsched.simulate.metrics import Result, measure
 from fluxsched.simulate.study import measure_by
@@ -84,29 +85,39 @@ def folder_of_results(folder: str) -> Iterator[str]:
     """
     check(folder)
     folder = os.path.realpath(folder)
-    temporary = tempfile.mkdtemp(prefix=".simulate-", dir=os.path.dirname(folder))
+    temporary = ""
     try:
+        with uninterrupted():
+            temporary = tempfile.mkdtemp(prefix=".simulate-", dir=os.path.dirname(folder))
         yield temporary
         check(folder)                      # again: drawing takes a while
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o777 & ~umask)
-        if os.path.isdir(folder):
-            old = tempfile.mkdtemp(prefix=".simulate-", dir=os.path.dirname(folder))
-            try:
-                os.rename(folder, os.path.join(old, "old"))
-                try:
-                    os.rename(temporary, folder)
-                except BaseException:
-                    os.rename(os.path.join(old, "old"), folder)
-                    raise
-            finally:
-                shutil.rmtree(old)
-        else:
-            os.rename(temporary, folder)
+        with uninterrupted():
+            _exchange(temporary, folder)
+            temporary = ""
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if temporary:
+            shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def _exchange(fresh: str, folder: str) -> None:
+    """Let a new folder take the place of another one, which need not be there.  Raises OSError."""
+    if not os.path.isdir(folder):
+        os.rename(fresh, folder)
+        return
+    old = tempfile.mkdtemp(prefix=".simulate-", dir=os.path.dirname(folder))
+    try:
+        os.rename(folder, os.path.join(old, "old"))
+        try:
+            os.rename(fresh, folder)
+        except BaseException:
+            os.rename(os.path.join(old, "old"), folder)
+            raise
+    finally:
+        shutil.rmtree(old)
 
 
 def write(result: Result, folder: str, by: Optional[str] = None) -> None:

@@ -15,6 +15,7 @@ from typing import Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
+from fluxsched.interrupts import uninterrupted
 from fluxsched.traces.chains import END, Links
 from fluxsched.traces.files import TraceError, check_jobs, chunks
 from fluxsched.traces.swfscan import most_rows, scan
@@ -202,8 +203,10 @@ def write(trace: Trace, path: str, comments: Optional[Dict[str, object]] = None)
     lines = list({**head, **(comments or {})}.items())
     for column in ("queue", "partition"):
         lines += [(column.capitalize(), f"{number} {label}") for number, label in trace.labels.get(column, {}).items()]
-    handle, temporary = tempfile.mkstemp(prefix=".swf-", dir=os.path.dirname(os.path.abspath(path)))
+    temporary = ""
     try:
+        with uninterrupted():
+            handle, temporary = tempfile.mkstemp(prefix=".swf-", dir=os.path.dirname(os.path.abspath(path)))
         with os.fdopen(handle, "wb") as raw:
             columns = _written(trace)
             stream = gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) if path.endswith(".gz") else raw
@@ -224,7 +227,10 @@ def write(trace: Trace, path: str, comments: Optional[Dict[str, object]] = None)
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
+        with uninterrupted():
+            os.replace(temporary, path)
+            temporary = ""
     except BaseException:
-        os.unlink(temporary)
+        if temporary:
+            os.unlink(temporary)
         raise
