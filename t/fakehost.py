@@ -9,6 +9,7 @@ import math
 from fluxsched.formats import r
 from fluxsched.service import forecast, passes
 from fluxsched.service.host import Host
+from fluxsched.service.protocol import SUCCESS
 from fluxsched.service.service import Service
 
 # The time that a pass or a forecast takes is real, and the clock here is not: no pauses, unless a test asks for them.
@@ -259,7 +260,7 @@ class Bench:
         return [payload["type"] for payload in self.to(jobid)]
 
     def given(self, jobid):
-        return [payload["R"] for payload in self.to(jobid) if payload["type"] == 0][-1]
+        return [payload["R"] for payload in self.to(jobid) if payload["type"] == SUCCESS][-1]
 
     def started(self, jobid):
         return 0 in self.kinds(jobid)

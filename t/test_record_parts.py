@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """How the record of a scheduler is written: in parts and slices, within its bounds, and onto a disk that is full."""
 
+import errno
 import os
 import shutil
 import time
@@ -122,7 +123,7 @@ def test_a_disk_that_is_full_in_a_first_state_leaves_nothing_half(folder, monkey
 
 
 def full(file, data):
-    raise OSError(28, os.strerror(28))
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_lines_wait_for_a_second_at_most(folder):

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """What a host has to bring, and what it gets for nothing."""
 
+import errno
+
 import pytest
 
 from fluxsched.service.host import Host
@@ -34,7 +36,7 @@ def test_for_nothing():
             self.error = error
 
     host = Small()
-    error = OSError(125, "taken away")
+    error = OSError(errno.ECANCELED, "taken away")
     host.finish(error)
     assert host.error is error
     assert host.job_name(42) == "42"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Jobs that wait for other jobs, for a time, or for their turn."""
 
+import errno
 import json
 import re
 import time
@@ -229,7 +230,7 @@ def test_times_refused(text, message):
 def test_a_job_that_is_forgotten_can_never_hold():
     """The record of the other job may be gone from the store after a restart."""
     def lookup(jobid):
-        raise dependencies.RequestError(2, "unknown job id")
+        raise dependencies.RequestError(errno.ENOENT, "unknown job id")
 
     told = []
     manager = SimpleNamespace(lookup=lookup, active={}, exception=lambda job, *rest: told.append(rest))

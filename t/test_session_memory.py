@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Memory as a request: --mem, how it is given out, and what becomes of a job that takes more."""
 
+import errno
 import json
 import os
 import subprocess
@@ -280,7 +281,7 @@ def test_a_session_that_is_not_alone_moves_nobody(tmp_path, monkeypatch):
     def write(folder, name, text):
         written.append((os.path.basename(folder), name, text))
         if name == "cgroup.subtree_control" and folder == str(own):
-            raise OSError(16, "Device or resource busy")
+            raise OSError(errno.EBUSY, "Device or resource busy")
 
     monkeypatch.setattr(cgroups, "write", write)
     (own / "cgroup.subtree_control").write_text("cpu\n")

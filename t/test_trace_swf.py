@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The flux-sched authors
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Reading and writing the Standard Workload Format."""
+import errno
 import gzip
 import os
 import subprocess
@@ -245,7 +246,7 @@ def test_a_write_that_fails_leaves_nothing(read, tmp_path, monkeypatch):
     (tmp_path / "out.swf").write_text("old")
 
     def full(fd):
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(swf.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import math
 import os
@@ -117,7 +118,7 @@ def redact(jobspec: dict[str, Any]) -> dict[str, Any]:
 
 def refuse(text: str) -> NoReturn:
     """Refuse a jobspec: raise RequestError."""
-    raise RequestError(22, f"jobspec: {text}")
+    raise RequestError(errno.EINVAL, f"jobspec: {text}")
 
 
 def check(jobspec: Any) -> jobspecs.Request:
@@ -126,7 +127,8 @@ def check(jobspec: Any) -> jobspecs.Request:
         request = jobspecs.parse(jobspec)
         wanted(jobspec, request)
     except jobspecs.JobspecError as error:
-        raise RequestError(22, f"jobspec: {error}" if not str(error).startswith("jobspec") else str(error)) from None
+        text = str(error) if str(error).startswith("jobspec") else f"jobspec: {error}"
+        raise RequestError(errno.EINVAL, text) from None
     tasks = jobspec.get("tasks")
     if not (isinstance(tasks, list) and len(tasks) == 1 and isinstance(tasks[0], dict)):
         refuse("tasks: expected a list of one object")
