@@ -7,6 +7,7 @@ from fluxsched.core.types cimport i32, u64
 cdef extern from *:
     """
     #include <stdint.h>
+    #include <string.h>
     #ifdef __POPCNT__
     #define fs_popcount(x) __builtin_popcountll(x)
     #else
@@ -21,10 +22,25 @@ cdef extern from *:
     #endif
     #define fs_ctz(x) __builtin_ctzll(x)
     #define fs_log2(x) (63 - __builtin_clzll(x))
+    /* Bit i is flag[i], which is 0 or 1. A product gathers the lowest bits of eight bytes in its highest one. */
+    static inline uint64_t fs_gather(const unsigned char *flag)
+    {
+        uint64_t word = 0, eight;
+        int i;
+        for (i = 0; i < 8; i++) {
+            memcpy(&eight, flag + 8 * i, 8);
+    #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+            eight = __builtin_bswap64(eight);
+    #endif
+            word |= ((eight * 0x0102040810204080u) >> 56) << 8 * i;
+        }
+        return word;
+    }
     """
     int popcount "fs_popcount"(u64 word) noexcept nogil
     int lowest "fs_ctz"(u64 word) noexcept nogil
     int highest "fs_log2"(u64 word) noexcept nogil
+    u64 gather_bits "fs_gather"(const unsigned char *flag) noexcept nogil
 
 
 cdef inline i32 words_for(i32 nbits) noexcept nogil:

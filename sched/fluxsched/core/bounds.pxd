@@ -4,7 +4,7 @@ cimport cython
 
 from fluxsched.core.eligible cimport Eligible
 from fluxsched.core.kinds cimport Group, Kinds
-from fluxsched.core.nodefuture cimport NodeFutures
+from fluxsched.core.nodefuture cimport Free, NodeFutures
 from fluxsched.core.shape cimport Shape
 from fluxsched.core.timeline cimport COLUMNS, Place, Timeline
 from fluxsched.core.types cimport i32, i64, u64, usec_t
@@ -30,17 +30,6 @@ cdef struct Change:
     i32 old
     i32 new
     i32 group
-    i32 nodes
-
-# From start to end (or at a point: start), so many cores and gpus are free, and so many were before.
-cdef struct Piece:
-    Place start
-    i32 from_               # places in difference
-    i32 to
-    i32 cores_before
-    i32 gpus_before
-    i32 cores
-    i32 gpus
     i32 nodes
 
 
@@ -72,14 +61,11 @@ cdef class Bounds:
         u64 *mark               # [chunks] a bit for each row; the rows without are zeros
         i32 difference_room
         i32 mark_room
-        Piece *piece
-        i32 npieces
-        i32 piece_room
         u64 *word               # [width]
-        i32 *count              # [futures] nodes with it, if
+        i32 *users              # [futures] nodes with it, if
         i64 *counted            # [futures] they were counted in this query
         i32 *listed             # [futures]
-        i32 count_room
+        i32 users_room
         i32 counted_room
         i32 listed_room
         i64 query
@@ -94,16 +80,10 @@ cdef class Bounds:
     cdef void close(self) noexcept nogil
     cdef bint counts(self) noexcept nogil
     cdef void tell(self, i32 k) noexcept nogil
-    cdef i32 fits_at(self, i32 k, const Group *g, i32 ncores, i32 ngpus) noexcept nogil
-    cdef i32 place(self, Place at) noexcept nogil
-    cdef int change(self, const Change *change, usec_t start, usec_t end, const u64 *bits, bint take) except -1 nogil
-    cdef void weigh(self, const Piece *p, const Group *g, const i32 *serves, i32 *out) noexcept nogil
-    cdef void count_piece(self, const Piece *p, const Group *g, const i32 *serves) noexcept nogil
-    cdef void count_rise(self, const Piece *p, const Group *g, const i32 *serves) noexcept nogil
-    cdef int find_pieces(self, const Change *change, usec_t start, usec_t end, const u64 *bits,
-                         bint take) except -1 nogil
-    cdef int find_rises(self, i32 id, usec_t start, usec_t end, i32 nodes) except -1 nogil
-    cdef Piece *new_piece(self) except NULL nogil
+    cdef i32 fits_at(self, i32 k, const Group *g, Free amount) noexcept nogil
+    cdef void change(self, const Change *change, usec_t start, usec_t end, const u64 *bits, bint take) noexcept nogil
+    cdef void weigh(self, Free before, Free after, const Group *g, const i32 *nodes, i32 *more) noexcept nogil
+    cdef void count(self, Place at, const i32 *more, i32 sign) noexcept nogil
     cdef i32 column_of(self, const Shape *shape, i32 *factor) except -1 nogil
     cdef int fill_column(self, i32 k) except -1 nogil
     cdef int need_counts(self) except -1 nogil

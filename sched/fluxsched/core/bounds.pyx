@@ -13,11 +13,16 @@ from fluxsched.core.bits cimport count_bits, lowest, set_bit
 from fluxsched.core.eligible cimport Eligible
 from fluxsched.core.kinds cimport Group, Kinds
 from fluxsched.core.memory cimport grow, memset, zeroed
-from fluxsched.core.nodefuture cimport Future, NodeFutures, gains, point_of, times_of, words_of
+from fluxsched.core.nodefuture cimport Free, Future, NodeFutures, free_of, point_of, times_of, words_of
 from fluxsched.core.shape cimport Shape, same_shape
 from fluxsched.core.state cimport State
 from fluxsched.core.timeline cimport CHUNK, COLUMNS, Chunk, Place, Timeline
 from fluxsched.core.types cimport i32, i64, time_never, u64, usec_t
+
+
+cdef inline i32 padded(i32 ncolumns) noexcept nogil:
+    """As many columns or a few more: a multiple of eight, which COLUMNS is, too."""
+    return (ncolumns + 7) & ~7
 
 
 cdef class Bounds:
@@ -43,9 +48,8 @@ cdef class Bounds:
         free(self.by_gpus)
         free(self.difference)
         free(self.mark)
-        free(self.piece)
         free(self.word)
-        free(self.count)
+        free(self.users)
         free(self.counted)
         free(self.listed)
 
@@ -121,138 +125,71 @@ cdef class Bounds:
             memset(self.mark + old, 0, <size_t> (self.mark_room - old) * sizeof(u64))
         return 0
 
-    cdef int change(self, const Change *change, usec_t start, usec_t end, const u64 *bits, bint take) except -1 nogil:
-        """Count the nodes of a change, between open and close."""
-        cdef i32 k
+    cdef void change(self, const Change *change, usec_t start, usec_t end, const u64 *bits, bint take) noexcept nogil:
+        """Count the nodes of a change, between open and close: interval by interval of what they had."""
+        cdef i32 k, i, w, n = self.timeline.ncolumns
+        cdef i32 nodes[COLUMNS]         # those in the set of a column
+        cdef i32 more[COLUMNS]
         cdef const Group *g
-        cdef i32 serves[COLUMNS]
+        cdef Future *f = self.futures.item[change.old]
+        cdef const usec_t *time = times_of(f)
+        cdef const u64 *words
+        cdef usec_t b
+        cdef Free after
+        cdef Place at
         if change.group < 0 or not self.counts():
-            return 0
+            return
         g = self.kinds.group + change.group
-        for k in range(self.timeline.ncolumns):
-            serves[k] = self.kinds.in_set(g, self.column[k].shape.elig)
-        self.npieces = 0
-        self.find_pieces(change, start, end, bits, take)
-        for k in range(self.npieces):
-            self.count_piece(self.piece + k, g, serves)
-        self.npieces = 0
-        self.find_rises(change.old, start, end, -change.nodes)
-        self.find_rises(change.new, start, end, change.nodes)
-        for k in range(self.npieces):
-            self.count_rise(self.piece + k, g, serves)
-        return 0
+        for k in range(padded(n)):
+            nodes[k] = change.nodes if k < n and self.kinds.in_set(g, self.column[k].shape.elig) else 0
+        at = self.timeline.locate(max(start, self.now))
+        for i in range(point_of(f, max(start, self.now)), f.n):
+            if time[i] >= end:
+                break
+            b = time[i + 1] if i + 1 < f.n else time_never()
+            words = words_of(f) + <size_t> i * self.width
+            for w in range(self.width):
+                self.word[w] = words[w] & ~bits[w] if take else words[w] | bits[w]
+            after = Free(count_bits(self.word, self.cw), count_bits(self.word + self.cw, self.gw))
+            self.weigh(free_of(f)[i], after, g, nodes, more)
+            self.count(at, more, 1)
+            at = self.timeline.end_of(b if b < end else end)
+            self.count(at, more, -1)
 
-    cdef void weigh(self, const Piece *p, const Group *g, const i32 *serves, i32 *out) noexcept nogil:
-        """How much more fits for each column than before, on the nodes of a piece, which are of a kind; serves: whether
-        they are in the set of a column."""
+    cdef void weigh(self, Free before, Free after, const Group *g, const i32 *nodes, i32 *more) noexcept nogil:
+        """How much more of each column fits than before, on so many nodes, which are of a kind; [COLUMNS] each."""
         cdef i32 k
-        cdef short before, after, other
-        # Neighbours in memory, so that the compiler takes several at once.
-        cdef const short *cores_before = self.by_cores + p.cores_before * COLUMNS
-        cdef const short *cores = self.by_cores + p.cores * COLUMNS
-        cdef const short *gpus_before = self.by_gpus + p.gpus_before * COLUMNS
-        cdef const short *gpus = self.by_gpus + p.gpus * COLUMNS
-        for k in range(self.timeline.ncolumns):
-            before = cores_before[k]
-            other = gpus_before[k]
-            before = before if before < other else other
-            after = cores[k]
+        cdef short then, now, other
+        # Neighbours in memory, and as many as the compiler takes at once.
+        cdef i32 n = padded(self.timeline.ncolumns)
+        cdef const short *cores_then = self.by_cores + before.cores * COLUMNS
+        cdef const short *gpus_then = self.by_gpus + before.gpus * COLUMNS
+        cdef const short *cores = self.by_cores + after.cores * COLUMNS
+        cdef const short *gpus = self.by_gpus + after.gpus * COLUMNS
+        for k in range(n):
+            then = cores_then[k]
+            other = gpus_then[k]
+            then = then if then < other else other
+            now = cores[k]
             other = gpus[k]
-            after = after if after < other else other
-            out[k] = (after - before) * p.nodes * serves[k]
+            now = now if now < other else other
+            more[k] = (now - then) * nodes[k]
         for k in range(self.timeline.ncolumns if self.nwhole else 0):
             if self.column[k].shape.whole:
-                out[k] = (self.fits_at(k, g, p.cores, p.gpus)
-                          - self.fits_at(k, g, p.cores_before, p.gpus_before)) * p.nodes * serves[k]
+                more[k] = (self.fits_at(k, g, after) - self.fits_at(k, g, before)) * nodes[k]
 
-    cdef void count_piece(self, const Piece *p, const Group *g, const i32 *serves) noexcept nogil:
-        """Count the nodes of a piece from its start to its end."""
-        cdef i32 k, n = self.timeline.ncolumns
-        cdef i32 weight[COLUMNS]
-        cdef i32 *row = self.difference + <size_t> p.from_ * n
-        self.weigh(p, g, serves, weight)
+    cdef void count(self, Place at, const i32 *more, i32 sign) noexcept nogil:
+        """From a point on there is so much more, or (-1) less."""
+        cdef i32 k, n = self.timeline.ncolumns, place = (at.c - self.first) * CHUNK + at.i
+        cdef i32 *row = self.difference + <size_t> place * n
         for k in range(n):
-            row[k] += weight[k]
-        row = self.difference + <size_t> p.to * n
-        for k in range(n):
-            row[k] -= weight[k]
-        set_bit(self.mark, p.from_)
-        set_bit(self.mark, p.to)
-
-    cdef void count_rise(self, const Piece *p, const Group *g, const i32 *serves) noexcept nogil:
-        """Count what gets free at the start of a piece."""
-        cdef i32 k
-        cdef i32 weight[COLUMNS]
-        cdef Chunk *chunk = self.timeline.chunk[p.start.c]
-        self.weigh(p, g, serves, weight)
-        for k in range(self.timeline.ncolumns):
-            if weight[k]:
-                chunk.rise[k][p.start.i] += weight[k]
+            row[k] += sign * more[k]
+        set_bit(self.mark, place)
 
     cdef void close(self) noexcept nogil:
         """All nodes have changed: the columns count them from now on."""
         if self.counts():
             self.timeline.add(self.first, self.last, self.difference, self.mark)
-
-    cdef i32 place(self, Place at) noexcept nogil:
-        """Of a point in difference."""
-        return (at.c - self.first) * CHUNK + at.i
-
-    cdef int find_pieces(self, const Change *change, usec_t start, usec_t end, const u64 *bits,
-                         bint take) except -1 nogil:
-        """What a change does to the numbers of free cores and gpus, interval by interval."""
-        cdef Future *f = self.futures.item[change.old]
-        cdef const usec_t *time = times_of(f)
-        cdef const u64 *words
-        cdef i32 i, w
-        cdef usec_t b
-        cdef Piece *p
-        cdef Place at = self.timeline.locate(max(start, self.now))
-        for i in range(point_of(f, max(start, self.now)), f.n):
-            if time[i] >= end:
-                break
-            b = time[i + 1] if i + 1 < f.n else time_never()
-            b = b if b < end else end
-            words = words_of(f) + <size_t> i * self.width
-            for w in range(self.width):
-                self.word[w] = words[w] & ~bits[w] if take else words[w] | bits[w]
-            p = self.new_piece()
-            p.cores_before = count_bits(words, self.cw)
-            p.gpus_before = count_bits(words + self.cw, self.gw)
-            p.cores = count_bits(self.word, self.cw)
-            p.gpus = count_bits(self.word + self.cw, self.gw)
-            p.nodes = change.nodes
-            p.from_ = self.place(at)
-            at = self.timeline.end_of(b)
-            p.to = self.place(at)
-        return 0
-
-    cdef int find_rises(self, i32 id, usec_t start, usec_t end, i32 nodes) except -1 nogil:
-        """The points from start to end at which cores or gpus of a future get free: what then fits is how much more may
-        fit there than before, as the cores that are free may be others."""
-        cdef Future *f = self.futures.item[id]
-        cdef const usec_t *time = times_of(f)
-        cdef const u64 *words = words_of(f)
-        cdef i32 i
-        cdef Piece *p
-        for i in range(max(1, point_of(f, max(start - 1, self.now)) + 1), f.n):
-            if time[i] > end:
-                break
-            if not gains(words + <size_t> (i - 1) * self.width, words + <size_t> i * self.width, self.width):
-                continue
-            p = self.new_piece()
-            p.cores_before = 0
-            p.gpus_before = 0
-            p.cores = count_bits(words + <size_t> i * self.width, self.cw)
-            p.gpus = count_bits(words + <size_t> i * self.width + self.cw, self.gw)
-            p.nodes = nodes
-            p.start = self.timeline.locate(time[i])
-        return 0
-
-    cdef Piece *new_piece(self) except NULL nogil:
-        self.piece = <Piece *> grow(self.piece, &self.piece_room, self.npieces + 1, sizeof(Piece))
-        self.npieces += 1
-        return self.piece + self.npieces - 1
 
     # Columns.
 
@@ -316,23 +253,19 @@ cdef class Bounds:
                     word &= word - 1
                     if self.counted[id] != self.query:
                         self.counted[id] = self.query
-                        self.count[id] = 0
+                        self.users[id] = 0
                         self.listed[n] = id
                         n += 1
-                    self.count[id] += 1
+                    self.users[id] += 1
             for w in range(n):
                 id = self.listed[w]
                 f = self.futures.item[id]
                 last = 0
                 for node in range(f.n):
-                    fit = self.fits_at(k, g, count_bits(words_of(f) + node * self.width, self.cw),
-                                       count_bits(words_of(f) + node * self.width + self.cw, self.gw))
+                    fit = self.fits_at(k, g, free_of(f)[node])
                     at = self.timeline.locate(times_of(f)[node])
                     chunk = self.timeline.chunk[at.c]
-                    chunk.value[k][at.i] += (fit - last) * self.count[id]
-                    if node and fit and gains(words_of(f) + (node - 1) * self.width,
-                                              words_of(f) + node * self.width, self.width):
-                        chunk.rise[k][at.i] += fit * self.count[id]
+                    chunk.value[k][at.i] += (fit - last) * self.users[id]
                     last = fit
         self.timeline.sum_up(k)
         return 0
@@ -340,7 +273,7 @@ cdef class Bounds:
     cdef int need_counts(self) except -1 nogil:
         """Room for a count for each future."""
         cdef i32 old = self.counted_room, n = self.futures.nitems
-        self.count = <i32 *> grow(self.count, &self.count_room, n, sizeof(i32))
+        self.users = <i32 *> grow(self.users, &self.users_room, n, sizeof(i32))
         self.listed = <i32 *> grow(self.listed, &self.listed_room, n, sizeof(i32))
         self.counted = <i64 *> grow(self.counted, &self.counted_room, n, sizeof(i64))
         if self.counted_room > old:
@@ -358,9 +291,9 @@ cdef class Bounds:
             fit = n / s.gpus if s.gpus else MANY
             self.by_gpus[n * COLUMNS + k] = <short> ((fit >= s.slots) if s.slots else fit)
 
-    cdef i32 fits_at(self, i32 k, const Group *g, i32 ncores, i32 ngpus) noexcept nogil:
+    cdef i32 fits_at(self, i32 k, const Group *g, Free amount) noexcept nogil:
         """Slots (or nodes: 0 or 1) of the shape of a column on a node of a kind that has so many free: what
         shape.fits_counts says."""
-        if self.column[k].shape.whole and (ncores < g.ncores or ngpus < g.ngpus):
+        if self.column[k].shape.whole and (amount.cores < g.ncores or amount.gpus < g.ngpus):
             return 0
-        return min(self.by_cores[ncores * COLUMNS + k], self.by_gpus[ngpus * COLUMNS + k])
+        return min(self.by_cores[amount.cores * COLUMNS + k], self.by_gpus[amount.gpus * COLUMNS + k])

@@ -6,16 +6,18 @@ from fluxsched.core.alloc cimport Alloc
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport Job
 from fluxsched.core.kinds cimport Group, Kinds
+from fluxsched.core.lacks cimport Lacks
 from fluxsched.core.nodefuture cimport Future, NodeFutures
 from fluxsched.core.shape cimport Shape
 from fluxsched.core.state cimport State
 from fluxsched.core.timeline cimport COLUMNS
 from fluxsched.core.types cimport i32, i64, u32, u64, usec_t
 
-# What was last found out about a shape on a node: until resources come back, no more fits.
+# What was last found out about a shape on a node of which any fits: until resources come back, no more does in a window
+# as long that begins from start to end. fit is 0: at no time from start to end does any fit.
 cdef struct Seen:
-    usec_t start            # fit is 0: at no time from start to end does any fit;
-    usec_t end              # else so many fit at most in a window as long that begins from start to end
+    usec_t start
+    usec_t end
     usec_t length
     i32 fit
     u32 found               # Fits.tick when it was found out
@@ -28,12 +30,6 @@ cdef struct Soon:
     i32 fit
     i32 of                  # the future that the node had
     u32 found               # Fits.tick when it was found out
-
-# From start to end no slot fits on any node of a word.
-cdef struct Span:
-    usec_t start
-    usec_t end
-    u32 found
 
 
 @cython.final
@@ -50,15 +46,13 @@ cdef class Fits:
         i32 width               # both
         Seen *seen[COLUMNS + 1]     # [nnodes] for each column of the bounds, and for shapes without, of which only fit
                                     # is used; NULL: not yet
-        Span *span[COLUMNS + 1]     # [words of the kinds' groups]
-        i32 span_room[COLUMNS + 1]
+        Lacks lacks[COLUMNS]        # when none fits
+        usec_t base                 # of their ticks
         Soon *soon[COLUMNS + 1]     # [nnodes]
         u32 tick                # counts up; what was found out in
         u32 since               # this one or later holds still
         u32 looked              # that of the last may_fit, if gather is to rely on it; else 0
-        # Of the last search, if there was too little:
-        i32 fitted              # no more than so much fits
-        usec_t next             # no start before it is worth a look
+        usec_t next             # if there was too little in the last search: no start before it is worth a look
         # Scratch.
         i32 *node               # [nfound] what serves,
         i32 *fit                # [nfound] and how much of it
@@ -72,7 +66,7 @@ cdef class Fits:
         i32 chosen_slots        # so many slots on a node of
         i32 chosen_of           # this future; -1: none
 
-    cdef int reset(self, NodeFutures futures, const i32 *of) except -1
+    cdef int reset(self, NodeFutures futures, const i32 *of, usec_t now) except -1
     cdef void forget(self) noexcept nogil
     cdef int gather(self, const Job *j, const Shape *shape, i32 k, i32 need, usec_t start, usec_t end, bint now,
                     const i64 *pool, Alloc *picked) except -1 nogil
@@ -90,10 +84,9 @@ cdef class Fits:
                          usec_t until) noexcept nogil
     cdef u64 fitting(self, const Shape *shape, const Group *g, i32 k, i32 w, u64 word, i32 need, usec_t start,
                      usec_t end, bint exact) noexcept nogil
+    cdef void put_off(self, const Lacks *lacks, i32 w, u64 word) noexcept nogil
     cdef u64 fitting_once(self, const Shape *shape, const Group *g, i32 w, u64 word, i32 need, usec_t start,
                           usec_t end) noexcept nogil
-    cdef void look(self, const Shape *shape, const Group *g, i32 id, usec_t start, usec_t end,
-                   Seen *seen) noexcept nogil
     cdef void look_at(self, const Shape *shape, const Group *g, Future *f, usec_t start, usec_t end,
                       Seen *seen) noexcept nogil
     cdef i32 fit_of(self, const Shape *shape, const Group *g, Future *f, usec_t start, usec_t end,

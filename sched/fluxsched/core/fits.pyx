@@ -4,7 +4,8 @@
 
 The nodes are gone through in their order (fluxsched.core.kinds) until there is enough. While resources are only taken,
 what did not fit on a node does not fit later: for each shape that the bounds have a column of, a node keeps what was
-last found out about it, so that most nodes are passed over without a look at their futures:
+last found out about it (fluxsched.core.lacks where it is that none fits), so that most nodes are passed over without a
+look at their futures:
 
         node 3          ....xxxxxxxxx....       x: too few cores for a slot, at each instant
         windows         [-----)  no                     [----) to be looked at
@@ -15,8 +16,9 @@ from fluxsched.core.alloc cimport Alloc, Entry, alloc_holds, alloc_part, alloc_r
 from fluxsched.core.bits cimport count_bits, low_bits, lowest, popcount
 from fluxsched.core.job cimport Job
 from fluxsched.core.kinds cimport Group, Kinds
-from fluxsched.core.memory cimport grow, memcpy, memset, zeroed
-from fluxsched.core.nodefuture cimport Future, NodeFutures, gains, point_of, times_of, words_of
+from fluxsched.core.lacks cimport Lacks, lacking, tick_of, time_of
+from fluxsched.core.memory cimport memcpy, memset, zeroed
+from fluxsched.core.nodefuture cimport Free, Future, NodeFutures, free_of, gains, point_of, times_of, words_of
 from fluxsched.core.shape cimport Shape, fits_counts
 from fluxsched.core.state cimport State
 from fluxsched.core.timeline cimport COLUMNS
@@ -84,16 +86,19 @@ cdef class Fits:
         cdef i32 k
         for k in range(COLUMNS + 1):
             free(self.seen[k])
-            free(self.span[k])
             free(self.soon[k])
+        for k in range(COLUMNS):
+            free(self.lacks[k].first)
+            free(self.lacks[k].last)
         free(self.node)
         free(self.fit)
         free(self.later)
         free(self.word)
         free(self.chosen)
 
-    cdef int reset(self, NodeFutures futures, const i32 *of) except -1:
+    cdef int reset(self, NodeFutures futures, const i32 *of, usec_t now) except -1:
         """Begin anew. of: the futures of the nodes, which stay the owner's."""
+        self.base = now
         self.futures = futures
         self.of = of
         self.forget()
@@ -115,33 +120,34 @@ cdef class Fits:
                     memset(self.seen[k], 0, self.inv.nnodes * sizeof(Seen))
                 if self.soon[k] is not NULL:
                     memset(self.soon[k], 0, self.inv.nnodes * sizeof(Soon))
-                if self.span[k] is not NULL:
-                    memset(self.span[k], 0, self.span_room[k] * sizeof(Span))
+                self.lacks[k].found = 0
 
     cdef int need(self, i32 k) except -1 nogil:
         """Room for what is found out for a column."""
-        cdef i32 old = self.span_room[k]
+        cdef Lacks *lacks = self.lacks + k
         if self.seen[k] is NULL:
             self.seen[k] = <Seen *> zeroed(self.inv.nnodes, sizeof(Seen))
-        self.span[k] = <Span *> grow(self.span[k], &self.span_room[k], self.kinds.group_words_room, sizeof(Span))
-        memset(self.span[k] + old, 0, (self.span_room[k] - old) * sizeof(Span))
+        if k == COLUMNS:
+            return 0
+        if lacks.first is NULL:
+            lacks.first = <i32 *> zeroed(self.state.nwords * 64, sizeof(i32))
+        if lacks.last is NULL:
+            lacks.last = <i32 *> zeroed(self.state.nwords * 64, sizeof(i32))
+        if lacks.found < self.since:
+            lacks.found = self.tick
+            memset(lacks.last, 0, self.state.nwords * 64 * sizeof(i32))
         return 0
 
     cdef void unsee(self, i32 k, i32 node) noexcept nogil:
-        """Forget what was found out about a node, and about those with it: for column k, or (-1) for all."""
-        cdef i32 m, w = -1
-        cdef Group *g = self.kinds.group + self.kinds.kind_of[node]
-        # A node that is not up is in no group.
-        if self.kinds.kind_of[node] >= 0:
-            w = <i32> (g.nodes - self.kinds.group_words) + node // 64 - g.first
+        """Forget what was found out about a node: for column k, or (-1) for all."""
+        cdef i32 m
         for m in range(k if k >= 0 else 0, k + 1 if k >= 0 else COLUMNS):
             if self.soon[m] is not NULL:
                 self.soon[m][node].found = 0
-            if self.seen[m] is NULL:
-                continue
-            self.seen[m][node].found = 0
-            if 0 <= w < self.span_room[m]:
-                self.span[m][w].found = 0
+            if self.seen[m] is not NULL:
+                self.seen[m][node].found = 0
+            if self.lacks[m].last is not NULL:
+                self.lacks[m].last[node] = 0
 
     cdef bint serves(self, const Shape *shape, const Group *g) noexcept nogil:
         """Whether a node of a kind is large enough."""
@@ -160,7 +166,7 @@ cdef class Fits:
                     const i64 *pool, Alloc *picked) except -1 nogil:
         """1 and the resources of a job in picked, if it fits from start to end; else 0. k: the column of its shape, or
         -1; now: that is when it starts; pool: what is free of the pools, which the nodes must have all of, or NULL."""
-        cdef i32 m, w, i, node, fit, most, wanted = need
+        cdef i32 m, w, i, node, fit, most
         cdef u64 word
         cdef Group *g
         self.nfound = 0
@@ -196,7 +202,6 @@ cdef class Fits:
                 break
         self.looked = 0
         if need:
-            self.fitted = wanted - need
             self.next = start
             if shape.slots and k < COLUMNS and not now and pool is NULL:
                 self.next = smallest(self.later, self.nlater, need) if need <= self.nlater else time_never()
@@ -210,7 +215,7 @@ cdef class Fits:
     cdef bint may_fit(self, const Shape *shape, i32 k, i32 need, usec_t start, usec_t end) except -1 nogil:
         """Whether need slots of a shape may fit from start to end, by what is known and by a look at the nodes of
         which too little is."""
-        cdef i32 m, w, wanted = need
+        cdef i32 m, w
         cdef u64 word
         cdef Group *g
         self.next_tick()
@@ -229,7 +234,6 @@ cdef class Fits:
                 if need <= 0:
                     self.looked = self.tick
                     return True
-        self.fitted = wanted - need
         self.next = start
         if shape.slots:
             self.next = smallest(self.later, self.nlater, need) if need <= self.nlater else time_never()
@@ -305,54 +309,53 @@ cdef class Fits:
         """Of these nodes of a word of a kind, those on which any fits from start to end, as many as it takes for need;
         how much does (or, unless exact, may) is in seen of the column. When the others may is added to later, where
         whole nodes are wanted, or so many slots on each."""
-        cdef i32 node
-        cdef u64 rest = word, out = 0
-        cdef bint found
-        cdef usec_t high = 0, low = time_never()
+        cdef i32 node, id, begin = tick_of(start, self.base), stop = tick_of(end, self.base)
+        cdef Lacks *lacks = self.lacks + k
+        cdef u64 known = word & lacking(lacks, w, begin, stop), rest = word & ~known, bit, out = 0
         cdef Seen *s
-        cdef Span *span = self.span[k] + (g.nodes - self.kinds.group_words) + (w - g.first)
-        cdef const i32 *of = self.of
         # Nobody asks when slots on any nodes may fit later.
         cdef bint late = shape.slots > 0
-        if span.found >= self.since and start < span.end and end > span.start:
-            if late:
-                for node in range(self.nlater, self.nlater + popcount(word)):
-                    self.later[node] = span.end
-                self.nlater += popcount(word)
-            return 0
+        if late:
+            self.put_off(lacks, w, known)
         while rest:
             node = w * 64 + lowest(rest)
+            bit = rest & (~rest + 1)
+            rest ^= bit
+            id = self.of[node]
             s = self.seen[k] + node
-            if s.found >= self.since:
-                if s.fit == 0 and start < s.end and end > s.start:
-                    found = True
-                elif exact:
-                    found = s.found == self.looked
-                else:
-                    found = s.fit and s.start <= start < s.end and end - start >= s.length
-            else:
-                found = False
-            if not found and of[node] == self.memo_of and self.memo.fit == 0:
-                s = &self.memo
-            elif not found:
-                self.look(shape, g, of[node], start, end, s)
-                if s.fit and not exact:
-                    s.end = first_gain(self.futures.item[of[node]], start, self.width)
-            if s.fit:
-                out |= rest & (~rest + 1)
+            if id != self.memo_of:
+                if s.found >= self.since and s.fit and (
+                        s.found == self.looked if exact else s.start <= start < s.end and end - start >= s.length):
+                    out |= bit
+                    need -= s.fit
+                    if need <= 0:
+                        break
+                    continue
+                self.look_at(shape, g, self.futures.item[id], start, end, &self.memo)
+                self.memo_of = id
+                if self.memo.fit and not exact:
+                    self.memo.end = first_gain(self.futures.item[id], start, self.width)
+            if self.memo.fit:
+                s[0] = self.memo
+                out |= bit
                 need -= s.fit
                 if need <= 0:
                     break
-            else:
-                high = max(high, s.start)
-                low = min(low, s.end)
-                if late:
-                    self.later[self.nlater] = s.end
-                    self.nlater += 1
-            rest &= rest - 1
-        if out == 0 and high < low and word == g.nodes[w - g.first]:
-            span[0] = Span(high, low, self.tick)
+                continue
+            if self.memo.start < self.memo.end:
+                lacks.first[node] = tick_of(self.memo.start, self.base)
+                lacks.last[node] = tick_of(self.memo.end, self.base)
+            if late:
+                self.later[self.nlater] = self.memo.end
+                self.nlater += 1
         return out
+
+    cdef void put_off(self, const Lacks *lacks, i32 w, u64 word) noexcept nogil:
+        """Add to later when the nodes of a word that are known to lack do so no more."""
+        while word:
+            self.later[self.nlater] = time_of(lacks.last[w * 64 + lowest(word)], self.base)
+            self.nlater += 1
+            word &= word - 1
 
     cdef u64 fitting_once(self, const Shape *shape, const Group *g, i32 w, u64 word, i32 need, usec_t start,
                           usec_t end) noexcept nogil:
@@ -374,33 +377,24 @@ cdef class Fits:
             rest &= rest - 1
         return out
 
-    cdef void look(self, const Shape *shape, const Group *g, i32 id, usec_t start, usec_t end,
-                   Seen *seen) noexcept nogil:
-        """Find out what fits on a node of a kind that has this future, and what that tells of other windows."""
-        if id != self.memo_of:
-            self.look_at(shape, g, self.futures.item[id], start, end, &self.memo)
-            self.memo_of = id
-        seen[0] = self.memo
-
     cdef void look_at(self, const Shape *shape, const Group *g, Future *f, usec_t start, usec_t end,
                       Seen *seen) noexcept nogil:
-        """The same for a future."""
+        """Find out what fits on a node of a kind that has this future, and what that tells of other windows."""
         cdef const usec_t *time = times_of(f)
+        cdef const Free *amount = free_of(f)
         cdef i32 i, fit = self.fit_of(shape, g, f, start, end, &i)
         cdef i32 least_cores = g.ncores if shape.whole else shape.cores * max(1, shape.slots)
         cdef i32 least_gpus = g.ngpus if shape.whole else shape.gpus * max(1, shape.slots)
-        cdef const u64 *words = words_of(f) + <size_t> i * self.width
         if fit:
             seen[0] = Seen(start, start + 1, end - start, fit, self.tick)
             return
         # Never, and it may fit right after start: unless the loop finds out more.
         seen[0] = Seen(time_never(), start, 0, 0, self.tick)
         # Where other cores were free before, each instant may have enough.
-        while i < f.n and (count_bits(words, self.cw) < least_cores or (
-                least_gpus and count_bits(words + self.cw, self.gw) < least_gpus)):
-            seen.start = min(seen.start, time[i])
-            i += 1
-            words += self.width
+        if amount[i].cores < least_cores or amount[i].gpus < least_gpus:
+            seen.start = time[i]
+            while i < f.n and (amount[i].cores < least_cores or amount[i].gpus < least_gpus):
+                i += 1
             seen.end = time[i] if i < f.n else time_never()
 
     cdef i32 fit_of(self, const Shape *shape, const Group *g, Future *f, usec_t start, usec_t end,
@@ -408,27 +402,33 @@ cdef class Fits:
         """How much of a shape fits on a node of a kind that has this future; at: the point at which start lies, or from
         which on there is too little. It looks no further than there is enough for one."""
         cdef const usec_t *time = times_of(f)
-        cdef i32 i = point_of(f, start), w, ncores, ngpus = 0
+        cdef const Free *amount = free_of(f)
+        cdef i32 i = point_of(f, start), w, ncores = amount[i].cores, ngpus = amount[i].gpus
         cdef i32 least_cores = g.ncores if shape.whole else shape.cores * max(1, shape.slots)
         cdef i32 least_gpus = g.ngpus if shape.whole else shape.gpus * max(1, shape.slots)
         cdef const u64 *words = words_of(f) + <size_t> i * self.width
         cdef u64 *word = self.word
+        cdef u64 lost
         at[0] = i
+        if ncores < least_cores or ngpus < least_gpus:
+            return 0
         for w in range(self.width):
             word[w] = words[w]
-        while True:
-            ncores = count_bits(word, self.cw)
-            if least_gpus:
-                ngpus = count_bits(word + self.cw, self.gw)
-            if ncores < least_cores or ngpus < least_gpus:
-                at[0] = i
-                return 0
-            i += 1
-            if i == f.n or time[i] >= end:
-                return fits_counts(shape, g.ncores, g.ngpus, ncores, ngpus)
+        i += 1
+        while i < f.n and time[i] < end:
             words += self.width
+            lost = 0
             for w in range(self.width):
+                lost |= word[w] & ~words[w]
                 word[w] &= words[w]
+            if lost:
+                ncores = count_bits(word, self.cw)
+                ngpus = count_bits(word + self.cw, self.gw)
+                if ncores < least_cores or ngpus < least_gpus:
+                    at[0] = i
+                    return 0
+            i += 1
+        return fits_counts(shape, g.ncores, g.ngpus, ncores, ngpus)
 
     cdef void windows(self, const Shape *shape, const Group *g, i32 id, usec_t first, usec_t last, usec_t duration,
                       usec_t until, usec_t *low, usec_t *high) noexcept nogil:
@@ -437,14 +437,13 @@ cdef class Fits:
         low or after high."""
         cdef Future *f = self.futures.item[id]
         cdef const usec_t *time = times_of(f)
+        cdef const Free *amount = free_of(f)
         cdef i32 i = point_of(f, first)
         cdef i32 least_cores = g.ncores if shape.whole else shape.cores * max(1, shape.slots)
         cdef i32 least_gpus = g.ngpus if shape.whole else shape.gpus * max(1, shape.slots)
-        cdef const u64 *words = words_of(f) + <size_t> i * self.width
         cdef usec_t begin = -1, end
         while i < f.n and (begin >= 0 or time[i] < last):
-            if count_bits(words, self.cw) < least_cores or (
-                    least_gpus and count_bits(words + self.cw, self.gw) < least_gpus):
+            if amount[i].cores < least_cores or amount[i].gpus < least_gpus:
                 begin = -1
             else:
                 begin = max(time[i], first) if begin < 0 else begin
@@ -457,7 +456,6 @@ cdef class Fits:
                     if end == time_never():
                         return
             i += 1
-            words += self.width
 
     # Names.
 

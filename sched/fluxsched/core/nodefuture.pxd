@@ -4,8 +4,14 @@ cimport cython
 
 from fluxsched.core.types cimport i32, u64, usec_t
 
-# What is free of a node from now on; immutable. Behind it lie its points: time[room], then words[room * width]. words i
-# are free from time[i] to time[i + 1], the last ones for ever; time[0] is 0.
+# How much of a node is free.
+cdef struct Free:
+    i32 cores
+    i32 gpus
+
+# What is free of a node from now on; immutable. Behind it lie its points: time[room], then free[room], then
+# words[room * width]. words i are free from time[i] to time[i + 1], the last ones for ever, and so many they are;
+# time[0] is 0.
 cdef struct Future:
     u64 hash                # sum over the points
     i32 users
@@ -18,8 +24,12 @@ cdef inline usec_t *times_of(Future *f) noexcept nogil:
     return <usec_t *> (f + 1)
 
 
+cdef inline Free *free_of(Future *f) noexcept nogil:
+    return <Free *> (times_of(f) + f.room)
+
+
 cdef inline u64 *words_of(Future *f) noexcept nogil:
-    return <u64 *> (times_of(f) + f.room)
+    return <u64 *> (free_of(f) + f.room)
 
 
 cdef inline i32 point_of(Future *f, usec_t t) noexcept nogil:
@@ -48,7 +58,9 @@ cdef inline bint gains(const u64 *before, const u64 *after, i32 width) noexcept 
 cdef class NodeFutures:
     """The futures of nodes, each once."""
     cdef:
-        i32 width               # words of a point: of cores, then of gpus
+        i32 cw                  # words of a point: of cores,
+        i32 gw                  # then of gpus
+        i32 width               # both
         Future **item           # [nitems] NULL: not in use
         i32 nitems
         i32 room

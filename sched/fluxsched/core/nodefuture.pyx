@@ -16,7 +16,7 @@ left out when a future is made from another.
 """
 from libc.stdlib cimport free
 
-from fluxsched.core.bits cimport same_bits
+from fluxsched.core.bits cimport count_bits, same_bits
 from fluxsched.core.memory cimport grow, memcmp, memcpy, memset, no_memory, raw, zeroed
 from fluxsched.core.types cimport i32, time_never, u64, usec_t
 
@@ -32,7 +32,10 @@ cdef inline u64 hash_point(usec_t time, const u64 *words, i32 width) noexcept no
 
 cdef class NodeFutures:
 
-    def __cinit__(self, i32 width):
+    def __cinit__(self, i32 cw, i32 gw):
+        cdef i32 width = cw + gw
+        self.cw = cw
+        self.gw = gw
         self.width = width
         self.nbuckets = 64
         self.bucket = <i32 *> zeroed(self.nbuckets, sizeof(i32))
@@ -106,7 +109,7 @@ cdef class NodeFutures:
         if self.made is NULL or self.made.room < room:
             free(self.made)
             self.made = NULL
-            made = raw(sizeof(Future) + <size_t> room * (sizeof(usec_t) + self.width * sizeof(u64)))
+            made = raw(sizeof(Future) + <size_t> room * (sizeof(usec_t) + sizeof(Free) + self.width * sizeof(u64)))
             if made is NULL:
                 no_memory(b"no memory for the future of a node")
             self.made = <Future *> made
@@ -123,6 +126,7 @@ cdef class NodeFutures:
             return
         time = time if f.n else 0
         times_of(f)[f.n] = time
+        free_of(f)[f.n] = Free(count_bits(words, self.cw), count_bits(words + self.cw, self.gw))
         memcpy(out, words, self.width * sizeof(u64))
         f.hash += hash_point(time, words, self.width)
         f.n += 1
@@ -132,6 +136,7 @@ cdef class NodeFutures:
         if last <= first:
             return
         memcpy(times_of(self.made) + self.made.n, times_of(f) + first, (last - first) * sizeof(usec_t))
+        memcpy(free_of(self.made) + self.made.n, free_of(f) + first, (last - first) * sizeof(Free))
         memcpy(words_of(self.made) + <size_t> self.made.n * self.width, words_of(f) + <size_t> first * self.width,
                <size_t> (last - first) * self.width * sizeof(u64))
         self.made.n += last - first

@@ -7,11 +7,11 @@ from fluxsched.core.bits cimport count_bits, get_bit
 from fluxsched.core.check cimport must
 from fluxsched.core.countplan cimport CountPlan, Reserved
 from fluxsched.core.engine cimport Engine
-from fluxsched.core.fits cimport Seen
 from fluxsched.core.future cimport PLAN_CORES, PLAN_EACH
 from fluxsched.core.job cimport JOB_FREE, JOB_WAITING, Job
 from fluxsched.core.kinds cimport Group, Kinds
-from fluxsched.core.nodefuture cimport Future, point_of, times_of, words_of
+from fluxsched.core.lacks cimport Lacks, time_of
+from fluxsched.core.nodefuture cimport Future, free_of, point_of, times_of, words_of
 from fluxsched.core.profile cimport Profile
 from fluxsched.core.running cimport release_time
 from fluxsched.core.sharedplan cimport SharedPlan
@@ -280,6 +280,9 @@ cdef int _left(Engine e, const i32 *of, list taken, dict users) except -1:
                         must(held.get((node, w), 0) & ~free == 0, "plan: two jobs have the same")
                         free &= ~held.get((node, w), 0)
                 must(words_of(f)[k * plan.width + w] == free, "plan: the future of a node")
+            must(count_bits(words_of(f) + k * plan.width, cw) == free_of(f)[k].cores
+                 and count_bits(words_of(f) + k * plan.width + cw, plan.gw) == free_of(f)[k].gpus,
+                 "plan: how much is free of a node")
     return 0
 
 
@@ -315,9 +318,8 @@ cdef int _columns(Engine e) except -1:
                     if not e.future.kinds.in_set(g, plan.bounds.column[k].shape.elig):
                         continue
                     f = plan.futures.item[plan.of[node]]
-                    at = point_of(f, max(chunk.time[i], plan.now)) * plan.width
-                    total += plan.bounds.fits_at(k, g, count_bits(words_of(f) + at, plan.cw),
-                                                 count_bits(words_of(f) + at + plan.cw, plan.gw))
+                    at = point_of(f, max(chunk.time[i], plan.now))
+                    total += plan.bounds.fits_at(k, g, free_of(f)[at])
                 must(chunk.value[k][i] == total, "bounds: a column")
                 must(chunk.stale[k] or chunk.low[k] <= total <= chunk.high[k], "bounds: least and greatest of a chunk")
     return 0
@@ -327,22 +329,25 @@ cdef int _seen(Engine e) except -1:
     """AssertionError unless nothing fits where it is known that nothing does."""
     cdef SharedPlan plan = e.future.nodes
     cdef i32 k, node, at
-    cdef const Seen *s
+    cdef usec_t start, end
+    cdef const Lacks *lacks
     cdef Future *f
     cdef Group *g
     for k in range(plan.timeline.ncolumns if plan.bounds.counts() else 0):
-        if plan.fits.seen[k] is NULL:
+        lacks = plan.fits.lacks + k
+        if lacks.last is NULL or lacks.found < plan.fits.since:
             continue
         for node in range(e.inventory.nnodes):
-            s = plan.fits.seen[k] + node
-            if s.found < plan.fits.since or s.fit or s.start >= s.end or e.future.kinds.kind_of[node] < 0:
+            if lacks.first[node] >= lacks.last[node] or e.future.kinds.kind_of[node] < 0:
                 continue
             g = e.future.kinds.group + e.future.kinds.kind_of[node]
             f = plan.futures.item[plan.of[node]]
-            at = point_of(f, max(s.start, plan.now))
-            while at < f.n and times_of(f)[at] < s.end:
-                must(plan.bounds.fits_at(k, g, count_bits(words_of(f) + at * plan.width, plan.cw),
-                                         count_bits(words_of(f) + at * plan.width + plan.cw, plan.gw)) == 0,
+            # It begins at some time of its first tick.
+            start = max(time_of(lacks.first[node] + 1, plan.fits.base), plan.now)
+            end = time_of(lacks.last[node], plan.fits.base)
+            at = point_of(f, start)
+            while at < f.n and max(start, times_of(f)[at]) < end:
+                must(plan.bounds.fits_at(k, g, free_of(f)[at]) == 0,
                      "fits: something fits on a node")
                 at += 1
     return 0

@@ -69,7 +69,7 @@ cdef class SharedPlan:
         self.cw = state.cw
         self.gw = state.gw
         self.width = state.cw + state.gw
-        self.futures = NodeFutures(self.width)
+        self.futures = NodeFutures(self.cw, self.gw)
         self.bounds = Bounds(state, eligible, kinds)
         self.fits = Fits(state, kinds)
         self.of = <i32 *> zeroed(state.inv.nnodes, sizeof(i32))
@@ -131,9 +131,9 @@ cdef class SharedPlan:
         """The futures of all nodes, from the running jobs."""
         cdef i32 i, node
         with gil:
-            self.futures = NodeFutures(self.width)
+            self.futures = NodeFutures(self.cw, self.gw)
             self.bounds.reset(self.futures, self.of)
-            self.fits.reset(self.futures, self.of)
+            self.fits.reset(self.futures, self.of, self.now)
             self.timeline = self.bounds.timeline
         self.parted = False
         self.state.free_once(running, jobs, self.core, self.gpu)
@@ -492,11 +492,7 @@ cdef class SharedPlan:
                 out[0] = t
                 return 1
             again = True
-            if exact:
-                # At the next point no more fits than fits now and what gets free there.
-                from_ = max(self.timeline.enough(k, t, self.fits.fitted, need), self.fits.next)
-            else:
-                from_ = self.timeline.after(t)
+            from_ = self.timeline.after(max(t, self.fits.next - 1) if exact else t)
         return 0
 
     cdef bint confined_here(self, const Shape *shape) noexcept nogil:

@@ -16,7 +16,6 @@ cdef struct Chunk:
     i32 low[COLUMNS]        # least and greatest value of a column
     i32 high[COLUMNS]
     i32 value[COLUMNS][CHUNK]
-    i32 rise[COLUMNS][CHUNK]
 
 # A place in it.
 cdef struct Place:
@@ -53,7 +52,6 @@ cdef class Timeline:
     cdef void fill(self, i32 column) noexcept nogil
     cdef void sum_up(self, i32 column) noexcept nogil
     cdef usec_t after(self, usec_t t) noexcept nogil
-    cdef usec_t enough(self, i32 column, usec_t t, i32 total, i32 least) noexcept nogil
     cdef i32 at(self, i32 column, usec_t t) noexcept nogil
     cdef Place fails(self, i32 column, i32 least, Place at, usec_t end) noexcept nogil
     cdef bint lasts(self, i32 column, i32 least, usec_t start, usec_t end) noexcept nogil

@@ -12,9 +12,6 @@ no more than its chunk:
         column 0     4    6    6    5    2    2             9    12
         low, high    4, 6                2, 2               9, 12
 
-Beside its value, each point of a column has a rise: how much more at most may
-be had there than before, whatever goes down there.
-
 (An unrolled list; Shao, Reppy and Appel: Unrolling lists, LFP 1994.)
 """
 from libc.stdlib cimport free
@@ -74,7 +71,6 @@ cdef class Timeline:
             memcpy(to.high, chunk.high, self.ncolumns * sizeof(i32))
             for k in range(self.ncolumns):
                 memcpy(to.value[k], chunk.value[k], chunk.n * sizeof(i32))
-                memcpy(to.rise[k], chunk.rise[k], chunk.n * sizeof(i32))
         return 0
 
     cdef void exchange(self, Timeline other) noexcept nogil:
@@ -135,9 +131,7 @@ cdef class Timeline:
         chunk.uses[i] = uses
         for k in range(self.ncolumns):
             memmove(chunk.value[k] + i + 1, chunk.value[k] + i, (chunk.n - i) * sizeof(i32))
-            memmove(chunk.rise[k] + i + 1, chunk.rise[k] + i, (chunk.n - i) * sizeof(i32))
             chunk.value[k][i] = chunk.value[k][i - 1]
-            chunk.rise[k][i] = 0
         chunk.n += 1
         return 0
 
@@ -155,7 +149,6 @@ cdef class Timeline:
         memcpy(other.uses, chunk.uses + half, other.n * sizeof(i32))
         for k in range(self.ncolumns):
             memcpy(other.value[k], chunk.value[k] + half, other.n * sizeof(i32))
-            memcpy(other.rise[k], chunk.rise[k] + half, other.n * sizeof(i32))
         self.begin[c + 1] = other.time[0]
         self.spoil(c)
         self.spoil(c + 1)
@@ -186,7 +179,6 @@ cdef class Timeline:
         memmove(chunk.uses + i, chunk.uses + i + 1, (chunk.n - i) * sizeof(i32))
         for k in range(self.ncolumns):
             memmove(chunk.value[k] + i, chunk.value[k] + i + 1, (chunk.n - i) * sizeof(i32))
-            memmove(chunk.rise[k] + i, chunk.rise[k] + i + 1, (chunk.n - i) * sizeof(i32))
         if i == 0:
             self.begin[c] = chunk.time[0]
             # The value that has gone may stand nowhere else in the chunk.
@@ -212,7 +204,6 @@ cdef class Timeline:
         self.begin[0] = chunk.time[0]
         for k in range(self.ncolumns):
             memmove(chunk.value[k], chunk.value[k] + at.i, chunk.n * sizeof(i32))
-            memmove(chunk.rise[k], chunk.rise[k] + at.i, chunk.n * sizeof(i32))
         self.spoil(0)
 
     cdef void spoil(self, i32 c) noexcept nogil:
@@ -293,13 +284,12 @@ cdef class Timeline:
             chunk.high[column] += amount
         return amount
 
-    # A column at once: fill, then the change of its value and its rise at each point, then sum_up.
+    # A column at once: fill, then the change of its value at each point, then sum_up.
 
     cdef void fill(self, i32 column) noexcept nogil:
         cdef i32 c
         for c in range(self.nchunks):
             memset(self.chunk[c].value[column], 0, self.chunk[c].n * sizeof(i32))
-            memset(self.chunk[c].rise[column], 0, self.chunk[c].n * sizeof(i32))
 
     cdef void sum_up(self, i32 column) noexcept nogil:
         cdef i32 c, k, total = 0
@@ -319,21 +309,6 @@ cdef class Timeline:
         if at.i + 1 < self.chunk[at.c].n:
             return self.chunk[at.c].time[at.i + 1]
         return self.begin[at.c + 1] if at.c + 1 < self.nchunks else time_never()
-
-    cdef usec_t enough(self, i32 column, usec_t t, i32 total, i32 least) noexcept nogil:
-        """The first point after t to which the rises of a column bring total to least; never if there is none."""
-        cdef Place at = self.locate(t)
-        cdef i32 c, i = at.i + 1
-        cdef Chunk *chunk
-        for c in range(at.c, self.nchunks):
-            chunk = self.chunk[c]
-            while i < chunk.n:
-                total += chunk.rise[column][i]
-                if total >= least:
-                    return chunk.time[i]
-                i += 1
-            i = 0
-        return time_never()
 
     cdef i32 at(self, i32 column, usec_t t) noexcept nogil:
         """The value of a column at t."""
