@@ -330,7 +330,7 @@ def pass_of(content):
 
 
 @pytest.mark.parametrize("change, text", [
-    (lambda rows: rows[0][1].update(format=7), "line 1: is a record of format 7, and this flux-sched reads 1"),
+    (lambda rows: rows[0][1].update(format=7), "line 1: is a record of format 7, and this flux-sched reads 2"),
     (lambda rows: rows.pop(0), r'line 1: expected a row \["head"'),
     (lambda rows: rows[1].__setitem__(1, {"R": {}}), r"line 1: RError: "),
     (lambda rows: rows[0][1].pop("users"), "line 1: KeyError: 'users'"),
@@ -407,6 +407,7 @@ def test_what_a_job_holds_is_taken_over_by_another_engine():
     first.schedule(100.125)
     assert first.marks() == {
         "up": "0-2", "gone": "", "denies": False, "expiration": 5000.0, "properties": {"p": "0-1"},
+        "changes": 2,
     }
     for jobid in (1, 2, 3):
         second.adopt_holding(jobid, *first.holding(jobid), *first.times(jobid))
@@ -420,6 +421,28 @@ def test_what_a_job_holds_is_taken_over_by_another_engine():
         second.adopt_holding(9, *first.holding(2), 0.0, 0.0)
     with pytest.raises(ValueError, match="job 9 holds no resources"):
         first.holding(9)
+    third = Engine(inventory, load_plugin("sched.plugin1"))
+    third.adopt_holding(2, *first.holding(2), *first.times(2), 16, 10.0, None, "debug", 104.0)
+    assert third.times(2) == first.times(2) and third.expected_end(2) == 104.0 and third.domain(2) == "debug"
+    assert second.expected_end(2) == first.times(2)[1] and second.domain(2) == first.domain(1) == ""
+    with pytest.raises(ValueError, match="job 1 is not known"):
+        third.domain(1)
+    third.know_changes(7)
+    assert third.marks()["changes"] == 7
+    third.sanity_check()
+    third.schedule(100.0)
+    third.sanity_check()
+
+
+def test_a_job_that_has_been_taken_may_wait_for_what_is_gone():
+    engine = Engine(Inventory.from_counts(2, 4), load_plugin("sched.plugin1"))
+    engine.remove("1")
+    engine.schedule(1.0)
+    request = parse_jobspec(jobspec(nodes=2, exclusive=True))
+    with pytest.raises(ValueError, match="needs 2 whole nodes"):
+        engine.add(1, request)
+    engine.add(1, request, known=True)
+    assert engine.waits(1) and not engine.schedule(2.0).started
 
 
 def test_ranks_that_are_gone_deny_only_once():

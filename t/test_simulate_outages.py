@@ -207,7 +207,7 @@ def test_written_and_read_back(read, tmp_path):
 
 def record(folder, *rows, marks=None, time=1000.0, continues=False, number=1):
     """Write a part of a record."""
-    head = {"format": 1, "time": time, "continues": continues, "marks": marks or {"up": "0-1", "gone": ""}}
+    head = {"format": 2, "time": time, "continues": continues, "marks": marks or {"up": "0-1", "gone": ""}}
     lines = b"".join(json.dumps(row).encode() + b"\n" for row in (["head", head], *rows))
     (folder / f"part-{number:06}.jsonl").write_bytes(lines + b"#%08x\n" % zlib.crc32(lines))
 

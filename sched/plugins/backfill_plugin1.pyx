@@ -93,6 +93,7 @@ cdef class Plugin(ListPolicy):
         usec_t latest           # of the jobs that have ended since the last pass, when the last was expected to
         i32 generation          # of the nodes' state, at the last pass; -1: there was none
         dict restored           # job id -> [submitted, start, due], until the first pass; None: nothing
+        bint lost               # jobs of restored were gone by then
 
     def __init__(self, name, dict options not None):
         own = dict(options)
@@ -134,6 +135,7 @@ cdef class Plugin(ListPolicy):
         out.compressed = self.compressed
         out.owed = self.owed
         out.generation = self.generation
+        out.restored = self.restored
         return out
 
     def in_effect(self):
@@ -143,11 +145,12 @@ cdef class Plugin(ListPolicy):
     def state(self):
         """That of the order, what is known of users, and the reservations that are kept."""
         cdef i32 job
+        kept = self.restored
+        if kept is None:
+            kept = {str(self.kept[job].id): [self.kept[job].submitted, self.kept[job].start, self.kept[job].due]
+                    for job in range(self.nkept) if self.kept[job].start >= 0}
         return {**ListPolicy.state(self), "predictor": self.predictor.state(), "latest": self.latest,
-                "compressed": self.compressed, "owed": bool(self.owed),
-                "kept": {str(self.kept[job].id): [self.kept[job].submitted, self.kept[job].start,
-                                                  self.kept[job].due]
-                         for job in range(self.nkept) if self.kept[job].start >= 0}}
+                "compressed": self.compressed, "owed": bool(self.owed), "generation": self.generation, "kept": kept}
 
     def restore(self, state):
         """Be in the state that another policy of this name and options told of."""
@@ -156,6 +159,7 @@ cdef class Plugin(ListPolicy):
         self.latest = state["latest"]
         self.compressed = state["compressed"]
         self.owed = state["owed"]
+        self.generation = state["generation"]
         self.restored = state["kept"]
 
     cdef int ended(self, Engine e, i32 job) except -1 nogil:
@@ -171,6 +175,9 @@ cdef class Plugin(ListPolicy):
         if self.compression:
             e.hasty = False         # a pass must come to all jobs, also where no more can start
             self.need_kept(e)
+            if self.restored is not None:
+                with gil:
+                    self.find_restored(e)
             self.go_on(e) if e.settled.holds else self.begin_anew(e)
             self.latest = -1
             self.generation = e.eligible.generation
@@ -246,8 +253,10 @@ cdef class Plugin(ListPolicy):
 
     cdef int find_due(self, Engine e) noexcept nogil:
         """What a pass that begins is to do about the reservations: something may have become free early."""
-        cdef bint early = self.drop_gone(e) or self.latest > e.clock or 0 <= self.generation != e.eligible.generation
+        cdef bint early = (self.drop_gone(e) or self.lost or self.latest > e.clock
+                           or 0 <= self.generation != e.eligible.generation)
         self.owed |= early
+        self.lost = False
         if self.owed and (self.compressed < 0 or e.clock - self.compressed >= self.interval):
             self.compressed = e.clock
             self.owed = False
@@ -260,9 +269,6 @@ cdef class Plugin(ListPolicy):
         cdef i32 i, job
         cdef int due = self.find_due(e)
         cdef const i32 *slots
-        if self.restored is not None:
-            with gil:
-                self.find_restored(e)
         if e.queue.count == 0:
             return 0
         slots = e.queue.flat()
@@ -298,12 +304,16 @@ cdef class Plugin(ListPolicy):
         return 0 if due == AT_ONCE else e.reorder(self.length, False)
 
     cdef int find_restored(self, Engine e) except -1:
-        """The reservations that were restored are those of jobs that wait."""
+        """The reservations that were restored are those of jobs that wait. One whose job has gone since is free early,
+        as one that drop_gone finds."""
         cdef i32 job
+        cdef i64 found = 0
         for job in range(e.jobs.count):
-            found = self.restored.get(str(e.job(job).id)) if e.job(job).state == JOB_WAITING else None
-            if found is not None:
-                self.kept[job] = Kept(e.job(job).id, found[0], found[1], found[2])
+            kept = self.restored.get(str(e.job(job).id)) if e.job(job).state == JOB_WAITING else None
+            if kept is not None and kept[0] == e.job(job).submitted:
+                self.kept[job] = Kept(e.job(job).id, kept[0], kept[1], kept[2])
+                found += 1
+        self.lost = found < len(self.restored)
         self.restored = None
         return 0
 

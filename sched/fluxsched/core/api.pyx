@@ -12,7 +12,7 @@ from libc.stdint cimport INT32_MAX
 from fluxsched.core cimport held as _held, report, request as _request, sanity
 from fluxsched.core.engine cimport Engine as EngineCore, Operations
 from fluxsched.core.alloc cimport alloc_clear
-from fluxsched.core.expect cimport expect_limits
+from fluxsched.core.expect cimport expect_end, expect_limits
 from fluxsched.core.fork cimport fork
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport (
@@ -177,14 +177,16 @@ cdef class Engine:
             return 0
         return self.user_numbers.setdefault(user, len(self.user_numbers) + 1)
 
-    def add(self, jobid, request, i64 priority=16, double t_submit=0.0, user=None, sequence=None):
+    def add(self, jobid, request, i64 priority=16, double t_submit=0.0, user=None, sequence=None, bint known=False):
         """A job waits from now on.
 
         request: formats.jobspec.Request; t_submit: seconds; sequence: its
         place in the order of submission, which decides among equal
         priorities (None: t_submit does, then the id); user: whose it is, for
         fair share, as anything hashable (the Flux userid); None is unknown,
-        and all such jobs count as one user's. Raises Infeasible (with the
+        and all such jobs count as one user's; known: another engine has
+        taken it, so that it may wait for resources that are not there any
+        more. Raises Infeasible (with the
         reason), ConstraintError, ValueError for a job id that is known or a
         time out of range, OverflowError for a sequence beyond 63 bits, and
         TypeError for a user that is not hashable.
@@ -195,7 +197,7 @@ cdef class Engine:
         cdef i32 owner = self.user_number(user)
         if jobid in self.slot_of:
             raise ValueError(f"job {jobid} is known already")
-        _request.fill(self.core, &j, request)
+        _request.fill(self.core, &j, request, known)
         j.user = owner
         j.id = number
         j.priority = priority
@@ -216,14 +218,21 @@ cdef class Engine:
         holding = _r.parse(R)
         self.take_over(jobid, R, holding, freed_ranks, holding.starttime, holding.expiration, priority, t_submit, user)
 
-    def adopt_holding(self, jobid, rows, pools, start, end, i64 priority=16, double t_submit=0.0, user=None):
+    def adopt_holding(self, jobid, rows, pools, start, end, i64 priority=16, double t_submit=0.0, user=None,
+                      str queue="", expected=None):
         """A job that holds what another engine of this inventory has told of it (holding), and runs from start to end
-        (s since the epoch; end 0: for ever). The rest, and errors, as for adopt."""
+        (s since the epoch; end 0: for ever); expected: when the policy expects it to end, if that is not then. The
+        rest, and errors, as for adopt."""
+        cdef i32 slot
         cdef list ranks = self.core.inventory.ranks
         nodes = [(ranks[node], cores, gpus) for first, last, cores, gpus in rows for node in range(first, last + 1)]
         holding = Nodes(*zip(*nodes)) if nodes else Nodes((), (), ())
         R = {"scheduling": {"pools": pools}}
         self.take_over(jobid, R, holding, "", start, end, priority, t_submit, user)
+        slot = self.slot(jobid, JOB_RUNNING)
+        self.core.jobs.item[slot].domain = self.core.need_domain(queue)
+        if expected is not None:
+            expect_end(self.core, slot, to_usec(expected))
 
     cdef int take_over(self, jobid, R, holding, freed_ranks, double began, double ends, i64 priority, double t_submit,
                        user) except -1:
@@ -238,6 +247,7 @@ cdef class Engine:
         j.submitted = <usec_t> (t_submit * USEC)
         j.user = self.user_number(user)
         j.tree = -1
+        j.domain = self.core.need_domain("")
         start = <usec_t> (min(began, 9e12) * USEC + 0.5)
         end = to_usec(ends)
         _held.read_R(self.core, jobid, R, holding, freed_ranks, &j.alloc)
@@ -322,9 +332,11 @@ cdef class Engine:
         return Pass(started, denied, bool(self.core.suspended))
 
     def plan_anew(self):
-        """The next pass asks about all jobs, whatever holds of the last one: so it would in an engine that was built
-        from what this one holds. What it decides is the same."""
+        """The next pass asks about all jobs, whatever holds of the last one or has come of one that is suspended: so it
+        would in an engine that was built from what this one holds."""
         self.core.settled.holds = False
+        self.core.stale |= self.core.suspended
+        self.core.least_asked = 0
 
     # What it tells of jobs.
 
@@ -349,8 +361,12 @@ cdef class Engine:
         return getattr(self.core.policy, "order_name", "")
 
     def domain(self, jobid):
-        """The queue with whose jobs a waiting job is ordered. Raises ValueError for a job that does not wait."""
-        return self.core.domain_names[self.core.jobs.item[self.slot(jobid, JOB_WAITING)].domain]
+        """The queue with whose jobs a job is ordered, or was before it ran. Raises ValueError for a job that is not
+        known."""
+        found = self.slot_of.get(jobid)
+        if found is None:
+            raise ValueError(f"job {jobid} is not known")
+        return self.core.domain_names[self.core.jobs.item[<i32> found].domain]
 
     def waits(self, jobid):
         """Whether a job of this id waits."""
@@ -463,8 +479,21 @@ cdef class Engine:
     def marks(self):
         """What has become of the resources since the inventory was made, as a dict: up and gone (idset strings of
         ranks), properties (the same by name), denies (whether the next pass denies jobs that cannot do without ranks
-        that are gone) and expiration (when the instance ends, in s since the epoch; 0: never)."""
-        return report.marks(self.core)
+        that are gone), expiration (when the instance ends, in s since the epoch; 0: never) and changes (how often any
+        of up, gone and properties has been told)."""
+        return {**report.marks(self.core), "changes": self.core.eligible.generation}
+
+    def know_changes(self, i32 changes):
+        """So often has something become of the resources: a policy may compare with the number that it has seen."""
+        cdef i32 i
+        self.core.eligible.generation = changes
+        # What was found out by the number that there was.
+        for i in range(self.core.eligible.nsets):
+            self.core.eligible.counted_at[i] = -1
+        for i in range(self.core.jobs.count):
+            self.core.jobs.item[i].parked_at = -1
+        self.core.future.kinds.generation = self.core.future.units_generation = -1
+        self.core.stale = True
 
     @property
     def users(self):

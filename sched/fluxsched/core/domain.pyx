@@ -19,10 +19,10 @@ cdef void begin(Domain *domain, i32 count) noexcept nogil:
 
 
 cdef bint all_stopped(const Domain *domain, i32 count) noexcept nogil:
-    """Whether no domain considers any more jobs in this pass."""
+    """Whether no domain with waiting jobs considers any more in this pass."""
     cdef i32 d
     for d in range(count):
-        if domain[d].stopped == GO_ON:
+        if domain[d].stopped == GO_ON and domain[d].waiting:
             return False
     return True
 

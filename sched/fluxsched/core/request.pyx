@@ -42,9 +42,10 @@ def _without_bandwidth(vertices):
                  for vertex in vertices if vertex.type != "bandwidth")
 
 
-cdef int fill(Engine e, Job *j, request) except -1:
-    """A job from a request; its eligible set is used once, its general request and its sizes kept (see discard). Raises
-    Infeasible, formats.constraint.ConstraintError, ValueError."""
+cdef int fill(Engine e, Job *j, request, bint known=False) except -1:
+    """A job from a request; its eligible set is used once, its general request and its sizes kept (see discard). known:
+    it has been taken before, so that it may wait for what is not there any more. Raises Infeasible,
+    formats.constraint.ConstraintError, ValueError."""
     memset(j, 0, sizeof(Job))
     j.tree = -1
     j.duration = to_usec(request.duration)
@@ -65,6 +66,8 @@ cdef int fill(Engine e, Job *j, request) except -1:
             j.tree = keep_general(e, request.tree)
         j.sizes = _keep_sizes(e, j, request)
         j.elig = e.eligible.use(request.constraint)
+        if known:
+            return 0
         if not e.future.could_fit(j, False):
             raise Infeasible(_why_not(e, j, request))
         if j.tree >= 0 and not e.future.found_units():

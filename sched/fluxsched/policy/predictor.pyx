@@ -149,12 +149,12 @@ cdef class Predictor:
         return 0
 
     cdef int take_up(self, Engine e) except -1:
-        """Let running jobs that another engine has started be expected to end as they were there."""
+        """Running jobs that another engine has started were predicted to run as long as there; when they are expected
+        to end, the engine has been told."""
         cdef i32 slot
         for slot in range(e.jobs.count):
             length = self.running.get(e.job(slot).id) if e.job(slot).state == JOB_RUNNING else None
             if length is not None:
                 e.jobs.item[slot].duration = length
-                expect_end(e, slot, self.end(e.job(slot), e.now))
         self.restored = False
         return 0

@@ -6,8 +6,9 @@ A part of a record begins with the whole state of the engine, in rows of the sam
 
     ["head", {...}]                                     settings, policy, users, marks on resources
     ["inventory", {"R"} or {"hierarchy", "ranks"}]      what there is
-    ["hold", t, id, rows, pools, start, end, priority, t_submit, user]
-                                                        a job that runs, and is expected to end then; 0: never
+    ["hold", t, id, rows, pools, start, end, priority, t_submit, user, queue, expected]
+                                                        a job that runs, and ends then at the latest; 0: never;
+                                                        expected: when the policy expects that, if earlier, or null
     ["add", t, id, request, priority, t_submit, user, sequence]
     ["begun", t]                                        the state is complete
 
@@ -50,7 +51,7 @@ __all__ = [
 ]
 
 #: Of the rows here. A reader refuses another.
-FORMAT = 1
+FORMAT = 2
 
 
 def refused(row: list[Any]) -> bool:

@@ -138,13 +138,13 @@ class RecordedEngine(Engine):
 
     def add(
         self, jobid: int, request: Any, priority: int = 16, t_submit: float = 0.0, user: Any = None,
-        sequence: Optional[int] = None,
+        sequence: Optional[int] = None, known: bool = False,
     ) -> None:
         """As for Engine."""
         row = [] if not self.heard else [
             "add", jobid, entries.request_row(request), priority, t_submit, user, sequence
         ]
-        self._told(Engine.add, row, jobid, request, priority, t_submit, user, sequence)
+        self._told(Engine.add, row, jobid, request, priority, t_submit, user, sequence, known)
         self.asked[jobid] = Asked(request, priority, t_submit, user, sequence)
 
     def adopt(
@@ -157,11 +157,11 @@ class RecordedEngine(Engine):
 
     def adopt_holding(
         self, jobid: int, rows: Any, pools: Any, start: float, end: float, priority: int = 16, t_submit: float = 0.0,
-        user: Any = None,
+        user: Any = None, queue: str = "", expected: Optional[float] = None,
     ) -> None:
         """As for Engine."""
-        row = ["hold", jobid, rows, pools, start, end, priority, t_submit, user]
-        self._told(Engine.adopt_holding, row, jobid, rows, pools, start, end, priority, t_submit, user)
+        row = ["hold", jobid, rows, pools, start, end, priority, t_submit, user, queue, expected]
+        self._told(Engine.adopt_holding, row, *row[1:])
         self.asked[jobid] = Asked(None, priority, t_submit, user, None)
 
     def cancel(self, jobid: int) -> bool:
@@ -224,10 +224,12 @@ class _Snapshot(NamedTuple):
     t_submit: float
     user: Any
     sequence: Optional[int]
+    expected: Optional[float]   # when the policy expects it to end, if it runs; 0: never
 
 
 def _asked(engine: RecordedEngine) -> list[_Snapshot]:
-    return [_Snapshot(jobid, asked.request, asked.priority, asked.t_submit, asked.user, asked.sequence)
+    return [_Snapshot(jobid, asked.request, asked.priority, asked.t_submit, asked.user, asked.sequence,
+                      None if asked.request is not None else engine.expected_end(jobid))
             for jobid, asked in sorted(engine.asked.items())]
 
 
@@ -235,10 +237,11 @@ def _jobs(engine: Engine, asked: list[_Snapshot], now: float) -> Iterator[list[A
     """The rows that tell of the jobs of an engine, or of a copy of it."""
     for job in asked:
         if engine.waits(job.jobid):
-            yield ["add", now, job.jobid, entries.request_row(job.request), *job[2:]]
+            yield ["add", now, job.jobid, entries.request_row(job.request), *job[2:6]]
         else:
             start, end = engine.times(job.jobid)
-            yield ["hold", now, job.jobid, *engine.holding(job.jobid), start, end, *job[2:5]]
+            yield ["hold", now, job.jobid, *engine.holding(job.jobid), start, end, *job[2:5],
+                   engine.domain(job.jobid), None if job.expected == end else job.expected]
 
 
 def state(engine: RecordedEngine, now: float) -> list[list[Any]]:

@@ -55,7 +55,7 @@ class Anonymiser:
             "head": lambda row: [row[0], self._head(row[1])],
             "inventory": lambda row: [row[0], self._inventory(row[1])],
             "adopt": lambda row: [*row[:3], self._r(row[3]), *row[4:7], self._user(row[7])],
-            "hold": lambda row: [*row[:9], self._user(row[9])],
+            "hold": lambda row: [*row[:9], self._user(row[9]), self._queue(row[10]), row[11]],
             "add": lambda row: [*row[:3], self._request(row[3]), *row[4:6], self._user(row[6]), *row[7:]],
             "property-add": lambda row: [*row[:2], self._property(row[2]), *row[3:]],
             "property-remove": lambda row: [*row[:2], self._property(row[2]), *row[3:]],
@@ -72,6 +72,9 @@ class Anonymiser:
 
     def _user(self, user: Any) -> Any:
         return None if user is None else self._users(user)
+
+    def _queue(self, name: str) -> str:
+        return self._queues(name) if name else name
 
     def _property(self, name: str) -> str:
         # "+name" is one that the instance itself gave, which jobs' R do not pass on.
@@ -135,8 +138,7 @@ class Anonymiser:
 
     def _request(self, row: list[Any]) -> list[Any]:
         changed = [*row]
-        if row[6]:
-            changed[6] = self._queues(row[6])
+        changed[6] = self._queue(row[6])
         if len(row) > 7:
             changed[7] = self._constraint(row[7])
         return changed

@@ -148,9 +148,13 @@ class Replay:
             engine.know_users(part.head["users"])
             for row in rows[1:]:
                 line = row.line
-                self._applies[row.values[0]](engine, *row.values[2:])
+                kind, _, *values = row.values
+                if kind == "add":
+                    values.append(True)     # it was taken, whatever has become of the resources since
+                self._applies[kind](engine, *values)
             if part.head["marks"]["denies"]:
                 engine.remove(part.head["marks"]["gone"])
+            engine.know_changes(part.head["marks"]["changes"])
         except PluginError:
             raise
         except _WRONG as error:
@@ -264,8 +268,11 @@ class Replay:
             self.difference = Difference(part, line, now, "pass", recorded, replayed)
 
 
-def _add(engine: RecordedEngine, jobid: int, request: list[Any], *values: Any) -> None:
-    engine.add(jobid, request_of(request), *values)
+def _add(
+    engine: RecordedEngine, jobid: int, request: list[Any], priority: int, t_submit: float, user: Any, sequence: int,
+    known: bool = False,
+) -> None:
+    engine.add(jobid, request_of(request), priority, t_submit, user, sequence, known)
 
 
 def _plain(value: Any) -> Any:
