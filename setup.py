@@ -61,11 +61,12 @@ MODES = {
         [],
     ),
     "asan": ({}, ["-O1", "-g", "-fno-omit-frame-pointer", *RELEASE, *SANITIZERS], SANITIZERS),
-    # Since Cython's 3.1 on Python 3.13 lines would be told by sys.monitoring, which coverage.py does not take from it.
+    # gcc counts how often each line of C ran; linetrace marks in the C file which of them are a line of Cython.
+    # tools/cython_lines.py puts the two together. A tracer would take the GIL for each line.
     "coverage": (
         {"linetrace": True, "show_performance_hints": False},
-        ["-O0", *RELEASE, "-DCYTHON_TRACE_NOGIL=1", "-DCYTHON_USE_SYS_MONITORING=0"],
-        [],
+        ["-O0", *RELEASE, "--coverage", "-DCYTHON_PROFILE=0"],
+        ["--coverage"],
     ),
 }
 # Functions and lines for a debugger or a profiler, but not every variable, which would be a third of a compiler's time.

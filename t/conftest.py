@@ -29,9 +29,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says more about the machine than about the code. The examples of make check are always the
-# same, so that a change is never blamed for what another one broke; a build for looking for faults, or
-# FLUXSCHED_EXPLORE=1, tries new ones.
-EXPLORE = BUILD != TOP / "build" or "FLUXSCHED_EXPLORE" in os.environ
+# same, so that a change is never blamed for what another one broke, and so are those of make coverage; other builds for
+# looking for faults, or FLUXSCHED_EXPLORE=1, try new ones.
+EXPLORE = BUILD not in (TOP / "build", TOP / "build" / "coverage") or "FLUXSCHED_EXPLORE" in os.environ
 settings.register_profile("fluxsched", deadline=None, derandomize=not EXPLORE)
 settings.load_profile("fluxsched")
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """``make coverage``: which lines of Python and Cython the tests of engine, formats and service run.
 
-The build of its own in build/coverage tells each line, also of code without the GIL, and is slow for that. A file of
+The build of its own in build/coverage counts lines: see cython_lines.py; those of Python are coverage.py's. A file of
 core/, service/ or formats/ under 95 % is a failure, and its lines that were not run are named.
 """
 from __future__ import annotations
@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cython_lines
 import requirements
 
 TOP = Path(__file__).resolve().parent.parent
@@ -28,19 +29,19 @@ TESTS = (
     "test_fork.py", "test_forward.py", "test_forecast.py", "test_queues.py", "test_record*.py", "test_twin.py",
     "test_backfill_kinds.py", "test_simulate_outages.py", "test_simulate_site.py",
 )  # fmt: skip
+# As make check runs them.
+PARALLEL = ("-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
 CONFIG = """\
 [run]
-plugins = cython_lines
-source = sched/fluxsched
-omit = *.pxd
-data_file = build/coverage/data
-core = ctrace
-disable_warnings = no-data-collected, module-not-imported, couldnt-parse, plugin-not-used
+source = {top}/sched/fluxsched
+data_file = {top}/build/coverage/data
+parallel = true
+patch = subprocess
+disable_warnings = no-data-collected, module-not-imported, couldnt-parse
 
 [report]
 exclude_also =
     if TYPE_CHECKING
-    if DEBUG
     raise NotImplementedError
     # in a fork$
     ^\\s*\\.\\.\\.$
@@ -61,12 +62,15 @@ def missing_ranges(lines: list[int]) -> str:
     return " ".join(words)
 
 
-def judge(report: dict[str, dict]) -> tuple[list[str], list[str]]:
-    """A line for each file of coverage.py's JSON report, and one for each fault: a file that has too little."""
+def judge(files: dict[str, dict]) -> tuple[list[str], list[str]]:
+    """A line for each file, and one for each fault: a file that has too little.
+
+    ``files`` is what coverage.py's JSON report calls so.
+    """
     table, short = [], []
-    if not any(name.endswith(".pyx") for name in report["files"]):
-        short.append("core/: no line of Cython was told")
-    for name, entry in sorted(report["files"].items()):
+    if not any(name.endswith(".pyx") and entry["summary"]["percent_covered"] for name, entry in files.items()):
+        short.append("core/: no line of Cython was counted")
+    for name, entry in sorted(files.items()):
         name = name.removeprefix(PACKAGE)
         summary = entry["summary"]
         share = summary["percent_covered"]
@@ -82,20 +86,28 @@ def main(tests: list[str]) -> int:
     if trouble:
         print(trouble, file=sys.stderr)
         return 1
+    compiler = os.environ.get("CC") or json.loads((TOP / "build" / "config.json").read_text())["cc"]
+    tool = cython_lines.gcov(compiler)
     if subprocess.run([sys.executable, "setup.py", "-q", "build_tree", "--mode=coverage"], cwd=TOP).returncode:
         return 1
+    cython_lines.forget(FOLDER / "temp")
     config = FOLDER / "coveragerc"
-    config.write_text(CONFIG)
-    environment = dict(os.environ, FLUXSCHED_BUILD="build/coverage", PYTHONPATH=str(TOP / "tools"))
-    coverage = [sys.executable, "-m", "coverage"]
+    config.write_text(CONFIG.format(top=TOP))
+    environment = dict(os.environ, FLUXSCHED_BUILD="build/coverage")
+
+    def coverage(command: str, *words: str) -> int:
+        called = [sys.executable, "-m", "coverage", command, f"--rcfile={config}", *words]
+        return subprocess.run(called, cwd=TOP, env=environment).returncode
+
     paths = tests or sorted({str(path) for pattern in TESTS for path in (TOP / "t").glob(pattern)})
-    command = [*coverage, "run", f"--rcfile={config}", "-m", "pytest", "-q", "-p", "no:cacheprovider", *paths]
-    code = subprocess.run(command, cwd=TOP, env=environment).returncode
+    coverage("erase")
+    code = coverage("run", "-m", "pytest", "-q", "-p", "no:cacheprovider", *PARALLEL, *paths)
     report = FOLDER / "report.json"
-    words = [*coverage, "json", f"--rcfile={config}", "-q", "-i", "-o", str(report)]
-    if subprocess.run(words, cwd=TOP, env=environment).returncode:
+    if coverage("combine", "-q") or coverage("json", "-q", "-i", "-o", str(report)):
         return 1
-    table, short = judge(json.loads(report.read_text()))
+    files = json.loads(report.read_text())["files"]
+    files.update(cython_lines.entries(FOLDER, tool))
+    table, short = judge(files)
     print("\n".join(table))
     for line in short:
         print(f"under {LEAST:g} %: {line}", file=sys.stderr)
