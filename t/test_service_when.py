@@ -161,6 +161,7 @@ def test_it_is_run_in_slices(monkeypatch):
     bench = Bench(EASY, R=make_r(4, 1))
     for jobid in range(1, 60):
         bench.alloc(jobid, nodes=1 + jobid % 4, duration=10.0 + jobid)
+    monkeypatch.setattr(slices, "PAUSE_AFTER", 60.0)    # however slow this is
     whole = ask(bench, "sched.when", **wanted(nodes=4, duration=60.0))
     bench.send("sched.when", wanted(nodes=4, duration=60.0), "sliced")
     count = 0

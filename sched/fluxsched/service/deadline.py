@@ -60,6 +60,7 @@ class _Watch:
         self._lock = threading.Lock()
         self._due: dict[int, float] = {}        # thread -> when it is late, by the monotonic clock
         self._limit: dict[int, float] = {}      # thread -> seconds
+        self._late: set[int] = set()            # threads in which one was raised, or is on its way
         self._looks = False                     # the thread is there
 
     def begin(self, seconds: float) -> None:
@@ -72,11 +73,19 @@ class _Watch:
                 threading.Thread(target=self._run, name="deadline", daemon=True).start()
 
     def end(self) -> None:
-        """The time does not matter any more to this thread."""
+        """The time does not matter any more to this thread. Raises Overrun where one may still be on its way: in its
+        place, as an interpreter whose exception is taken back goes on to look for it (CPython 3.11; for ever, when it
+        is traced)."""
+        thread = threading.get_ident()
         with self._lock:
-            self._due.pop(threading.get_ident(), None)
-            self._limit.pop(threading.get_ident(), None)
-            _raise_in(threading.get_ident(), None)
+            self._due.pop(thread, None)
+            self._limit.pop(thread, None)
+            late = thread in self._late
+            self._late.discard(thread)
+        if late:
+            _raise_in(thread, Overrun)
+            while True:
+                time.sleep(0.0)
 
     def _run(self) -> None:
         idle = 0
@@ -88,6 +97,7 @@ class _Watch:
                 now = time.monotonic()
                 for thread in [thread for thread, due in self._due.items() if due <= now]:
                     self._due[thread] = now + LOOK
+                    self._late.add(thread)
                     frame = sys._current_frames().get(thread)
                     place = "" if frame is None else f" ({frame.f_code.co_filename}, line {frame.f_lineno})"
                     _raise_in(thread, _told(f"it has not come back within {self._limit[thread]:g} s{place}"))
@@ -107,7 +117,6 @@ def _told(text: str) -> type[Overrun]:
     return type("Overrun", (Overrun,), {"__init__": lambda self: Overrun.__init__(self, text)})
 
 
-def _raise_in(thread: int, error: Any) -> None:
-    """Have an exception raised in a thread soon; None: none that was to be."""
-    argument = None if error is None else ctypes.py_object(error)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), argument)
+def _raise_in(thread: int, error: type[Overrun]) -> None:
+    """Have an exception raised in a thread soon, in place of one that is on its way."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
