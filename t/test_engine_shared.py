@@ -221,3 +221,18 @@ def test_leaves_gpus_to_those_that_ask(depth):
     assert engine.schedule(0.0).started == list(range(1, 10))
     assert {rank for jobid in range(1, 9) for rank, _ in held(engine, jobid)[0]} == {1, 2}
     assert held(engine, 9) == ({(0, 0)}, {(0, 0)})
+
+
+def test_plans_decades_ahead():
+    """Jobs that run for years: the plan goes on behind what ticks of times can tell, and to a job without a limit."""
+    year = 365 * 86400.0
+    engine = scheduler(mixed((2, 0), (2, 0)), "backfill.plugin1", "reserve-depth=-1")
+    for jobid in range(1, 6):
+        engine.add(jobid, request(nnodes=2, cores=2, duration=15 * year))
+    engine.add(6, request(nnodes=2, cores=1, duration=year))
+    engine.add(7, request(nnodes=2, cores=1))
+    engine.add(8, request(nnodes=1, duration=10.0))
+    assert engine.schedule(0.0).started == [1]
+    engine.sanity_check()
+    starts = [15 * year, 30 * year, 45 * year, 60 * year, 75 * year, 75 * year, 76 * year]
+    assert [engine.estimate(jobid) for jobid in range(2, 9)] == starts

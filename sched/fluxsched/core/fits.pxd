@@ -11,16 +11,7 @@ from fluxsched.core.nodefuture cimport Future, NodeFutures
 from fluxsched.core.shape cimport Shape
 from fluxsched.core.state cimport State
 from fluxsched.core.timeline cimport COLUMNS
-from fluxsched.core.types cimport i32, i64, u32, u64, usec_t
-
-# What was last found out about a shape on a node of which any fits: until resources come back, no more does in a window
-# as long that begins from start to end. fit is 0: at no time from start to end does any fit.
-cdef struct Seen:
-    usec_t start
-    usec_t end
-    usec_t length
-    i32 fit
-    u32 found               # Fits.tick when it was found out
+from fluxsched.core.types cimport i32, i64, u64, usec_t
 
 # What was last found out about a shape on a node in windows that begin now: while resources are only taken, and before
 # `holds`, anything fits until then at most, and no more than so much.
@@ -29,7 +20,7 @@ cdef struct Soon:
     usec_t holds
     i32 fit
     i32 of                  # the future that the node had
-    u32 found               # Fits.tick when it was found out
+    i64 found               # Fits.epoch when it was found out
 
 
 @cython.final
@@ -44,14 +35,10 @@ cdef class Fits:
         i32 cw                  # core words a node
         i32 gw                  # gpu words a node
         i32 width               # both
-        Seen *seen[COLUMNS + 1]     # [nnodes] for each column of the bounds, and for shapes without, of which only fit
-                                    # is used; NULL: not yet
-        Lacks lacks[COLUMNS]        # when none fits
-        usec_t base                 # of their ticks
-        Soon *soon[COLUMNS + 1]     # [nnodes]
-        u32 tick                # counts up; what was found out in
-        u32 since               # this one or later holds still
-        u32 looked              # that of the last may_fit, if gather is to rely on it; else 0
+        Lacks lacks[COLUMNS]    # when none fits; for each column of the bounds
+        usec_t base             # of their ticks
+        Soon *soon[COLUMNS]     # [nnodes]; NULL: not yet
+        i64 epoch               # counts up when resources come back: what was found out in this one holds still
         usec_t next             # if there was too little in the last search: no start before it is worth a look
         # Scratch.
         i32 *node               # [nfound] what serves,
@@ -59,8 +46,7 @@ cdef class Fits:
         i32 nfound
         usec_t *later           # [nlater] when nodes that do not fit may
         i32 nlater
-        Seen memo               # of the last look, at
-        i32 memo_of             # this future; -1: none
+        i32 fit_there[64]       # of each node of a word
         u64 *word               # [width]
         u64 *chosen             # [width] the lowest cores and gpus for
         i32 chosen_slots        # so many slots on a node of
@@ -71,8 +57,6 @@ cdef class Fits:
     cdef int gather(self, const Job *j, const Shape *shape, i32 k, i32 need, usec_t start, usec_t end, bint now,
                     const i64 *pool, Alloc *picked) except -1 nogil
     cdef int gather_idle(self, const Job *j, const Shape *shape, i32 need, Alloc *picked) except -1 nogil
-    cdef bint may_fit(self, const Shape *shape, i32 k, i32 need, usec_t start, usec_t end) except -1 nogil
-    cdef void next_tick(self) noexcept nogil
     cdef int need(self, i32 k) except -1 nogil
     cdef void unsee(self, i32 k, i32 node) noexcept nogil
     cdef bint serves(self, const Shape *shape, const Group *g) noexcept nogil
@@ -82,13 +66,11 @@ cdef class Fits:
     cdef void look_ahead(self, const Shape *shape, const Group *g, i32 id, usec_t now, Soon *soon) noexcept nogil
     cdef i32 fit_without(self, const Shape *shape, const Group *g, i32 node, usec_t start, usec_t end, const Alloc *own,
                          usec_t until) noexcept nogil
-    cdef u64 fitting(self, const Shape *shape, const Group *g, i32 k, i32 w, u64 word, i32 need, usec_t start,
-                     usec_t end, bint exact) noexcept nogil
+    cdef u64 fitting(self, const Shape *shape, const Group *g, Lacks *lacks, i32 w, u64 word, i32 need, usec_t start,
+                     usec_t end) noexcept nogil
     cdef void put_off(self, const Lacks *lacks, i32 w, u64 word) noexcept nogil
-    cdef u64 fitting_once(self, const Shape *shape, const Group *g, i32 w, u64 word, i32 need, usec_t start,
-                          usec_t end) noexcept nogil
-    cdef void look_at(self, const Shape *shape, const Group *g, Future *f, usec_t start, usec_t end,
-                      Seen *seen) noexcept nogil
+    cdef void lack(self, Lacks *lacks, const Shape *shape, const Group *g, i32 node, i32 count, usec_t start,
+                   i32 i) noexcept nogil
     cdef i32 fit_of(self, const Shape *shape, const Group *g, Future *f, usec_t start, usec_t end,
                     i32 *at) noexcept nogil
     cdef void windows(self, const Shape *shape, const Group *g, i32 id, usec_t first, usec_t last, usec_t duration,

@@ -16,7 +16,7 @@ from fluxsched.core.alloc cimport Alloc, Entry, alloc_holds, alloc_part, alloc_r
 from fluxsched.core.bits cimport count_bits, low_bits, lowest, popcount
 from fluxsched.core.job cimport Job
 from fluxsched.core.kinds cimport Group, Kinds
-from fluxsched.core.lacks cimport Lacks, lacking, tick_of, time_of
+from fluxsched.core.lacks cimport Lacks, lacking, set_lacking, tick_of, time_of
 from fluxsched.core.memory cimport memcpy, memset, zeroed
 from fluxsched.core.nodefuture cimport Free, Future, NodeFutures, free_of, gains, point_of, times_of, words_of
 from fluxsched.core.shape cimport Shape, fits_counts
@@ -75,7 +75,7 @@ cdef class Fits:
         self.cw = state.cw
         self.gw = state.gw
         self.width = state.cw + state.gw
-        self.tick = self.since = 1
+        self.epoch = 1
         self.node = <i32 *> zeroed(state.inv.nnodes, sizeof(i32))
         self.fit = <i32 *> zeroed(state.inv.nnodes, sizeof(i32))
         self.later = <usec_t *> zeroed(state.inv.nnodes, sizeof(usec_t))
@@ -84,10 +84,8 @@ cdef class Fits:
 
     def __dealloc__(self):
         cdef i32 k
-        for k in range(COLUMNS + 1):
-            free(self.seen[k])
-            free(self.soon[k])
         for k in range(COLUMNS):
+            free(self.soon[k])
             free(self.lacks[k].first)
             free(self.lacks[k].last)
         free(self.node)
@@ -106,35 +104,17 @@ cdef class Fits:
 
     cdef void forget(self) noexcept nogil:
         """Resources have come back, or the columns are others."""
-        self.next_tick()
-        self.since = self.tick
-
-    cdef void next_tick(self) noexcept nogil:
-        cdef i32 k
-        self.tick += 1
-        if self.tick == 0:
-            # It has come round.
-            self.tick = self.since = 1
-            for k in range(COLUMNS):
-                if self.seen[k] is not NULL:
-                    memset(self.seen[k], 0, self.inv.nnodes * sizeof(Seen))
-                if self.soon[k] is not NULL:
-                    memset(self.soon[k], 0, self.inv.nnodes * sizeof(Soon))
-                self.lacks[k].found = 0
+        self.epoch += 1
 
     cdef int need(self, i32 k) except -1 nogil:
         """Room for what is found out for a column."""
         cdef Lacks *lacks = self.lacks + k
-        if self.seen[k] is NULL:
-            self.seen[k] = <Seen *> zeroed(self.inv.nnodes, sizeof(Seen))
-        if k == COLUMNS:
-            return 0
         if lacks.first is NULL:
             lacks.first = <i32 *> zeroed(self.state.nwords * 64, sizeof(i32))
         if lacks.last is NULL:
             lacks.last = <i32 *> zeroed(self.state.nwords * 64, sizeof(i32))
-        if lacks.found < self.since:
-            lacks.found = self.tick
+        if lacks.found < self.epoch:
+            lacks.found = self.epoch
             memset(lacks.last, 0, self.state.nwords * 64 * sizeof(i32))
         return 0
 
@@ -144,8 +124,6 @@ cdef class Fits:
         for m in range(k if k >= 0 else 0, k + 1 if k >= 0 else COLUMNS):
             if self.soon[m] is not NULL:
                 self.soon[m][node].found = 0
-            if self.seen[m] is not NULL:
-                self.seen[m][node].found = 0
             if self.lacks[m].last is not NULL:
                 self.lacks[m].last[node] = 0
 
@@ -169,29 +147,29 @@ cdef class Fits:
         cdef i32 m, w, i, node, fit, most
         cdef u64 word
         cdef Group *g
+        cdef Lacks *lacks = NULL
         self.nfound = 0
         self.nlater = 0
-        k = COLUMNS if k < 0 else k
-        self.need(k)
+        if k >= 0:
+            self.need(k)
+            lacks = self.lacks + k
         for m in range(self.kinds.set_first[shape.elig], self.kinds.set_first[shape.elig + 1]):
             g = self.kinds.group + self.kinds.member[m]
             if not self.serves(shape, g):
                 continue
-            self.memo_of = -1
             for w in range(g.first, g.last):
-                most = need if pool is NULL else 0x7FFFFFFF
                 word = self.candidates(shape, g, w, now)
-                if k < COLUMNS:
-                    word = self.fitting(shape, g, k, w, word, most, start, end, True)
-                else:
-                    word = self.fitting_once(shape, g, w, word, most, start, end)
+                if word == 0:
+                    continue
+                most = need if pool is NULL else 0x7FFFFFFF
+                word = self.fitting(shape, g, lacks, w, word, most, start, end)
                 while word and need:
                     node = w * 64 + lowest(word)
                     word &= word - 1
                     # A job that holds memory of a node may have its cores elsewhere.
                     if pool is not NULL and not self.inv.tree.pools_whole(node, pool):
                         continue
-                    fit = self.seen[k][node].fit
+                    fit = self.fit_there[node & 63]
                     self.node[self.nfound] = node
                     self.fit[self.nfound] = fit if fit < need else need
                     need -= self.fit[self.nfound]
@@ -200,10 +178,9 @@ cdef class Fits:
                     break
             if need == 0:
                 break
-        self.looked = 0
         if need:
             self.next = start
-            if shape.slots and k < COLUMNS and not now and pool is NULL:
+            if shape.slots and k >= 0 and not now and pool is NULL:
                 self.next = smallest(self.later, self.nlater, need) if need <= self.nlater else time_never()
             return 0
         self.chosen_of = -1
@@ -211,33 +188,6 @@ cdef class Fits:
         for i in range(self.nfound):
             self.pick(j, self.node[i], start, end, j.nslots if j.nnodes else self.fit[i], False, picked)
         return 1
-
-    cdef bint may_fit(self, const Shape *shape, i32 k, i32 need, usec_t start, usec_t end) except -1 nogil:
-        """Whether need slots of a shape may fit from start to end, by what is known and by a look at the nodes of
-        which too little is."""
-        cdef i32 m, w
-        cdef u64 word
-        cdef Group *g
-        self.next_tick()
-        self.nlater = 0
-        self.need(k)
-        for m in range(self.kinds.set_first[shape.elig], self.kinds.set_first[shape.elig + 1]):
-            g = self.kinds.group + self.kinds.member[m]
-            if not self.serves(shape, g):
-                continue
-            self.memo_of = -1
-            for w in range(g.first, g.last):
-                word = self.fitting(shape, g, k, w, g.nodes[w - g.first], need, start, end, False)
-                while word:
-                    need -= self.seen[k][w * 64 + lowest(word)].fit
-                    word &= word - 1
-                if need <= 0:
-                    self.looked = self.tick
-                    return True
-        self.next = start
-        if shape.slots:
-            self.next = smallest(self.later, self.nlater, need) if need <= self.nlater else time_never()
-        return False
 
     cdef bint fits_early(self, const Shape *shape, i32 k, i32 need, usec_t now, usec_t end, const Alloc *own,
                          usec_t until, bint exact) except -1 nogil:
@@ -259,7 +209,7 @@ cdef class Fits:
                     node = w * 64 + lowest(word)
                     word &= word - 1
                     s = self.soon[k] + node
-                    if s.found < self.since or s.of != self.of[node] or now >= s.holds:
+                    if s.found < self.epoch or s.of != self.of[node] or now >= s.holds:
                         self.look_ahead(shape, g, self.of[node], now, s)
                     if s.until < end and (s.until < until or not alloc_holds(own, node)):
                         continue
@@ -279,7 +229,7 @@ cdef class Fits:
         """Find out for a node of a kind that has this future until when anything fits, from now on, and how much."""
         cdef Future *f = self.futures.item[id]
         cdef i32 at
-        soon.found = self.tick
+        soon.found = self.epoch
         soon.of = id
         soon.holds = first_gain(f, now, self.width)
         soon.fit = self.fit_of(shape, g, f, now, now + 1, &at)
@@ -304,50 +254,39 @@ cdef class Fits:
         return fits_counts(shape, g.ncores, g.ngpus, count_bits(self.chosen, self.cw),
                            count_bits(self.chosen + self.cw, self.gw))
 
-    cdef u64 fitting(self, const Shape *shape, const Group *g, i32 k, i32 w, u64 word, i32 need, usec_t start,
-                     usec_t end, bint exact) noexcept nogil:
+    cdef u64 fitting(self, const Shape *shape, const Group *g, Lacks *lacks, i32 w, u64 word, i32 need, usec_t start,
+                     usec_t end) noexcept nogil:
         """Of these nodes of a word of a kind, those on which any fits from start to end, as many as it takes for need;
-        how much does (or, unless exact, may) is in seen of the column. When the others may is added to later, where
-        whole nodes are wanted, or so many slots on each."""
-        cdef i32 node, id, begin = tick_of(start, self.base), stop = tick_of(end, self.base)
-        cdef Lacks *lacks = self.lacks + k
-        cdef u64 known = word & lacking(lacks, w, begin, stop), rest = word & ~known, bit, out = 0
-        cdef Seen *s
-        # Nobody asks when slots on any nodes may fit later.
-        cdef bint late = shape.slots > 0
-        if late:
-            self.put_off(lacks, w, known)
+        how much does is in fit_there. When the others may is added to later, where whole nodes are wanted, or so many
+        slots on each. lacks: those of the column of the shape, or NULL."""
+        cdef i32 i, n, at = 0, id, looked = -1, fit = 0
+        cdef u64 known = 0, rest = word, out = 0
+        if lacks is not NULL:
+            known = word & lacking(lacks, w, tick_of(start, self.base), tick_of(end, self.base))
+            rest = word & ~known
+            if shape.slots:
+                self.put_off(lacks, w, known)
         while rest:
-            node = w * 64 + lowest(rest)
-            bit = rest & (~rest + 1)
-            rest ^= bit
-            id = self.of[node]
-            s = self.seen[k] + node
-            if id != self.memo_of:
-                if s.found >= self.since and s.fit and (
-                        s.found == self.looked if exact else s.start <= start < s.end and end - start >= s.length):
-                    out |= bit
-                    need -= s.fit
-                    if need <= 0:
-                        break
-                    continue
-                self.look_at(shape, g, self.futures.item[id], start, end, &self.memo)
-                self.memo_of = id
-                if self.memo.fit and not exact:
-                    self.memo.end = first_gain(self.futures.item[id], start, self.width)
-            if self.memo.fit:
-                s[0] = self.memo
-                out |= bit
-                need -= s.fit
-                if need <= 0:
-                    break
+            # Neighbours that have one future are looked at together: i … n - 1.
+            i = n = lowest(rest)
+            id = self.of[w * 64 + i]
+            while n < 64 and rest >> n & 1 and self.of[w * 64 + n] == id:
+                n += 1
+            rest = rest >> n << n if n < 64 else 0
+            if id != looked:
+                fit = self.fit_of(shape, g, self.futures.item[id], start, end, &at)
+                looked = id
+            if fit == 0:
+                if lacks is not NULL:
+                    self.lack(lacks, shape, g, w * 64 + i, n - i, start, at)
                 continue
-            if self.memo.start < self.memo.end:
-                lacks.first[node] = tick_of(self.memo.start, self.base)
-                lacks.last[node] = tick_of(self.memo.end, self.base)
-            if late:
-                self.later[self.nlater] = self.memo.end
-                self.nlater += 1
+            need -= fit * (n - i)
+            while i < n:
+                self.fit_there[i] = fit
+                out |= <u64> 1 << i
+                i += 1
+            if need <= 0:
+                break
         return out
 
     cdef void put_off(self, const Lacks *lacks, i32 w, u64 word) noexcept nogil:
@@ -357,45 +296,28 @@ cdef class Fits:
             self.nlater += 1
             word &= word - 1
 
-    cdef u64 fitting_once(self, const Shape *shape, const Group *g, i32 w, u64 word, i32 need, usec_t start,
-                          usec_t end) noexcept nogil:
-        """The same for a shape of which nothing is known and nothing is kept."""
-        cdef i32 node, at
-        cdef u64 rest = word, out = 0
-        cdef const i32 *of = self.of
-        while rest:
-            node = w * 64 + lowest(rest)
-            if of[node] != self.memo_of:
-                self.memo_of = of[node]
-                self.memo.fit = self.fit_of(shape, g, self.futures.item[self.memo_of], start, end, &at)
-            if self.memo.fit:
-                self.seen[COLUMNS][node].fit = self.memo.fit
-                out |= rest & (~rest + 1)
-                need -= self.memo.fit
-                if need <= 0:
-                    break
-            rest &= rest - 1
-        return out
-
-    cdef void look_at(self, const Shape *shape, const Group *g, Future *f, usec_t start, usec_t end,
-                      Seen *seen) noexcept nogil:
-        """Find out what fits on a node of a kind that has this future, and what that tells of other windows."""
+    cdef void lack(self, Lacks *lacks, const Shape *shape, const Group *g, i32 node, i32 count, usec_t start,
+                   i32 i) noexcept nogil:
+        """Too little for a window that begins at start is on so many nodes of a kind, which have one future, as fit_of
+        has found out, and i. Keep from when on and until when each instant by itself has too little, if it is that; add
+        to later when they may have enough."""
+        cdef Future *f = self.futures.item[self.of[node]]
         cdef const usec_t *time = times_of(f)
         cdef const Free *amount = free_of(f)
-        cdef i32 i, fit = self.fit_of(shape, g, f, start, end, &i)
+        cdef i32 first = i
         cdef i32 least_cores = g.ncores if shape.whole else shape.cores * max(1, shape.slots)
         cdef i32 least_gpus = g.ngpus if shape.whole else shape.gpus * max(1, shape.slots)
-        if fit:
-            seen[0] = Seen(start, start + 1, end - start, fit, self.tick)
-            return
-        # Never, and it may fit right after start: unless the loop finds out more.
-        seen[0] = Seen(time_never(), start, 0, 0, self.tick)
-        # Where other cores were free before, each instant may have enough.
-        if amount[i].cores < least_cores or amount[i].gpus < least_gpus:
-            seen.start = time[i]
-            while i < f.n and (amount[i].cores < least_cores or amount[i].gpus < least_gpus):
-                i += 1
-            seen.end = time[i] if i < f.n else time_never()
+        cdef usec_t until = start
+        # Where other cores were free before, it may have.
+        while i < f.n and (amount[i].cores < least_cores or amount[i].gpus < least_gpus):
+            i += 1
+            until = time[i] if i < f.n else time_never()
+        if i > first:
+            set_lacking(lacks, node, count, tick_of(time[first], self.base), tick_of(until, self.base))
+        if shape.slots:
+            for i in range(self.nlater, self.nlater + count):
+                self.later[i] = until
+            self.nlater += count
 
     cdef i32 fit_of(self, const Shape *shape, const Group *g, Future *f, usec_t start, usec_t end,
                     i32 *at) noexcept nogil:

@@ -7,7 +7,7 @@ rounded down, and compared so that what is said of a window is true: one that be
 ends, and ends in a later tick than the span begins, holds some of the span.
 """
 from fluxsched.core.bits cimport gather_bits
-from fluxsched.core.types cimport i32, u32, u64, usec_t
+from fluxsched.core.types cimport i32, i64, u64, usec_t
 
 cdef enum:
     TICK = 18               # log2 of the microseconds of a tick: a quarter of a second
@@ -16,7 +16,7 @@ cdef enum:
 cdef struct Lacks:
     i32 *first              # [nodes, up to a whole word] tick in which the span begins, and
     i32 *last               # ends; 0: there is none
-    u32 found               # Fits.tick when they were all forgotten
+    i64 found               # Fits.epoch when they were all forgotten
 
 
 cdef inline i32 tick_of(usec_t t, usec_t base) noexcept nogil:
@@ -42,3 +42,11 @@ cdef inline u64 lacking(const Lacks *lacks, i32 w, i32 start, i32 end) noexcept 
     for i in range(64):
         flag[i] = (last[i] > start) & (first[i] < end)
     return gather_bits(flag)
+
+
+cdef inline void set_lacking(Lacks *lacks, i32 node, i32 count, i32 first, i32 last) noexcept nogil:
+    """Let so many nodes have a span."""
+    cdef i32 i
+    for i in range(node, node + count):
+        lacks.first[i] = first
+        lacks.last[i] = last

@@ -335,7 +335,7 @@ cdef int _seen(Engine e) except -1:
     cdef Group *g
     for k in range(plan.timeline.ncolumns if plan.bounds.counts() else 0):
         lacks = plan.fits.lacks + k
-        if lacks.last is NULL or lacks.found < plan.fits.since:
+        if lacks.last is NULL or lacks.found < plan.fits.epoch:
             continue
         for node in range(e.inventory.nnodes):
             if lacks.first[node] >= lacks.last[node] or e.future.kinds.kind_of[node] < 0:

@@ -471,7 +471,7 @@ cdef class SharedPlan:
         cdef Shape shape = shape_of(j)
         cdef i32 k, factor, need = j.nnodes if j.nnodes else j.nslots
         cdef usec_t t, end, from_ = least
-        cdef bint exact, known, quick, again = False
+        cdef bint exact, known
         cdef const i64 *pool = NULL
         if not self.confined_here(&shape):
             return 0
@@ -484,14 +484,11 @@ cdef class SharedPlan:
             end = time_add(t, j.duration)
             if self.state.npools and j.exclusive:
                 pool = self.pools_then(t, end, running, jobs)
-            quick = exact and (until != time_never() or (again and shape.slots == 0))
-            if (not quick or self.fits.may_fit(&shape, k, need, t, end)) and self.fits.gather(
-                    j, &shape, k if exact else -1, need, t, end, t == self.now, pool, &self.picked):
+            if self.fits.gather(j, &shape, k if exact else -1, need, t, end, t == self.now, pool, &self.picked):
                 if known and least <= self.now:
                     self.bounds.remember(k, need, j.duration, t)
                 out[0] = t
                 return 1
-            again = True
             from_ = self.timeline.after(max(t, self.fits.next - 1) if exact else t)
         return 0
 
