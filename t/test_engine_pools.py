@@ -58,6 +58,16 @@ class Play(PlainPlay):
         job = Job(self.count, queue, set(idset.ids(text)) if text else self.nodes, shape, duration)
         self.waiting[self.count] = (-priority, self.count, text, job)
 
+    def nodes_of(self, jobid):
+        """Where a job has cores."""
+        return sorted({key[1] for key in self.running[jobid][1] if key[0] == "core"})
+
+    def end_part(self, jobid, node):
+        """A job gives back what it holds of a node; what it has of bandwidth above that it keeps until it ends."""
+        self.engine.free(jobid, str(node), final=False)
+        held = self.running[jobid][1]
+        self.running[jobid][1] = {key: amount for key, amount in held.items() if key[1:2] != (node,)}
+
     def counted(self):
         """Whether numbers of whole nodes, or of cores, may say all, so that another rule holds."""
         jobs = [job for *_, job in self.waiting.values()]
@@ -99,7 +109,10 @@ class Play(PlainPlay):
             self.reprioritize(rng.choice(sorted(self.waiting)), rng.choice([1, 16, 31]))
         elif what < 0.68 and self.running:
             self.end(rng.choice(sorted(self.running)))
-        elif what < 0.73:
+        elif what < 0.71 and any(len(self.nodes_of(jobid)) > 1 for jobid in self.running):
+            jobid = rng.choice([jobid for jobid in sorted(self.running) if len(self.nodes_of(jobid)) > 1])
+            self.end_part(jobid, rng.choice(self.nodes_of(jobid)))
+        elif what < 0.76:
             self.mark(rng.choice(["mark_up", "mark_up", "mark_down"]), {rng.choice(sorted(self.nodes))})
         else:
             self.now += rng.choice([0, 1, 1, 2, 3, 5])
