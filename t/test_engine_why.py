@@ -122,10 +122,13 @@ def test_of_a_job_that_does_not_wait():
     e = machine(2, 4)
     e.add(1, nodes(1, 100.0))
     e.schedule(0.0)
-    for ask in (e.why, e.nodes_for, e.domain):
+    for ask in (e.why, e.nodes_for, lambda jobid: e.ahead(jobid, 0.0, 1)):
         for jobid in (1, 7):
             with pytest.raises(ValueError, match=f"job {jobid} does not wait"):
                 ask(jobid)
+    assert e.domain(1) == ""
+    with pytest.raises(ValueError, match="job 7 is not known"):
+        e.domain(7)
 
 
 def test_a_new_job():
@@ -204,7 +207,8 @@ def test_the_first_of_the_ranking_starts_first(order, jobs, more):
         now += 7.0
         e.free(running)
         ranking = e.ranking(now)
-        assert sorted(row[0] for row in ranking) == sorted(e.waiting())
+        assert sorted(row[0] for row in ranking) == sorted(e.waiting()) and e.nwaiting == len(ranking)
+        assert e.ranking(now, 2) == ranking[:2]
         [running] = e.schedule(now).started
         assert running == ranking[0][0]
     assert e.ranking(now) == []
@@ -228,6 +232,23 @@ def test_parts_of_a_score():
     assert e.order_name == "multifactor" and [row[0] for row in e.ranking(50.0)] == [2, 3]
 
 
+@given(
+    st.sampled_from([*sorted(ORDERS), "plain"]),
+    st.lists(st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(0, 2), st.integers(0, 30), st.integers(0, 1),
+                       st.sampled_from("ab")), min_size=1, max_size=15),
+    st.sampled_from(["", ",aging=40"]), st.integers(1, 4),
+)
+def test_who_is_ahead_is_told_as_by_the_ranking(plain_plugin, order, jobs, more, most):
+    e = machine(1, 4, plugin=plain_plugin) if order == "plain" else machine(1, 4, options=f"order={order}{more}")
+    for jobid, (duration, count, priority, t_submit, user, queue) in enumerate(jobs):
+        e.add(jobid, request(nnodes=1, cores=count, exclusive=True, duration=float(duration), queue=queue),
+              priority=priority, t_submit=float(t_submit), user=user)
+    for jobid in range(len(jobs)):
+        ranking = [(other, score) for other, score, _ in e.ranking(35.0) if e.domain(other) == e.domain(jobid)]
+        place = [other for other, _ in ranking].index(jobid)
+        assert e.ahead(jobid, 35.0, most) == (place, ranking[:place][:most], ranking[place][1])
+
+
 def test_asking_for_the_ranking_changes_nothing():
     def play(ask):
         e = machine(1, 4, options="order=multifactor,half-life=3")
@@ -237,6 +258,8 @@ def test_asking_for_the_ranking_changes_nothing():
         for now in range(20, 200, 3):
             if ask:
                 e.ranking(now + 1.5)
+                for jobid in e.waiting(0, 2):
+                    e.ahead(jobid, now + 1.5, 3)
             for jobid in e.running_jobs():
                 if e.times(jobid)[1] <= now:
                     e.free(jobid)
@@ -257,10 +280,15 @@ class Plugin:
 """
 
 
-def test_a_policy_that_does_not_tell(tmp_path):
-    path = tmp_path / "own.plugin1.py"
+@pytest.fixture(scope="module")
+def plain_plugin(tmp_path_factory):
+    path = tmp_path_factory.mktemp("plain") / "own.plugin1.py"
     path.write_text(PLUGIN)
-    e = machine(1, 1, plugin=str(path))
+    return str(path)
+
+
+def test_a_policy_that_does_not_tell(plain_plugin):
+    e = machine(1, 1, plugin=plain_plugin)
     for jobid in (1, 2, 3):
         e.add(jobid, cores(1, 10.0), priority=jobid)
     assert e.ranking(0.0) == [(3, None, {}), (2, None, {}), (1, None, {})] and e.order_name == ""

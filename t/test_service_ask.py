@@ -333,7 +333,7 @@ def test_queue():
     assert [job["id"] for job in answer["jobs"]] == [4] and answer["waiting"] == 3
 
 
-@pytest.mark.parametrize("count", [0, -1, 2**31, "1", None, 1.0])
+@pytest.mark.parametrize("count", [0, -1, 5001, "1", None, 1.0])
 def test_queue_refuses(count):
     number, text = refusal(busy(), "sched.queue", {"count": count})
     assert number == errno.EPROTO and text.startswith("sched.queue: field 'count': expected an integer from 1 to")

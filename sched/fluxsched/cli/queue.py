@@ -25,7 +25,7 @@ PARTS = (
 
 
 @click.command()
-@click.option("-c", "--count", type=click.IntRange(1, 2**31 - 1), default=1000, show_default=True,
+@click.option("-c", "--count", type=click.IntRange(1, 5000), default=1000, show_default=True,
               help="At most so many jobs.")
 @click.option("--json", "as_json", is_flag=True, help="JSON.")
 def queue(count: int, as_json: bool) -> None:

@@ -347,13 +347,30 @@ cdef class Engine:
         cdef const i32 *slots = self.core.queue.flat()
         return [self.core.jobs.item[slots[i]].id for i in range(first, last)]
 
-    def ranking(self, double now):
-        """The waiting jobs in the order in which a pass at this time (s) would consider them, with the parts of their
-        scores, as fluxsched.policy.orders.Order.ranking has them. For a policy that does not tell: in the order of the
-        queue, without scores."""
+    @property
+    def nwaiting(self):
+        """Number of waiting jobs."""
+        return self.core.queue.count
+
+    def ranking(self, double now, i32 most=INT32_MAX):
+        """The waiting jobs in the order in which a pass at this time (s) would consider them, at most so many, and
+        their scores, as fluxsched.policy.orders.Order.ranking has them. For a policy that does not tell: in the order
+        of the queue, with None and {}."""
         tell = getattr(self.core.policy, "ranking", None)
-        rows = None if tell is None else tell(self.core, now)
-        return [(jobid, None, {}) for jobid in self.waiting()] if rows is None else rows
+        rows = None if tell is None else tell(self.core, now, most)
+        return [(jobid, None, {}) for jobid in self.waiting(0, most)] if rows is None else rows
+
+    def ahead(self, jobid, double now, i32 most):
+        """The jobs of its queue that are ahead of a waiting job in that order: a tuple of their number, the first of
+        them as pairs of job id and score, at most so many (1 or more), and the job's own score; None as for ranking.
+        ValueError for a job that does not wait."""
+        cdef i32 slot = self.slot(jobid, JOB_WAITING)
+        tell = getattr(self.core.policy, "ahead", None)
+        found = None if tell is None else tell(self.core, slot, now, most)
+        if found is not None:
+            return found
+        count, named = report.ahead(self.core, slot, most)
+        return count, [(other, None) for other in named], None
 
     @property
     def order_name(self):

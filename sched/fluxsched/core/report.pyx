@@ -276,6 +276,22 @@ cdef int append_run(list runs, i32 node) except -1:
     return 0
 
 
+cdef tuple ahead(Engine e, i32 slot, i32 most):
+    """How many jobs of its domain are ahead of a waiting one in the queue, and the ids of the first of them."""
+    cdef i32 i, other, count = 0
+    cdef const i32 *slots = e.queue.flat()
+    cdef list named = []
+    for i in range(e.queue.count):
+        other = slots[i]
+        if other == slot:
+            break
+        if e.jobs.item[other].domain == e.jobs.item[slot].domain:
+            count += 1
+            if count <= most:
+                named.append(e.jobs.item[other].id)
+    return count, named
+
+
 cdef tuple holding(Engine e, i32 slot):
     """What a job holds as plain values: rows of held, whatever the hosts are called, and pairs of pool and amount."""
     cdef i32 i

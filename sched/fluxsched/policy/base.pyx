@@ -51,9 +51,14 @@ cdef class Policy(Operations):
         others where they matter."""
         return dict(self.options)
 
-    def ranking(self, Engine e not None, double now):
-        """The waiting jobs in the order in which a pass at this time (s) would consider them, as rows of job id, score
-        and parts; see fluxsched.policy.orders.Order.ranking. None: the policy does not tell."""
+    def ranking(self, Engine e not None, double now, i32 most):
+        """The waiting jobs in the order in which a pass at this time (s) would consider them, at most so many, as rows
+        of job id, score and parts; see fluxsched.policy.orders.Order.ranking. None: the policy does not tell."""
+        return None
+
+    def ahead(self, Engine e not None, i32 job, double now, i32 most):
+        """The jobs of its domain that are ahead of a waiting job in that order; see Order.ahead of the same module.
+        None: the policy does not tell."""
         return None
 
 
@@ -92,9 +97,13 @@ cdef class ListPolicy(Policy):
             found.update(self.order.in_effect())
         return found
 
-    def ranking(self, Engine e not None, double now):
+    def ranking(self, Engine e not None, double now, i32 most):
         """See fluxsched.policy.orders.Order.ranking."""
-        return self.order.ranking(e, now)
+        return self.order.ranking(e, now, most)
+
+    def ahead(self, Engine e not None, i32 job, double now, i32 most):
+        """See fluxsched.policy.orders.Order.ahead."""
+        return self.order.ahead(e, job, now, most)
 
     def state(self):
         """That of the order."""

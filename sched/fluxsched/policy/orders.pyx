@@ -15,7 +15,7 @@ from libc.stdlib cimport free
 
 from fluxsched.core.engine cimport Engine
 from fluxsched.core.job cimport JOB_WAITING, Job
-from fluxsched.core.memory cimport duplicate, grow, memset
+from fluxsched.core.memory cimport duplicate, grow, memset, qsort, zeroed
 from fluxsched.core.types cimport USEC, i32, i64, time_never, usec_t
 
 from fluxsched.core.engine import PluginError
@@ -26,6 +26,14 @@ OPTIONS = ("order", "aging", "weight-age", "weight-size", "weight-fairshare", "m
 cdef double UNLIMITED = 315360000.0
 # Ahead of every score.
 cdef double FRONT = -1e300
+
+# What the place of a waiting job depends on.
+cdef struct Ranked:
+    i64 priority
+    double score
+    i64 sequence
+    i64 id
+    i32 slot
 
 cdef Facts BARE = Facts(0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 1000.0, 1000.0, 1000.0, 604800.0)
 
@@ -362,32 +370,59 @@ cdef class Order:
         f.wait = f.now - f.submit if f.now > f.submit else 0.0
         f.usage = self.usage[j.user] / self.total if j.user < self.nusers and self.total > 0 else 0.0
 
-    def ranking(self, Engine e not None, double now):
-        """The waiting jobs in the order in which a pass at this time (s) would consider them: tuples of job id, score
-        (None for first come, first served) and parts, a dict of what the score is made of: wait and request (s),
-        cores; under multifactor also age, size and fairshare, whose sum is less the score, and usage, the user's part
-        of all usage."""
+    def ranking(self, Engine e not None, double now, i32 most):
+        """The waiting jobs in the order in which a pass at this time (s) would consider them, at most so many: tuples
+        of job id, score (None for first come, first served) and parts, a dict of what the score is made of: wait and
+        request (s), cores; under multifactor also age, size and fairshare, whose sum is less the score, and usage, the
+        user's part of all usage."""
         cdef i32 i
-        cdef const i32 *slots
-        cdef const Job *j
         cdef Facts kept = self.facts
         cdef usec_t origin = self.origin
-        cdef list keyed = []
-        if e.queue.count == 0:
-            return []
-        slots = e.queue.flat()
-        if not self.started:
-            self.origin = oldest(e)
-        self.facts.now = now - self.origin / <double> USEC
-        for i in range(e.queue.count):
-            j = e.job(slots[i])
-            row = self.rank(e, j)
-            score = 0.0 if row[1] is None else FRONT if 0 < self.aging <= self.facts.wait else row[1]
-            keyed.append((-j.priority, score, j.sequence, j.id, row))
-        self.facts = kept
-        self.origin = origin
-        keyed.sort()
-        return [key[4] for key in keyed]
+        cdef Ranked *ranked = rank_all(self, e, now)
+        try:
+            qsort(ranked, e.queue.count, sizeof(Ranked), compare_ranked)
+            return [self.rank(e, e.job(ranked[i].slot)) for i in range(min(most, e.queue.count))]
+        finally:
+            self.facts = kept
+            self.origin = origin
+            free(ranked)
+
+    def ahead(self, Engine e not None, i32 job, double now, i32 most):
+        """Which jobs of its domain are ahead of a waiting one in that order: a tuple of their number, the first of them
+        as pairs of job id and score, at most so many (1 or more), and the job's own score."""
+        cdef i32 i, k, count = 0
+        cdef i32 domain = e.job(job).domain
+        cdef Facts kept = self.facts
+        cdef usec_t origin = self.origin
+        cdef Ranked own = Ranked(0, 0.0, 0, 0, job)
+        cdef Ranked *first = <Ranked *> zeroed(most, sizeof(Ranked))
+        cdef Ranked *ranked = NULL
+        try:
+            ranked = rank_all(self, e, now)
+            with nogil:
+                for i in range(e.queue.count):
+                    if ranked[i].slot == job:
+                        own = ranked[i]
+                for i in range(e.queue.count):
+                    if e.job(ranked[i].slot).domain != domain or compare_ranked(ranked + i, &own) >= 0:
+                        continue
+                    k = min(count, most)
+                    count += 1
+                    # Most that come late in the queue are behind the first few.
+                    if k == most and compare_ranked(ranked + i, first + k - 1) >= 0:
+                        continue
+                    k -= k == most
+                    while k and compare_ranked(ranked + i, first + k - 1) < 0:
+                        first[k] = first[k - 1]
+                        k -= 1
+                    first[k] = ranked[i]
+            named = [self.rank(e, e.job(first[i].slot))[:2] for i in range(min(count, most))]
+            return count, named, self.rank(e, e.job(job))[1]
+        finally:
+            self.facts = kept
+            self.origin = origin
+            free(first)
+            free(ranked)
 
     cdef tuple rank(self, Engine e, const Job *j):
         """The row of a waiting job in ranking; facts has the time."""
@@ -432,6 +467,39 @@ cdef class Order:
         self.usage[j.user] += amount
         self.total += amount
         return 0
+
+
+cdef int compare_ranked(const void *a, const void *b) noexcept nogil:
+    """The order of a pass: higher priorities first, then lower scores, then what was submitted first."""
+    cdef const Ranked *x = <const Ranked *> a
+    cdef const Ranked *y = <const Ranked *> b
+    if x.priority != y.priority:
+        return -1 if x.priority > y.priority else 1
+    if x.score != y.score:
+        return -1 if x.score < y.score else 1
+    if x.sequence != y.sequence:
+        return -1 if x.sequence < y.sequence else 1
+    return (x.id > y.id) - (x.id < y.id)
+
+
+cdef Ranked *rank_all(Order order, Engine e, double now) except NULL:
+    """What the order of a pass at this time (s) goes by, of each waiting job, in the order of the queue; the caller
+    frees it, and gives the order its facts and its origin back, which are those of that time meanwhile."""
+    cdef i32 i
+    cdef const Job *j
+    cdef const i32 *slots = e.queue.flat()
+    cdef Ranked *out = <Ranked *> zeroed(e.queue.count, sizeof(Ranked))
+    if not order.started:
+        order.origin = oldest(e)
+    order.facts.now = now - order.origin / <double> USEC
+    with nogil:
+        for i in range(e.queue.count):
+            j = e.job(slots[i])
+            out[i] = Ranked(j.priority, 0.0, j.sequence, j.id, slots[i])
+            if order.formula.score != fcfs:
+                order.look_at(e, j)
+                out[i].score = (FRONT if 0 < order.aging <= order.facts.wait else order.formula.score(&order.facts))
+    return out
 
 
 cdef usec_t oldest(Engine e) noexcept nogil:

@@ -28,7 +28,8 @@ __all__ = ["Questions"]
 
 #: Jobs ahead that an answer names.
 AHEAD_MAX = 20
-COUNT_MAX = 2**31 - 1
+#: Jobs of the queue in an answer.
+COUNT_MAX = 5000
 
 
 class Questions:
@@ -129,16 +130,9 @@ class Questions:
         """The jobs that are considered before this one, and why: the first ones by name."""
         engine = self._engine()
         domain = engine.domain(job.id)
-        ahead: list[tuple[int, Optional[float]]] = []
-        own: Optional[float] = None
-        for jobid, score, _ in engine.ranking(now):
-            if jobid == job.id:
-                own = score
-                break
-            if engine.domain(jobid) == domain:
-                ahead.append((jobid, score))
+        count, ahead, own = engine.ahead(job.id, now, AHEAD_MAX)
         named = []
-        for jobid, score in ahead[:AHEAD_MAX]:
+        for jobid, score in ahead:
             other = self._jobs[jobid]
             by = "priority" if other.priority > job.priority else "submission"
             if by == "submission" and score is not None and score != own:
@@ -147,7 +141,7 @@ class Questions:
                 "id": jobid, "by": by, "priority": other.priority, "t_submit": other.t_submit,
                 "planned": self._start(jobid),
             })
-        return {"count": len(ahead), "jobs": named, "queue": domain}
+        return {"count": count, "jobs": named, "queue": domain}
 
     def _obstacles(self, job: Job, why: Any, nodes: Any) -> list[dict[str, str]]:
         """What stands in the way beside other jobs: a constraint, nodes that are down, a limit."""
@@ -177,9 +171,8 @@ class Questions:
     def _queue(self, message: Any, count: int) -> None:
         """The waiting jobs in the order in which a pass would consider them now, with what their scores are made of."""
         engine, now = self._engine(), self._host.now()
-        ranking = engine.ranking(now)
         rows = []
-        for jobid, score, parts in ranking[:count]:
+        for jobid, score, parts in engine.ranking(now, count):
             job = self._jobs[jobid]
             rows.append({
                 "id": jobid, "userid": job.user, "queue": engine.domain(jobid), "priority": job.priority,
@@ -187,7 +180,7 @@ class Questions:
             })
         settings = self._settings()
         self._host.respond(message, {
-            "plugin": settings.plugin, "order": engine.order_name, "waiting": len(ranking), "now": now, "jobs": rows,
+            "plugin": settings.plugin, "order": engine.order_name, "waiting": engine.nwaiting, "now": now, "jobs": rows,
         })
 
     # -- statistics -----------------------------------------------------------
