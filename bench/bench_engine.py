@@ -170,6 +170,14 @@ def queued(nnodes, waiting, parts):
     return engine, wanted
 
 
+def lent(nnodes, waiting):
+    """As queued with two queues, but that one job more takes cores, wherever they are: nodes are shared, so that all
+    are planned one by one."""
+    engine, wanted = queued(nnodes, waiting, QUEUES["two disjoint queues"])
+    engine.add(2 * FIRST - 1, request(0, 2, 1, 0, False, 600.0), t_submit=0.0)
+    return engine, wanted
+
+
 def shared(nnodes, waiting):
     """An engine whose nodes jobs share: slots of 1 to 16 cores, a quarter of them with a gpu, none larger than a
     hundredth of the machine; and a request of this kind."""
@@ -292,6 +300,7 @@ def mixes(row):
         plan_rows(lambda parts=parts: queued(11136, 1000, parts), row, 11136, f"conservative, whole nodes, {name}")
     plan_rows(lambda: queued(16384, 10000, QUEUES["two disjoint queues"]), row, 16384,
               "conservative, whole nodes, two disjoint queues")
+    plan_rows(lambda: lent(11136, 1000), row, 11136, "conservative, whole nodes, two disjoint queues, one job of cores")
     plan_rows(lambda: sized(11136, 1000), row, 11136, "conservative, whole nodes, ranges of counts")
     for nnodes, waiting in ((1024, 1000), (16384, 1000), (1024, 10000)):
         plan_rows(lambda nnodes=nnodes, waiting=waiting: shared(nnodes, waiting), row, nnodes,
