@@ -178,6 +178,16 @@ def test_exclusive_node_has_its_memory():
     assert e.waiting() == [4]
 
 
+def test_whole_cores_of_a_node_whose_memory_is_in_use():
+    """That an exclusive job found no room says nothing of one that wants all cores of a node, and not its memory."""
+    e = scheduler(Inventory.from_rdl(hype(2)), EASY)
+    apart = tree_request(vertex("core", 1), vertex("memory", 500), duration=99)
+    run(e, request(nnodes=1, nslots=4, duration=10), apart)
+    e.free(1)
+    assert run(e, nodes(1, 5), request(nnodes=1, nslots=4, duration=5), now=1.0, first=3).started == [4]
+    e.sanity_check()
+
+
 def test_partial_free_returns_memory():
     e = scheduler(Inventory.from_rdl(hype(2)))
     wanted = tree_request(vertex("node", 2, vertex("core", 1), vertex("memory", 2000)))

@@ -13,6 +13,7 @@ cdef struct Failed:
     Shape shape
     i32 need
     usec_t end
+    bint pools              # all of the pools of its nodes were wanted, too
 
 
 @cython.final
@@ -23,5 +24,5 @@ cdef class Failures:
         i32 count
 
     cdef void forget(self) noexcept nogil
-    cdef bint rule_out(self, const Shape *shape, i32 need, usec_t end) noexcept nogil
-    cdef void add(self, const Shape *shape, i32 need, usec_t end) noexcept nogil
+    cdef bint rule_out(self, const Shape *shape, i32 need, usec_t end, bint pools) noexcept nogil
+    cdef void add(self, const Shape *shape, i32 need, usec_t end, bint pools) noexcept nogil

@@ -279,9 +279,8 @@ cdef class SharedPlan:
         cdef i32 k, need = j.nnodes if j.nnodes else j.nslots
         if j.tree >= 0:
             return True
-        if j.whole and j.nnodes > self.state.nidle:
-            return False
-        if not self.state.room_for(j.nnodes, j.nslots, j.cores) or self.failures.rule_out(&shape, need, end):
+        if (j.whole and j.nnodes > self.state.nidle or not self.state.room_for(j.nnodes, j.nslots, j.cores)
+                or self.failures.rule_out(&shape, need, end, j.exclusive)):
             return False
         k = self.bounds.known(&shape)
         return k < 0 or self.timeline.lasts(k, need, self.now, end)
@@ -303,7 +302,7 @@ cdef class SharedPlan:
             pool = self.pools_then(self.now, end, running, jobs)
         if self.fits.gather(j, &shape, k, need, self.now, end, True, pool, &self.picked):
             return 1
-        self.failures.add(&shape, need, end)
+        self.failures.add(&shape, need, end, pool is not NULL)
         return 0
 
     cdef bint fits_idle(self, const Job *j, const Request *request) except -1 nogil:
