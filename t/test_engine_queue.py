@@ -95,6 +95,22 @@ def test_a_pass_that_jumps_is_the_pass_that_asks(rng, depth):
         now += rng.choice([0, 1, 5, 20])
 
 
+@pytest.mark.parametrize("limit", [-1, 1])
+def test_ahead_of_a_parked_job_is_no_backfilling(limit):
+    """A job that waits for a node that is down is not blocked by others, in a pass of slices as in one."""
+    e = scheduler(Inventory.from_counts(2, 2), EASY)
+    e.mark_down("1")
+    for jobid, wanted in enumerate([nodes(2), cores(1, 50), cores(1, 50)], 1):
+        e.add(jobid, wanted)
+    assert whole_pass(e, 0.0, limit) == [2, 3]
+    assert [e.selection(jobid) for jobid in (2, 3)] == ["immediate", "immediate"]
+    e.free(2)
+    for jobid, wanted in ((4, cores(2)), (5, cores(1, 10))):
+        e.add(jobid, wanted)
+    assert whole_pass(e, 1.0, limit) == [5]
+    assert e.selection(5) == "backfilled"
+
+
 def key_of(order, aging, now, origin):
     def key(item):
         jobid, priority, submit, duration, ncores = item

@@ -116,7 +116,7 @@ cdef class Engine:
     cdef bint nothing_free(self) noexcept nogil
 
     cdef void waits(self, i32 slot, i32 sign) noexcept nogil
-    cdef int run(self, i32 slot, usec_t start, usec_t end) except -1 nogil
+    cdef int run(self, i32 slot, usec_t start, usec_t end, usec_t last) except -1 nogil
     cdef int deny(self, i32 slot) except -1 nogil
     cdef int deny_hopeless(self) except -1 nogil
     cdef i32 number(self) noexcept nogil
@@ -126,7 +126,6 @@ cdef class Engine:
     cdef bint may_go_on(self, usec_t now) noexcept nogil
     cdef bint go_on(self, usec_t now) except -1 nogil
     cdef bint start_due(self) except -1 nogil
-    cdef Limits limits(self) noexcept nogil
     cdef int consider(self, i32 slot) except -1 nogil
     cdef void stop(self, const Job *j, i32 how, i32 why) noexcept nogil
     cdef void close_queue(self) noexcept nogil

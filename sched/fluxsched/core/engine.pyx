@@ -118,7 +118,7 @@ cdef class Engine:
         once for it), domain and tree. Answers its slot."""
         cdef i32 slot
         cdef Job *j
-        cdef bint done = False
+        cdef bint queued = False, done = False
         self.queue.need_room()
         slot = self.jobs.take()
         j = self.jobs.item + slot
@@ -137,14 +137,18 @@ cdef class Engine:
         self.jobs.measure(j)
         try:
             self.policy.score(self, slot, &j.score)
+            self.queue.insert(slot)
+            self.waits(slot, 1)
+            queued = True
+            self.settled.comes(slot, self.domain)
             done = True
         finally:
+            if queued and not done:
+                self.queue.remove(slot)
+                self.waits(slot, -1)
             if not done:
                 self.jobs.refuse(slot)
-        self.queue.insert(slot)
-        self.waits(slot, 1)
         self.missed |= self.suspended
-        self.settled.comes(slot, self.domain)
         return slot
 
     cdef int adopt(self, const Job *template, usec_t start, usec_t end) except -1 nogil:
@@ -156,8 +160,8 @@ cdef class Engine:
         self.jobs.item[slot] = template[0]
         self.stale = True
         self.settled.holds = False
-        self.future.clear()
-        self.run(slot, start, end)
+        self.future.drop()
+        self.run(slot, start, end, end)
         return slot
 
     cdef int cancel(self, i32 slot) except -1 nogil:
@@ -204,15 +208,17 @@ cdef class Engine:
         self.future.waits(self.jobs.item + slot, sign)
 
     cdef int finish(self, i32 slot) except -1 nogil:
-        """A running job gives back all it holds; its slot is free."""
+        """A running job gives back all it holds; its slot is free. After an error it still runs."""
         cdef Job *j = self.jobs.item + slot
+        cdef bint holds = self.settled.holds and not self.once
         self.policy.ended(self, slot)
-        self.settled.end(j.end)
-        self.settled.holds &= not self.once
-        self.jobs.running.remove(j.end, slot)
+        self.settled.holds = False
+        if holds and self.settled.keeps:
+            holds = self.future.keeps(j)
         self.future.gives(j, &j.alloc if self.once else NULL)
-        if self.settled.holds and self.settled.keeps:
-            self.settled.holds = self.future.keeps(j)
+        self.settled.holds = holds
+        self.settled.end(j.end)
+        self.jobs.running.remove(j.end, slot)
         if not self.once:
             self.state.give(&j.alloc)
             self.returned = True
@@ -230,22 +236,24 @@ cdef class Engine:
     cdef int move_end(self, i32 slot, usec_t end) except -1 nogil:
         """A running job is expected to end at another time."""
         cdef Job *j = self.jobs.item + slot
-        self.jobs.running.remove(j.end, slot)
+        self.jobs.running.need_room()
         self.settled.holds = False
-        self.future.moves(j, end)
         self.stale = True
+        self.future.moves(j, end)
+        self.jobs.running.remove(j.end, slot)
         self.returned |= end < j.end
         j.end = j.last = end
         return self.jobs.running.insert(end, slot)
 
-    cdef int run(self, i32 slot, usec_t start, usec_t end) except -1 nogil:
-        """A job with its alloc filled in holds it from now on."""
+    cdef int run(self, i32 slot, usec_t start, usec_t end, usec_t last) except -1 nogil:
+        """A job with its alloc filled in holds it from now on, after an error too. last: when it ends at the latest."""
         cdef Job *j = self.jobs.item + slot
         self.state.take(&j.alloc)
         self.jobs.running.insert(end, slot)
         j.state = JOB_RUNNING
         j.start = start
-        j.end = j.last = end
+        j.end = end
+        j.last = last
         return self.future.holds(j)
 
     # What plugins are made of.
@@ -289,13 +297,13 @@ cdef class Engine:
         self.nstarted += 1
         self.future.assign(job)
         self.waits(job, -1)
-        self.run(job, self.clock, end)
-        j.last = self.end_after(j.limit)
-        self.future.start(job, end)
-        self.nstarted_total += 1
-        j.backfilled = self.queue.waits_ahead(job) if self.queue.reordered else d.blocked > 0
+        j.backfilled = d.blocked > 0
+        if self.queue.reordered:
+            j.backfilled = self.queue.waits_ahead(job, self.eligible.generation)
         self.nbackfilled += j.backfilled
-        return 0
+        self.nstarted_total += 1
+        self.run(job, self.clock, end, self.end_after(j.limit))
+        return self.future.start(job, end)
 
     cdef int earliest(self, i32 job, usec_t *out) except -1 nogil:
         """1 and the earliest time at which the job could start and delay no reservation made in this pass; 0 if there
@@ -542,17 +550,18 @@ cdef class Engine:
         """Consider the jobs of the order one after another, until the pass or the slice ends."""
         cdef i32 slot, d
         cdef i64 last = <i64> self.asked + limit
+        cdef usec_t over = <usec_t> (self.expiration * USEC)
         cdef Limits limits
         cdef bint jumps = self.policy.quiet_after >= 0 and self.policy.queue_depth < 0
         while self.queue.more():
-            if self.hasty and self.settled.rest_waits(self.clock, <usec_t> (self.expiration * USEC)):
+            if self.hasty and self.settled.rest_waits(self.clock, over):
                 break
             if limit > 0 and self.asked >= last:
                 self.queue.freeze()
                 self.suspended = True
                 return 0
             if jumps and not self.nheld and may_jump(self.domain, self.ndomains, self.policy.quiet_after):
-                limits = self.limits()
+                limits = self.future.limits(self.clock, over)
                 slot = self.queue.next_within(&limits)
                 self.settled.nopen += 1
                 if slot < 0:
@@ -564,7 +573,7 @@ cdef class Engine:
             if self.jobs.item[slot].state != JOB_WAITING or self.jobs.item[slot].added_in == self.number():
                 continue
             if jumps and quiet(self.domain + d, self.policy.quiet_after) and not self.nheld:
-                limits = self.limits()
+                limits = self.future.limits(self.clock, over)
                 self.domain[d].jumped = True
                 self.settled.nopen += 1
                 if not self.queue.within(self.jobs.item + slot, &limits):
@@ -576,17 +585,6 @@ cdef class Engine:
         self.removal = self.suspended = False
         self.least_asked = 0
         return 0
-
-    cdef Limits limits(self) noexcept nogil:
-        """What a job may need, and how long it may run, at the most if it starts now: no job beyond it fits_now."""
-        cdef Limits limits
-        cdef usec_t shadow
-        self.future.limits(&limits.free, &limits.extra, &shadow)
-        limits.window = time_never()
-        # All jobs end with the instance.
-        if shadow != time_never() and not self.clock < <usec_t> (self.expiration * USEC) <= shadow:
-            limits.window = shadow - self.clock
-        return limits
 
     cdef void close_queue(self) noexcept nogil:
         """Drop from the queue what no longer waits."""

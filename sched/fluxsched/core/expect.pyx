@@ -16,9 +16,10 @@ from fluxsched.core.types cimport i32, usec_t
 cdef int expect_end(Engine e, i32 slot, usec_t end) except -1 nogil:
     """A running job is expected to end at another time, not after its last. In sched_loop_setup, or between passes."""
     cdef Job *j = e.jobs.item + slot
-    e.jobs.running.remove(j.end, slot)
+    e.jobs.running.need_room()
     e.settled.holds = False
     e.future.moves(j, end)
+    e.jobs.running.remove(j.end, slot)
     j.end = end
     return e.jobs.running.insert(end, slot)
 

@@ -9,6 +9,7 @@ from fluxsched.core.job cimport Job
 from fluxsched.core.jobs cimport Jobs
 from fluxsched.core.kinds cimport Kinds
 from fluxsched.core.planned cimport Planned
+from fluxsched.core.queue cimport Limits
 from fluxsched.core.sharedplan cimport Request, SharedPlan
 from fluxsched.core.sizes cimport Size
 from fluxsched.core.state cimport State
@@ -35,8 +36,8 @@ cdef class Future:
         bint units_are_cores    # what the running jobs' units are, else nodes
         i32 units_generation    # of the nodes' state, for which they hold
         i32 nwaiting            # waiting jobs; of these,
-        i32 nwaiting_nodes      # those that node_units says all of, and
-        i32 nwaiting_cores      # those that core_units says all of
+        i32 nwaiting_nodes      # those with node_units, and
+        i32 nwaiting_cores      # those with core_units
         i32 nrunning_whole      # running jobs that hold whole nodes only
         bint general            # a job has a reservation that may get others than are reserved
         i32 selected            # job whose resources are chosen; -1: none
@@ -49,7 +50,7 @@ cdef class Future:
     cdef int gives(self, Job *j, const Alloc *lost) except -1 nogil
     cdef bint keeps(self, const Job *j) except -1 nogil
     cdef int moves(self, Job *j, usec_t end) except -1 nogil
-    cdef int clear(self) except -1 nogil
+    cdef void drop(self) noexcept nogil
     cdef int need_tree(self) except -1
     # In a pass.
     cdef int begin(self, usec_t now) except -1 nogil
@@ -78,7 +79,7 @@ cdef class Future:
     cdef void pack(self, const Planned *planned, i32 count) noexcept nogil
     cdef bint nothing_free(self) noexcept nogil
     cdef bint counts_nodes(self) noexcept nogil
-    cdef void limits(self, i64 *free, i64 *extra, usec_t *shadow) noexcept nogil
+    cdef Limits limits(self, usec_t now, usec_t last) noexcept nogil
     # At any time.
     cdef bint fits_free(self, const Job *j, usec_t now) except -1 nogil
     cdef bint could_fit(self, const Job *j, bint up) except -1 nogil

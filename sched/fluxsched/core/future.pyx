@@ -20,6 +20,7 @@ from fluxsched.core.jobs cimport Jobs
 from fluxsched.core.kinds cimport Kinds
 from fluxsched.core.match cimport Matcher
 from fluxsched.core.planned cimport Planned
+from fluxsched.core.queue cimport Limits
 from fluxsched.core.sharedplan cimport Request, SharedPlan
 from fluxsched.core.sizes cimport Size
 from fluxsched.core.state cimport State
@@ -56,9 +57,11 @@ cdef class Future:
 
     cdef int gives(self, Job *j, const Alloc *lost) except -1 nogil:
         """A job is about to give back what is in its alloc, of which nobody gets what is in lost (NULL: nothing)."""
-        self.nrunning_whole -= self.holds_whole(j)
         self.nodes.give(&j.alloc, j.end)
-        return 0 if lost is NULL else self.nodes.lose(lost)
+        if lost is not NULL:
+            self.nodes.lose(lost)
+        self.nrunning_whole -= self.holds_whole(j)
+        return 0
 
     cdef bint keeps(self, const Job *j) except -1 nogil:
         """A job has given back what is in its alloc, and what is reserved is to stay; False if the plan cannot tell
@@ -71,9 +74,10 @@ cdef class Future:
         self.nodes.give(&j.alloc, j.end)
         return self.nodes.hold(&j.alloc, end)
 
-    cdef int clear(self) except -1 nogil:
-        """Nothing is reserved any more."""
-        return self.nodes.clear()
+    cdef void drop(self) noexcept nogil:
+        """Forget what is reserved, and what is known of what runs: the next pass begins with that."""
+        self.nodes.built = self.nodes.parted = False
+        self.nodes.nreserved = 0
 
     cdef int need_tree(self) except -1:
         """There is a general request."""
@@ -353,16 +357,18 @@ cdef class Future:
         """Whether limits count nodes (Job.node_units) in this pass, and not cores (Job.least_cores)."""
         return self.plan == PLAN_NODES
 
-    cdef void limits(self, i64 *free, i64 *extra, usec_t *shadow) noexcept nogil:
-        """What a job may need at the most that fits now: no more than free; and no more than extra, or it ends by the
-        shadow time. Not all that do fit, but no others."""
-        free[0] = self.count.free_now if self.plan != PLAN_EACH else self.state.free_cores
-        extra[0] = free[0]
-        shadow[0] = time_never()
+    cdef Limits limits(self, usec_t now, usec_t last) noexcept nogil:
+        """What a job may need, and how long it may run, at the most if it starts now: no job beyond it fits_now, but
+        not all within it do. last: when all jobs end; not after now: they need not."""
+        cdef Limits limits
+        limits.free = self.count.free_now if self.plan != PLAN_EACH else self.state.free_cores
+        limits.extra = limits.free
+        limits.window = time_never()
         if self.plan != PLAN_EACH and self.count.plain and not self.count.built and self.count.nreserved:
-            shadow[0] = self.count.shadow
-            if self.count.extra < free[0]:
-                extra[0] = self.count.extra
+            limits.extra = min(limits.free, self.count.extra)
+            if not now < last <= self.count.shadow:
+                limits.window = self.count.shadow - now
+        return limits
 
     # At any time.
 

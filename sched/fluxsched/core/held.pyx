@@ -80,19 +80,22 @@ cdef int free_part(Engine e, i32 slot, ranks) except -1:
     memset(&gone, 0, sizeof(Alloc))
     try:
         _split(e, j, ranks, &kept, &gone)
+        e.settled.holds = False
+        e.future.gives(j, &gone if e.once else NULL)
     except BaseException:
         alloc_clear(&kept)
         alloc_clear(&gone)
         raise
-    e.settled.holds = False
-    e.future.gives(j, &gone if e.once else NULL)
     if not e.once:
         e.state.give(&gone)
         e.returned = True
     alloc_clear(&gone)
     alloc_clear(&j.alloc)
     j.alloc = kept
-    e.future.holds(j)
+    try:
+        e.future.holds(j)
+    except MemoryError:
+        pass                    # the plan is made anew by the next pass, and all else is done
     return 0
 
 

@@ -45,8 +45,8 @@ cdef struct Job:
     i32 gpus                # a slot
     i32 exclusive
     i32 whole               # takes whole nodes: exclusive, or all of any node
-    i32 node_units          # nodes it takes, if that says all; 0: it does not
-    i32 core_units          # cores it takes, if that says all; 0: it does not
+    i32 node_units          # how many nodes it takes, if it is planned for by counting whole nodes; else 0
+    i32 core_units          # how many cores it takes, if it is planned for by counting cores; else 0
     i32 elig                # index of its set of eligible nodes; 0: all
     i32 domain              # index of its ordering domain
     i32 tree                # index of its general request; -1: none

@@ -69,7 +69,7 @@ cdef class Queue:
     cdef int insert(self, i32 slot) except -1 nogil
     cdef bint is_last(self, i32 slot) noexcept nogil
     cdef bint precedes(self, i32 slot, i32 other) noexcept nogil
-    cdef bint waits_ahead(self, i32 slot) noexcept nogil
+    cdef bint waits_ahead(self, i32 slot, i32 generation) noexcept nogil
     cdef i32 behind(self, i32 slot) noexcept nogil
     cdef void remove(self, i32 slot) noexcept nogil
     cdef int sort(self, const double *score) except -1 nogil

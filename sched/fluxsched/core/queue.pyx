@@ -287,8 +287,9 @@ cdef class Queue:
         """Whether a job stands before another one."""
         return before(self.jobs.item + slot, self.jobs.item + other)
 
-    cdef bint waits_ahead(self, i32 slot) noexcept nogil:
-        """Whether a job of the same domain waits that stands before this one."""
+    cdef bint waits_ahead(self, i32 slot, i32 generation) noexcept nogil:
+        """Whether a job of the same domain waits that stands before this one, and is not parked in this generation of
+        the nodes' state."""
         cdef i32 c, i, other
         cdef const Job *j = self.jobs.item + slot
         for c in range(self.nchunks):
@@ -296,7 +297,8 @@ cdef class Queue:
                 other = self.chunk[c].slot[i]
                 if not before(self.jobs.item + other, j):
                     return False
-                if self.jobs.item[other].state == JOB_WAITING and self.jobs.item[other].domain == j.domain:
+                if (self.jobs.item[other].state == JOB_WAITING and self.jobs.item[other].domain == j.domain
+                        and not (self.jobs.item[other].parked and self.jobs.item[other].parked_at == generation)):
                     return True
         return False
 

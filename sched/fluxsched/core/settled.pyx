@@ -105,7 +105,6 @@ cdef class Settled:
         """Whether no job that is still to come in the order of the pass could start in it, as it is now; if so, they
         are left for the next pass to ask. last: when all jobs end; not after now: they need not."""
         cdef Limits limits
-        cdef usec_t shadow
         cdef i32 slot
         if self.queue.reordered:
             return False
@@ -113,10 +112,7 @@ cdef class Settled:
         slot = self.queue.seen()
         if slot >= 0 and self.may_start(slot, now, last):
             return False
-        self.future.limits(&limits.free, &limits.extra, &shadow)
-        limits.window = time_never()
-        if shadow != time_never() and not now < last <= shadow:
-            limits.window = shadow - now
+        limits = self.future.limits(now, last)
         slot = self.queue.look_ahead(&limits)
         while slot >= 0 and not self.may_start(slot, now, last):
             slot = self.queue.look_ahead(&limits)
@@ -168,18 +164,23 @@ cdef class Settled:
         return self.retract(place, domain)
 
     cdef int retract(self, i32 place, Domain *domain) except -1 nogil:
-        """Take back a reservation."""
+        """Take back a reservation. After an error nothing holds."""
+        cdef bint holds = self.holds
         domain[self.planned[place].domain].reserved -= 1
         self.planned[place].slot = -1
         self.ngone += 1
-        return self.future.retract(place)
+        self.holds = False
+        self.future.retract(place)
+        self.holds = holds
+        return 0
 
     cdef int go_back(self, i32 slot, Domain *domain) except -1 nogil:
-        """Take back the reservations of a job and of those behind it."""
+        """Take back the reservations of a job and of those behind it. After an error nothing holds."""
         cdef const Planned *p
         cdef Job *j
         if not self.holds:
             return 0
+        self.holds = False
         while self.nplanned:
             p = self.planned + self.nplanned - 1
             if p.slot >= 0:
@@ -194,6 +195,7 @@ cdef class Settled:
             self.nplanned -= 1
             self.future.retract(self.nplanned)
         self.future.cut(self.nplanned)
+        self.holds = True
         return 0
 
     cdef void pack(self) noexcept nogil:
