@@ -80,6 +80,7 @@ def test_the_forecast_is_what_happens(rng, policy, tmp_path):
     loop, last = some_loop(rng, policy, tmp_path)
     while loop.advance(last, 1.0):
         pass
+    loop.history.sanity_check()
     assert loop.arrived == loop.total
     waited = [job for job in range(loop.total) if loop.start[job] < 0]
     whole, sliced = loop.forward(), loop.forward()
@@ -317,6 +318,7 @@ def test_expected_run_times_are_the_mean_of_what_is_drawn(kept, asked):
     history = History()
     for part, time in kept:
         history.note(1, part / 100, time)
+        history.sanity_check()
     e = Engine(Inventory.from_counts(4, 4), load_plugin("backfill.plugin1"))
     e.add(1, nodes(4, duration=900.0), user=1)
     e.schedule(0.0)
@@ -387,6 +389,7 @@ def compared():
         forward = Forward(e.fork(load_plugin("backfill.plugin1", f"order={order}")), 50.0)
         forward.advance()
         comparison.add(forward)
+        comparison.sanity_check()
     return comparison
 
 
@@ -410,6 +413,7 @@ def test_comparison():
 def test_a_run_that_another_process_tells():
     found, other = compared(), compared()
     assert other.take(found.told(1)) == 3 and other.nruns == 4
+    other.sanity_check()
     assert other.starts(3) == found.starts(1) and other.measures(3) == found.measures(1)
     with pytest.raises(ValueError, match="expected one of 3"):
         found.told(3)

@@ -6,11 +6,12 @@ from collections import namedtuple
 from libc.stdlib cimport free
 
 from fluxsched.core.api cimport Engine as PythonEngine
+from fluxsched.core.check cimport must
 from fluxsched.core.forward cimport Forward
 from fluxsched.core.job cimport Job
 from fluxsched.core.memory cimport grow, memcpy, qsort, zeroed
 from fluxsched.core.seconds cimport to_instant
-from fluxsched.core.types cimport USEC, i32, i64, time_never, usec_t
+from fluxsched.core.types cimport DEBUG, USEC, i32, i64, time_never, usec_t
 
 Measures = namedtuple("Measures", "started mean p95 end")
 Changes = namedtuple("Changes", "sooner later gain lose")
@@ -86,6 +87,8 @@ cdef class Comparison:
                 row[i] = time_never()
         self.last[self.nruns] = min(forward.last, limit)
         self.nruns += 1
+        if DEBUG:
+            self.sanity_check()
         return self.nruns - 1
 
     def told(self, i32 run):
@@ -105,7 +108,23 @@ cdef class Comparison:
         memcpy(self.last + self.nruns, given, sizeof(usec_t))
         memcpy(self.start + <size_t> self.nruns * self.njobs, given + sizeof(usec_t), length)
         self.nruns += 1
+        if DEBUG:
+            self.sanity_check()
         return self.nruns - 1
+
+    def sanity_check(self):
+        """AssertionError unless each job is there once, and each run says when it starts or that it does not. For
+        tests; a debug build does it after each run."""
+        cdef i32 i
+        cdef size_t place
+        must(len({self.id[i] for i in range(self.njobs)}) == self.njobs, "comparison: a job is there twice")
+        must(len({self.slot[i] for i in range(self.njobs)}) == self.njobs, "comparison: two jobs have one slot")
+        must(0 <= self.nruns <= self.room and self.nruns <= self.last_room or self.nruns == 0,
+             "comparison: more runs than there is room for")
+        for place in range(<size_t> self.nruns * self.njobs):
+            must(self.start[place] >= 0, "comparison: a start")
+        for i in range(self.nruns):
+            must(self.last[i] >= 0, "comparison: an end")
 
     cdef int make_room(self) except -1:
         """For one more run."""

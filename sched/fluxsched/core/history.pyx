@@ -8,13 +8,14 @@ alike. (A request that is large is so the more often because too much was asked 
 Etsion and Feitelson (Backfilling using system-generated predictions rather than user runtime estimates, IEEE TPDS
 18(6), 2007), who take the mean of the last two; a draw keeps the spread.
 """
-from libc.math cimport INFINITY, exp2, fabs, log2
+from libc.math cimport INFINITY, exp2, fabs, isfinite, log2
 from libc.stdlib cimport free
 
+from fluxsched.core.check cimport must
 from fluxsched.core.engine cimport Engine
 from fluxsched.core.job cimport JOB_RUNNING, JOB_WAITING, Job
 from fluxsched.core.memory cimport grow, memset, zeroed
-from fluxsched.core.types cimport USEC, i32, time_never, u64, usec_t
+from fluxsched.core.types cimport DEBUG, USEC, i32, time_never, u64, usec_t
 
 
 cdef inline u64 next_random(u64 *state) noexcept nogil:
@@ -87,6 +88,17 @@ cdef void keep(Past *p, double part, double asked) noexcept nogil:
     p.count = min(p.count + 1, KEPT)
 
 
+cdef int check_ring(const Past *p) except -1:
+    """AssertionError unless a ring is filled from its beginning on, and holds parts and times."""
+    cdef i32 i
+    must(0 <= p.count <= KEPT and p.next == (p.count % KEPT if p.count < KEPT else p.next) and 0 <= p.next < KEPT,
+         "history: the places of a ring")
+    for i in range(p.count):
+        must(0 <= p.part[i] <= 1, "history: a part of a time")
+        must(isfinite(p.asked[i]), "history: a time")
+    return 0
+
+
 cdef class History:
     """The last jobs of each user. A user is whatever the host names one by."""
 
@@ -110,6 +122,8 @@ cdef class History:
             self.nrows += 1
         keep(self.past + <i32> self.rows[user], min(part, 1.0), log2(asked))
         keep(&self.everyone, min(part, 1.0), log2(asked))
+        if DEBUG:
+            self.sanity_check()
 
     def jobs(self, user):
         """What is kept of a user's jobs, oldest first: (part, asked) as in note; [] for one who is not known."""
@@ -125,6 +139,18 @@ cdef class History:
     def users(self):
         """All users of whom something is kept, in the order in which they came."""
         return list(self.rows)
+
+    def sanity_check(self):
+        """AssertionError unless each user has a row, and what is kept of all is as much as what is kept of each. For
+        tests; a debug build does it after each job."""
+        cdef i32 i, total = 0
+        must(sorted(self.rows.values()) == list(range(self.nrows)) and self.nrows <= self.room, "history: rows")
+        for i in range(self.nrows):
+            check_ring(self.past + i)
+            must(self.past[i].count > 0, "history: a user without a job")
+            total += self.past[i].count
+        check_ring(&self.everyone)
+        must(self.everyone.count == min(total, KEPT), "history: the last jobs of all")
 
     cdef int draw(self, Engine e, dict numbers, usec_t now, u64 seed, bint mean, usec_t *length) except -1:
         """Draw the run time of each job of an engine into length, by slot, or put the mean of what is drawn there; it

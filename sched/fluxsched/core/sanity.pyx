@@ -7,16 +7,20 @@ from fluxsched.core.bits cimport count_bits, get_bit
 from fluxsched.core.check cimport must
 from fluxsched.core.countplan cimport CountPlan, Reserved
 from fluxsched.core.engine cimport Engine
+from fluxsched.core.failures cimport FAILURES, Failed
+from fluxsched.core.fits cimport Seen, Soon
 from fluxsched.core.future cimport PLAN_CORES, PLAN_EACH
+from fluxsched.core.gains cimport GAINS, Gain, Gains
 from fluxsched.core.job cimport JOB_FREE, JOB_WAITING, Job
 from fluxsched.core.kinds cimport Group, Kinds
 from fluxsched.core.lacks cimport Lacks, time_of
 from fluxsched.core.nodefuture cimport Future, free_of, point_of, times_of, words_of
 from fluxsched.core.profile cimport Profile
 from fluxsched.core.running cimport release_time
+from fluxsched.core.shape cimport Shape, fits_counts
 from fluxsched.core.sharedplan cimport SharedPlan
 from fluxsched.core.timeline cimport Chunk
-from fluxsched.core.types cimport i32, i64, usec_t
+from fluxsched.core.types cimport i32, i64, time_never, usec_t
 
 
 cdef int sanity_check(Engine e) except -1:
@@ -41,6 +45,7 @@ cdef int sanity_check(Engine e) except -1:
          "engine: domains")
     must(e.future.nwaiting == e.queue.count, "future: waiting jobs")
     _sizes(e)
+    _gains(e)
     if e.inventory.nnodes <= 64:
         _kinds(e)
     _settled(e)
@@ -50,7 +55,10 @@ cdef int sanity_check(Engine e) except -1:
     if e.settled.holds and e.future.same() and e.future.plan == PLAN_EACH and e.inventory.nnodes <= 8:
         _futures(e)
         _both_columns(e)
+        _lacks(e)
         _seen(e)
+        _soon(e)
+        _failures(e)
     return _holdings(e)
 
 
@@ -143,6 +151,7 @@ cdef int _kinds(Engine e) except -1:
     members = {}
     for node in range(e.inventory.nnodes):
         i = kinds.kind_of[node]
+        must(-1 <= i < kinds.nkinds, "kinds: a node is of one that is not there")
         inside = [set_ for set_ in used if get_bit(e.eligible.bits[set_], node)]
         counts = get_bit(e.state.up, node) and (kinds.plain or inside != [])
         must((i >= 0) == counts, "kinds: a node is of a kind though none can ask for it, or of none")
@@ -325,29 +334,139 @@ cdef int _columns(Engine e) except -1:
     return 0
 
 
-cdef int _seen(Engine e) except -1:
+cdef int _lacks(Engine e) except -1:
     """AssertionError unless nothing fits where it is known that nothing does."""
     cdef SharedPlan plan = e.future.nodes
-    cdef i32 k, node, at
-    cdef usec_t start, end
+    cdef i32 k, node
     cdef const Lacks *lacks
-    cdef Future *f
-    cdef Group *g
     for k in range(plan.timeline.ncolumns if plan.bounds.counts() else 0):
         lacks = plan.fits.lacks + k
         if lacks.last is NULL or lacks.found < plan.fits.epoch:
             continue
         for node in range(e.inventory.nnodes):
-            if lacks.first[node] >= lacks.last[node] or e.future.kinds.kind_of[node] < 0:
-                continue
-            g = e.future.kinds.group + e.future.kinds.kind_of[node]
-            f = plan.futures.item[plan.of[node]]
             # It begins at some time of its first tick.
-            start = max(time_of(lacks.first[node] + 1, plan.fits.base), plan.now)
-            end = time_of(lacks.last[node], plan.fits.base)
-            at = point_of(f, start)
-            while at < f.n and max(start, times_of(f)[at]) < end:
-                must(plan.bounds.fits_at(k, g, free_of(f)[at]) == 0,
-                     "fits: something fits on a node")
-                at += 1
+            must(lacks.first[node] >= lacks.last[node] or e.future.kinds.kind_of[node] < 0 or not _fits_at_once(
+                e, &plan.bounds.column[k].shape, node, time_of(lacks.first[node] + 1, plan.fits.base),
+                time_of(lacks.last[node], plan.fits.base)), "fits: something fits on a node")
+    return 0
+
+
+cdef int _seen(Engine e) except -1:
+    """AssertionError unless no more fits on a node than was found out."""
+    cdef SharedPlan plan = e.future.nodes
+    cdef i32 k, node
+    cdef const Seen *s
+    for k in range(plan.timeline.ncolumns if plan.bounds.counts() else 0):
+        if plan.fits.seen[k] is NULL:
+            continue
+        for node in range(e.inventory.nnodes):
+            s = plan.fits.seen[k] + node
+            if (s.found < plan.fits.since or s.fit == 0 or max(s.start, plan.now) >= s.end
+                    or e.future.kinds.kind_of[node] < 0):
+                continue
+            t = max(s.start, plan.now)
+            must(_fit(e, &plan.bounds.column[k].shape, node, t, t + s.length) <= s.fit,
+                 "fits: more fits on a node than is known")
+    return 0
+
+
+cdef int _soon(Engine e) except -1:
+    """AssertionError unless, in windows that begin now, nothing fits for longer than is known, and no more."""
+    cdef SharedPlan plan = e.future.nodes
+    cdef i32 k, node
+    cdef const Soon *s
+    cdef const Shape *shape
+    for k in range(plan.timeline.ncolumns if plan.bounds.counts() else 0):
+        if plan.fits.soon[k] is NULL:
+            continue
+        shape = &plan.bounds.column[k].shape
+        for node in range(e.inventory.nnodes):
+            s = plan.fits.soon[k] + node
+            if (s.found < plan.fits.since or s.of != plan.of[node] or plan.now >= s.holds
+                    or e.future.kinds.kind_of[node] < 0):
+                continue
+            must(_fit(e, shape, node, plan.now, plan.now + 1) <= s.fit, "fits: more fits now than is known")
+            must(s.until == time_never() or _fit(e, shape, node, plan.now, max(s.until, plan.now) + 1) == 0,
+                 "fits: something fits for longer than is known")
+    return 0
+
+
+cdef bint _fits_at_once(Engine e, const Shape *shape, i32 node, usec_t start, usec_t end) except -1:
+    """Whether any of a shape fits on a node at one time from start to end."""
+    cdef Future *f = e.future.nodes.futures.item[e.future.nodes.of[node]]
+    cdef i32 i
+    start = max(start, e.future.nodes.now)
+    if start >= end:
+        return False
+    for i in range(point_of(f, start), f.n):
+        if times_of(f)[i] < end and _fit(e, shape, node, max(times_of(f)[i], start), max(times_of(f)[i], start) + 1):
+            return True
+    return False
+
+
+cdef i32 _fit(Engine e, const Shape *shape, i32 node, usec_t start, usec_t end) except -1:
+    """How much of a shape fits on a node from start to end, by what running jobs and reservations leave of it."""
+    cdef SharedPlan plan = e.future.nodes
+    cdef Group *g = e.future.kinds.group + e.future.kinds.kind_of[node]
+    cdef Future *f = plan.futures.item[plan.of[node]]
+    cdef i32 i, w
+    if not e.future.kinds.in_set(g, shape.elig):
+        return 0
+    free = [0xffffffffffffffff] * plan.width
+    for i in range(point_of(f, start), f.n):
+        if i == point_of(f, start) or times_of(f)[i] < end:
+            free = [free[w] & words_of(f)[i * plan.width + w] for w in range(plan.width)]
+    ncores, ngpus = [sum([bin(word).count("1") for word in part]) for part in (free[:plan.cw], free[plan.cw:])]
+    return fits_counts(shape, g.ncores, g.ngpus, ncores, ngpus)
+
+
+cdef int _failures(Engine e) except -1:
+    """AssertionError unless requests that are said to have found no room now find none."""
+    cdef SharedPlan plan = e.future.nodes
+    cdef i32 i, node
+    cdef const Failed *f
+    must(0 <= plan.failures.count <= FAILURES, "failures: more than there is room for")
+    for i in range(plan.failures.count if plan.built else 0):
+        f = plan.failures.item + i
+        # Pools are not looked at here.
+        must(f.pools or sum([_fit(e, &f.shape, node, plan.now, f.end) for node in range(e.inventory.nnodes)
+                             if e.future.kinds.kind_of[node] >= 0]) < f.need, "failures: a request finds room")
+    return 0
+
+
+cdef int _gains(Engine e) except -1:
+    """AssertionError unless what has come back is told in the words of each plan, and no job was told of more."""
+    cdef SharedPlan nodes = e.future.nodes
+    cdef CountPlan count = e.future.count
+    cdef Gains gains
+    cdef const Gain *g
+    cdef i64 n
+    cdef i32 i
+    for gains in (nodes.gains, count.gains):
+        must(0 <= gains.told <= gains.count, "gains: more are told than there are")
+        for n in range(max(gains.count - GAINS, 0), gains.count):
+            g = gains.at(n)
+            must(g.start <= g.end, "gains: one ends before it begins")
+            if gains is count.gains:
+                must(g.units >= 0 and g.component >= 0 and g.alloc.nentries == 0, "gains: units of a component expected")
+            else:
+                must(g.units == 0 and g.component == 0, "gains: nodes expected")
+                _sane_alloc(e, &g.alloc)
+    for i in range(nodes.nreserved):
+        must(nodes.reservation[i].seen <= nodes.gains.told, "gains: a reservation has seen more than was told")
+    for i in range(count.nmade):
+        must(count.reserved[i].seen <= count.gains.told, "gains: a reservation has seen more than was told")
+    return 0
+
+
+cdef int _sane_alloc(Engine e, const Alloc *a) except -1:
+    """AssertionError unless an allocation is of nodes that there are, and its bits are its own."""
+    cdef i32 i, width = e.state.cw + e.state.gw
+    cdef const Entry *entry
+    must(a.nentries <= a.entry_room and a.nbits <= a.bits_room, "alloc: more than there is room for")
+    for i in range(a.nentries):
+        entry = a.entry + i
+        must(0 <= entry.node and entry.count >= 0 and entry.node + max(entry.count, 1) <= e.inventory.nnodes,
+             "alloc: a node that is not there")
+        must(entry.count > 0 or 0 <= entry.bits <= a.nbits - width, "alloc: bits that are not there")
     return 0
