@@ -7,12 +7,12 @@ import traceback
 from pathlib import Path
 
 import pytest
-
-from fluxsched.core import Inventory, memory
 from fluxsched.core.comparison import Comparison
 from fluxsched.core.forward import Forward, Spread
 from fluxsched.core.history import History
 from fluxsched.core.lengths import Lengths
+
+from fluxsched.core import Inventory, memory
 from fluxsched.formats import idset
 from fluxsched.policy.loader import load_plugin
 from naive import accepts, hype, nodes, request, scheduler, tree_request, vertex
@@ -257,7 +257,7 @@ def test_each_allocation_fails_in_turn(plugin, options, inventory, script):
     RAN.append(script)
 
 
-# Not reached by the plays: a table of hashes that grows with more futures than these have, and is none the worse without.
+# Not reached: a table of hashes that grows with more futures than the plays have, and is none the worse without.
 RARE = {("nodefuture.pyx", "raw(size")}
 
 

@@ -3,11 +3,11 @@
 """The sanity checks notice damage: one structure at a time is damaged in an engine that was sane."""
 
 import pytest
-
-from fluxsched.core import Engine, Inventory, damage
 from fluxsched.core.comparison import Comparison
 from fluxsched.core.forward import Forward
 from fluxsched.core.history import History
+
+from fluxsched.core import Engine, Inventory, damage
 from fluxsched.policy.loader import load_plugin
 from naive import nodes, request
 
@@ -60,7 +60,6 @@ DAMAGE = {
     "profile": (whole, "plan: what is free of a kind"),
     "shadow": (shadow, "plan: what is free beside the first reservation"),
     "lacks": (shared, "fits: something fits on a node"),
-    "seen": (shared, "fits: more fits on a node than is known"),
     "soon: nothing": (shared, "fits: something fits for longer than is known"),
     "soon: too little": (shared, "fits: more fits now than is known"),
     "failures": (shared, "failures: a request finds room"),

@@ -16,7 +16,8 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent
 # What runs in the core: passes, plans, plugins, the simulator's loop, the scanner of traces, and random plays of them.
-TESTS = ("test_engine*.py", "test_nodeview.py", "test_plugins.py", "test_simulate_exact.py", "test_simulate_oracle.py",
+TESTS = ("test_engine*.py", "test_backfill_kinds.py", "test_fork.py", "test_forward.py", "test_nodeview.py",
+         "test_plugins*.py", "test_queues.py", "test_simulate_exact.py", "test_simulate_oracle.py",
          "test_simulate_order.py", "test_trace_swf.py", "test_trace_generator.py")  # fmt: skip
 
 
@@ -39,6 +40,8 @@ def sanitizer_environment() -> dict[str, str]:
         "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:allocator_may_return_null=1",
         "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:abort_on_error=1",
         "PYTHONMALLOC": "malloc",
+        # Tests compile plugins, and a compiler with the sanitizer in it takes minutes.
+        "CC": f"env -u LD_PRELOAD {shlex.join(compiler)}",
     }
 
 

@@ -9,20 +9,13 @@ from fluxsched.core.alloc cimport Alloc, alloc_clear, alloc_whole
 from fluxsched.core.api cimport Engine as PythonEngine
 from fluxsched.core.comparison cimport Comparison
 from fluxsched.core.engine cimport Engine
-from fluxsched.core.fits cimport Fits, Seen, Soon
+from fluxsched.core.fits cimport Fits, Soon
 from fluxsched.core.history cimport KEPT, History
 from fluxsched.core.lacks cimport LAST_TICK
 from fluxsched.core.memory cimport memset
 from fluxsched.core.shape cimport Shape
 from fluxsched.core.sharedplan cimport SharedPlan
 from fluxsched.core.types cimport i32, time_never, usec_t
-
-
-cdef Seen *seen(Engine e) except NULL:
-    """What was found out about the last node for the first column."""
-    cdef Fits fits = e.future.nodes.fits
-    fits.need(0)
-    return fits.seen[0] + e.inventory.nnodes - 1
 
 
 def damage(PythonEngine engine not None, str what not None):
@@ -63,8 +56,6 @@ def damage(PythonEngine engine not None, str what not None):
         plan.fits.need(0)
         plan.fits.lacks[0].first[e.inventory.nnodes - 1] = 0
         plan.fits.lacks[0].last[e.inventory.nnodes - 1] = LAST_TICK
-    elif what == "seen":
-        seen(e)[0] = Seen(now, now + 1, 1, 1, plan.fits.tick)
     elif what == "soon: nothing":
         damage_soon(plan, now, 10 ** 6)
     elif what == "soon: too little":
@@ -97,7 +88,7 @@ cdef int damage_soon(SharedPlan plan, usec_t until, i32 fit) except -1:
     cdef Alloc none
     memset(&none, 0, sizeof(Alloc))
     fits.fits_early(shape, 0, 10 ** 6, plan.now, plan.now + 1, &none, time_never(), False)
-    fits.soon[0][node] = Soon(until, time_never(), fit, plan.of[node], fits.tick)
+    fits.soon[0][node] = Soon(until, time_never(), fit, plan.of[node], fits.epoch)
     return 0
 
 

@@ -8,7 +8,7 @@ from fluxsched.core.check cimport must
 from fluxsched.core.countplan cimport CountPlan, Reserved
 from fluxsched.core.engine cimport Engine
 from fluxsched.core.failures cimport FAILURES, Failed
-from fluxsched.core.fits cimport Seen, Soon
+from fluxsched.core.fits cimport Soon
 from fluxsched.core.future cimport PLAN_CORES, PLAN_EACH
 from fluxsched.core.gains cimport GAINS, Gain, Gains
 from fluxsched.core.job cimport JOB_FREE, JOB_WAITING, Job
@@ -56,7 +56,6 @@ cdef int sanity_check(Engine e) except -1:
         _futures(e)
         _both_columns(e)
         _lacks(e)
-        _seen(e)
         _soon(e)
         _failures(e)
     return _holdings(e)
@@ -351,25 +350,6 @@ cdef int _lacks(Engine e) except -1:
     return 0
 
 
-cdef int _seen(Engine e) except -1:
-    """AssertionError unless no more fits on a node than was found out."""
-    cdef SharedPlan plan = e.future.nodes
-    cdef i32 k, node
-    cdef const Seen *s
-    for k in range(plan.timeline.ncolumns if plan.bounds.counts() else 0):
-        if plan.fits.seen[k] is NULL:
-            continue
-        for node in range(e.inventory.nnodes):
-            s = plan.fits.seen[k] + node
-            if (s.found < plan.fits.since or s.fit == 0 or max(s.start, plan.now) >= s.end
-                    or e.future.kinds.kind_of[node] < 0):
-                continue
-            t = max(s.start, plan.now)
-            must(_fit(e, &plan.bounds.column[k].shape, node, t, t + s.length) <= s.fit,
-                 "fits: more fits on a node than is known")
-    return 0
-
-
 cdef int _soon(Engine e) except -1:
     """AssertionError unless, in windows that begin now, nothing fits for longer than is known, and no more."""
     cdef SharedPlan plan = e.future.nodes
@@ -382,7 +362,7 @@ cdef int _soon(Engine e) except -1:
         shape = &plan.bounds.column[k].shape
         for node in range(e.inventory.nnodes):
             s = plan.fits.soon[k] + node
-            if (s.found < plan.fits.since or s.of != plan.of[node] or plan.now >= s.holds
+            if (s.found < plan.fits.epoch or s.of != plan.of[node] or plan.now >= s.holds
                     or e.future.kinds.kind_of[node] < 0):
                 continue
             must(_fit(e, shape, node, plan.now, plan.now + 1) <= s.fit, "fits: more fits now than is known")
@@ -448,7 +428,8 @@ cdef int _gains(Engine e) except -1:
             g = gains.at(n)
             must(g.start <= g.end, "gains: one ends before it begins")
             if gains is count.gains:
-                must(g.units >= 0 and g.component >= 0 and g.alloc.nentries == 0, "gains: units of a component expected")
+                must(g.units >= 0 and g.component >= 0 and g.alloc.nentries == 0,
+                     "gains: units of a component expected")
             else:
                 must(g.units == 0 and g.component == 0, "gains: nodes expected")
                 _sane_alloc(e, &g.alloc)
