@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, Callable
 
 from fluxsched.policy.pyplugin import PythonPolicy
 
@@ -56,9 +56,10 @@ def limited(seconds: float) -> Iterator[None]:
 class _Watch:
     """Looks at threads that have a limit, from another one, which ends when there has been none for a while."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
-        self._due: dict[int, float] = {}        # thread -> when it is late, by the monotonic clock
+        self._due: dict[int, float] = {}        # thread -> when it is late, by that clock
         self._limit: dict[int, float] = {}      # thread -> seconds
         self._late: set[int] = set()            # threads in which one was raised, or is on its way
         self._looks = False                     # the thread is there
@@ -66,7 +67,7 @@ class _Watch:
     def begin(self, seconds: float) -> None:
         """This thread has so many seconds from now on."""
         with self._lock:
-            self._due[threading.get_ident()] = time.monotonic() + seconds
+            self._due[threading.get_ident()] = self._clock() + seconds
             self._limit[threading.get_ident()] = seconds
             if not self._looks:
                 self._looks = True
@@ -94,7 +95,7 @@ class _Watch:
             with self._lock:
                 idle = 0 if self._due else idle + 1
                 self._looks = idle < IDLE
-                now = time.monotonic()
+                now = self._clock()
                 for thread in [thread for thread, due in self._due.items() if due <= now]:
                     self._due[thread] = now + LOOK
                     self._late.add(thread)
@@ -107,9 +108,10 @@ _watch = _Watch()
 
 
 def forked() -> None:
-    """This process is a child that goes on alone: the thread that looks is the parent's, and its lock may be taken."""
+    """This process is a child that goes on alone: the thread that looks is the parent's, and its lock may be taken. Its
+    time is that of a processor, as others may go first."""
     global _watch
-    _watch = _Watch()
+    _watch = _Watch(time.process_time)
 
 
 def _told(text: str) -> type[Overrun]:
