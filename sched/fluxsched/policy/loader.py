@@ -30,15 +30,14 @@ class NotFound(PluginError):
     """There is no plugin of a name."""
 
 
-_HERE = Path(__file__).resolve()
-# Installed, the loadables are in fluxsched/plugins; in the tree, in sched/.
-_OWN = [_HERE.parents[1] / "plugins", _HERE.parents[2]]
+# Beside the package's modules; in the tree, and in builds for looking for faults, that is a link to another folder.
+_OWN = (Path(__file__).absolute().parents[1] / "plugins").resolve()
 
 
 def search_path() -> list[Path]:
     """The folders looked at for a plugin, in order."""
     named = [Path(entry) for entry in os.environ.get("FLUX_MODULE_PATH", "").split(":") if entry]
-    return named + _OWN
+    return [*named, _OWN]
 
 
 def find_plugin(name: str) -> Path:
@@ -64,7 +63,7 @@ def is_own(name: str) -> bool:
     """Whether a plugin, by its name or path, is a compiled one of flux-sched itself.  Raises PluginError if there is
     none."""
     path = find_plugin(name)
-    return path.suffix == ".so" and path.resolve().parent in _OWN
+    return path.suffix == ".so" and path.resolve().parent == _OWN
 
 
 def load_plugin(name: str, options: str | dict[str, Any] = "", defaults: Mapping[str, str] | None = None) -> Any:
