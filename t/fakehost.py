@@ -7,14 +7,16 @@ import errno
 import math
 
 from fluxsched.formats import r
-from fluxsched.service import forecast, passes
+from fluxsched.service import annotate, forecast, passes
 from fluxsched.service.host import Host
 from fluxsched.service.protocol import SUCCESS
 from fluxsched.service.service import Service
 
-# The time that a pass or a forecast takes is real, and the clock here is not: no pauses, unless a test asks for them.
+# The time that a pass, a forecast or a look at reasons takes is real, and the clock here is not: no pauses, and slices
+# that are not cut short where the machine is slow, unless a test asks for them.
 passes.PAUSE_MIN = math.inf
 forecast.PAUSE = 0.0
+annotate.SLICE = forecast.SLICE = 60.0
 
 JOBID_ANY = -1
 
