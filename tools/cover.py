@@ -47,7 +47,7 @@ disable_warnings = no-data-collected, module-not-imported, couldnt-parse
 exclude_also =
     if TYPE_CHECKING
     raise NotImplementedError
-    # in a fork$
+    [#] in a fork$
     ^\\s*\\.\\.\\.$
 """
 
