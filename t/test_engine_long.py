@@ -49,3 +49,21 @@ def test_many_times_and_nodes():
     go_on(play, 0, 30)
     play.add("", request(3, 1, 2, duration=5))
     go_on(play, 72, 90, 200)
+
+
+def test_many_reservations_among_many_ends():
+    play = Play([(2, 0)] * 66, -1, [""])
+    for node in range(66):
+        play.add("", request(1, 1, 1 + node % 2, duration=10 + node))
+    go_on(play, 0)
+    for jobid in range(9):
+        play.add("", request(60, 1, 2, duration=3 + jobid))
+    go_on(play, 1)
+    # All are late.
+    play.now = 70
+    play.schedule()
+    play.engine.sanity_check()
+    go_on(play, 71)
+    for jobid in range(9):
+        play.add("", request(60, 1, 2, duration=2 + jobid))
+    go_on(play, 72, 80)

@@ -226,3 +226,19 @@ def test_r_carries_pools_to_a_restart():
         fresh = scheduler(Inventory.from_rdl(hype(1)))
         fresh.adopt(1, {**R, "scheduling": odd})
         assert run(fresh, wanted, first=2).started == [2]
+
+
+@pytest.mark.parametrize("wanted", [nodes(1), nodes(3)])
+def test_a_whole_node_is_one_whose_memory_nobody_holds(wanted):
+    e = scheduler(Inventory.from_rdl(hype(3)))
+    run(e, request(nnodes=1, nslots=4), tree_request(vertex("core", 1), vertex("memory", 500)), nodes(1))
+    assert [e.allocated_ranks(jobid) for jobid in (1, 2, 3)] == ["0", "1", "2"]
+    e.free(1)
+    # Cores of node 0 are free, and its memory is job 2's.
+    assert run(e, wanted, now=1.0, first=4).started == []
+    e.free(3)
+    one = wanted.nnodes == 1
+    assert e.schedule(2.0).started == ([4] if one else [])
+    e.free(2)
+    assert e.schedule(3.0).started == ([] if one else [4])
+    assert e.allocated_ranks(4) == ("2" if one else "0-2")

@@ -36,8 +36,8 @@ cdef int take_nodes(State state, Kinds kinds, const Job *j, const i32 *part, All
             if limit == 0:
                 break
         if need == 0:
-            return 1
-    return 0
+            break
+    return need == 0
 
 
 cdef i32 take_pools(State state, i32 node, i32 run, Alloc *picked) except -1 nogil:
