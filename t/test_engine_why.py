@@ -249,6 +249,15 @@ def test_who_is_ahead_is_told_as_by_the_ranking(plain_plugin, order, jobs, more,
         assert e.ahead(jobid, 35.0, most) == (place, ranking[:place][:most], ranking[place][1])
 
 
+def test_who_is_ahead_where_the_policy_has_no_order(plain_plugin):
+    e = machine(1, 4, plugin=plain_plugin)
+    for jobid, queue in enumerate("abaaba"):
+        e.add(jobid, cores(4, 60.0)._replace(queue=queue), t_submit=float(jobid))
+    assert e.ahead(5, 0.0, 1) == (3, [(0, None)], None)
+    assert e.ahead(4, 0.0, 9) == (1, [(1, None)], None)
+    assert e.ahead(0, 0.0, 9) == (0, [], None)
+
+
 def test_asking_for_the_ranking_changes_nothing():
     def play(ask):
         e = machine(1, 4, options="order=multifactor,half-life=3")

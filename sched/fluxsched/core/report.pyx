@@ -203,7 +203,8 @@ cdef dict stats(Engine e):
         "backfilled": e.nbackfilled,
         "waiting": e.queue.count,
         "running": e.jobs.running.count,
-        "queues": list(e.domain_names),
+        # Without a name is the one of jobs that ran before: nobody has told their queue.
+        "queues": [name for name in e.domain_names if name or len(e.domain_names) == 1],
         "nodes": {"all": count_bits(e.state.present, e.state.nwords), "up": e.state.nup,
                   "idle": e.state.nidle},
         "cores": {"up": e.state.up_cores, "free": e.state.free_cores},
