@@ -14,6 +14,7 @@ from naive import (
     core,
     cores,
     estimates,
+    held,
     hierarchy,
     hype,
     machine,
@@ -263,6 +264,18 @@ def test_sched_once():
     e.free(2)
     assert run(e, nodes(1), now=2.0, first=3).started == []
     assert e.stats()["nodes"]["idle"] == 0
+
+
+def test_sched_once_under_a_reservation():
+    """What a job has used up does not come back with the reservation of another job for the same nodes."""
+    e = machine(4, 2, plugin="backfill.plugin1", options="reserve-depth=-1", sched_once=True)
+    e.add(1, cores(2, 10.0))
+    e.add(2, nodes(4))
+    assert e.schedule(66.0).started == [1] and held(e, 1)[0] == {(0, 0), (0, 1)}
+    e.free(1)
+    e.add(3, cores(7, 10.0), t_submit=1.0)
+    e.add(4, cores(6, 10.0), t_submit=2.0)
+    assert e.schedule(67.0).started == [4] and {node for node, _ in held(e, 4)[0]} == {1, 2, 3}
 
 
 # Jobs that hold R already.

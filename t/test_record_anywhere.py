@@ -60,7 +60,9 @@ class Play:
         self.rng = rng
         self.time = 1000.0
         self.jobs = 0
-        self.engine = RecordedEngine(Inventory.from_counts(NODES, CORES, 1), load_plugin(plugin, options))
+        # Where all is used once, there is little to see.
+        once = rng.random() < 0.1
+        self.engine = RecordedEngine(Inventory.from_counts(NODES, CORES, 1), load_plugin(plugin, options), once)
         self.engine.clock = lambda: self.time
         self.rows = []
         self.engine.note = self.rows.append

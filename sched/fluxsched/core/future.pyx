@@ -57,6 +57,9 @@ cdef class Future:
 
     cdef int gives(self, Job *j, const Alloc *lost) except -1 nogil:
         """A job is about to give back what is in its alloc, of which nobody gets what is in lost (NULL: nothing)."""
+        if lost is not NULL:
+            # What is reserved may hold some of it, and would give it back.
+            self.nodes.clear()
         self.nodes.give(&j.alloc, j.end)
         if lost is not NULL:
             self.nodes.lose(lost)

@@ -4,7 +4,8 @@
 
 A part of a record begins with the whole state of the engine, in rows of the same kinds, and can be read by itself:
 
-    ["head", {...}]                                     settings, policy, users, marks on resources
+    ["head", {...}]                                     settings, policy, users, marks on resources, and what of them
+                                                        is used up, where all is used once
     ["inventory", {"R"} or {"hierarchy", "ranks"}]      what there is
     ["hold", t, id, rows, pools, start, end, priority, t_submit, user, queue, expected]
                                                         a job that runs, and ends then at the latest; 0: never;

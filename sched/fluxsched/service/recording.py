@@ -41,6 +41,8 @@ FLUSH_LINES = 512
 SLICE, LONG, LONG_SLICE = 0.01, 0.4, 0.04
 #: Seconds between two slices, in which messages are handled.
 PAUSE = 0.0
+#: Stands for jobs that have ended; no job's id.
+NOBODY = -1
 #: Jobs of a first state between two looks at the clock.
 JOBS = 64
 
@@ -75,6 +77,7 @@ class RecordedEngine(Engine):
             {"R": inventory.to_r()} if hierarchy is None else entries.hierarchy_fact(hierarchy, inventory.ranks)
         )
         self.asked: dict[int, Asked] = {}
+        self.spent: list[list[Any]] = []    # rows and pools that jobs have given back, where all is used once
         self.note: Optional[Callable[[list[Any]], None]] = None
         self.follower: Optional[Callable[[list[Any]], None]] = None
         self.over: Callable[[], None] = lambda: None
@@ -104,6 +107,16 @@ class RecordedEngine(Engine):
         return found
 
     # Resources and settings.
+
+    def marks(self) -> dict[str, Any]:
+        """As for Engine, with `spent`: a list of rows and pools as of holding."""
+        return {**super().marks(), "spent": self.spent}
+
+    def spend(self, rows: Any, pools: Any) -> None:
+        """What another engine has used up is used up in this one, too.  Errors as for adopt_holding."""
+        Engine.adopt_holding(self, NOBODY, rows, pools, 0.0, 0.0)
+        Engine.free(self, NOBODY)
+        self.spent.append([rows, pools])
 
     def mark_up(self, ranks: Any) -> None:
         """As for Engine."""
@@ -180,7 +193,10 @@ class RecordedEngine(Engine):
 
     def free(self, jobid: int, ranks: Optional[str] = None, final: bool = True) -> None:
         """As for Engine."""
+        held = self.holding(jobid) if self.once and jobid in self.asked and not self.waits(jobid) else None
         self._told(Engine.free, ["free", jobid, ranks, final], jobid, ranks, final)
+        if held is not None:
+            self.spent.append(_without(held, ([], []) if final else self.holding(jobid)))
         if final:
             del self.asked[jobid]
 
@@ -213,6 +229,16 @@ class RecordedEngine(Engine):
 
     def _holdings(self, started: list[int]) -> list[Any]:
         return [[jobid, *self.holding(jobid)] for jobid in started]
+
+
+def _without(held: tuple[Any, Any], kept: tuple[Any, Any]) -> list[Any]:
+    """What is in the first holding and not in the second one, which has some of its nodes: rows of a node each, and
+    pools."""
+    stay = {node for first, last, *_ in kept[0] for node in range(first, last + 1)}
+    amounts = dict(kept[1])
+    rows = [[node, node, cores, gpus] for first, last, cores, gpus in held[0] for node in range(first, last + 1)
+            if node not in stay]
+    return [rows, [[pool, amount] for pool, amount in held[1] if pool not in amounts]]
 
 
 class _Snapshot(NamedTuple):

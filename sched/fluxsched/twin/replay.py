@@ -174,6 +174,8 @@ class Replay:
         for name, ranks in marks["properties"].items():
             engine.property_add(name, ranks)
         engine.mark_up(marks["up"])
+        for rows, pools in marks["spent"]:
+            engine.spend(rows, pools)
         engine.set_expiration(marks["expiration"])
         if marks["gone"]:
             engine.remove(marks["gone"])
