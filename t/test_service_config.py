@@ -124,6 +124,27 @@ def test_another_engine_takes_over_all_jobs(rdl):
     assert bench.host.texts(3) == []
 
 
+def test_requests_that_wait_are_read_anew_when_bandwidth_counts_no_more(tmp_path):
+    path = tmp_path / "bandwidth.lua"
+    path.write_text(RDL.replace("sockets =", "tags = { max_bw = 100 }, sockets ="))
+    spec = jobspec(duration=100.0)
+    parts = [{"type": "core", "count": 1}, {"type": "bandwidth", "count": 60}]
+    slot = {"type": "slot", "count": 1, "label": "task", "with": parts}
+    spec["resources"] = [{"type": "node", "count": 4, "with": [slot]}]
+    bench = Bench([f"rdl-conf={path}"])
+    bench.alloc(1, spec=spec)
+    bench.alloc(2, spec=spec)
+    assert bench.started(1) and not bench.started(2)
+    bench.host.conf = {"sched": {"plugin-opts": "io-aware=false"}}
+    bench.service.reconfigure()
+    bench.host.run()
+    assert bench.started(2) and bench.ranks(2) == [0, 1, 2, 3]
+    bench.host.conf = {}
+    bench.service.reconfigure()
+    bench.alloc(3, spec=spec)
+    assert not bench.started(3)
+
+
 def test_memory_that_is_held_is_held_over_a_reload(tmp_path):
     path = tmp_path / "memory.lua"
     path.write_text(RDL.replace('"0-3"', '"0"').replace("sockets =", "memory_per_socket = 1000, sockets ="))

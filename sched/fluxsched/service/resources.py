@@ -184,11 +184,11 @@ class Resources:
         self.host.log(LOG_INFO, f"resource expiration updated to {expiration:.2f}")
         return float(expiration)
 
-    def reconfigure(self, rebuild: Callable[[], bool], set_policy: Callable[[Any], Any]) -> list[str]:
+    def reconfigure(self, rebuild: Callable[[], bool], set_policy: Callable[[Any], bool]) -> list[str]:
         """Take over changed settings: ``rebuild()`` says whether an engine
-        could be made by them, ``set_policy(policy)`` changes only the
-        policy.  Returns the names of what changed.  ServiceError, and then the
-        settings are as they were."""
+        could be made by them, ``set_policy(policy)`` changes the policy, and
+        says whether it could.  Returns the names of what changed.
+        ServiceError, and then the settings are as they were."""
         settings, parents = self._read()
         if (settings, parents) == (self.settings, self._parents):
             return []
@@ -200,10 +200,12 @@ class Resources:
             changed.append("queues")
         if self._R is None:
             return changed
+        done = True
         if not REBUILT.isdisjoint(changed):
-            if not rebuild():
-                self.settings, self._parents, self._hierarchy, self.described, self.host_of = old
-                raise ServiceError(f"{', '.join(changed)}: the new values cannot be taken over; see the log")
+            done = rebuild()
         elif "plugin" in changed or "plugin_opts" in changed:
-            set_policy(load_plugin(settings.plugin, settings.plugin_opts))
+            done = set_policy(load_plugin(settings.plugin, settings.plugin_opts))
+        if not done:
+            self.settings, self._parents, self._hierarchy, self.described, self.host_of = old
+            raise ServiceError(f"{', '.join(changed)}: the new values cannot be taken over; see the log")
         return changed

@@ -151,9 +151,14 @@ class Service:
         self.forecast.changed()
         self.host.log(LOG_INFO, f"configuration taken over: plugin={self.settings.plugin}")
 
-    def _set_policy(self, policy: Any) -> None:
+    def _set_policy(self, policy: Any) -> bool:
+        """Another policy; False if the jobs do not fit, and the old one stays."""
+        if policy.io_aware != self.engine.io_aware:
+            # The requests that wait were read by the other rule.
+            return self._rebuild()
         self.engine.set_policy(policy)
         self.passes.ask()
+        return True
 
     def _rebuild(self) -> bool:
         """A new engine that takes over all jobs.  If one that holds resources
