@@ -436,11 +436,12 @@ cdef class SharedPlan:
             for i in range(r.alloc.nentries):
                 e = r.alloc.entry + i
                 for node in range(e.node, e.node + max(e.count, 1)):
-                    bits = r.alloc.bits + e.bits
+                    bits = self.word
                     if e.count:
                         memcpy(self.word, self.inv.core_all + <size_t> node * self.cw, self.cw * sizeof(u64))
                         memcpy(self.word + self.cw, self.inv.gpu_all + <size_t> node * self.gw, self.gw * sizeof(u64))
-                        bits = self.word
+                    else:
+                        bits = r.alloc.bits + e.bits
                     self.lifted[node] = self.of[node]
                     self.of[node] = self.futures.change(self.of[node], r.start, r.end, bits, False, self.now)
                     self.nlifted += 1
