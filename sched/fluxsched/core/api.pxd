@@ -13,5 +13,5 @@ cdef class Engine:
     cdef i32 slot(self, jobid, i32 state) except -1
     cdef i32 user_number(self, user) except -1
     cdef int take_over(self, jobid, R, holding, freed_ranks, double began, double ends, i64 priority, double t_submit,
-                       user) except -1
+                       user, str queue) except -1
     cdef int checked(self) except -1

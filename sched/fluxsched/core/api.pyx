@@ -216,27 +216,25 @@ cdef class Engine:
         and runs until R's expiration. user: as for add. Raises ValueError where
         it does not agree with what is there and free."""
         holding = _r.parse(R)
-        self.take_over(jobid, R, holding, freed_ranks, holding.starttime, holding.expiration, priority, t_submit, user)
+        self.take_over(jobid, R, holding, freed_ranks, holding.starttime, holding.expiration, priority, t_submit, user,
+                       "")
 
     def adopt_holding(self, jobid, rows, pools, start, end, i64 priority=16, double t_submit=0.0, user=None,
                       str queue="", expected=None):
         """A job that holds what another engine of this inventory has told of it (holding), and runs from start to end
         (s since the epoch; end 0: for ever); expected: when the policy expects it to end, if that is not then. The
         rest, and errors, as for adopt."""
-        cdef i32 slot
         cdef list ranks = self.core.inventory.ranks
         nodes = [(ranks[node], cores, gpus) for first, last, cores, gpus in rows for node in range(first, last + 1)]
         holding = Nodes(*zip(*nodes)) if nodes else Nodes((), (), ())
         R = {"scheduling": {"pools": pools}}
-        self.take_over(jobid, R, holding, "", start, end, priority, t_submit, user)
-        slot = self.slot(jobid, JOB_RUNNING)
-        self.core.jobs.item[slot].domain = self.core.need_domain(queue)
+        self.take_over(jobid, R, holding, "", start, end, priority, t_submit, user, queue)
         if expected is not None:
-            expect_end(self.core, slot, to_usec(expected))
+            expect_end(self.core, self.slot(jobid, JOB_RUNNING), to_usec(expected))
 
     cdef int take_over(self, jobid, R, holding, freed_ranks, double began, double ends, i64 priority, double t_submit,
-                       user) except -1:
-        """See adopt; holding: ranks, cores and gpus."""
+                       user, str queue) except -1:
+        """See adopt; holding: ranks, cores and gpus; queue: "" if nobody has told it."""
         cdef Job j
         cdef usec_t start, end
         if jobid in self.slot_of:
@@ -247,7 +245,7 @@ cdef class Engine:
         j.submitted = <usec_t> (t_submit * USEC)
         j.user = self.user_number(user)
         j.tree = -1
-        j.domain = self.core.need_domain("")
+        j.domain = self.core.need_domain(queue)
         start = <usec_t> (min(began, 9e12) * USEC + 0.5)
         end = to_usec(ends)
         _held.read_R(self.core, jobid, R, holding, freed_ranks, &j.alloc)

@@ -55,6 +55,18 @@ cdef usec_t smallest(usec_t *value, i32 count, i32 k) noexcept nogil:
     return value[k]
 
 
+cdef inline Free least_of(const Shape *shape, const Group *g) noexcept nogil:
+    """What has to be free of a node of a kind for any of a shape to fit."""
+    if shape.whole:
+        return Free(g.ncores, g.ngpus)
+    return Free(shape.cores * max(1, shape.slots), shape.gpus * max(1, shape.slots))
+
+
+cdef inline bint is_less(Free amount, Free least) noexcept nogil:
+    """Whether too little is free."""
+    return amount.cores < least.cores or amount.gpus < least.gpus
+
+
 cdef usec_t first_gain(Future *f, usec_t start, i32 width) noexcept nogil:
     """The first point after start at which anything gets free; never if there is none."""
     cdef i32 i
@@ -305,11 +317,10 @@ cdef class Fits:
         cdef const usec_t *time = times_of(f)
         cdef const Free *amount = free_of(f)
         cdef i32 first = i
-        cdef i32 least_cores = g.ncores if shape.whole else shape.cores * max(1, shape.slots)
-        cdef i32 least_gpus = g.ngpus if shape.whole else shape.gpus * max(1, shape.slots)
+        cdef Free least = least_of(shape, g)
         cdef usec_t until = start
         # Where other cores were free before, it may have.
-        while i < f.n and (amount[i].cores < least_cores or amount[i].gpus < least_gpus):
+        while i < f.n and is_less(amount[i], least):
             i += 1
             until = time[i] if i < f.n else time_never()
         if i > first:
@@ -325,14 +336,14 @@ cdef class Fits:
         which on there is too little. It looks no further than there is enough for one."""
         cdef const usec_t *time = times_of(f)
         cdef const Free *amount = free_of(f)
-        cdef i32 i = point_of(f, start), w, ncores = amount[i].cores, ngpus = amount[i].gpus
-        cdef i32 least_cores = g.ncores if shape.whole else shape.cores * max(1, shape.slots)
-        cdef i32 least_gpus = g.ngpus if shape.whole else shape.gpus * max(1, shape.slots)
+        cdef i32 i = point_of(f, start), w
+        cdef Free left = amount[i]
+        cdef Free least = least_of(shape, g)
         cdef const u64 *words = words_of(f) + <size_t> i * self.width
         cdef u64 *word = self.word
         cdef u64 lost
         at[0] = i
-        if ncores < least_cores or ngpus < least_gpus:
+        if is_less(left, least):
             return 0
         for w in range(self.width):
             word[w] = words[w]
@@ -344,13 +355,12 @@ cdef class Fits:
                 lost |= word[w] & ~words[w]
                 word[w] &= words[w]
             if lost:
-                ncores = count_bits(word, self.cw)
-                ngpus = count_bits(word + self.cw, self.gw)
-                if ncores < least_cores or ngpus < least_gpus:
+                left = Free(count_bits(word, self.cw), count_bits(word + self.cw, self.gw))
+                if is_less(left, least):
                     at[0] = i
                     return 0
             i += 1
-        return fits_counts(shape, g.ncores, g.ngpus, ncores, ngpus)
+        return fits_counts(shape, g.ncores, g.ngpus, left.cores, left.gpus)
 
     cdef void windows(self, const Shape *shape, const Group *g, i32 id, usec_t first, usec_t last, usec_t duration,
                       usec_t until, usec_t *low, usec_t *high) noexcept nogil:
@@ -361,11 +371,10 @@ cdef class Fits:
         cdef const usec_t *time = times_of(f)
         cdef const Free *amount = free_of(f)
         cdef i32 i = point_of(f, first)
-        cdef i32 least_cores = g.ncores if shape.whole else shape.cores * max(1, shape.slots)
-        cdef i32 least_gpus = g.ngpus if shape.whole else shape.gpus * max(1, shape.slots)
+        cdef Free least = least_of(shape, g)
         cdef usec_t begin = -1, end
         while i < f.n and (begin >= 0 or time[i] < last):
-            if amount[i].cores < least_cores or amount[i].gpus < least_gpus:
+            if is_less(amount[i], least):
                 begin = -1
             else:
                 begin = max(time[i], first) if begin < 0 else begin

@@ -52,7 +52,6 @@ cdef class Timeline:
     cdef void fill(self, i32 column) noexcept nogil
     cdef void sum_up(self, i32 column) noexcept nogil
     cdef usec_t after(self, usec_t t) noexcept nogil
-    cdef i32 at(self, i32 column, usec_t t) noexcept nogil
     cdef Place fails(self, i32 column, i32 least, Place at, usec_t end) noexcept nogil
     cdef bint lasts(self, i32 column, i32 least, usec_t start, usec_t end) noexcept nogil
     cdef int search(self, i32 column, i32 least, usec_t duration, usec_t start, usec_t until,

@@ -310,11 +310,6 @@ cdef class Timeline:
             return self.chunk[at.c].time[at.i + 1]
         return self.begin[at.c + 1] if at.c + 1 < self.nchunks else time_never()
 
-    cdef i32 at(self, i32 column, usec_t t) noexcept nogil:
-        """The value of a column at t."""
-        cdef Place at = self.locate(t)
-        return self.chunk[at.c].value[column][at.i]
-
     cdef Place fails(self, i32 column, i32 least, Place at, usec_t end) noexcept nogil:
         """The first point behind a place and before end at which a column is less than least; chunk nchunks: none."""
         cdef i32 c = at.c, i = at.i + 1
