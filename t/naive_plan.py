@@ -3,7 +3,7 @@
 """The rule of one pass of backfill where jobs share nodes, in plain Python.
 
 Slow and obvious: time is walked instant by instant, cores and gpus are sets, and nothing of the engine is used.
-Where all jobs of a component take whole nodes, the rule is that of naive_kinds.
+Where all jobs take whole nodes, the rule is another: see naive_mixed.
 """
 from collections import namedtuple
 
@@ -89,16 +89,19 @@ class Future:
                 need -= 1 if job.nnodes else slots
         return None if need else held
 
+    def start(self, job, end, held):
+        """A job holds something from now on: what that is."""
+        self.hold(self.now, end, held)
+        return held
+
+    def hold(self, start, end, held):
+        self.taken.append((start, end, held))
+
     def take(self, job, start, held):
-        self.taken.append((start, start + job.duration if start < FAR else NEVER, held))
+        self.hold(start, start + job.duration if start < FAR else NEVER, held)
 
     def earliest(self, job):
         return next((t for t in self.instants() if self.fit(job, t) is not None), None)
-
-
-def one_pass(machine, running, jobs, now, depth):
-    """A pass over jobs in order, on a Machine: see plan."""
-    return plan(Future(machine, running, now), Future(machine, [], now), jobs, sized, now, depth)
 
 
 def plan(future, empty, jobs, sized, now, depth):
@@ -117,8 +120,7 @@ def plan(future, empty, jobs, sized, now, depth):
         held = next((held for size in sized(job) for held in [future.fit(size, now)] if held is not None), None)
         if held is not None:
             # What runs gives back at FAR at the latest.
-            future.taken.append((now, min(max(now + job.duration, now + 1), FAR), held))
-            started[job.id] = held
+            started[job.id] = future.start(job, min(max(now + job.duration, now + 1), FAR), held)
         elif depth < 0 or reserved.get(job.queue, 0) < depth:
             times = [(future.earliest(size), i) for i, size in enumerate(sized(job))]
             if any(time is not None for time, _ in times):

@@ -143,6 +143,11 @@ class Future:
         left = Left(self.free(start, start + job.duration), self.all, nodes)
         return +left.held if left.serve(job.shape) else None
 
+    def start(self, job, end, held):
+        """A job holds something from now on: what that is."""
+        self.taken.append((self.now, end, held))
+        return held
+
     def take(self, job, start, held):
         self.taken.append((start, start + job.duration if start < FAR else NEVER, held))
 

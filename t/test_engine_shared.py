@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from fluxsched.core import Infeasible
 from fluxsched.formats import idset
 from naive import PlainPlay, accepts, confined, held, mixed, request, scheduler, sizes, units
-from naive_plan import FAR, NEVER, Job, Machine, one_pass
+from naive_mixed import one_pass
+from naive_plan import FAR, NEVER, Job, Machine
 
 PLAYS = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 RANDOM = st.randoms(use_true_random=False)
@@ -25,10 +26,11 @@ def by_rank(engine, jobid):
 class Play(PlainPlay):
     """An engine, and all that the plain rule needs to know about it."""
 
-    def __init__(self, rows, depth, texts):
-        """rows: (cores, gpus) of each node. texts: idsets that constraints name, "" for none."""
+    def __init__(self, rows, depth, texts, styles=()):
+        """rows: (cores, gpus) of each node. texts: idsets that constraints name, "" for none. styles: of the jobs of
+        each text, "whole" or "cores"; others are of all sorts."""
         self.engine = scheduler(mixed(*rows), "backfill.plugin1", f"reserve-depth={depth}")
-        self.depth, self.texts = depth, texts
+        self.depth, self.texts, self.styles = depth, texts, dict(styles)
         self.cores = {i: set(range(cores)) for i, (cores, _) in enumerate(rows)}
         self.gpus = {i: set(range(gpus)) for i, (_, gpus) in enumerate(rows)}
         self.all = set(self.cores)
@@ -57,59 +59,38 @@ class Play(PlainPlay):
         self.engine.update_expiration(jobid, float(end or 0))
         self.running[jobid][0] = end * 10**6 if end else NEVER
 
-    def counted(self):
-        """Whether numbers of whole nodes, or of cores, say all, so that another rule holds."""
-        jobs = [job for *_, job in self.waiting.values()]
-        whole = all(job.exclusive or self.takes_all(job) for job in jobs) and all(
-            all(held == (self.cores[rank], self.gpus[rank]) for rank, held in ranks.items())
-            for _, ranks in self.running.values()
-        )
-        return whole or all(
-            (job.sizes[-1][0], job.cores, job.gpus, job.exclusive) == (0, 1, 0, False) and job.ranks == self.all
-            for job in jobs
-        )
-
-    def takes_all(self, job):
-        """Whether a job asks for all of each node, where nodes are alike."""
-        shapes = {(len(self.cores[rank]), len(self.gpus[rank])) for rank in self.all}
-        nnodes, nslots = job.sizes[-1]
-        slots = nslots if nnodes else 1
-        return shapes == {(slots * job.cores, slots * job.gpus)}
-
     def schedule(self):
         now = self.now * 10**6
-        expected = None
-        if not self.counted():
-            queue = [job for *_, job in sorted(self.waiting.values())]
-            used = {text for _, _, text, _ in self.waiting.values()}
-            sets = [set(idset.ids(text)) if text else self.all for text in sorted(used)]
-            machine = Machine(self.cores, self.gpus, self.up, sets)
-            expected = one_pass(machine, list(self.running.values()), queue, now, self.depth)
+        queue = [job for *_, job in sorted(self.waiting.values())]
+        used = {text for _, _, text, _ in self.waiting.values()}
+        sets = [set(idset.ids(text)) if text else self.all for text in sorted(used)]
+        machine = Machine(self.cores, self.gpus, self.up, sets)
+        starts, planned = one_pass(machine, list(self.running.values()), queue, now, self.depth)
         outcome = self.engine.schedule(float(self.now))
         started = {jobid: by_rank(self.engine, jobid) for jobid in outcome.started}
-        if expected:
-            assert started == expected[0]
+        assert started == starts
         for jobid, ranks in started.items():
             self.running[jobid] = [now + self.waiting.pop(jobid)[3].duration, ranks]
-        if expected:
-            told = {jobid: self.engine.estimate(jobid) for jobid in self.waiting}
-            told = {jobid: round(time * 10**6) for jobid, time in told.items() if time is not None}
-            assert told == {jobid: time for jobid, time in expected[1].items() if time < FAR}
+        told = {jobid: self.engine.estimate(jobid) for jobid in self.waiting}
+        told = {jobid: round(time * 10**6) for jobid, time in told.items() if time is not None}
+        assert told == {jobid: time for jobid, time in planned.items() if time < FAR}
         return outcome
 
-    def some_request(self, rng):
-        wanted = self.some_fixed_request(rng)
+    def some_request(self, rng, text):
+        wanted = self.some_fixed_request(rng, self.styles.get(text) if rng.random() < 0.95 else None)
         nodes, slots = [wanted.nnodes], [wanted.nslots]
         for numbers in (nodes, slots):
             for _ in range(rng.choice([0, 0, 0, 0, 1, 3])):
                 numbers.append(numbers[-1] + rng.choice([1, 1, 2, 5]))
         return accepts(wanted, nodes if wanted.nnodes else (), slots)
 
-    def some_fixed_request(self, rng):
+    def some_fixed_request(self, rng, style):
         duration, queue = rng.choice([0, 1, 2, 3, 5, 8, 13]), rng.choice(["", "a", "b"])
         cores, gpus = rng.choice(SLOTS)
         what = rng.random()
-        if what < 0.2:
+        if style == "cores":
+            return request(0, rng.randint(1, 9), 1, 0, False, duration, queue)
+        if what < 0.2 or style == "whole":
             return request(rng.randint(1, 3), 1, 1, 0, True, duration, queue)
         if what < 0.25:
             return request(0, rng.randint(1, 6), cores, gpus, True, duration, queue)
@@ -121,7 +102,8 @@ class Play(PlainPlay):
         """Something happens."""
         what = rng.random()
         if what < 0.5:
-            self.add(rng.choice(self.texts), self.some_request(rng), rng.choice([16, 16, 16, 5, 20]))
+            text = rng.choice(self.texts)
+            self.add(text, self.some_request(rng, text), rng.choice([16, 16, 16, 5, 20]))
         elif what < 0.55 and self.waiting:
             self.cancel(rng.choice(sorted(self.waiting)))
         elif what < 0.6 and self.waiting:
@@ -182,11 +164,63 @@ def test_pass_after_pass(rng, depth):
         if rng.random() < 0.2:
             play.step(rng)
         for _ in range(rng.randint(0, 2)):
-            play.add(rng.choice(play.texts), play.some_request(rng))
+            text = rng.choice(play.texts)
+            play.add(text, play.some_request(rng, text))
         ends = [end for end, _ in play.running.values() if end > play.now * 10**6]
         if ends and rng.random() < 0.3:
             play.now = min(min(ends) // 10**6, play.now + 1) if min(ends) < NEVER else play.now
         play.schedule()
+
+
+def apart(rng, count):
+    """Idsets on so many ranks that have none in common."""
+    cuts = sorted({0, count, *(rng.randint(0, count) for _ in range(2))})
+    return [idset.encode(range(first, last)) for first, last in zip(cuts, cuts[1:])]
+
+
+@given(RANDOM, DEPTHS)
+@PLAYS
+def test_components_are_planned_by_themselves(rng, depth):
+    """Queues on nodes of their own: some of whole nodes, some of cores, some of all sorts."""
+    rows = some_machine(rng)
+    texts = apart(rng, len(rows))
+    styles = {text: rng.choice(["whole", "whole", "cores", None]) for text in texts}
+    play = Play(rows, depth, texts, styles)
+    for _ in range(rng.randint(1, 60)):
+        play.step(rng)
+    play.schedule()
+
+
+@given(RANDOM, st.sampled_from([-1, 1, 2]))
+@PLAYS
+def test_disjoint_queues_are_problems_of_their_own(rng, depth):
+    """Queues on nodes of their own do, together, what each does on its own machine, whatever their jobs."""
+    count, shape = rng.randint(2, 9), rng.choice([(2, 0), (4, 1)])
+    texts = apart(rng, count)
+    ranks = {text: sorted(units(text)) for text in texts}
+    both = Play([shape] * count, depth, texts, {text: rng.choice(["whole", "cores", None]) for text in texts})
+    alone = {text: Play([shape] * len(ranks[text]), depth, [""]) for text in texts}
+    for jobid in range(1, rng.randint(2, 50)):
+        text = rng.choice(texts)
+        wanted = both.some_request(rng, text)._replace(queue=text)
+        both.add(text, wanted)
+        alone[text].count = jobid - 1
+        alone[text].add("", wanted._replace(queue=""))
+        if rng.random() < 0.5:
+            continue
+        both.now += rng.randint(0, 3)
+        for ended in [i for i, (end, _) in both.running.items() if end <= both.now * 10**6 or rng.random() < 0.1]:
+            both.end(ended)
+            next(play for play in alone.values() if ended in play.running).end(ended)
+        both.schedule()
+        for text, play in alone.items():
+            play.now = both.now
+            play.schedule()
+            for i, (_, held_by_rank) in play.running.items():
+                assert both.running[i][1] == {ranks[text][rank]: units for rank, units in held_by_rank.items()}
+            assert {i: both.engine.estimate(i) for i in play.waiting} == {
+                i: play.engine.estimate(i) for i in play.waiting}
+        assert len(both.running) == sum(len(play.running) for play in alone.values())
 
 
 def test_pass_goes_on_with_the_last_one():

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 cimport cython
 
-from fluxsched.core.alloc cimport Alloc
+from fluxsched.core.alloc cimport Alloc, Entry
 from fluxsched.core.gains cimport Gains
 from fluxsched.core.job cimport Job
 from fluxsched.core.kinds cimport Kinds
@@ -10,6 +10,12 @@ from fluxsched.core.profile cimport Profile
 from fluxsched.core.running cimport Running
 from fluxsched.core.state cimport State
 from fluxsched.core.types cimport i32, i64, usec_t
+
+# How a component is planned.
+cdef enum:
+    COUNT_NODES = 0         # whole nodes are counted
+    COUNT_CORES = 1         # cores are counted, whatever their kinds: all jobs are confined to the same set
+    NAMED = 2               # by fluxsched.core.sharedplan
 
 # What is reserved.
 cdef struct Reserved:
@@ -33,7 +39,9 @@ cdef class CountPlan:
     cdef:
         State state
         Kinds kinds
-        bint plain              # all units are of one kind
+        bint plain              # all units are alike, and those of running jobs are in Job.units
+        bint shared             # running jobs may hold parts of nodes; such nodes come back when the last job on them ends
+        const i32 *how          # [ncomponents]
         usec_t now
         i64 free_now            # of any kind, or none
         Reserved *reserved      # [nmade] in the order in which they were made
@@ -51,11 +59,16 @@ cdef class CountPlan:
         bint built              # the profiles below hold
         Profile *profile        # [ncomponents], but one if plain
         i32 nprofiles           # made so far
-        i64 *idle               # [nkinds] units free now; if not plain
+        i64 *idle               # [nkinds] units free now; if not plain. Where cores are counted, here and below the first
+                                # kind of a component stands for all of it
         i64 *low                # [nkinds] scratch: the least that is free of each kind of a set in a window
         i32 *part               # [nkinds] units that a job takes of each kind; see share
+        i32 *holders            # [nnodes] scratch: running jobs on a node that have not ended
 
-    cdef int begin(self, usec_t now, i64 free_now, bint nodes) except -1 nogil
+    cdef int begin(self, usec_t now, i64 free_now, bint plain, bint shared, const i32 *how) except -1 nogil
+    cdef i32 width(self, i32 c) noexcept nogil
+    cdef i32 component_of(self, i32 node) noexcept nogil
+    cdef const i32 *members(self, i32 set, i32 *count) noexcept nogil
     cdef void count_idle(self) noexcept nogil
     cdef void advance(self, usec_t now, i64 free_now) noexcept nogil
     cdef bint fits_now(self, i32 set, i64 units, usec_t end) noexcept nogil
@@ -66,6 +79,7 @@ cdef class CountPlan:
     cdef int reserve(self, i32 set, i64 units, usec_t start, usec_t duration, Running running,
                      const Job *jobs) except -1 nogil
     cdef int keep_parts(self, Reserved *r) except -1 nogil
+    cdef int skip(self) except -1 nogil
     cdef int retract(self, i32 i) except -1 nogil
     cdef void shift(self, i32 i, i32 to) noexcept nogil
     cdef void cut(self, i32 count) noexcept nogil
@@ -79,6 +93,8 @@ cdef class CountPlan:
     cdef const i64 *rows(self, i32 set) noexcept nogil
     cdef void share(self, i32 set, i64 units) noexcept nogil
     cdef int search(self, i32 set, i64 units, usec_t duration, i32 first, usec_t until, usec_t *out) noexcept nogil
-    cdef void count_kinds(self, const Alloc *a) noexcept nogil
+    cdef bint count_parts(self, const Alloc *a) noexcept nogil
+    cdef i32 cores_of(self, i32 node, const Alloc *a, const Entry *e) noexcept nogil
+    cdef void count_holders(self, Running running, const Job *jobs) noexcept nogil
     cdef int take_part(self, i32 c, usec_t start, usec_t end) except -1 nogil
     cdef int build(self, Running running, const Job *jobs) except -1 nogil

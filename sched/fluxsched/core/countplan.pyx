@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The future as numbers of free units over time.
 
-Where all jobs take whole nodes (or all take single cores), numbers say
-everything: jobs cannot tell nodes of one kind apart (fluxsched.core.kinds),
+Where all jobs that wait take whole nodes (or all take single cores), numbers
+say everything: jobs cannot tell nodes of one kind apart (fluxsched.core.kinds),
 and any set of intervals that never exceeds the number of such nodes can be
 given nodes. So this plan is exact, its cost follows the number of kinds, and
-names are only needed at a start. Otherwise fluxsched.core.sharedplan is used.
+names are only needed at a start. A node of which running jobs hold parts is
+free when the last of them ends.
 
-Each component of kinds has a profile of its own:
+Each component of kinds has a profile of its own, unless its nodes are named
+(fluxsched.core.sharedplan); where cores are counted, it is of one number:
 
         time    now      t1       t2       t3
         free    2 0 1    2 4 1    5 4 1    6 4 3      (three kinds)
@@ -26,8 +28,8 @@ duration.
 """
 from libc.stdlib cimport free
 
-from fluxsched.core.alloc cimport Alloc
-from fluxsched.core.bits cimport lowest
+from fluxsched.core.alloc cimport Alloc, Entry
+from fluxsched.core.bits cimport count_bits, get_bit, lowest
 from fluxsched.core.gains cimport Gain, Gains
 from fluxsched.core.job cimport Job
 from fluxsched.core.kinds cimport Kinds
@@ -49,6 +51,7 @@ cdef class CountPlan:
         self.idle = <i64 *> zeroed(n, sizeof(i64))
         self.low = <i64 *> zeroed(n, sizeof(i64))
         self.part = <i32 *> zeroed(n, sizeof(i32))
+        self.holders = <i32 *> zeroed(n, sizeof(i32))
 
     def __dealloc__(self):
         cdef i32 i
@@ -58,20 +61,22 @@ cdef class CountPlan:
         free(self.idle)
         free(self.low)
         free(self.part)
+        free(self.holders)
         free(self.reserved)
         free(self.parts)
 
-    cdef int begin(self, usec_t now, i64 free_now, bint nodes) except -1 nogil:
-        """Nothing is reserved; nodes: units are nodes, else cores."""
-        cdef i32 count, old = self.nprofiles
+    cdef int begin(self, usec_t now, i64 free_now, bint plain, bint shared, const i32 *how) except -1 nogil:
+        """Nothing is reserved. free_now: idle nodes, or free cores if plain counts these. how stays the owner's."""
+        cdef i32 count = self.kinds.ncomponents, old = self.nprofiles
         self.now = now
         self.free_now = free_now
         self.nreserved = 0
         self.nmade = 0
         self.nparts = 0
         self.built = False
-        self.plain = not nodes or self.kinds.plain
-        count = 1 if self.plain else self.kinds.ncomponents
+        self.plain = plain
+        self.shared = shared
+        self.how = how
         if count > old:
             self.profile = <Profile *> grow(self.profile, &self.nprofiles, count, sizeof(Profile))
             memset(self.profile + old, 0, (self.nprofiles - old) * sizeof(Profile))
@@ -80,17 +85,42 @@ cdef class CountPlan:
         return 0
 
     cdef void count_idle(self) noexcept nogil:
-        """How many nodes of each kind are idle."""
-        cdef i32 w, k
+        """How many units of each kind are free."""
+        cdef i32 w, k, c, node
         cdef u64 word
         memset(self.idle, 0, self.kinds.nkinds * sizeof(i64))
         for w in range(self.state.nwords):
-            word = self.state.idle[w]
+            word = self.state.idle[w] | self.state.some[w]
             while word:
-                k = self.kinds.kind_of[w * 64 + lowest(word)]
+                node = w * 64 + lowest(word)
                 word &= word - 1
-                if k >= 0:
-                    self.idle[k] += 1
+                k = self.kinds.kind_of[node]
+                if k < 0:
+                    continue
+                c = self.kinds.component_of[k]
+                if self.how[c] == COUNT_CORES:
+                    self.idle[self.kinds.first[c]] += self.state.nfree[node]
+                else:
+                    self.idle[k] += get_bit(self.state.idle, node)
+
+    cdef i32 width(self, i32 c) noexcept nogil:
+        """Into how many kinds what is counted of a component falls."""
+        return 1 if self.how[c] == COUNT_CORES else self.kinds.first[c + 1] - self.kinds.first[c]
+
+    cdef i32 component_of(self, i32 node) noexcept nogil:
+        """The component of a node that is counted; -1: it is not."""
+        cdef i32 k = self.kinds.kind_of[node]
+        cdef i32 c = self.kinds.component_of[k] if k >= 0 else -1
+        return -1 if c >= 0 and self.how[c] == NAMED else c
+
+    cdef const i32 *members(self, i32 set, i32 *count) noexcept nogil:
+        """The kinds of a set, [count] in their order."""
+        cdef i32 c = self.kinds.set_component[set]
+        if self.how[c] == COUNT_CORES:
+            count[0] = 1
+            return self.kinds.first + c
+        count[0] = self.kinds.set_first[set + 1] - self.kinds.set_first[set]
+        return self.kinds.member + self.kinds.set_first[set]
 
     cdef void advance(self, usec_t now, i64 free_now) noexcept nogil:
         """The time is later than when the plan began; what is free now is what was planned."""
@@ -100,7 +130,9 @@ cdef class CountPlan:
         self.free_now = free_now
         if not self.plain and not self.built:
             self.count_idle()
-        for i in range((1 if self.plain else self.kinds.ncomponents) if self.built else 0):
+        for i in range(self.kinds.ncomponents if self.built else 0):
+            if self.how[i] == NAMED:
+                continue
             p = self.profile + i
             first = place_of(p, now + 1) - 1
             p.npoints -= first
@@ -110,21 +142,11 @@ cdef class CountPlan:
 
     cdef bint fits_now(self, i32 set, i64 units, usec_t end) noexcept nogil:
         """Whether so many units of a set are free from now to end, reservations kept."""
-        cdef i32 i
-        cdef Profile *p
-        if units > self.free_now:
+        if self.plain and units > self.free_now:
             return False
-        if not self.plain:
-            return self.least(set, 0, end, units) >= units
-        if not self.built:
+        if self.plain and not self.built:
             return self.nreserved == 0 or end <= self.shadow or units <= self.extra
-        p = self.profile
-        for i in range(p.npoints):
-            if p.time[i] >= end:
-                break
-            if p.free[i] < units:
-                return False
-        return True
+        return self.least(set, 0, end, units) >= units
 
     cdef bint share_now(self, i32 set, i64 units, usec_t end) noexcept nogil:
         """What a job that fits now takes of each kind, in part; not for the plain plan."""
@@ -139,17 +161,17 @@ cdef class CountPlan:
         end = release_time(end, self.now)       # as build says of those that ran before
         self.free_now -= units
         if not self.plain:
-            self.count_kinds(a)
+            self.count_parts(a)
             if not self.built:
                 for k in range(self.kinds.nkinds):
                     self.idle[k] -= self.part[k]
                 return 0
+            # All of it is in one component.
             for k in range(self.kinds.nkinds):
                 if self.part[k]:
                     self.gains.undo(self.now, end, units, self.kinds.component_of[k], NULL)
+                    self.take_part(self.kinds.component_of[k], self.now, end)
                     break
-            for k in range(self.kinds.ncomponents):
-                self.take_part(k, self.now, end)
             return 0
         if self.built:
             self.gains.undo(self.now, end, units, 0, NULL)
@@ -172,10 +194,13 @@ cdef class CountPlan:
             self.profile.nfound = 0
             self.gains.add(self.now, end, units, 0, NULL)
             return True
-        self.count_kinds(a)
+        if not self.count_parts(a):
+            return False
         for k in range(self.kinds.nkinds):
             self.part[k] = -self.part[k]
         for c in range(self.kinds.ncomponents):
+            if self.how[c] == NAMED:
+                continue
             self.take_part(c, self.now, end)
             self.profile[c].nfound = 0
             self.gains.add(self.now, end, units, c, NULL)
@@ -192,11 +217,11 @@ cdef class CountPlan:
                 return 0
             out[0] = max(out[0], least)
             return 1
-        if not self.plain and (set >= self.kinds.nsets or self.kinds.set_component[set] < 0):
+        if set >= self.kinds.nsets or self.kinds.set_component[set] < 0:
             return 0
         if not self.built:
             self.build(running, jobs)
-        p = self.profile if self.plain else self.profile + self.kinds.set_component[set]
+        p = self.profile + self.kinds.set_component[set]
         if least > self.now:
             # It need not be a point, but it may be the start.
             first = split(p, least)
@@ -266,7 +291,7 @@ cdef class CountPlan:
         cdef Reserved *r
         self.reserved = <Reserved *> grow(self.reserved, &self.made_room, self.nmade + 1, sizeof(Reserved))
         r = self.reserved + self.nmade
-        r[0] = Reserved(start, end, units, 0, 0 if self.plain else self.kinds.set_component[set], self.nparts, 0)
+        r[0] = Reserved(start, end, units, 0, self.kinds.set_component[set], self.nparts, 0)
         if self.plain and not self.built and self.nreserved == 0:
             # One reservation needs no profile: before it nothing changes, and
             # from it on what counts is what is free at its start.
@@ -296,10 +321,17 @@ cdef class CountPlan:
         self.nreserved += 1
         return 0
 
+    cdef int skip(self) except -1 nogil:
+        """The next reservation is in another plan: its number stands for one that was taken back."""
+        self.reserved = <Reserved *> grow(self.reserved, &self.made_room, self.nmade + 1, sizeof(Reserved))
+        self.reserved[self.nmade] = Reserved(0, -1, 0, -1, 0, self.nparts, 0)
+        self.nmade += 1
+        return 0
+
     cdef int keep_parts(self, Reserved *r) except -1 nogil:
         """Note what a reservation takes of each kind: what is in part."""
         cdef i32 k
-        for k in range(self.kinds.first[r.component], self.kinds.first[r.component + 1]):
+        for k in range(self.kinds.first[r.component], self.kinds.first[r.component] + self.width(r.component)):
             if self.part[k]:
                 self.parts = <Part *> grow(self.parts, &self.parts_room, self.nparts + 1, sizeof(Part))
                 self.parts[self.nparts] = Part(k, self.part[k])
@@ -340,18 +372,20 @@ cdef class CountPlan:
 
     cdef i64 open_window(self, i32 set, const i64 *row) noexcept nogil:
         """Set low, for the kinds of a set, to what a point has free; their sum."""
-        cdef i32 m
+        cdef i32 m, count
         cdef i64 total = 0
-        for m in range(self.kinds.set_first[set], self.kinds.set_first[set + 1]):
-            self.low[self.kinds.member[m]] = row[self.kinds.member[m]]
-            total += row[self.kinds.member[m]]
+        cdef const i32 *member = self.members(set, &count)
+        for m in range(count):
+            self.low[member[m]] = row[member[m]]
+            total += row[member[m]]
         return total
 
     cdef i64 widen(self, i32 set, const i64 *row, i64 total) noexcept nogil:
         """Let the window of which low and total are take in one more point; the new total."""
-        cdef i32 k, m
-        for m in range(self.kinds.set_first[set], self.kinds.set_first[set + 1]):
-            k = self.kinds.member[m]
+        cdef i32 k, m, count
+        cdef const i32 *member = self.members(set, &count)
+        for m in range(count):
+            k = member[m]
             if row[k] < self.low[k]:
                 total -= self.low[k] - row[k]
                 self.low[k] = row[k]
@@ -360,9 +394,10 @@ cdef class CountPlan:
     cdef i64 least(self, i32 set, i32 first, usec_t end, i64 enough) noexcept nogil:
         """The units of a set that are free all along from point first to end; of each of its kinds, in low. It may stop
         once there are fewer than enough."""
-        cdef i32 i = first + 1
+        cdef i32 i = first + 1, count
         cdef i64 total
         cdef const i64 *rows
+        cdef const i32 *member
         cdef Profile *p
         if set >= self.kinds.nsets or self.kinds.set_component[set] < 0:
             return 0
@@ -371,6 +406,14 @@ cdef class CountPlan:
         p = self.profile + self.kinds.set_component[set]
         rows = self.rows(set)
         total = self.open_window(set, rows + <size_t> first * p.width)
+        member = self.members(set, &count)
+        if count == 1:
+            rows += member[0]
+            while i < p.npoints and p.time[i] < end and total >= enough:
+                total = min(total, rows[<size_t> i * p.width])
+                i += 1
+            self.low[member[0]] = total
+            return total
         while i < p.npoints and p.time[i] < end and total >= enough:
             total = self.widen(set, rows + <size_t> i * p.width, total)
             i += 1
@@ -383,29 +426,26 @@ cdef class CountPlan:
 
     cdef void share(self, i32 set, i64 units) noexcept nogil:
         """Take units of what is in low, from the kinds of a set in their order; the parts are in part."""
-        cdef i32 k, m
+        cdef i32 k, m, count
+        cdef const i32 *member = self.members(set, &count)
         memset(self.part, 0, self.kinds.nkinds * sizeof(i32))
-        for m in range(self.kinds.set_first[set], self.kinds.set_first[set + 1]):
-            k = self.kinds.member[m]
+        for m in range(count):
+            k = member[m]
             self.part[k] = <i32> (self.low[k] if self.low[k] < units else units)
             units -= self.part[k]
 
     cdef int search(self, i32 set, i64 units, usec_t duration, i32 first, usec_t until, usec_t *out) noexcept nogil:
         """1 and the first point before until from which on the units of a set are free for the duration, or until then;
         else 0."""
-        cdef i32 i = first, j
+        cdef i32 i = first, j, count
         cdef i64 total
         cdef usec_t end
-        cdef const i64 *rows
-        cdef Profile *p
-        if self.plain:
-            return search_one(self.profile, 0, units, duration, first, until, out)
-        p = self.profile + self.kinds.set_component[set]
-        rows = self.rows(set)
-        j = self.kinds.set_first[set]
-        if self.kinds.set_first[set + 1] == j + 1:
-            return search_one(p, self.kinds.member[j] - self.kinds.first[self.kinds.set_component[set]], units,
-                              duration, first, until, out)
+        cdef const i64 *rows = self.rows(set)
+        cdef Profile *p = self.profile + self.kinds.set_component[set]
+        cdef const i32 *member = self.members(set, &count)
+        if count == 1:
+            return search_one(p, member[0] - self.kinds.first[self.kinds.set_component[set]], units, duration, first,
+                              until, out)
         while i < p.npoints and p.time[i] < until:
             end = min(time_add(p.time[i], duration), until)
             total = self.open_window(set, rows + <size_t> i * p.width)
@@ -426,21 +466,45 @@ cdef class CountPlan:
             i += 1
         return 0
 
-    cdef void count_kinds(self, const Alloc *a) noexcept nogil:
-        """How many nodes of each kind are in a; in part."""
-        cdef i32 i, k, node
+    cdef bint count_parts(self, const Alloc *a) noexcept nogil:
+        """The units of each kind that are in a; in part. False if it has a part of one."""
+        cdef i32 i, c, node
+        cdef bint whole = True
+        cdef const Entry *e
         memset(self.part, 0, self.kinds.nkinds * sizeof(i32))
         for i in range(a.nentries):
-            for node in range(a.entry[i].node, a.entry[i].node + a.entry[i].count):
-                k = self.kinds.kind_of[node]
-                if k >= 0:
-                    self.part[k] += 1
+            e = a.entry + i
+            for node in range(e.node, e.node + max(e.count, 1)):
+                c = self.component_of(node)
+                if c < 0:
+                    continue
+                if self.how[c] == COUNT_CORES:
+                    self.part[self.kinds.first[c]] += self.cores_of(node, a, e)
+                else:
+                    self.part[self.kinds.kind_of[node]] += 1
+                    whole &= e.count > 0
+        return whole
+
+    cdef i32 cores_of(self, i32 node, const Alloc *a, const Entry *e) noexcept nogil:
+        """The cores that an entry of a has of a node."""
+        return self.state.inv.ncores[node] if e.count else count_bits(a.bits + e.bits, self.state.cw)
+
+    cdef void count_holders(self, Running running, const Job *jobs) noexcept nogil:
+        """How many running jobs hold some of each node; in holders."""
+        cdef i32 i, n, node
+        cdef const Alloc *a
+        memset(self.holders, 0, self.state.inv.nnodes * sizeof(i32))
+        for i in range(running.count):
+            a = &jobs[running.item[i].job].alloc
+            for n in range(a.nentries):
+                for node in range(a.entry[n].node, a.entry[n].node + max(a.entry[n].count, 1)):
+                    self.holders[node] += 1
 
     cdef int take_part(self, i32 c, usec_t start, usec_t end) except -1 nogil:
         """Take what is in part from a component, from start to end."""
         cdef i32 k
         cdef Profile *p = self.profile + c
-        for k in range(self.kinds.first[c], self.kinds.first[c + 1]):
+        for k in range(self.kinds.first[c], self.kinds.first[c] + self.width(c)):
             if self.part[k]:
                 change(p, start, end, k - self.kinds.first[c], -self.part[k])
         tidy(p, start, end)
@@ -449,8 +513,10 @@ cdef class CountPlan:
     cdef int build(self, Running running, const Job *jobs) except -1 nogil:
         """The profiles, from the running jobs and the first reservation."""
         cdef i32 i, n, k, c, node
+        cdef i64 units
         cdef usec_t t
         cdef const Alloc *a
+        cdef const Entry *e
         self.built = True
         if self.plain:
             begin_profile(self.profile, 1, self.now, &self.free_now)
@@ -460,15 +526,26 @@ cdef class CountPlan:
             tidy(self.profile, self.shadow, self.shadow_end)
             return 0
         for c in range(self.kinds.ncomponents):
-            begin_profile(self.profile + c, self.kinds.first[c + 1] - self.kinds.first[c], self.now,
-                          self.idle + self.kinds.first[c])
+            if self.how[c] != NAMED:
+                begin_profile(self.profile + c, self.width(c), self.now, self.idle + self.kinds.first[c])
+        if self.shared:
+            self.count_holders(running, jobs)
         for i in range(running.count):
             t = release_time(running.item[i].end, self.now)
             a = &jobs[running.item[i].job].alloc
             for n in range(a.nentries):
-                for node in range(a.entry[n].node, a.entry[n].node + a.entry[n].count):
-                    k = self.kinds.kind_of[node]
-                    if k >= 0:
-                        c = self.kinds.component_of[k]
-                        extend(self.profile + c, t, k - self.kinds.first[c], 1)
+                e = a.entry + n
+                for node in range(e.node, e.node + max(e.count, 1)):
+                    c = self.component_of(node)
+                    if c < 0:
+                        continue
+                    k = self.kinds.kind_of[node] - self.kinds.first[c]
+                    units = 1
+                    if self.how[c] == COUNT_CORES:
+                        k = 0
+                        units = self.cores_of(node, a, e)
+                    elif self.shared:
+                        self.holders[node] -= 1
+                        units = self.holders[node] == 0
+                    extend(self.profile + c, t, k, units)
         return 0

@@ -34,8 +34,8 @@ def damage(PythonEngine engine not None, str what not None):
         e.jobs.running.item[0].end += 10 ** 12
     elif what == "queue":
         e.queue.chunk[0].need[0] += 1
-    elif what == "future":
-        e.future.nwaiting += 1
+    elif what == "mix":
+        e.eligible.whole[0] += 1
     elif what == "domain":
         e.domain[0].waiting += 1
     elif what == "settled":

@@ -15,6 +15,8 @@ cdef class Eligible:
         u64 **bits              # [nsets] each [nwords]
         i32 *users              # [nsets] jobs that use it; 0: free to reuse
         i32 *waiting            # [nsets] waiting jobs that are confined to it; those with any are in use
+        i32 *whole              # [nsets] of these, jobs that take whole nodes (Job.node_units), and
+        i32 *cores              # [nsets] single cores (Job.core_units)
         i32 version             # changes whenever a set comes into use, or goes out of it
         i32 *counted_at         # [nsets] generation of the counts below
         i32 *up                 # [nsets * nclasses] nodes of a class, up
@@ -26,7 +28,7 @@ cdef class Eligible:
         list constraint         # [nsets] the constraint, None for all nodes
         dict properties         # name -> bit set over nodes (int)
 
-    cdef void count_waiting(self, i32 set, i32 sign) noexcept nogil
+    cdef void count_waiting(self, const Job *j, i32 sign) noexcept nogil
     cdef i32 new_set(self) except -1
     cdef void count(self, i32 set) noexcept nogil
     cdef i64 capacity(self, const Job *j, bint up) noexcept nogil

@@ -33,6 +33,8 @@ cdef class Eligible:
         free(self.bits)
         free(self.users)
         free(self.waiting)
+        free(self.whole)
+        free(self.cores)
         free(self.counted_at)
         free(self.up)
         free(self.present)
@@ -41,19 +43,23 @@ cdef class Eligible:
         """A set that nobody uses yet, beyond those there are."""
         cdef i32 set = self.nsets
         cdef size_t classes = max(self.state.inv.nclasses, 1)
-        cdef i32 rooms[6]
-        for i in range(6):
+        cdef i32 rooms[8]
+        for i in range(8):
             rooms[i] = self.set_room
         self.bits = <u64 **> grow(self.bits, &rooms[0], set + 1, sizeof(u64 *))
         self.users = <i32 *> grow(self.users, &rooms[1], set + 1, sizeof(i32))
         self.waiting = <i32 *> grow(self.waiting, &rooms[2], set + 1, sizeof(i32))
-        self.counted_at = <i32 *> grow(self.counted_at, &rooms[3], set + 1, sizeof(i32))
-        self.up = <i32 *> grow(self.up, &rooms[4], set + 1, classes * sizeof(i32))
-        self.present = <i32 *> grow(self.present, &rooms[5], set + 1, classes * sizeof(i32))
+        self.whole = <i32 *> grow(self.whole, &rooms[3], set + 1, sizeof(i32))
+        self.cores = <i32 *> grow(self.cores, &rooms[4], set + 1, sizeof(i32))
+        self.counted_at = <i32 *> grow(self.counted_at, &rooms[5], set + 1, sizeof(i32))
+        self.up = <i32 *> grow(self.up, &rooms[6], set + 1, classes * sizeof(i32))
+        self.present = <i32 *> grow(self.present, &rooms[7], set + 1, classes * sizeof(i32))
         self.set_room = rooms[0]
         self.bits[set] = <u64 *> zeroed(self.state.nwords, sizeof(u64))
         self.users[set] = 0
         self.waiting[set] = 0
+        self.whole[set] = 0
+        self.cores[set] = 0
         self.counted_at[set] = -1
         self.constraint.append(None)
         self.nsets += 1
@@ -98,10 +104,12 @@ cdef class Eligible:
             self.constraint[set] = None
         return 0
 
-    cdef void count_waiting(self, i32 set, i32 sign) noexcept nogil:
-        """One job more (sign 1) or fewer (-1) that is confined to a set waits."""
-        self.waiting[set] += sign
-        self.version += self.waiting[set] == (sign > 0)
+    cdef void count_waiting(self, const Job *j, i32 sign) noexcept nogil:
+        """One job more (sign 1) or fewer (-1) waits."""
+        self.waiting[j.elig] += sign
+        self.whole[j.elig] += sign if j.node_units else 0
+        self.cores[j.elig] += sign if j.core_units else 0
+        self.version += self.waiting[j.elig] == (sign > 0)
 
     cdef int fill(self, i32 set) except -1:
         """Evaluate the constraint of a set."""

@@ -90,6 +90,8 @@ cdef int copy_eligible(Eligible a, Eligible b) except -1:
         memcpy(b.bits[set], a.bits[set], a.state.nwords * sizeof(u64))
     memcpy(b.users, a.users, a.nsets * sizeof(i32))
     memcpy(b.waiting, a.waiting, a.nsets * sizeof(i32))
+    memcpy(b.whole, a.whole, a.nsets * sizeof(i32))
+    memcpy(b.cores, a.cores, a.nsets * sizeof(i32))
     memcpy(b.counted_at, a.counted_at, a.nsets * sizeof(i32))
     memcpy(b.up, a.up, a.nsets * classes * sizeof(i32))
     memcpy(b.present, a.present, a.nsets * classes * sizeof(i32))
@@ -174,11 +176,7 @@ cdef int copy_queue(Queue a, Queue b) except -1 nogil:
 cdef int copy_future(Future a, Future b) except -1:
     if a.nodes.matcher is not None:
         b.need_tree()
-    b.plan = a.plan
     b.units_are_cores = a.units_are_cores
     b.units_generation = a.units_generation
-    b.nwaiting = a.nwaiting
-    b.nwaiting_nodes = a.nwaiting_nodes
-    b.nwaiting_cores = a.nwaiting_cores
     b.nrunning_whole = a.nrunning_whole
     return 0

@@ -15,11 +15,11 @@ from fluxsched.core.sizes cimport Size
 from fluxsched.core.state cimport State
 from fluxsched.core.types cimport i32, i64, usec_t
 
-# Which plan holds in a pass.
-cdef enum:
-    PLAN_NODES = 0          # count whole nodes
-    PLAN_CORES = 1          # count cores
-    PLAN_EACH = 2           # look at each node
+# What waits for the nodes of a component.
+cdef struct Mix:
+    i32 nsets               # sets in use
+    i32 nwhole              # of these, such of which all jobs take whole nodes, and
+    i32 ncores              # single cores
 
 
 @cython.final
@@ -32,12 +32,17 @@ cdef class Future:
         Kinds kinds
         CountPlan count
         SharedPlan nodes
-        i32 plan                # PLAN_… of this pass
+        # Of this pass:
+        i32 *how                # [ncomponents] COUNT_NODES, COUNT_CORES or NAMED
+        i32 ncomponents         # of the kinds
+        i32 ncores              # of these, such whose cores are counted, and
+        i32 nnamed              # such whose nodes are named
+        # At any time:
+        Mix *mix                # [ncomponents] scratch
+        i32 how_room
+        i32 mix_room
         bint units_are_cores    # what the running jobs' units are, else nodes
         i32 units_generation    # of the nodes' state, for which they hold
-        i32 nwaiting            # waiting jobs; of these,
-        i32 nwaiting_nodes      # those with node_units, and
-        i32 nwaiting_cores      # those with core_units
         i32 nrunning_whole      # running jobs that hold whole nodes only
         bint general            # a job has a reservation that may get others than are reserved
         i32 selected            # job whose resources are chosen; -1: none
@@ -54,10 +59,15 @@ cdef class Future:
     cdef int need_tree(self) except -1
     # In a pass.
     cdef int begin(self, usec_t now) except -1 nogil
+    cdef int begin_counts(self, usec_t now) except -1 nogil
     cdef bint same(self) noexcept nogil
     cdef bint repeats(self) noexcept nogil
     cdef void advance(self, usec_t now) noexcept nogil
-    cdef i32 mode(self) noexcept nogil
+    cdef void count_mix(self) noexcept nogil
+    cdef i32 choose(self, i32 c) noexcept nogil
+    cdef bint counting(self) noexcept nogil
+    cdef bint is_counted(self, const Job *j) noexcept nogil
+    cdef bint is_named(self, i32 place) noexcept nogil
     cdef void unselect(self) noexcept nogil
     cdef bint fits_now(self, i32 slot, usec_t end) except -1 nogil
     cdef bint may_start(self, const Job *j, usec_t end) noexcept nogil

@@ -2,22 +2,32 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The plans of the future behind one face: the engine knows no other.
 
-Where all jobs take whole nodes, or all take single cores, fluxsched.core.countplan says all; otherwise
-fluxsched.core.sharedplan looks at each node. Which one holds is found out when a pass begins, from counts of the jobs
-that wait and run.
+Each component of kinds (fluxsched.core.kinds) is planned as if it were a machine of its own. Where all jobs that wait
+for its nodes take whole ones, or all take any cores of the same nodes, fluxsched.core.countplan says all; otherwise
+fluxsched.core.sharedplan looks at each of its nodes. Which one holds is found out when a pass begins.
+
+        component       0                   1
+        jobs            whole nodes         slots, whole nodes
+        plan            counted             named
+        reservations    0: 3 nodes          1: node 7, cores 0-3        2: node 8       (in the order of the queue)
+
+Reservations are numbered through both plans: what one of them has is taken back already in the other.
 
 A job that accepts several sizes (fluxsched.core.sizes) starts now with the greatest that fits now, and waits if its
 least does not. Its reservation is of the size whose start is first, which is that of the least, and of those that can
 start then of the greatest. Where both nodes and slots vary, more nodes go before more slots on each. When its start
 is due it is asked about anew, and may get more than was reserved.
 """
+from libc.stdlib cimport free
+
 from fluxsched.core.alloc cimport Alloc
 from fluxsched.core.bits cimport count_bits
-from fluxsched.core.countplan cimport CountPlan
+from fluxsched.core.countplan cimport COUNT_CORES, COUNT_NODES, NAMED, CountPlan
 from fluxsched.core.eligible cimport Eligible
 from fluxsched.core.job cimport WHY_DOWN, WHY_LACKING, WHY_NEVER, Job
 from fluxsched.core.jobs cimport Jobs
 from fluxsched.core.kinds cimport Kinds
+from fluxsched.core.memory cimport grow, memset
 from fluxsched.core.match cimport Matcher
 from fluxsched.core.planned cimport Planned
 from fluxsched.core.queue cimport Limits
@@ -40,14 +50,15 @@ cdef class Future:
         self.units_generation = -1
         self.selected = -1
 
+    def __dealloc__(self):
+        free(self.how)
+        free(self.mix)
+
     # What it hears of.
 
     cdef void waits(self, const Job *j, i32 sign) noexcept nogil:
         """One job more (sign 1) or fewer (-1) waits."""
-        self.eligible.count_waiting(j.elig, sign)
-        self.nwaiting += sign
-        self.nwaiting_nodes += sign if j.node_units else 0
-        self.nwaiting_cores += sign if j.core_units and j.elig == 0 else 0
+        self.eligible.count_waiting(j, sign)
 
     cdef int holds(self, Job *j) except -1 nogil:
         """A job runs on what is in its alloc until its end."""
@@ -69,7 +80,7 @@ cdef class Future:
     cdef bint keeps(self, const Job *j) except -1 nogil:
         """A job has given back what is in its alloc, and what is reserved is to stay; False if the plan cannot tell
         what is free then."""
-        return self.plan == PLAN_EACH or self.count.give(&j.alloc, j.units, j.end)
+        return not self.counting() or self.count.give(&j.alloc, j.units, j.end)
 
     cdef int moves(self, Job *j, usec_t end) except -1 nogil:
         """A job that runs is about to be expected to end at another time."""
@@ -99,41 +110,85 @@ cdef class Future:
     cdef void set_units(self, Job *j) noexcept nogil:
         """Units that a running job gives back: nodes, or cores where that is
         what is counted, if only as a bound."""
-        j.units = self.state.up_units(&j.alloc, self.plan != PLAN_NODES)
+        j.units = self.state.up_units(&j.alloc, self.units_are_cores)
 
     # In a pass.
 
     cdef int begin(self, usec_t now) except -1 nogil:
         """A pass begins: nothing is reserved."""
         cdef i32 i
-        cdef bint cores
         self.selected = -1
-        self.plan = self.mode()
         self.general = False
         self.nodes.clear()
         self.kinds.refresh()
-        if self.plan == PLAN_EACH:
-            # Nobody asks for units, and those of jobs that start now are not those of the rest.
-            self.units_generation = -1
-            return self.nodes.begin(now, self.jobs.running, self.jobs.item)
-        cores = self.plan != PLAN_NODES
-        if self.units_are_cores != cores or self.units_generation != self.eligible.generation:
-            for i in range(self.jobs.running.count):
-                self.set_units(self.jobs.item + self.jobs.running.item[i].job)
+        self.ncomponents = self.kinds.ncomponents
+        self.how = <i32 *> grow(self.how, &self.how_room, self.ncomponents, sizeof(i32))
+        self.mix = <Mix *> grow(self.mix, &self.mix_room, self.ncomponents, sizeof(Mix))
+        self.count_mix()
+        self.ncores = self.nnamed = 0
+        for i in range(self.ncomponents):
+            self.how[i] = self.choose(i)
+            self.ncores += self.how[i] == COUNT_CORES
+            self.nnamed += self.how[i] == NAMED
+        if self.nnamed:
+            self.nodes.begin(now, self.jobs.running, self.jobs.item)
+        return self.begin_counts(now) if self.counting() else 0
+
+    cdef int begin_counts(self, usec_t now) except -1 nogil:
+        cdef i32 i
+        cdef bint shared = self.nrunning_whole < self.jobs.running.count
+        # All that are up are of one component, and all is of one kind.
+        cdef bint cores = self.ncores == 1 and self.eligible.waiting[0] > 0
+        cdef bint plain = cores or (self.nnamed == 0 and self.ncores == 0 and self.kinds.plain and not shared)
+        if plain and (self.units_are_cores != cores or self.units_generation != self.eligible.generation):
             self.units_are_cores = cores
             self.units_generation = self.eligible.generation
-        return self.count.begin(now, self.state.free_cores if cores else self.state.nidle, not cores)
+            for i in range(self.jobs.running.count):
+                self.set_units(self.jobs.item + self.jobs.running.item[i].job)
+        return self.count.begin(now, self.state.free_cores if cores else self.state.nidle, plain, shared, self.how)
 
-    cdef i32 mode(self) noexcept nogil:
-        """The plan that holds for the jobs that there are."""
-        if self.nwaiting_nodes == self.nwaiting and self.nrunning_whole == self.jobs.running.count:
-            return PLAN_NODES
-        return PLAN_CORES if self.nwaiting_cores == self.nwaiting else PLAN_EACH
+    cdef void count_mix(self) noexcept nogil:
+        """Find out about the jobs that wait now."""
+        cdef i32 set, c
+        memset(self.mix, 0, self.ncomponents * sizeof(Mix))
+        for set in range(self.kinds.nsets):
+            c = self.kinds.set_component[set]
+            if c >= 0:
+                self.mix[c].nsets += 1
+                self.mix[c].nwhole += self.eligible.whole[set] == self.eligible.waiting[set]
+                self.mix[c].ncores += self.eligible.cores[set] == self.eligible.waiting[set]
+
+    cdef i32 choose(self, i32 c) noexcept nogil:
+        """How a component is to be planned, by its mix."""
+        cdef const Mix *mix = self.mix + c
+        # What some running jobs hold of pools may keep a job from nodes that are idle.
+        if mix.nwhole == mix.nsets and (self.state.npools == 0 or self.nrunning_whole == self.jobs.running.count):
+            return COUNT_NODES
+        return COUNT_CORES if mix.nsets == 1 and mix.ncores == 1 else NAMED
 
     cdef bint same(self) noexcept nogil:
         """Whether a pass that began now would plan for the same kinds of nodes in the same way."""
-        return (self.mode() == self.plan and self.kinds.generation == self.eligible.generation
-                and self.kinds.version == self.eligible.version)
+        cdef i32 c
+        if self.kinds.generation != self.eligible.generation or self.kinds.version != self.eligible.version:
+            return False
+        self.count_mix()
+        for c in range(self.ncomponents):
+            if self.how[c] != self.choose(c):
+                return False
+        return True
+
+    cdef bint counting(self) noexcept nogil:
+        """Whether anything is counted in this pass."""
+        return self.nnamed == 0 or self.nnamed < self.ncomponents
+
+    cdef bint is_counted(self, const Job *j) noexcept nogil:
+        """Whether a job that waits is one of those for which nodes or cores are counted."""
+        cdef i32 c = self.kinds.set_component[j.elig] if j.elig < self.kinds.nsets else -1
+        return c >= 0 and self.how[c] != NAMED
+
+    cdef bint is_named(self, i32 place) noexcept nogil:
+        """Whether a reservation that stands is of nodes that are looked at one by one."""
+        return self.nnamed > 0 and self.nodes.reservation[place].end >= 0
 
     cdef bint repeats(self) noexcept nogil:
         """Whether a job that starts at its planned time gets what was reserved, whatever else is reserved by then."""
@@ -141,10 +196,10 @@ cdef class Future:
 
     cdef void advance(self, usec_t now) noexcept nogil:
         """The pass is gone on with at a later time; what has happened since was planned."""
-        if self.plan == PLAN_EACH:
+        if self.nnamed:
             self.nodes.advance(now)
-        else:
-            self.count.advance(now, self.state.free_cores if self.plan == PLAN_CORES else self.state.nidle)
+        if self.counting():
+            self.count.advance(now, self.state.free_cores if self.ncores else self.state.nidle)
 
     cdef void unselect(self) noexcept nogil:
         """Forget what is selected."""
@@ -159,13 +214,13 @@ cdef class Future:
 
     cdef i64 units_of(self, const Job *j) noexcept nogil:
         """What a job takes of what is counted in this pass."""
-        return j.node_units if self.plan == PLAN_NODES else j.core_units
+        return j.core_units if self.how[self.kinds.set_component[j.elig]] == COUNT_CORES else j.node_units
 
     cdef bint fits_now(self, i32 slot, usec_t end) except -1 nogil:
         """Whether a job could hold its resources from now to end, and no reservation of this pass be delayed."""
         cdef Job *j = self.jobs.item + slot
         cdef Request request
-        if self.plan != PLAN_EACH:
+        if self.is_counted(j):
             return self.count.fits_now(j.elig, self.units_of(j), end)
         self.selected = -1
         request = self.request_of(j)
@@ -177,7 +232,7 @@ cdef class Future:
         """False only if the same is False, now and in the rest of the pass: a quick look, or that nodes are down."""
         if j.parked and j.parked_at == self.eligible.generation:
             return False
-        if self.plan != PLAN_EACH:
+        if self.is_counted(j):
             return self.count.fits_now(j.elig, self.units_of(j), end)
         return self.nodes.may_start(j, end)
 
@@ -194,21 +249,18 @@ cdef class Future:
         if self.selected == slot:
             return True
         self.selected = -1
-        if self.plan == PLAN_NODES and not self.count.plain:
-            if not self.count.share_now(j.elig, j.node_units, end):
-                return False
-            if not take_nodes(self.state, self.kinds, j, self.count.part, &self.nodes.picked):
-                return False
-        elif self.plan == PLAN_NODES:
-            if not take_nodes(self.state, self.kinds, j, NULL, &self.nodes.picked):
-                return False
-        elif self.plan == PLAN_CORES:
-            if not self.nodes.take_cores(j):
-                return False
-        else:
+        if not self.is_counted(j):
             request = self.request_of(j)
             if not self.nodes.fits_now(j, &request, end, self.jobs.running, self.jobs.item):
                 return False
+        elif not self.count.plain and not self.count.share_now(j.elig, self.units_of(j), end):
+            return False
+        elif self.how[self.kinds.set_component[j.elig]] == COUNT_CORES:
+            if not self.nodes.take_cores(j):
+                return False
+        elif not take_nodes(self.state, self.kinds, j, NULL if self.count.plain else self.count.part,
+                            &self.nodes.picked):
+            return False
         self.selected = slot
         return True
 
@@ -223,9 +275,8 @@ cdef class Future:
 
     cdef int start(self, i32 slot, usec_t end) except -1 nogil:
         """A job has started in this pass, is in the running list, and ends at end."""
-        if self.plan == PLAN_EACH:
-            return 0
-        return self.count.start(&self.jobs.item[slot].alloc, self.jobs.item[slot].units, end)
+        cdef const Job *j = self.jobs.item + slot
+        return self.count.start(&j.alloc, j.units, end) if self.is_counted(j) else 0
 
     cdef bint earliest(self, i32 slot, usec_t least, usec_t *out) except -1 nogil:
         """True and the earliest time, not before `least`, at which a job could start and delay no reservation of this
@@ -238,7 +289,7 @@ cdef class Future:
         """The same, for the size that the job has."""
         cdef Job *j = self.jobs.item + slot
         cdef Request request
-        if self.plan != PLAN_EACH:
+        if self.is_counted(j):
             return self.count.earliest(j.elig, self.units_of(j), j.duration, least, self.jobs.running, self.jobs.item,
                                        out)
         self.selected = -1
@@ -250,7 +301,7 @@ cdef class Future:
         cdef const Job *j = self.jobs.item + slot
         if j.sizes:
             return True
-        if self.plan != PLAN_EACH:
+        if self.is_counted(j):
             return self.count.may_move_up(j.elig, self.units_of(j), j.duration, place)
         self.selected = -1
         return self.nodes.may_move_up(j, place, self.jobs.running, self.jobs.item)
@@ -260,13 +311,13 @@ cdef class Future:
         cdef const Job *j = self.jobs.item + slot
         if j.sizes:
             return True
-        if self.plan != PLAN_EACH:
+        if self.is_counted(j):
             return self.count.may_start_early(j.elig, self.units_of(j), j.duration)
         return self.nodes.may_start_early(j, place)
 
     cdef void loosen(self, i32 place) noexcept nogil:
         """Whether there is an earlier start than that of a reservation is not known."""
-        if self.plan == PLAN_EACH:
+        if self.is_named(place):
             self.nodes.reservation[place].seen = -1
         else:
             self.count.reserved[place].seen = -1
@@ -286,9 +337,11 @@ cdef class Future:
         """The same, for the size that the job has."""
         cdef Job *j = self.jobs.item + slot
         self.general |= j.tree >= 0 or j.sizes > 0
-        if self.plan != PLAN_EACH:
-            return self.count.reserve(j.elig, self.units_of(j), start, j.duration, self.jobs.running, self.jobs.item)
-        return self.nodes.reserve(start, time_add(start, j.duration))
+        if not self.is_counted(j):
+            self.nodes.reserve(start, time_add(start, j.duration))
+            return self.count.skip() if self.counting() else 0
+        self.count.reserve(j.elig, self.units_of(j), start, j.duration, self.jobs.running, self.jobs.item)
+        return self.nodes.skip() if self.nnamed else 0
 
     # Jobs that accept several sizes.
 
@@ -328,13 +381,13 @@ cdef class Future:
 
     cdef int retract(self, i32 i) except -1 nogil:
         """Take back reservation i of this pass."""
-        return self.nodes.retract(i) if self.plan == PLAN_EACH else self.count.retract(i)
+        return self.nodes.retract(i) if self.is_named(i) else self.count.retract(i) if self.counting() else 0
 
     cdef void cut(self, i32 count) noexcept nogil:
         """Forget all reservations but the first so many; the others were taken back."""
-        if self.plan == PLAN_EACH:
+        if self.nnamed:
             self.nodes.nreserved = count
-        else:
+        if self.counting():
             self.count.cut(count)
 
     cdef void pack(self, const Planned *planned, i32 count) noexcept nogil:
@@ -343,31 +396,31 @@ cdef class Future:
         for i in range(count):
             if planned[i].slot < 0:
                 continue
-            if self.plan == PLAN_EACH:
+            if self.nnamed:
                 self.nodes.shift(i, n)
-            else:
+            if self.counting():
                 self.count.shift(i, n)
             n += 1
         self.cut(n)
 
     cdef bint nothing_free(self) noexcept nogil:
         """Whether no job at all could start in the rest of this pass."""
-        if self.plan != PLAN_EACH:
+        if self.counts_nodes():
             return self.count.free_now == 0
-        return self.state.free_cores == 0 and self.state.gw == 0
+        return self.state.free_cores == 0 and (self.nnamed == 0 or self.state.gw == 0)
 
     cdef bint counts_nodes(self) noexcept nogil:
         """Whether limits count nodes (Job.node_units) in this pass, and not cores (Job.least_cores)."""
-        return self.plan == PLAN_NODES
+        return self.nnamed == 0 and self.ncores == 0
 
     cdef Limits limits(self, usec_t now, usec_t last) noexcept nogil:
         """What a job may need, and how long it may run, at the most if it starts now: no job beyond it fits_now, but
         not all within it do. last: when all jobs end; not after now: they need not."""
         cdef Limits limits
-        limits.free = self.count.free_now if self.plan != PLAN_EACH else self.state.free_cores
+        limits.free = self.count.free_now if self.counts_nodes() else self.state.free_cores
         limits.extra = limits.free
         limits.window = time_never()
-        if self.plan != PLAN_EACH and self.count.plain and not self.count.built and self.count.nreserved:
+        if self.nnamed == 0 and self.count.plain and not self.count.built and self.count.nreserved:
             limits.extra = min(limits.free, self.count.extra)
             if not now < last <= self.count.shadow:
                 limits.window = self.count.shadow - now

@@ -5,11 +5,10 @@
 from fluxsched.core.alloc cimport Alloc, Entry
 from fluxsched.core.bits cimport count_bits, get_bit
 from fluxsched.core.check cimport must
-from fluxsched.core.countplan cimport CountPlan, Reserved
+from fluxsched.core.countplan cimport COUNT_CORES, NAMED, CountPlan, Reserved
 from fluxsched.core.engine cimport Engine
 from fluxsched.core.failures cimport FAILURES, Failed
 from fluxsched.core.fits cimport Soon
-from fluxsched.core.future cimport PLAN_CORES, PLAN_EACH
 from fluxsched.core.gains cimport GAINS, Gain, Gains
 from fluxsched.core.job cimport JOB_FREE, JOB_WAITING, Job
 from fluxsched.core.kinds cimport Group, Kinds
@@ -33,26 +32,32 @@ cdef int sanity_check(Engine e) except -1:
     e.queue.sanity_check()
     users = {}
     waiting = [0] * e.ndomains
+    mix = [[0, 0, 0] for i in range(e.eligible.nsets)]
     for i in range(e.jobs.count):
         if e.jobs.item[i].state != JOB_FREE and e.jobs.item[i].elig:
             users[e.jobs.item[i].elig] = users.get(e.jobs.item[i].elig, 0) + 1
         if e.jobs.item[i].state == JOB_WAITING:
             waiting[e.jobs.item[i].domain] += 1
+            row = mix[e.jobs.item[i].elig]
+            row[0] += 1
+            row[1] += e.jobs.item[i].node_units > 0
+            row[2] += e.jobs.item[i].core_units > 0
     must(users == {i: e.eligible.users[i] for i in range(1, e.eligible.nsets) if e.eligible.users[i]},
          "engine: the users of an eligible set")
     must(waiting == [e.domain[d].waiting for d in range(e.ndomains)], "engine: waiting jobs of a domain")
     must(sorted(e.domain_index.values()) == list(range(e.ndomains)) and len(e.domain_names) == e.ndomains,
          "engine: domains")
-    must(e.future.nwaiting == e.queue.count, "future: waiting jobs")
+    must(mix == [[e.eligible.waiting[i], e.eligible.whole[i], e.eligible.cores[i]] for i in range(e.eligible.nsets)],
+         "eligible: waiting jobs")
     _sizes(e)
     _gains(e)
     if e.inventory.nnodes <= 64:
         _kinds(e)
     _settled(e)
-    if e.settled.holds and e.future.same() and e.future.plan != PLAN_EACH and e.inventory.nnodes <= 64:
+    if e.settled.holds and e.future.same() and e.future.counting() and e.inventory.nnodes <= 64:
         _counts(e)
     # The columns stand for the kinds of nodes of the last pass.
-    if e.settled.holds and e.future.same() and e.future.plan == PLAN_EACH and e.inventory.nnodes <= 8:
+    if e.settled.holds and e.future.same() and e.future.nnamed and e.inventory.nnodes <= 8:
         _futures(e)
         _both_columns(e)
         _lacks(e)
@@ -96,12 +101,12 @@ cdef int _holdings(Engine e) except -1:
 
 cdef int _settled(Engine e) except -1:
     """AssertionError unless what the last pass has planned is the plan, in the order of the queue."""
-    cdef i32 i, slot, last = -1, gone = 0, made
+    cdef i32 i, slot, last = -1, gone = 0
     cdef const Job *j
     if not e.settled.holds:
         return 0
-    made = e.future.nodes.nreserved if e.future.plan == PLAN_EACH else e.future.count.nmade
-    must(e.settled.nplanned == made, "settled: planned starts and reservations")
+    must(not e.future.counting() or e.settled.nplanned == e.future.count.nmade, "settled: planned starts, counted")
+    must(not e.future.nnamed or e.settled.nplanned == e.future.nodes.nreserved, "settled: planned starts, named")
     for i in range(e.settled.nplanned):
         slot = e.settled.planned[i].slot
         gone += slot < 0
@@ -182,30 +187,34 @@ cdef int _kinds(Engine e) except -1:
 
 
 cdef i64 _units(Engine e, i32 kind, usec_t t) except? -1:
-    """How many units of a kind running jobs and reservations leave free at t, which is not before they are known."""
+    """How many units of a kind (or of its component) running jobs and reservations leave free at t, which is not before
+    they are known."""
     cdef CountPlan plan = e.future.count
     cdef i32 i, k, node
     cdef const Reserved *r
     cdef const Alloc *a
-    cdef i64 free = e.state.free_cores if e.future.plan == PLAN_CORES else e.state.nidle
-    if not plan.plain:
-        free = sum([1 for node in range(e.inventory.nnodes)
-                    if get_bit(e.state.idle, node) and plan.kinds.kind_of[node] == kind])
+    cdef i64 free = 0
+    cdef i32 c = plan.kinds.component_of[kind], cw = e.state.cw
+    last = {}                       # when the last job on a node ends
     for i in range(e.jobs.running.count):
-        if release_time(e.jobs.running.item[i].end, plan.now) > t:
-            continue
-        if plan.plain:
-            free += e.jobs.item[e.jobs.running.item[i].job].units
-            continue
+        end = release_time(e.jobs.running.item[i].end, plan.now)
         a = &e.jobs.item[e.jobs.running.item[i].job].alloc
         for k in range(a.nentries):
-            for node in range(a.entry[k].node, a.entry[k].node + a.entry[k].count):
-                free += plan.kinds.kind_of[node] == kind
+            for node in range(a.entry[k].node, a.entry[k].node + max(a.entry[k].count, 1)):
+                last[node] = max(end, last.get(node, end))
+                if plan.how[c] == COUNT_CORES and end <= t and plan.component_of(node) == c:
+                    free += (e.inventory.ncores[node] if a.entry[k].count
+                             else count_bits(a.bits + a.entry[k].bits, cw))
+    for node in range(e.inventory.nnodes):
+        if plan.how[c] == COUNT_CORES:
+            free += e.state.nfree[node] if plan.component_of(node) == c else 0
+        elif plan.kinds.kind_of[node] == kind:
+            free += get_bit(e.state.idle, node) or (node in last and last[node] <= t)
     for i in range(plan.nmade):
         r = plan.reserved + i
         if r.end < 0 or not r.start <= t < r.end:
             continue
-        if plan.plain:
+        if plan.plain and r.component == c:
             free -= r.units
         for k in range(r.part, r.part + r.nparts):
             free -= plan.parts[k].units if plan.parts[k].kind == kind else 0
@@ -226,10 +235,12 @@ cdef int _counts(Engine e) except -1:
         if plan.nreserved and plan.shadow >= known:
             must(plan.extra == _units(e, 0, plan.shadow), "plan: what is free beside the first reservation")
         return 0
-    for c in range(1 if plan.plain else plan.kinds.ncomponents):
+    for c in range(plan.kinds.ncomponents):
+        if e.future.how[c] == NAMED:
+            continue
         p = plan.profile + c
-        first = 0 if plan.plain else plan.kinds.first[c]
-        must(p.width == (1 if plan.plain else plan.kinds.first[c + 1] - first), "plan: the width of a profile")
+        first = plan.kinds.first[c]
+        must(p.width == plan.width(c), "plan: the width of a profile")
         must(p.npoints > 0 and p.time[0] == plan.now, "plan: a profile begins now")
         for i in range(p.npoints):
             must(i == 0 or p.time[i - 1] < p.time[i], "plan: the points of a profile")

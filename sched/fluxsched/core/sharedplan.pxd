@@ -107,6 +107,8 @@ cdef class SharedPlan:
                        const Job *jobs) except -1 nogil
     cdef const i64 *pools_then(self, usec_t start, usec_t end, Running running, const Job *jobs) except NULL nogil
     cdef int reserve(self, usec_t start, usec_t end) except -1 nogil
+    cdef int skip(self) except -1 nogil
+    cdef Reservation *next_reservation(self) except NULL nogil
     cdef int retract(self, i32 i) except -1 nogil
     cdef int take_back(self, const Reservation *r) except -1 nogil
     cdef void shift(self, i32 i, i32 to) noexcept nogil

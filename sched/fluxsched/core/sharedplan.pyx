@@ -528,14 +528,8 @@ cdef class SharedPlan:
 
     cdef int reserve(self, usec_t start, usec_t end) except -1 nogil:
         """Keep picked from start to end."""
-        cdef i32 old = self.reservation_room
-        cdef Reservation *r
-        cdef Alloc swap
-        self.reservation = <Reservation *> grow(self.reservation, &self.reservation_room, self.nreserved + 1,
-                                                sizeof(Reservation))
-        memset(self.reservation + old, 0, <size_t> (self.reservation_room - old) * sizeof(Reservation))
-        r = self.reservation + self.nreserved
-        swap = r.alloc
+        cdef Reservation *r = self.next_reservation()
+        cdef Alloc swap = r.alloc
         r.alloc = self.picked
         self.picked = swap
         # What is not later than now is no point of its own.
@@ -546,7 +540,21 @@ cdef class SharedPlan:
         r.seen = self.gains.tell()
         self.nreserved += 1
         self.apply(&r.alloc, start, end, True, 1)
-        return self.part() if self.nreserved == FEW and not self.parted else 0
+        return self.part() if self.nreserved >= FEW and not self.parted else 0
+
+    cdef Reservation *next_reservation(self) except NULL nogil:
+        """Room for one more."""
+        cdef i32 old = self.reservation_room
+        self.reservation = <Reservation *> grow(self.reservation, &self.reservation_room, self.nreserved + 1,
+                                                sizeof(Reservation))
+        memset(self.reservation + old, 0, <size_t> (self.reservation_room - old) * sizeof(Reservation))
+        return self.reservation + self.nreserved
+
+    cdef int skip(self) except -1 nogil:
+        """The next reservation is in another plan: its number stands for one that was taken back."""
+        self.next_reservation().end = -1
+        self.nreserved += 1
+        return 0
 
     cdef int retract(self, i32 i) except -1 nogil:
         """Take back a reservation."""
