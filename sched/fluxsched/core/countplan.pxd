@@ -62,7 +62,7 @@ cdef class CountPlan:
         i64 *idle               # [nkinds] units free now; if not plain. Where cores are counted, here and below the first
                                 # kind of a component stands for all of it
         i64 *low                # [nkinds] scratch: the least that is free of each kind of a set in a window
-        i32 *part               # [nkinds] units that a job takes of each kind; see share
+        i64 *part               # [nkinds] units that a job takes of each kind; see share
         i32 *holders            # [nnodes] scratch: running jobs on a node that have not ended
 
     cdef int begin(self, usec_t now, i64 free_now, bint plain, bint shared, const i32 *how) except -1 nogil
@@ -96,5 +96,6 @@ cdef class CountPlan:
     cdef bint count_parts(self, const Alloc *a) noexcept nogil
     cdef i32 cores_of(self, i32 node, const Alloc *a, const Entry *e) noexcept nogil
     cdef void count_holders(self, Running running, const Job *jobs) noexcept nogil
-    cdef int take_part(self, i32 c, usec_t start, usec_t end) except -1 nogil
+    cdef int take_part(self, i32 c, usec_t start, usec_t end, i32 sign) except -1 nogil
+    cdef void find_parts(self, const Reserved *r) noexcept nogil
     cdef int build(self, Running running, const Job *jobs) except -1 nogil

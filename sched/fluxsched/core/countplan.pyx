@@ -35,7 +35,7 @@ from fluxsched.core.job cimport Job
 from fluxsched.core.kinds cimport Kinds
 from fluxsched.core.memory cimport grow, memmove, memset, zeroed
 from fluxsched.core.profile cimport (
-    Profile, begin_profile, bound, change, drop_profile, extend, merge, place_of, remember, search_one, split, tidy)
+    Profile, begin_profile, bound, change, drop_profile, extend, merge, place_of, remember, search_one, split)
 from fluxsched.core.running cimport Running, release_time
 from fluxsched.core.state cimport State
 from fluxsched.core.types cimport i32, i64, time_add, time_never, u64, usec_t
@@ -50,7 +50,7 @@ cdef class CountPlan:
         self.gains = Gains()
         self.idle = <i64 *> zeroed(n, sizeof(i64))
         self.low = <i64 *> zeroed(n, sizeof(i64))
-        self.part = <i32 *> zeroed(n, sizeof(i32))
+        self.part = <i64 *> zeroed(n, sizeof(i64))
         self.holders = <i32 *> zeroed(n, sizeof(i32))
 
     def __dealloc__(self):
@@ -170,13 +170,12 @@ cdef class CountPlan:
             for k in range(self.kinds.nkinds):
                 if self.part[k]:
                     self.gains.undo(self.now, end, units, self.kinds.component_of[k], NULL)
-                    self.take_part(self.kinds.component_of[k], self.now, end)
+                    self.take_part(self.kinds.component_of[k], self.now, end, -1)
                     break
             return 0
         if self.built:
             self.gains.undo(self.now, end, units, 0, NULL)
-            change(self.profile, self.now, end, 0, -units)
-            tidy(self.profile, self.now, end)
+            change(self.profile, self.now, end, 0, 1, &units, -1)
         elif self.nreserved and end > self.shadow:
             self.extra -= units
         return 0
@@ -189,19 +188,16 @@ cdef class CountPlan:
             return self.nreserved == 0
         end = release_time(end, self.now)
         if self.plain:
-            change(self.profile, self.now, end, 0, units)
-            tidy(self.profile, self.now, end)
+            change(self.profile, self.now, end, 0, 1, &units, 1)
             self.profile.nfound = 0
             self.gains.add(self.now, end, units, 0, NULL)
             return True
         if not self.count_parts(a):
             return False
-        for k in range(self.kinds.nkinds):
-            self.part[k] = -self.part[k]
         for c in range(self.kinds.ncomponents):
             if self.how[c] == NAMED:
                 continue
-            self.take_part(c, self.now, end)
+            self.take_part(c, self.now, end, 1)
             self.profile[c].nfound = 0
             self.gains.add(self.now, end, units, c, NULL)
         return True
@@ -307,14 +303,13 @@ cdef class CountPlan:
             if not self.built:
                 self.build(running, jobs)
             if self.plain:
-                change(self.profile, start, end, 0, -units)
-                tidy(self.profile, start, end)
+                change(self.profile, start, end, 0, 1, &units, -1)
             else:
                 p = self.profile + r.component
                 self.least(set, place_of(p, start), end, 1)
                 self.share(set, units)
                 self.keep_parts(r)
-                self.take_part(r.component, start, end)
+                self.take_part(r.component, start, end, -1)
         self.gains.undo(start, end, units, r.component, NULL)
         r.seen = self.gains.tell()
         self.nmade += 1
@@ -334,14 +329,20 @@ cdef class CountPlan:
         for k in range(self.kinds.first[r.component], self.kinds.first[r.component] + self.width(r.component)):
             if self.part[k]:
                 self.parts = <Part *> grow(self.parts, &self.parts_room, self.nparts + 1, sizeof(Part))
-                self.parts[self.nparts] = Part(k, self.part[k])
+                self.parts[self.nparts] = Part(k, <i32> self.part[k])
                 self.nparts += 1
                 r.nparts += 1
         return 0
 
+    cdef void find_parts(self, const Reserved *r) noexcept nogil:
+        """What a reservation takes of each kind; in part."""
+        cdef i32 k
+        memset(self.part + self.kinds.first[r.component], 0, self.width(r.component) * sizeof(i64))
+        for k in range(r.part, r.part + r.nparts):
+            self.part[self.parts[k].kind] = self.parts[k].units
+
     cdef int retract(self, i32 i) except -1 nogil:
         """Take back a reservation."""
-        cdef i32 k
         cdef Reserved *r = self.reserved + i
         cdef Profile *p = self.profile + r.component
         if r.end < 0:
@@ -350,10 +351,10 @@ cdef class CountPlan:
         if self.built:
             p.nfound = 0
             if self.plain:
-                change(p, r.start, r.end, 0, r.units)
-            for k in range(r.part, r.part + r.nparts):
-                change(p, r.start, r.end, self.parts[k].kind - self.kinds.first[r.component], self.parts[k].units)
-            tidy(p, r.start, r.end)
+                change(p, r.start, r.end, 0, 1, &r.units, 1)
+            else:
+                self.find_parts(r)
+                self.take_part(r.component, r.start, r.end, 1)
             self.gains.add(r.start, r.end, r.units, r.component, NULL)
         r.end = -1
         return 0
@@ -428,10 +429,10 @@ cdef class CountPlan:
         """Take units of what is in low, from the kinds of a set in their order; the parts are in part."""
         cdef i32 k, m, count
         cdef const i32 *member = self.members(set, &count)
-        memset(self.part, 0, self.kinds.nkinds * sizeof(i32))
+        memset(self.part, 0, self.kinds.nkinds * sizeof(i64))
         for m in range(count):
             k = member[m]
-            self.part[k] = <i32> (self.low[k] if self.low[k] < units else units)
+            self.part[k] = self.low[k] if self.low[k] < units else units
             units -= self.part[k]
 
     cdef int search(self, i32 set, i64 units, usec_t duration, i32 first, usec_t until, usec_t *out) noexcept nogil:
@@ -471,7 +472,7 @@ cdef class CountPlan:
         cdef i32 i, c, node
         cdef bint whole = True
         cdef const Entry *e
-        memset(self.part, 0, self.kinds.nkinds * sizeof(i32))
+        memset(self.part, 0, self.kinds.nkinds * sizeof(i64))
         for i in range(a.nentries):
             e = a.entry + i
             for node in range(e.node, e.node + max(e.count, 1)):
@@ -500,15 +501,15 @@ cdef class CountPlan:
                 for node in range(a.entry[n].node, a.entry[n].node + max(a.entry[n].count, 1)):
                     self.holders[node] += 1
 
-    cdef int take_part(self, i32 c, usec_t start, usec_t end) except -1 nogil:
-        """Take what is in part from a component, from start to end."""
-        cdef i32 k
-        cdef Profile *p = self.profile + c
-        for k in range(self.kinds.first[c], self.kinds.first[c] + self.width(c)):
-            if self.part[k]:
-                change(p, start, end, k - self.kinds.first[c], -self.part[k])
-        tidy(p, start, end)
-        return 0
+    cdef int take_part(self, i32 c, usec_t start, usec_t end, i32 sign) except -1 nogil:
+        """Give (sign 1) what is in part to a component, or take it (-1), from start to end."""
+        cdef i32 first = 0, last = self.width(c)
+        cdef const i64 *part = self.part + self.kinds.first[c]
+        while first < last and part[first] == 0:
+            first += 1
+        while first < last and part[last - 1] == 0:
+            last -= 1
+        return change(self.profile + c, start, end, first, last, part + first, sign) if first < last else 0
 
     cdef int build(self, Running running, const Job *jobs) except -1 nogil:
         """The profiles, from the running jobs and the first reservation."""
@@ -522,8 +523,7 @@ cdef class CountPlan:
             begin_profile(self.profile, 1, self.now, &self.free_now)
             for i in range(running.count):
                 extend(self.profile, release_time(running.item[i].end, self.now), 0, jobs[running.item[i].job].units)
-            change(self.profile, self.shadow, self.shadow_end, 0, -self.shadow_units)
-            tidy(self.profile, self.shadow, self.shadow_end)
+            change(self.profile, self.shadow, self.shadow_end, 0, 1, &self.shadow_units, -1)
             return 0
         for c in range(self.kinds.ncomponents):
             if self.how[c] != NAMED:

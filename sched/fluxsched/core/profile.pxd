@@ -3,7 +3,7 @@
 from fluxsched.core.types cimport i32, i64, usec_t
 
 cdef enum:
-    FOUND = 32              # searches of a pass that each profile remembers
+    FOUND = 32              # searches of a pass that each profile remembers; a power of two
 
 # A search of this pass: what asks no less starts no earlier.
 cdef struct Found:
@@ -22,6 +22,8 @@ cdef struct Profile:
     i32 width
     Found found[FOUND]
     i32 nfound
+    i32 first               # points that the last search has found: the start, and the first one not before the end.
+    i32 last                # Others may have come or gone since
 
 
 cdef i32 place_of(const Profile *p, usec_t t) noexcept nogil
@@ -29,10 +31,10 @@ cdef void drop_profile(Profile *p) noexcept nogil
 cdef int begin_profile(Profile *p, i32 width, usec_t now, const i64 *free_now) except -1 nogil
 cdef i32 split(Profile *p, usec_t t) except -1 nogil
 cdef void merge(Profile *p, i32 at) noexcept nogil
-cdef int change(Profile *p, usec_t start, usec_t end, i32 kind, i64 units) except -1 nogil
-cdef void tidy(Profile *p, usec_t start, usec_t end) noexcept nogil
+cdef int change(Profile *p, usec_t start, usec_t end, i32 first, i32 last, const i64 *units,
+                i32 sign) except -1 nogil
 cdef int extend(Profile *p, usec_t t, i32 kind, i64 units) except -1 nogil
-cdef int search_one(const Profile *p, i32 kind, i64 units, usec_t duration, i32 first, usec_t until,
+cdef int search_one(Profile *p, i32 kind, i64 units, usec_t duration, i32 first, usec_t until,
                     usec_t *out) noexcept nogil
 cdef i32 bound(const Profile *p, i32 set, i64 units, usec_t duration) noexcept nogil
 cdef void remember(Profile *p, i32 set, i64 units, usec_t duration, usec_t start) noexcept nogil

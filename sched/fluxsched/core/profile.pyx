@@ -9,13 +9,22 @@ Neighbours that are equal are merged.
 """
 from libc.stdlib cimport free
 
-from fluxsched.core.memory cimport grow, memcmp, memcpy, memmove
+from fluxsched.core.memory cimport grow, memcpy, memmove
 from fluxsched.core.types cimport i32, i64, time_add, time_never, usec_t
+
+
+cdef inline bint is_place(const Profile *p, i32 at, usec_t t) noexcept nogil:
+    """Whether point `at` is the first one not before t."""
+    return 0 < at <= p.npoints and p.time[at - 1] < t and (at == p.npoints or p.time[at] >= t)
 
 
 cdef i32 place_of(const Profile *p, usec_t t) noexcept nogil:
     """Index of the first point not before t."""
     cdef i32 low = 0, high = p.npoints, middle
+    if is_place(p, p.first, t):
+        return p.first
+    if is_place(p, p.last, t):
+        return p.last
     while low < high:
         middle = (low + high) >> 1
         if p.time[middle] < t:
@@ -73,28 +82,30 @@ cdef i32 split(Profile *p, usec_t t) except -1 nogil:
 cdef void merge(Profile *p, i32 at) noexcept nogil:
     """Drop a point at which nothing changes."""
     cdef size_t width = p.width
-    if at <= 0 or at >= p.npoints or memcmp(p.free + at * width, p.free + (at - 1) * width, width * sizeof(i64)):
+    cdef i32 k
+    if at <= 0 or at >= p.npoints:
         return
+    for k in range(p.width):
+        if p.free[at * width + k] != p.free[(at - 1) * width + k]:
+            return
     p.npoints -= 1
     memmove(p.time + at, p.time + at + 1, (p.npoints - at) * sizeof(usec_t))
     memmove(p.free + at * width, p.free + (at + 1) * width, (p.npoints - at) * width * sizeof(i64))
 
 
-cdef int change(Profile *p, usec_t start, usec_t end, i32 kind, i64 units) except -1 nogil:
-    """units more of a kind from start to end; the points at both are left for merge."""
-    cdef i32 i, first = split(p, start), last
+cdef int change(Profile *p, usec_t start, usec_t end, i32 first, i32 last, const i64 *units,
+                i32 sign) except -1 nogil:
+    """units[k - first] more (sign 1) or fewer (-1) of each kind k, first … last - 1, from start to end."""
+    cdef i32 i, k, low = split(p, start), high
     cdef size_t width = p.width
-    last = split(p, end) if end != time_never() else p.npoints
-    for i in range(first, last):
-        p.free[i * width + kind] += units
-    return 0
-
-
-cdef void tidy(Profile *p, usec_t start, usec_t end) noexcept nogil:
-    """Merge at both ends of a change."""
+    high = split(p, end) if end != time_never() else p.npoints
+    for i in range(low, high):
+        for k in range(first, last):
+            p.free[i * width + k] += sign * units[k - first]
     if end != time_never():
-        merge(p, place_of(p, end))
-    merge(p, place_of(p, start))
+        merge(p, high)
+    merge(p, low)
+    return 0
 
 
 cdef int extend(Profile *p, usec_t t, i32 kind, i64 units) except -1 nogil:
@@ -111,7 +122,7 @@ cdef int extend(Profile *p, usec_t t, i32 kind, i64 units) except -1 nogil:
     return 0
 
 
-cdef int search_one(const Profile *p, i32 kind, i64 units, usec_t duration, i32 first, usec_t until,
+cdef int search_one(Profile *p, i32 kind, i64 units, usec_t duration, i32 first, usec_t until,
                     usec_t *out) noexcept nogil:
     """1 and the first point before until from which on the units of one kind are free for the duration, or until then;
     else 0."""
@@ -119,32 +130,37 @@ cdef int search_one(const Profile *p, i32 kind, i64 units, usec_t duration, i32 
     cdef size_t width = p.width
     cdef usec_t end
     cdef const i64 *row = p.free + kind
-    while i < p.npoints and p.time[i] < until:
-        if row[i * width] < units:
+    while True:
+        while i < p.npoints and row[i * width] < units:
             i += 1
-            continue
+        if i >= p.npoints or p.time[i] >= until:
+            return 0
         end = min(time_add(p.time[i], duration), until)
         j = i + 1
         while j < p.npoints and p.time[j] < end and row[j * width] >= units:
             j += 1
         if j == p.npoints or p.time[j] >= end:
             out[0] = p.time[i]
+            p.first = i
+            p.last = j
             return 1
         i = j
-    return 0
 
 
 cdef i32 bound(const Profile *p, i32 set, i64 units, usec_t duration) noexcept nogil:
     """The first point worth a look: within a pass what is free only shrinks."""
     cdef i32 i
     cdef usec_t t = p.time[0]
-    for i in range(p.nfound if p.nfound < FOUND else FOUND):
-        if (p.found[i].start > t and p.found[i].set == set and p.found[i].units <= units
-                and p.found[i].duration <= duration):
-            t = p.found[i].start
+    cdef const Found *f
+    # The last ones first: what was found last is mostly the latest.
+    for i in range(p.nfound - 1, max(0, p.nfound - FOUND) - 1, -1):
+        f = p.found + (i & (FOUND - 1))
+        if f.start > t and f.set == set and f.units <= units and f.duration <= duration:
+            t = f.start
     return place_of(p, t)
 
 
 cdef void remember(Profile *p, i32 set, i64 units, usec_t duration, usec_t start) noexcept nogil:
+    """A search has found this start."""
     p.found[p.nfound % FOUND] = Found(set, units, duration, start)
     p.nfound = p.nfound + 1 if p.nfound < 2 * FOUND - 1 else FOUND

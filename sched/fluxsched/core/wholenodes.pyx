@@ -6,10 +6,10 @@ from fluxsched.core.bits cimport lowest, range_mask
 from fluxsched.core.job cimport Job
 from fluxsched.core.kinds cimport Group, Kinds
 from fluxsched.core.state cimport State
-from fluxsched.core.types cimport i32, u64
+from fluxsched.core.types cimport i32, i64, u64
 
 
-cdef int take_nodes(State state, Kinds kinds, const Job *j, const i32 *part, Alloc *picked) except -1 nogil:
+cdef int take_nodes(State state, Kinds kinds, const Job *j, const i64 *part, Alloc *picked) except -1 nogil:
     """1 and the idle nodes in picked of a job that takes whole nodes: part[k] of each kind k (NULL: the first that
     there are), a run at a time. 0 if there are not so many."""
     cdef i32 k, m, w, low, run, limit, need = j.node_units
@@ -19,7 +19,7 @@ cdef int take_nodes(State state, Kinds kinds, const Job *j, const i32 *part, All
     for m in range(kinds.set_first[j.elig], kinds.set_first[j.elig + 1]):
         k = kinds.member[m]
         g = kinds.group + k
-        limit = need if part is NULL else part[k]
+        limit = need if part is NULL else <i32> part[k]
         for w in range(g.first, g.last):
             word = state.idle[w] & g.nodes[w - g.first]
             while word and limit:
