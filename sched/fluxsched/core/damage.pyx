@@ -9,6 +9,7 @@ from fluxsched.core.alloc cimport Alloc, alloc_clear, alloc_whole
 from fluxsched.core.api cimport Engine as PythonEngine
 from fluxsched.core.comparison cimport Comparison
 from fluxsched.core.engine cimport Engine
+from fluxsched.core.failures cimport FAILURES
 from fluxsched.core.fits cimport Fits, Soon
 from fluxsched.core.history cimport KEPT, History
 from fluxsched.core.lacks cimport LAST_TICK
@@ -63,7 +64,7 @@ def damage(PythonEngine engine not None, str what not None):
     elif what == "failures":
         plan.failures.add(&one, 1, now + 1, False)
     elif what == "failures: count":
-        plan.failures.count = 17
+        plan.failures.count = FAILURES + 1
     elif what == "gains: told":
         plan.gains.told = plan.gains.count + 1
     elif what == "gains: seen":

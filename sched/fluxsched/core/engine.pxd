@@ -128,4 +128,5 @@ cdef class Engine:
     cdef bint start_due(self) except -1 nogil
     cdef int consider(self, i32 slot) except -1 nogil
     cdef void stop(self, const Job *j, i32 how, i32 why) noexcept nogil
+    cdef bint may_start(self, i32 slot) noexcept nogil
     cdef void close_queue(self) noexcept nogil

@@ -563,6 +563,8 @@ cdef class Engine:
             if jumps and not self.nheld and may_jump(self.domain, self.ndomains, self.policy.quiet_after):
                 limits = self.future.limits(self.clock, over)
                 slot = self.queue.next_within(&limits)
+                while slot >= 0 and not self.may_start(slot):
+                    slot = self.queue.next_within(&limits)
                 self.settled.nopen += 1
                 if slot < 0:
                     break
@@ -576,7 +578,7 @@ cdef class Engine:
                 limits = self.future.limits(self.clock, over)
                 self.domain[d].jumped = True
                 self.settled.nopen += 1
-                if not self.queue.within(self.jobs.item + slot, &limits):
+                if not self.queue.within(self.jobs.item + slot, &limits) or not self.may_start(slot):
                     continue
             self.consider(slot)
             if self.domain[d].stopped and all_stopped(self.domain, self.ndomains):
@@ -585,6 +587,10 @@ cdef class Engine:
         self.removal = self.suspended = False
         self.least_asked = 0
         return 0
+
+    cdef bint may_start(self, i32 slot) noexcept nogil:
+        """False only if a job cannot start, now and in the rest of the pass: a quick look."""
+        return self.future.may_start(self.jobs.item + slot, self.end_after(self.jobs.item[slot].duration))
 
     cdef void close_queue(self) noexcept nogil:
         """Drop from the queue what no longer waits."""

@@ -6,7 +6,7 @@ from fluxsched.core.shape cimport Shape
 from fluxsched.core.types cimport i32, usec_t
 
 cdef enum:
-    FAILURES = 16           # that are remembered
+    FAILURES = 48           # that are remembered
 
 # A request that found no room now.
 cdef struct Failed:

@@ -5,6 +5,13 @@ from fluxsched.core.shape cimport Shape
 from fluxsched.core.types cimport i32, usec_t
 
 
+cdef inline bint covers(const Failed *a, const Failed *b) noexcept nogil:
+    """Whether b finds no room where a does not, as it is no smaller in any way."""
+    return (a.need <= b.need and a.end <= b.end and a.shape.elig == b.shape.elig and a.shape.cores <= b.shape.cores
+            and a.shape.gpus <= b.shape.gpus and a.shape.slots <= b.shape.slots
+            and (a.shape.slots > 0) == (b.shape.slots > 0) and a.shape.whole <= b.shape.whole and a.pools <= b.pools)
+
+
 cdef class Failures:
 
     cdef void forget(self) noexcept nogil:
@@ -15,17 +22,24 @@ cdef class Failures:
         """Whether a request no larger in any way found no room from now to its end. pools: it wants all of the pools of
         its nodes, too."""
         cdef i32 i
-        cdef const Failed *f
+        cdef Failed wanted = Failed(shape[0], need, end, pools)
         for i in range(self.count):
-            f = self.item + i
-            if (f.shape.elig == shape.elig and (f.shape.slots > 0) == (shape.slots > 0)
-                    and f.shape.slots <= shape.slots and f.shape.cores <= shape.cores and f.shape.gpus <= shape.gpus
-                    and f.shape.whole <= shape.whole and f.need <= need and f.end <= end and f.pools <= pools):
+            if covers(self.item + i, &wanted):
+                # What is of use is found sooner the next time.
+                self.item[i], self.item[i >> 1] = self.item[i >> 1], self.item[i]
                 return True
         return False
 
     cdef void add(self, const Shape *shape, i32 need, usec_t end, bint pools) noexcept nogil:
-        """A request for need slots (or nodes) of a shape found no room from now to end."""
-        cdef i32 i = min(self.count, FAILURES - 1)
-        self.item[i] = Failed(shape[0], need, end, pools)
-        self.count = i + 1
+        """A request for need slots (or nodes) of a shape found no room from now to end. Larger ones that did not are
+        forgotten for it."""
+        cdef i32 i, n = 0
+        cdef Failed failed = Failed(shape[0], need, end, pools)
+        for i in range(self.count):
+            if not covers(&failed, self.item + i):
+                if n < i:
+                    self.item[n] = self.item[i]
+                n += 1
+        n = min(n, FAILURES - 1)
+        self.item[n] = failed
+        self.count = n + 1

@@ -283,7 +283,10 @@ cdef class SharedPlan:
                 or self.failures.rule_out(&shape, need, end, j.exclusive)):
             return False
         k = self.bounds.known(&shape)
-        return k < 0 or self.timeline.lasts(k, need, self.now, end)
+        if k < 0 or self.timeline.lasts(k, need, self.now, end):
+            return True
+        self.failures.add(&shape, need, end, False)
+        return False
 
     cdef int fits_now(self, const Job *j, const Request *request, usec_t end, Running running,
                       const Job *jobs) except -1 nogil:

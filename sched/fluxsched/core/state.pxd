@@ -9,6 +9,13 @@ from fluxsched.core.running cimport Running
 from fluxsched.core.types cimport i32, i64, u64
 
 
+# How much of so many cores each is free, when State.changes was so high.
+cdef struct Room:
+    i64 at
+    i64 slots               # of so many cores
+    i64 nodes               # with so many free cores, or more
+
+
 @cython.final
 cdef class State:
     cdef:
@@ -20,6 +27,8 @@ cdef class State:
         u64 *gpu_free           # [nnodes * gw]
         i32 *nfree              # [nnodes] number of free cores
         i32 *by_free            # [most_cores + 1] nodes that are up, by free cores
+        i64 changes             # counts up with each of by_free
+        Room *room              # [most_cores + 1]
         i32 most_cores          # of a node
         i64 *pool_free          # [npools] amount held by nobody
         i32 npools

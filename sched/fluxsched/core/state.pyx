@@ -38,6 +38,8 @@ cdef class State:
         for i in range(inv.nclasses):
             self.most_cores = max(self.most_cores, inv.class_cores[i])
         self.by_free = <i32 *> zeroed(self.most_cores + 1, sizeof(i32))
+        self.room = <Room *> zeroed(self.most_cores + 1, sizeof(Room))
+        self.changes = 1
         for i in range(n):
             set_bit(self.present, i)
             self.nfree[i] = inv.ncores[i]
@@ -49,6 +51,7 @@ cdef class State:
         free(self.gpu_free)
         free(self.nfree)
         free(self.by_free)
+        free(self.room)
         free(self.pool_free)
         free(self.present)
         free(self.up)
@@ -70,6 +73,7 @@ cdef class State:
         cdef i32 nfree = count_bits(self.core_free + node * self.cw, self.cw)
         cdef bint now = (up and nfree == self.inv.ncores[node]
                          and same_bits(self.gpu_free + node * self.gw, self.inv.gpu_all + node * self.gw, self.gw))
+        self.changes += 1
         if up:
             self.free_cores += nfree - self.nfree[node]
             self.by_free[self.nfree[node]] -= 1
@@ -97,6 +101,7 @@ cdef class State:
             self.nidle -= taken
             self.idle[w] &= ~mask
             self.some[w] &= ~mask
+        self.changes += 1
         # Down nodes count in no total, and a job may be put on them (hello).
         if self.nup == self.inv.nnodes and self.inv.nclasses == 1:
             self.free_cores -= <i64> count * self.most_cores
@@ -123,6 +128,7 @@ cdef class State:
             self.nidle += popcount(usable)
             self.idle[w] |= usable
             self.some[w] |= usable
+        self.changes += 1
         if self.nup == self.inv.nnodes and self.inv.nclasses == 1:
             self.free_cores += <i64> count * self.most_cores
             self.by_free[self.most_cores] += count
@@ -245,19 +251,20 @@ cdef class State:
     cdef bint room_for(self, i32 nnodes, i32 nslots, i32 cores) noexcept nogil:
         """Whether enough cores are free on enough nodes, wherever they are;
         quick, as it counts nodes by their free cores."""
-        cdef i64 total = 0, least = <i64> nslots * cores
+        cdef i64 least = <i64> nslots * cores if nnodes else cores
+        cdef Room *room
         cdef i32 c
         if cores == 0:
             return True
-        if nnodes:
-            if least > self.most_cores:
-                return False
+        if least > self.most_cores:
+            return False
+        room = self.room + least
+        if room.at != self.changes:
+            room[0] = Room(self.changes, 0, 0)
             for c in range(<i32> least, self.most_cores + 1):
-                total += self.by_free[c]
-            return total >= nnodes
-        for c in range(cores, self.most_cores + 1):
-            total += <i64> self.by_free[c] * (c / cores)
-        return total >= nslots
+                room.nodes += self.by_free[c]
+                room.slots += self.by_free[c] * (c / <i32> least)
+        return room.nodes >= nnodes if nnodes else room.slots >= nslots
 
     cdef i64 up_units(self, const Alloc *a, bint cores) noexcept nogil:
         """Nodes (or cores) of a that will be usable once it is freed."""
