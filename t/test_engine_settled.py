@@ -36,13 +36,14 @@ class Play:
     def __init__(self, rng):
         self.rng = rng
         self.nnodes = rng.choice([1, 3, 5, 8])
-        depth = rng.choice([-1, -1, -1, 1, 3])
+        depth = rng.choice([-1, -1, -1, 0, 1, 2, 3])
         options = f"reserve-depth={depth}{rng.choice(['', '', ',order=sjf', ',order=laf,aging=5'])}"
         ncores = rng.choice([2, 4])
         self.engines = [engine(self.nnodes, ncores, options, steady) for steady in (True, False)]
         self.shared = rng.random() < 0.6
         half = self.nnodes // 2
-        self.sets = [f"0-{half}", f"{half}-{self.nnodes - 1}"] if rng.random() < 0.5 else []
+        self.sets = [f"0-{half}", f"{half + rng.randint(0, 1)}-{self.nnodes}"] if rng.random() < 0.5 else []
+        self.quiet = rng.choice([0.45, 0.45, 0.8])      # how often time passes
         self.now = 0
         self.last = 0
         self.ends = {}
@@ -67,7 +68,7 @@ class Play:
     def one_size(self):
         rng = self.rng
         constraint = {"ranks": [rng.choice(self.sets)]} if self.sets and rng.random() < 0.5 else None
-        queue, duration = rng.choice(["", "", "b"]), rng.choice(DURATIONS)
+        queue, duration = rng.choice(["", "", "b", "c"]), rng.choice(DURATIONS)
         if not self.shared or rng.random() < 0.4:
             return whole(rng.randint(1, 4), duration, queue, constraint)
         if rng.random() < 0.5:
@@ -136,11 +137,14 @@ class Play:
 
     def run(self, steps):
         for _ in range(steps):
-            if self.rng.random() < 0.55:
-                self.change()
-            else:
+            if self.rng.random() < self.quiet:
                 self.tick()
                 self.schedule()
+            else:
+                self.change()
+                # Several at once, so that there is a queue.
+                while self.quiet > 0.5 and self.rng.random() < 0.8:
+                    self.change()
 
 
 @given(st.randoms(use_true_random=False))

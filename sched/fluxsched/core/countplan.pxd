@@ -40,7 +40,7 @@ cdef class CountPlan:
         State state
         Kinds kinds
         bint plain              # all units are alike, and those of running jobs are in Job.units
-        bint shared             # running jobs may hold parts of nodes; such nodes come back when the last job on them ends
+        bint shared             # running jobs may hold parts of nodes: such nodes come back when the last job ends
         const i32 *how          # [ncomponents]
         usec_t now
         i64 free_now            # of any kind, or none
@@ -59,8 +59,8 @@ cdef class CountPlan:
         bint built              # the profiles below hold
         Profile *profile        # [ncomponents], but one if plain
         i32 nprofiles           # made so far
-        i64 *idle               # [nkinds] units free now; if not plain. Where cores are counted, here and below the first
-                                # kind of a component stands for all of it
+        # Where cores are counted, the first kind of a component stands for all of it here:
+        i64 *idle               # [nkinds] units free now; if not plain
         i64 *low                # [nkinds] scratch: the least that is free of each kind of a set in a window
         i64 *part               # [nkinds] units that a job takes of each kind; see share
         i32 *holders            # [nnodes] scratch: running jobs on a node that have not ended
@@ -80,6 +80,7 @@ cdef class CountPlan:
                      const Job *jobs) except -1 nogil
     cdef int keep_parts(self, Reserved *r) except -1 nogil
     cdef int skip(self) except -1 nogil
+    cdef Reserved *next_reserved(self) except NULL nogil
     cdef int retract(self, i32 i) except -1 nogil
     cdef void shift(self, i32 i, i32 to) noexcept nogil
     cdef void cut(self, i32 count) noexcept nogil

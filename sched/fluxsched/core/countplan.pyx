@@ -183,7 +183,7 @@ cdef class CountPlan:
     cdef bint give(self, const Alloc *a, i64 units, usec_t end) except -1 nogil:
         """A job that was expected to end then gives back a, between two passes of which the second one goes on with the
         plan; False: it cannot."""
-        cdef i32 c, k
+        cdef i32 c
         if not self.built:
             return self.nreserved == 0
         end = release_time(end, self.now)
@@ -284,9 +284,7 @@ cdef class CountPlan:
         cdef i32 i
         cdef usec_t end = time_add(start, duration)
         cdef Profile *p
-        cdef Reserved *r
-        self.reserved = <Reserved *> grow(self.reserved, &self.made_room, self.nmade + 1, sizeof(Reserved))
-        r = self.reserved + self.nmade
+        cdef Reserved *r = self.next_reserved()
         r[0] = Reserved(start, end, units, 0, self.kinds.set_component[set], self.nparts, 0)
         if self.plain and not self.built and self.nreserved == 0:
             # One reservation needs no profile: before it nothing changes, and
@@ -318,10 +316,14 @@ cdef class CountPlan:
 
     cdef int skip(self) except -1 nogil:
         """The next reservation is in another plan: its number stands for one that was taken back."""
-        self.reserved = <Reserved *> grow(self.reserved, &self.made_room, self.nmade + 1, sizeof(Reserved))
-        self.reserved[self.nmade] = Reserved(0, -1, 0, -1, 0, self.nparts, 0)
+        self.next_reserved()[0] = Reserved(0, -1, 0, -1, 0, self.nparts, 0)
         self.nmade += 1
         return 0
+
+    cdef Reserved *next_reserved(self) except NULL nogil:
+        """Room for one more."""
+        self.reserved = <Reserved *> grow(self.reserved, &self.made_room, self.nmade + 1, sizeof(Reserved))
+        return self.reserved + self.nmade
 
     cdef int keep_parts(self, Reserved *r) except -1 nogil:
         """Note what a reservation takes of each kind: what is in part."""

@@ -8,23 +8,21 @@ offers: fits_now, select, start, earliest, reserve, explain.
 """
 from libc.stdlib cimport free
 
-from fluxsched.core.alloc cimport Alloc
 from fluxsched.core.domain cimport Domain, all_stopped, begin, held_elsewhere, may_jump, quiet
 from fluxsched.core.eligible cimport Eligible
 from fluxsched.core.future cimport Future
 from fluxsched.core.inventory cimport Inventory
 from fluxsched.core.job cimport (
-    JOB_FREE, JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_NEVER, WHY_NEW,
+    JOB_FREE, JOB_RUNNING, JOB_WAITING, WHY_BEHIND, WHY_DEPTH, WHY_NEVER,
     WHY_OVERLAP, WHY_RESOURCES, Job,
 )
 from fluxsched.core.jobs cimport Jobs
 from fluxsched.core.memory cimport grow, memset, zeroed
-from fluxsched.core.planned cimport Planned
 from fluxsched.core.queue cimport Limits, Queue
 from fluxsched.core.running cimport far_future
-from fluxsched.core.settled cimport Settled
+from fluxsched.core.settled cimport DUE, STANDS, Settled
 from fluxsched.core.state cimport State
-from fluxsched.core.types cimport USEC, i32, i64, time_add, time_never, usec_t
+from fluxsched.core.types cimport USEC, i32, i64, time_add, usec_t
 
 from fluxsched.errors import FluxSchedError
 
@@ -120,21 +118,9 @@ cdef class Engine:
         cdef Job *j
         cdef bint queued = False, done = False
         self.queue.need_room()
-        slot = self.jobs.take()
+        slot = self.jobs.put(template)
         j = self.jobs.item + slot
-        j[0] = template[0]
-        j.limit = j.duration
-        memset(&j.alloc, 0, sizeof(Alloc))
-        j.state = JOB_WAITING
-        j.why = WHY_NEW
-        j.estimate = -1
-        j.parked = 0
-        j.parked_at = -1
-        j.asked_in = -1
-        j.place = -1
-        j.was_reserved = False
         j.added_in = self.number()
-        self.jobs.measure(j)
         try:
             self.policy.score(self, slot, &j.score)
             self.queue.insert(slot)
@@ -490,17 +476,9 @@ cdef class Engine:
 
     cdef bint may_go_on(self, usec_t now) noexcept nogil:
         """Whether the last pass can be gone on with: all has gone as it was expected to, up to now."""
-        if not self.settled.holds or self.stale or self.removal or not self.future.same() or now < self.clock:
-            return False
-        # Reservations begin when something ends; an overdue job is taken to end a tick after the pass began.
-        if now != self.now and self.jobs.running.count and self.jobs.running.item[0].end <= now:
-            return False
-        if self.settled.keeps:
-            return self.expiration == 0 and not self.settled.late(now)
-        if now == self.clock:
-            return self.settled.nended == 0
-        return self.settled.nended == 0 or (self.settled.ended == now and self.settled.first >= now
-                                            and self.expiration == 0 and self.future.repeats())
+        cdef bint jumps = self.policy.quiet_after >= 0 and self.policy.queue_depth < 0
+        return not self.stale and not self.removal and self.settled.may_go_on(now, self.now, self.clock,
+                                                                              self.expiration > 0, jumps)
 
     cdef bint go_on(self, usec_t now) except -1 nogil:
         """Go on with the last pass, so that walk is to ask the jobs that it has not asked; False: that did not work."""
@@ -512,8 +490,16 @@ cdef class Engine:
         self.future.unselect()
         self.queue.begin()
         self.policy.sched_loop_setup(self)
-        if not self.settled.holds or (self.settled.nended and not self.settled.keeps and not self.start_due()):
+        if not self.settled.holds:
             return False
+        if self.settled.nended and not self.settled.keeps:
+            if not self.settled.whole():
+                # From the head on; what is reserved stands until its job's turn comes.
+                self.nheld = self.asked = 0
+                self.settled.stand(self.domain, self.ndomains, now)
+                return not self.queue.reordered
+            if not self.start_due():
+                return False
         if not self.queue.reordered:
             self.queue.resume(self.settled.tail)
         self.settled.tail = -1
@@ -523,40 +509,36 @@ cdef class Engine:
         """Something has ended when it was expected to: the jobs start that are planned for now. False if one does
         not."""
         cdef i32 i, slot
-        cdef Planned *p
-        for i in range(self.ndomains):
-            self.domain[i].blocked = self.domain[i].reserved = 0
-        self.settled.first = time_never()
-        for i in range(self.settled.nplanned):
-            p = self.settled.planned + i
-            slot = p.slot
-            if slot < 0:
-                continue
-            if p.start > self.clock:
-                self.settled.first = min(self.settled.first, p.start)
-                self.domain[p.domain].blocked += 1
-                self.domain[p.domain].reserved += 1
-                continue
-            p.slot = -1
-            self.settled.ngone += 1
-            self.future.retract(i)
-            self.consider(slot)
-            if self.jobs.item[slot].state == JOB_WAITING:
-                return False
+        self.settled.count_all(self.domain, self.ndomains, self.clock)
+        self.settled.give_due(self.clock)
+        i = 0
+        while i < self.settled.nplanned:
+            slot = self.settled.planned[i].slot
+            if slot >= 0 and self.settled.planned[i].start <= self.clock:
+                if self.future.may_grow(slot, i):
+                    # All that is behind it depends on what it gets.
+                    self.settled.go_back(slot, self.domain)
+                    self.settled.tail = slot
+                    break
+                self.settled.leaves(slot, self.domain)
+                self.consider(slot)
+                if self.jobs.item[slot].state == JOB_WAITING:
+                    return False
+            i += 1
         self.settled.pack()
         return True
 
     cdef int walk(self, i32 limit) except -1 nogil:
         """Consider the jobs of the order one after another, until the pass or the slice ends."""
-        cdef i32 slot, d
+        cdef i32 slot, d, turn
         cdef i64 last = <i64> self.asked + limit
         cdef usec_t over = <usec_t> (self.expiration * USEC)
         cdef Limits limits
         cdef bint jumps = self.policy.quiet_after >= 0 and self.policy.queue_depth < 0
         while self.queue.more():
-            if self.hasty and self.settled.rest_waits(self.clock, over):
+            if self.hasty and self.settled.nstanding == 0 and self.settled.rest_waits(self.clock, over):
                 break
-            if limit > 0 and self.asked >= last:
+            if limit > 0 and self.asked >= last and self.settled.nstanding == 0:
                 self.queue.freeze()
                 self.suspended = True
                 return 0
@@ -574,7 +556,17 @@ cdef class Engine:
             d = self.jobs.item[slot].domain
             if self.jobs.item[slot].state != JOB_WAITING or self.jobs.item[slot].added_in == self.number():
                 continue
-            if jumps and quiet(self.domain + d, self.policy.quiet_after) and not self.nheld:
+            if self.settled.nstanding:
+                turn = self.settled.meet(slot, self.domain, self.clock, self.policy.quiet_after)
+                if turn == STANDS:
+                    continue
+                if turn == DUE:
+                    self.consider(slot)
+                    if self.jobs.item[slot].state == JOB_WAITING:
+                        self.begin_pass(self.clock)
+                        self.policy.sched_loop_setup(self)
+                    continue
+            elif jumps and quiet(self.domain + d, self.policy.quiet_after) and not self.nheld:
                 limits = self.future.limits(self.clock, over)
                 self.domain[d].jumped = True
                 self.settled.nopen += 1

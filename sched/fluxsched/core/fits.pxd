@@ -60,6 +60,7 @@ cdef class Fits:
     cdef int need(self, i32 k) except -1 nogil
     cdef void unsee(self, i32 k, i32 node) noexcept nogil
     cdef bint serves(self, const Shape *shape, const Group *g) noexcept nogil
+    cdef u64 usable(self, const Shape *shape, i32 w) noexcept nogil
     cdef u64 candidates(self, const Shape *shape, const Group *g, i32 w, bint now) noexcept nogil
     cdef bint fits_early(self, const Shape *shape, i32 k, i32 need, usec_t now, usec_t end, const Alloc *own,
                          usec_t until, bint exact) except -1 nogil

@@ -145,12 +145,13 @@ cdef class Fits:
 
     cdef u64 candidates(self, const Shape *shape, const Group *g, i32 w, bint now) noexcept nogil:
         """The nodes of a kind in a word, without those that are of no use now."""
-        cdef u64 word = g.nodes[w - g.first]
-        if now and shape.whole:
-            word &= self.state.idle[w]
-        elif now and shape.cores:
-            word &= self.state.some[w]
-        return word
+        return g.nodes[w - g.first] & self.usable(shape, w) if now else g.nodes[w - g.first]
+
+    cdef u64 usable(self, const Shape *shape, i32 w) noexcept nogil:
+        """The nodes of a word that may be of use now."""
+        if shape.whole:
+            return self.state.idle[w]
+        return self.state.some[w] if shape.cores else self.state.up[w]
 
     cdef int gather(self, const Job *j, const Shape *shape, i32 k, i32 need, usec_t start, usec_t end, bint now,
                     const i64 *pool, Alloc *picked) except -1 nogil:

@@ -62,6 +62,7 @@ cdef class Future:
     cdef int begin_counts(self, usec_t now) except -1 nogil
     cdef bint same(self) noexcept nogil
     cdef bint repeats(self) noexcept nogil
+    cdef bint may_grow(self, i32 slot, i32 place) noexcept nogil
     cdef void advance(self, usec_t now) noexcept nogil
     cdef void count_mix(self) noexcept nogil
     cdef i32 choose(self, i32 c) noexcept nogil

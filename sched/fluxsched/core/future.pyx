@@ -194,6 +194,12 @@ cdef class Future:
         """Whether a job that starts at its planned time gets what was reserved, whatever else is reserved by then."""
         return not self.general and self.state.npools == 0
 
+    cdef bint may_grow(self, i32 slot, i32 place) noexcept nogil:
+        """Whether a job whose reservation, the given one, is due and was taken back may get more than that."""
+        cdef const Job *j = self.jobs.item + slot
+        return j.sizes > 0 and (not self.is_counted(j) or self.count.fits_now(
+            j.elig, self.count.reserved[place].units + 1, self.count.now + 1))
+
     cdef void advance(self, usec_t now) noexcept nogil:
         """The pass is gone on with at a later time; what has happened since was planned."""
         if self.nnamed:
@@ -336,7 +342,7 @@ cdef class Future:
     cdef int reserve_one(self, i32 slot, usec_t start) except -1 nogil:
         """The same, for the size that the job has."""
         cdef Job *j = self.jobs.item + slot
-        self.general |= j.tree >= 0 or j.sizes > 0
+        self.general |= j.tree >= 0
         if not self.is_counted(j):
             self.nodes.reserve(start, time_add(start, j.duration))
             return self.count.skip() if self.counting() else 0

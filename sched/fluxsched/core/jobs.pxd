@@ -33,6 +33,7 @@ cdef class Jobs:
         Running running
 
     cdef i32 take(self) except -1 nogil
+    cdef i32 put(self, const Job *template) except -1 nogil
     cdef void drop(self, i32 slot) noexcept nogil
     cdef void refuse(self, i32 slot) noexcept nogil
     cdef void resize(self, Job *j, const Size *size) noexcept nogil

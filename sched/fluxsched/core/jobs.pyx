@@ -8,10 +8,10 @@ few jobs have them.
 """
 from libc.stdlib cimport free
 
-from fluxsched.core.alloc cimport alloc_clear
+from fluxsched.core.alloc cimport Alloc, alloc_clear
 from fluxsched.core.check cimport must
 from fluxsched.core.inventory cimport Inventory
-from fluxsched.core.job cimport JOB_FREE, JOB_RUNNING, JOB_WAITING, Job
+from fluxsched.core.job cimport JOB_FREE, JOB_RUNNING, JOB_WAITING, WHY_NEW, Job
 from fluxsched.core.memory cimport grow, memset, zeroed
 from fluxsched.core.running cimport Running
 from fluxsched.core.sizes cimport NODES, SLOTS, Size, SizeTable
@@ -47,6 +47,24 @@ cdef class Jobs:
         self.item[self.count].tree = -1
         self.count += 1
         return self.count - 1
+
+    cdef i32 put(self, const Job *template) except -1 nogil:
+        """A slot with a job that begins to wait; see Engine.add."""
+        cdef i32 slot = self.take()
+        cdef Job *j = self.item + slot
+        j[0] = template[0]
+        j.limit = j.duration
+        memset(&j.alloc, 0, sizeof(Alloc))
+        j.state = JOB_WAITING
+        j.why = WHY_NEW
+        j.estimate = -1
+        j.parked = 0
+        j.parked_at = -1
+        j.asked_in = -1
+        j.place = -1
+        j.was_reserved = False
+        self.measure(j)
+        return slot
 
     cdef void drop(self, i32 slot) noexcept nogil:
         """A job is over: its slot may be used again. It is in no list any more, and has no eligible set."""

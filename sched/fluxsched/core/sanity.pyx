@@ -32,7 +32,7 @@ cdef int sanity_check(Engine e) except -1:
     e.queue.sanity_check()
     users = {}
     waiting = [0] * e.ndomains
-    mix = [[0, 0, 0] for i in range(e.eligible.nsets)]
+    mix = [[0, 0, 0] for _set in range(e.eligible.nsets)]
     for i in range(e.jobs.count):
         if e.jobs.item[i].state != JOB_FREE and e.jobs.item[i].elig:
             users[e.jobs.item[i].elig] = users.get(e.jobs.item[i].elig, 0) + 1

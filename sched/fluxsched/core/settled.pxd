@@ -8,6 +8,12 @@ from fluxsched.core.planned cimport Planned
 from fluxsched.core.queue cimport Queue
 from fluxsched.core.types cimport i32, usec_t
 
+# What becomes of a job when the pass comes to it.
+cdef enum:
+    ASK = 0                 # it is asked about
+    STANDS = 1              # all that the last pass has decided about it stands
+    DUE = 2                 # its reservation was due: it is to start
+
 
 @cython.final
 cdef class Settled:
@@ -26,12 +32,18 @@ cdef class Settled:
         bint keeps              # what is reserved stays, whatever comes or goes
         i32 nended              # jobs that have ended since; all were expected to end at
         usec_t ended
+        i32 nstanding           # reservations of the last pass to whose jobs this one has not come yet
 
     cdef void begin(self, bint keeps) noexcept nogil
     cdef i32 place_of(self, i32 slot) noexcept nogil
     cdef bint late(self, usec_t now) noexcept nogil
     cdef void ask_all(self, Domain *domain, i32 ndomains, usec_t now) noexcept nogil
     cdef void close(self, bint holds) noexcept nogil
+    cdef bint may_go_on(self, usec_t now, usec_t began, usec_t clock, bint expires, bint jumps) noexcept nogil
+    cdef void count_all(self, Domain *domain, i32 ndomains, usec_t now) noexcept nogil
+    cdef int stand(self, Domain *domain, i32 ndomains, usec_t now) except -1 nogil
+    cdef int give_due(self, usec_t now) except -1 nogil
+    cdef i32 meet(self, i32 slot, Domain *domain, usec_t now, i32 quiet_after) except -1 nogil
     cdef int plan(self, i32 slot, i32 domain, usec_t start) except -1 nogil
     cdef void end(self, usec_t end) noexcept nogil
     cdef bint rest_waits(self, usec_t now, usec_t last) noexcept nogil

@@ -13,13 +13,20 @@ resources.
 
 At t1, a and d start; b has no start as it waits for nodes that are down; f and g are asked. A job that comes between c
 and d makes d the tail: the reservations from there on are taken back. Where some job ahead of the tail waits without a
-planned start (under EASY, all but one), that holds only until something ends.
+planned start (under EASY, all but one), it may start when something ends. Then the pass that goes on comes to all jobs,
+in their order. Reservations stand, those of jobs behind, too, until it comes to a job that may start, or has to have a
+reservation; from there on all is planned anew:
+
+        order       a    b    c    d    e    f    g
+        planned     t1   -    t2   -    t3   -    -         depth 3; at t1, a starts, b cannot
+                    DUE  STANDS    ask: there is room       go back to d: e is asked, too
 
 A policy may keep its reservations (Operations.keeps). Then none is taken back for what comes, goes or ends, and the
 policy sees to it what it does about them.
 """
 from libc.stdlib cimport free
 
+from fluxsched.core cimport domain as domains
 from fluxsched.core.domain cimport Domain
 from fluxsched.core.future cimport Future
 from fluxsched.core.job cimport JOB_WAITING, Job
@@ -49,11 +56,30 @@ cdef class Settled:
         self.ngone = 0
         self.first = time_never()
         self.nended = 0
+        self.nstanding = 0
 
     cdef void close(self, bint holds) noexcept nogil:
         """A pass has come to its end."""
         self.holds = holds
         self.nended = 0
+        self.nstanding = 0
+
+    cdef bint may_go_on(self, usec_t now, usec_t began, usec_t clock, bint expires, bint jumps) noexcept nogil:
+        """Whether a pass can go on with the last one, which began then and was gone on with at clock: all has gone as
+        it was expected to, up to now. expires: the instance ends some time. jumps: there is a depth behind which a job
+        that cannot start changes nothing."""
+        cdef bint late = self.queue.jobs.running.count > 0 and self.queue.jobs.running.item[0].end <= now
+        if not self.holds or not self.future.same() or now < clock:
+            return False
+        # Reservations begin when something ends; an overdue job is taken to end a tick after the pass began.
+        if now != began and late:
+            return False
+        if self.keeps:
+            return not expires and not self.late(now)
+        if self.nended == 0 or now == clock:
+            return self.nended == 0
+        return (self.ended == now and self.first >= now and not expires and self.future.repeats()
+                and (jumps or self.whole()))
 
     cdef i32 place_of(self, i32 slot) noexcept nogil:
         """The number of the reservation of a waiting job; -1: there is none."""
@@ -72,19 +98,75 @@ cdef class Settled:
         """The pass that goes on with the last one is to ask about all jobs, of which there are some, and their
         reservations stay meanwhile."""
         cdef i32 i
-        cdef const Planned *p
         self.pack()
         self.tail = self.queue.peek()
         self.nopen = 0
+        self.count_all(domain, ndomains, now)
+        for i in range(ndomains):
+            domain[i].blocked = 0
+
+    cdef void count_all(self, Domain *domain, i32 ndomains, usec_t now) noexcept nogil:
+        """Count the reservations, and find the first that is later than now."""
+        cdef i32 i
+        cdef const Planned *p
         self.first = time_never()
         for i in range(ndomains):
             domain[i].blocked = domain[i].reserved = 0
         for i in range(self.nplanned):
             p = self.planned + i
             if p.slot >= 0:
+                domain[p.domain].blocked += 1
                 domain[p.domain].reserved += 1
                 if p.start > now:
                     self.first = min(self.first, p.start)
+
+    cdef int give_due(self, usec_t now) except -1 nogil:
+        """Take back what is reserved from now on: a job ahead may get it."""
+        cdef i32 i
+        for i in range(self.nplanned):
+            if self.planned[i].slot >= 0 and self.planned[i].start <= now:
+                self.future.retract(i)
+        return 0
+
+    cdef int stand(self, Domain *domain, i32 ndomains, usec_t now) except -1 nogil:
+        """The pass that goes on with the last one is to come to all jobs: see meet."""
+        cdef i32 i
+        self.pack()
+        domains.begin(domain, ndomains)
+        self.tail = -1
+        self.nopen = 0
+        self.first = time_never()
+        self.nstanding = 0
+        for i in range(self.nplanned):
+            self.nstanding += self.planned[i].slot >= 0
+        return self.give_due(now)
+
+    cdef i32 meet(self, i32 slot, Domain *domain, usec_t now, i32 quiet_after) except -1 nogil:
+        """The pass has come to a job while reservations of the last one stand: ASK, STANDS or DUE."""
+        cdef Job *j = self.queue.jobs.item + slot
+        cdef Domain *d = domain + j.domain
+        cdef i32 place = self.place_of(slot)
+        if place >= 0:
+            self.nstanding -= 1
+            if self.planned[place].start > now:
+                self.first = min(self.first, self.planned[place].start)
+                d.blocked += 1
+                d.reserved += 1
+                return STANDS
+            if not self.future.may_grow(slot, place):
+                self.planned[place].slot = -1
+                self.ngone += 1
+                return DUE
+        elif j.parked:
+            return ASK              # it is told why, and that is all
+        elif domains.quiet(d, quiet_after) and not self.future.may_start(j, now + 1):
+            # There is too little at this instant, and what is reserved begins later.
+            d.jumped = True
+            self.nopen += 1
+            return STANDS
+        self.go_back(slot, NULL)
+        self.nstanding = 0
+        return ASK
 
     cdef int plan(self, i32 slot, i32 domain, usec_t start) except -1 nogil:
         """A start is reserved for a job."""
@@ -97,7 +179,7 @@ cdef class Settled:
 
     cdef void end(self, usec_t end) noexcept nogil:
         """A running job that was expected to end then has ended."""
-        self.holds &= self.whole() and (self.keeps or self.nended == 0 or self.ended == end)
+        self.holds &= self.keeps or self.nended == 0 or self.ended == end
         self.nended += 1
         self.ended = end
 
@@ -175,7 +257,8 @@ cdef class Settled:
         return 0
 
     cdef int go_back(self, i32 slot, Domain *domain) except -1 nogil:
-        """Take back the reservations of a job and of those behind it. After an error nothing holds."""
+        """Take back the reservations of a job and of those behind it. domain: where they are counted, or NULL. After an
+        error nothing holds."""
         cdef const Planned *p
         cdef Job *j
         if not self.holds:
@@ -186,8 +269,9 @@ cdef class Settled:
             if p.slot >= 0:
                 if self.queue.precedes(p.slot, slot):
                     break
-                domain[p.domain].reserved -= 1
-                domain[p.domain].blocked -= 1
+                if domain is not NULL:
+                    domain[p.domain].reserved -= 1
+                    domain[p.domain].blocked -= 1
                 # What it was told stands until the next pass, and no longer.
                 j = self.queue.jobs.item + p.slot
                 j.asked_in -= 1

@@ -318,11 +318,7 @@ cdef class SharedPlan:
                               request.elig)
             return self.matcher.match(request.want, request.nwant, &self.picked)
         for w in range(self.state.nwords):
-            word = self.state.up[w] & request.elig[w]
-            if shape.whole:
-                word &= self.state.idle[w]
-            elif shape.cores:
-                word &= self.state.some[w]
+            word = self.fits.usable(&shape, w) & request.elig[w]
             while word:
                 node = w * 64 + lowest(word)
                 word &= word - 1
