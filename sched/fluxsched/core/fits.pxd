@@ -39,12 +39,13 @@ cdef class Fits:
         usec_t base             # of their ticks
         Soon *soon[COLUMNS]     # [nnodes]; NULL: not yet
         i64 epoch               # counts up when resources come back: what was found out in this one holds still
-        usec_t next             # if there was too little in the last search: no start before it is worth a look
+        usec_t next             # if there was too little in the last search: no start before it is worth a look, and
+        i32 missing             # by so much it was too little
         # Scratch.
         i32 *node               # [nfound] what serves,
         i32 *fit                # [nfound] and how much of it
         i32 nfound
-        usec_t *later           # [nlater] when nodes that do not fit may
+        i32 *later              # [nlater] ticks in which nodes that do not fit may
         i32 nlater
         i32 fit_there[64]       # of each node of a word
         u64 *word               # [width]
@@ -58,7 +59,7 @@ cdef class Fits:
                     const i64 *pool, Alloc *picked) except -1 nogil
     cdef int gather_idle(self, const Job *j, const Shape *shape, i32 need, Alloc *picked) except -1 nogil
     cdef int need(self, i32 k) except -1 nogil
-    cdef void unsee(self, i32 k, i32 node) noexcept nogil
+    cdef void unsee(self, i32 k, i32 node, i32 count) noexcept nogil
     cdef bint serves(self, const Shape *shape, const Group *g) noexcept nogil
     cdef u64 usable(self, const Shape *shape, i32 w) noexcept nogil
     cdef u64 candidates(self, const Shape *shape, const Group *g, i32 w, bint now) noexcept nogil
@@ -69,7 +70,7 @@ cdef class Fits:
                          usec_t until) noexcept nogil
     cdef u64 fitting(self, const Shape *shape, const Group *g, Lacks *lacks, i32 w, u64 word, i32 need, usec_t start,
                      usec_t end) noexcept nogil
-    cdef void put_off(self, const Lacks *lacks, i32 w, u64 word) noexcept nogil
+    cdef void put_off(self, const i32 *last, u64 word) noexcept nogil
     cdef void lack(self, Lacks *lacks, const Shape *shape, const Group *g, i32 node, i32 count, usec_t start,
                    i32 i) noexcept nogil
     cdef i32 fit_of(self, const Shape *shape, const Group *g, Future *f, usec_t start, usec_t end,

@@ -25,11 +25,11 @@ from fluxsched.core.timeline cimport COLUMNS
 from fluxsched.core.types cimport i32, i64, time_never, u64, usec_t
 
 
-cdef usec_t smallest(usec_t *value, i32 count, i32 k) noexcept nogil:
+cdef i32 smallest(i32 *value, i32 count, i32 k) noexcept nogil:
     """The k-th smallest (from 1) of the values, which are put in another order (quickselect; Hoare: Algorithm 65,
     CACM 4(7), 1961)."""
     cdef i32 low = 0, high = count - 1, i, m
-    cdef usec_t pivot, swap
+    cdef i32 pivot, swap
     k -= 1
     while low < high:
         pivot = value[(low + high) >> 1]
@@ -90,7 +90,7 @@ cdef class Fits:
         self.epoch = 1
         self.node = <i32 *> zeroed(state.inv.nnodes, sizeof(i32))
         self.fit = <i32 *> zeroed(state.inv.nnodes, sizeof(i32))
-        self.later = <usec_t *> zeroed(state.inv.nnodes, sizeof(usec_t))
+        self.later = <i32 *> zeroed(state.nwords * 64, sizeof(i32))
         self.word = <u64 *> zeroed(self.width, sizeof(u64))
         self.chosen = <u64 *> zeroed(self.width, sizeof(u64))
 
@@ -130,14 +130,14 @@ cdef class Fits:
             memset(lacks.last, 0, self.state.nwords * 64 * sizeof(i32))
         return 0
 
-    cdef void unsee(self, i32 k, i32 node) noexcept nogil:
-        """Forget what was found out about a node: for column k, or (-1) for all."""
-        cdef i32 m
+    cdef void unsee(self, i32 k, i32 node, i32 count) noexcept nogil:
+        """Forget what was found out about so many nodes: for column k, or (-1) for all."""
+        cdef i32 m, i
         for m in range(k if k >= 0 else 0, k + 1 if k >= 0 else COLUMNS):
-            if self.soon[m] is not NULL:
-                self.soon[m][node].found = 0
+            for i in range(count if self.soon[m] is not NULL else 0):
+                self.soon[m][node + i].found = 0
             if self.lacks[m].last is not NULL:
-                self.lacks[m].last[node] = 0
+                memset(self.lacks[m].last + node, 0, count * sizeof(i32))
 
     cdef bint serves(self, const Shape *shape, const Group *g) noexcept nogil:
         """Whether a node of a kind is large enough."""
@@ -192,9 +192,12 @@ cdef class Fits:
             if need == 0:
                 break
         if need:
+            self.missing = need
             self.next = start
             if shape.slots and k >= 0 and not now and pool is NULL:
-                self.next = smallest(self.later, self.nlater, need) if need <= self.nlater else time_never()
+                self.next = time_never()
+                if need <= self.nlater:
+                    self.next = time_of(smallest(self.later, self.nlater, need), self.base)
             return 0
         self.chosen_of = -1
         alloc_reset(picked)
@@ -278,7 +281,7 @@ cdef class Fits:
             known = word & lacking(lacks, w, tick_of(start, self.base), tick_of(end, self.base))
             rest = word & ~known
             if shape.slots:
-                self.put_off(lacks, w, known)
+                self.put_off(lacks.last + w * 64, known)
         while rest:
             # Neighbours that have one future are looked at together: i … n - 1.
             i = n = lowest(rest)
@@ -302,10 +305,14 @@ cdef class Fits:
                 break
         return out
 
-    cdef void put_off(self, const Lacks *lacks, i32 w, u64 word) noexcept nogil:
-        """Add to later when the nodes of a word that are known to lack do so no more."""
+    cdef void put_off(self, const i32 *last, u64 word) noexcept nogil:
+        """Add to later when the nodes of a word that are known to lack do so no more. last: [64] these ticks."""
+        if ~word == 0:
+            memcpy(self.later + self.nlater, last, 64 * sizeof(i32))
+            self.nlater += 64
+            return
         while word:
-            self.later[self.nlater] = time_of(lacks.last[w * 64 + lowest(word)], self.base)
+            self.later[self.nlater] = last[lowest(word)]
             self.nlater += 1
             word &= word - 1
 
@@ -328,7 +335,7 @@ cdef class Fits:
             set_lacking(lacks, node, count, tick_of(time[first], self.base), tick_of(until, self.base))
         if shape.slots:
             for i in range(self.nlater, self.nlater + count):
-                self.later[i] = until
+                self.later[i] = tick_of(until, self.base)
             self.nlater += count
 
     cdef i32 fit_of(self, const Shape *shape, const Group *g, Future *f, usec_t start, usec_t end,

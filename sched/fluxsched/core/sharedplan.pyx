@@ -51,12 +51,11 @@ from fluxsched.core.types cimport i32, i64, time_add, time_never, u64, usec_t
 
 cdef void gain(SharedPlan plan, const Alloc *a) noexcept nogil:
     """What is in a is about to become free: what is known of it holds no longer."""
-    cdef i32 i, node
+    cdef i32 i
     plan.failures.forget()
     plan.bounds.forget()
     for i in range(a.nentries):
-        for node in range(a.entry[i].node, a.entry[i].node + max(a.entry[i].count, 1)):
-            plan.fits.unsee(-1, node)
+        plan.fits.unsee(-1, a.entry[i].node, max(a.entry[i].count, 1))
 
 
 cdef class SharedPlan:
@@ -276,16 +275,18 @@ cdef class SharedPlan:
     cdef bint may_start(self, const Job *j, usec_t end) noexcept nogil:
         """Whether j may fit from now to end, by counts."""
         cdef Shape shape = shape_of(j)
-        cdef i32 k, need = j.nnodes if j.nnodes else j.nslots
+        cdef i32 k, value, need = j.nnodes if j.nnodes else j.nslots
+        cdef usec_t t = self.now
         if j.tree >= 0:
             return True
         if (j.whole and j.nnodes > self.state.nidle or not self.state.room_for(j.nnodes, j.nslots, j.cores)
                 or self.failures.rule_out(&shape, need, end, j.exclusive)):
             return False
         k = self.bounds.known(&shape)
-        if k < 0 or self.timeline.lasts(k, need, self.now, end):
+        if k < 0 or self.timeline.find_less(k, need, end, &t, &value) == 0:
             return True
-        self.failures.add(&shape, need, end, False)
+        # More than there is at that instant finds no room either.
+        self.failures.add(&shape, value + 1, t + 1, False)
         return False
 
     cdef int fits_now(self, const Job *j, const Request *request, usec_t end, Running running,
@@ -305,7 +306,7 @@ cdef class SharedPlan:
             pool = self.pools_then(self.now, end, running, jobs)
         if self.fits.gather(j, &shape, k, need, self.now, end, True, pool, &self.picked):
             return 1
-        self.failures.add(&shape, need, end, pool is not NULL)
+        self.failures.add(&shape, need - self.fits.missing + 1, end, pool is not NULL)
         return 0
 
     cdef bint fits_idle(self, const Job *j, const Request *request) except -1 nogil:
@@ -444,7 +445,7 @@ cdef class SharedPlan:
                     self.lifted[node] = self.of[node]
                     self.of[node] = self.futures.change(self.of[node], r.start, r.end, bits, False, self.now)
                     self.nlifted += 1
-                    self.fits.unsee(k, node)
+                    self.fits.unsee(k, node, 1)
             done = True
         finally:
             if not done:
@@ -462,7 +463,7 @@ cdef class SharedPlan:
                 self.nlifted -= 1
                 self.futures.drop(self.of[node], 1)
                 self.of[node] = self.lifted[node]
-                self.fits.unsee(k, node)
+                self.fits.unsee(k, node, 1)
 
     cdef int earliest_until(self, const Job *j, usec_t least, usec_t until, Running running, const Job *jobs,
                             usec_t *out) except -1 nogil:

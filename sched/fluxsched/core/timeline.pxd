@@ -54,5 +54,6 @@ cdef class Timeline:
     cdef usec_t after(self, usec_t t) noexcept nogil
     cdef Place fails(self, i32 column, i32 least, Place at, usec_t end) noexcept nogil
     cdef bint lasts(self, i32 column, i32 least, usec_t start, usec_t end) noexcept nogil
+    cdef int find_less(self, i32 column, i32 least, usec_t end, usec_t *t, i32 *value) noexcept nogil
     cdef int search(self, i32 column, i32 least, usec_t duration, usec_t start, usec_t until,
                     usec_t *out) noexcept nogil

@@ -334,6 +334,17 @@ cdef class Timeline:
         return (self.chunk[at.c].value[column][at.i] >= least
                 and self.fails(column, least, at, end).c == self.nchunks)
 
+    cdef int find_less(self, i32 column, i32 least, usec_t end, usec_t *t, i32 *value) noexcept nogil:
+        """1, the first time from t to end at which a column is less than least, and its value then; 0: there is none."""
+        cdef Place at = self.locate(t[0])
+        if self.chunk[at.c].value[column][at.i] >= least:
+            at = self.fails(column, least, at, end)
+            if at.c == self.nchunks:
+                return 0
+        value[0] = self.chunk[at.c].value[column][at.i]
+        t[0] = max(t[0], self.chunk[at.c].time[at.i])
+        return 1
+
     cdef int search(self, i32 column, i32 least, usec_t duration, usec_t start, usec_t until,
                     usec_t *out) noexcept nogil:
         """1 and the first time from start on, and before until, that begins an interval of this duration in which a
