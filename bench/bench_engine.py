@@ -149,10 +149,17 @@ QUEUES = {
 }
 
 
-def queued(nnodes, waiting, parts):
+def backfill(nnodes, depth):
+    """An engine on equal nodes."""
+    return Engine(
+        Inventory.from_counts(nnodes, CORES, GPUS), load_plugin("backfill.plugin1", f"reserve-depth={depth}")
+    )
+
+
+def queued(nnodes, waiting, parts, depth=-1):
     """An engine with whole-node jobs on nearly all nodes, and jobs that wait in queues of their own nodes; and a
     request like the last one."""
-    engine = Engine(Inventory.from_counts(nnodes, CORES, GPUS), load_plugin("backfill.plugin1", "reserve-depth=-1"))
+    engine = backfill(nnodes, depth)
     constraints = split(nnodes, parts) if parts else [None]
     sizes = [int((last - first) * nnodes) for first, last in parts] if parts else [nnodes]
     for job in range(4 * len(constraints) * 64):
@@ -170,6 +177,17 @@ def queued(nnodes, waiting, parts):
     return engine, wanted
 
 
+def apart(nnodes, waiting):
+    """As queued with two queues, but that the jobs of the lesser one share its nodes."""
+    engine, wanted = queued(nnodes, waiting, QUEUES["two disjoint queues"])
+    lesser = split(nnodes, QUEUES["two disjoint queues"])[1]
+    for job in range(0, waiting, 10):
+        if engine.cancel(FIRST + job) and job % 20:
+            slots = request(0, 1 + job % 500, 2, 0, False, 300.0 + job % 5000, "q1", lesser)
+            engine.add(FIRST + job, slots, t_submit=1e6 + job)
+    return engine, wanted
+
+
 def lent(nnodes, waiting):
     """As queued with two queues, but that one job more takes cores, wherever they are: nodes are shared, so that all
     are planned one by one."""
@@ -178,10 +196,10 @@ def lent(nnodes, waiting):
     return engine, wanted
 
 
-def shared(nnodes, waiting):
+def shared(nnodes, waiting, depth=-1):
     """An engine whose nodes jobs share: slots of 1 to 16 cores, a quarter of them with a gpu, none larger than a
     hundredth of the machine; and a request of this kind."""
-    engine = Engine(Inventory.from_counts(nnodes, CORES, GPUS), load_plugin("backfill.plugin1", "reserve-depth=-1"))
+    engine = backfill(nnodes, depth)
     rng = random.Random(1)
 
     def wanted():
@@ -212,8 +230,8 @@ def sized(nnodes, waiting):
     return engine, wanted
 
 
-def site(nnodes, waiting):
-    """An engine with reserve-depth 16 on a machine of which a quarter has gpus and a fiftieth is drained: a queue of
+def site(nnodes, waiting, depth=16):
+    """An engine on a machine of which a quarter has gpus and a fiftieth is drained: a queue of
     all nodes, one of those with gpus, and one of a tenth without; jobs take whole nodes or slots; and a request like
     the last one."""
     gpus = nnodes // 4
@@ -221,7 +239,7 @@ def site(nnodes, waiting):
         list(range(nnodes)), [f"node{i}" for i in range(nnodes)], [f"0-{CORES - 1}"] * nnodes,
         [f"0-{GPUS - 1}" if i < gpus else "" for i in range(nnodes)],
     )
-    engine = Engine(inventory, load_plugin("backfill.plugin1", "reserve-depth=16"))
+    engine = Engine(inventory, load_plugin("backfill.plugin1", f"reserve-depth={depth}"))
     queues = [("batch", None), ("gpu", {"ranks": [f"0-{gpus - 1}"]}),
               ("debug", {"ranks": [f"{gpus}-{gpus + nnodes // 10}"]})]
     rng = random.Random(3)
@@ -300,13 +318,21 @@ def mixes(row):
         plan_rows(lambda parts=parts: queued(11136, 1000, parts), row, 11136, f"conservative, whole nodes, {name}")
     plan_rows(lambda: queued(16384, 10000, QUEUES["two disjoint queues"]), row, 16384,
               "conservative, whole nodes, two disjoint queues")
-    plan_rows(lambda: lent(11136, 1000), row, 11136, "conservative, whole nodes, two disjoint queues, one job of cores")
+    plan_rows(lambda: apart(11136, 1000), row, 11136, "conservative, two disjoint queues, one of shared nodes")
+    for nnodes, waiting in ((11136, 1000), (16384, 10000)):
+        plan_rows(lambda nnodes=nnodes, waiting=waiting: lent(nnodes, waiting), row, nnodes,
+                  "conservative, whole nodes, two disjoint queues, one job of cores")
     plan_rows(lambda: sized(11136, 1000), row, 11136, "conservative, whole nodes, ranges of counts")
     for nnodes, waiting in ((1024, 1000), (16384, 1000), (1024, 10000)):
         plan_rows(lambda nnodes=nnodes, waiting=waiting: shared(nnodes, waiting), row, nnodes,
                   "conservative, shared nodes with gpus")
-    for nnodes in (1024, 16384):
-        plan_rows(lambda nnodes=nnodes: site(nnodes, 1000), row, nnodes, "depth 16, three queues, gpus, drains")
+    for depth in (1, 16):
+        plan_rows(lambda depth=depth: queued(16384, 10000, QUEUES["two disjoint queues"], depth), row, 16384,
+                  f"depth {depth}, whole nodes, two disjoint queues")
+        plan_rows(lambda depth=depth: shared(1024, 10000, depth), row, 1024, f"depth {depth}, shared nodes with gpus")
+        for nnodes, waiting in ((1024, 1000), (16384, 1000), (16384, 10000)):
+            plan_rows(lambda nnodes=nnodes, waiting=waiting, depth=depth: site(nnodes, waiting, depth), row, nnodes,
+                      f"depth {depth}, three queues, gpus, drains")
 
 
 def main(counts):
@@ -331,8 +357,6 @@ def main(counts):
             ("backfill.plugin1", "reserve-depth=-1,queue-depth=100", "conservative, queue-depth 100"),
         ):
             for exclusive in (True, False):
-                if options == "reserve-depth=-1" and not exclusive and nnodes > 154:
-                    continue  # seconds: what queue-depth is for
                 kind = "whole nodes" if exclusive else "shared nodes"
                 first, again, considered, check = passes(nnodes, plugin, options, exclusive)
                 row(nnodes, f"{name}, {kind}: pass that starts jobs", first * 1e3, "ms", check)

@@ -148,7 +148,7 @@ def main(jobs, traces):
     path.unlink()
 
     for policy, count, load, record in (("easy", jobs, 0.9, False), ("easy", jobs, 0.9, True),
-                                        ("fcfs", jobs, 0.6, False),
+                                        ("fcfs", jobs, 0.6, False), ("conservative", jobs, 0.9, False),
                                         ("hybrid8", jobs // 10, 0.9, False), ("conservative", jobs // 50, 0.9, False),
                                         ("easy+f1", jobs // 10, 0.9, False), ("easy", jobs // 50, 1.3, False),
                                         ("conservative", jobs // 250, 1.3, False)):

@@ -335,7 +335,7 @@ cdef class Timeline:
                 and self.fails(column, least, at, end).c == self.nchunks)
 
     cdef int find_less(self, i32 column, i32 least, usec_t end, usec_t *t, i32 *value) noexcept nogil:
-        """1, the first time from t to end at which a column is less than least, and its value then; 0: there is none."""
+        """1, the first time from t on and before end at which a column is less than least, and its value; or 0."""
         cdef Place at = self.locate(t[0])
         if self.chunk[at.c].value[column][at.i] >= least:
             at = self.fails(column, least, at, end)
