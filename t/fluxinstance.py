@@ -189,8 +189,15 @@ class Instance:
         )
 
     def wait(self, condition, what, timeout=WAIT):
+        """Wait for a condition, which does not hold yet where what it asks the KVS for is not there yet."""
+        def holds():
+            try:
+                return condition()
+            except FileNotFoundError:
+                return False
+
         end = time.monotonic() + timeout
-        while not condition():
+        while not holds():
             assert time.monotonic() < end, f"waited in vain for {what}\n{self.log_text()}"
             time.sleep(0.02)
 

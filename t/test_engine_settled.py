@@ -125,6 +125,8 @@ class Play:
                 more = outcome.more
             started.append(sorted(ids))
         assert started[0] == started[1]
+        backfilled = [one.stats()["backfilled"] for one in self.engines]
+        assert backfilled[0] == backfilled[1]
         for jobid in started[0]:
             assert self.both("cores_by_rank", jobid)
             _, end = self.both("times", jobid)

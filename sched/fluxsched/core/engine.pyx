@@ -20,7 +20,7 @@ from fluxsched.core.jobs cimport Jobs
 from fluxsched.core.memory cimport grow, memset, zeroed
 from fluxsched.core.queue cimport Limits, Queue
 from fluxsched.core.running cimport far_future
-from fluxsched.core.settled cimport DUE, STANDS, Settled
+from fluxsched.core.settled cimport ASK, DUE, STANDS, Settled
 from fluxsched.core.state cimport State
 from fluxsched.core.types cimport USEC, i32, i64, time_add, usec_t
 
@@ -482,6 +482,7 @@ cdef class Engine:
 
     cdef bint go_on(self, usec_t now) except -1 nogil:
         """Go on with the last pass, so that walk is to ask the jobs that it has not asked; False: that did not work."""
+        cdef bint whole
         self.ncontinued += 1
         self.now = now
         self.clock = now
@@ -493,10 +494,12 @@ cdef class Engine:
         if not self.settled.holds:
             return False
         if self.settled.nended and not self.settled.keeps:
-            if not self.settled.whole():
+            whole = self.settled.whole()
+            self.nheld = self.asked = 0
+            self.settled.stand(self.domain, self.ndomains, now)
+            if not whole:
                 # From the head on; what is reserved stands until its job's turn comes.
-                self.nheld = self.asked = 0
-                self.settled.stand(self.domain, self.ndomains, now)
+                self.settled.tail = -1
                 return not self.queue.reordered
             if not self.start_due():
                 return False
@@ -508,24 +511,17 @@ cdef class Engine:
     cdef bint start_due(self) except -1 nogil:
         """Something has ended when it was expected to: the jobs start that are planned for now. False if one does
         not."""
-        cdef i32 i, slot
-        self.settled.count_all(self.domain, self.ndomains, self.clock)
-        self.settled.give_due(self.clock)
-        i = 0
+        cdef i32 slot, turn, i = 0
         while i < self.settled.nplanned:
             slot = self.settled.planned[i].slot
-            if slot >= 0 and self.settled.planned[i].start <= self.clock:
-                if self.future.may_grow(slot, i):
-                    # All that is behind it depends on what it gets.
-                    self.settled.go_back(slot, self.domain)
-                    self.settled.tail = slot
-                    break
-                self.settled.leaves(slot, self.domain)
+            i += 1
+            turn = self.settled.meet(slot, self.domain, self.clock, -1) if slot >= 0 else STANDS
+            if turn == ASK:
+                self.settled.tail = slot
+            elif turn == DUE:
                 self.consider(slot)
                 if self.jobs.item[slot].state == JOB_WAITING:
                     return False
-            i += 1
-        self.settled.pack()
         return True
 
     cdef int walk(self, i32 limit) except -1 nogil:

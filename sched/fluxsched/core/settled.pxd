@@ -40,9 +40,7 @@ cdef class Settled:
     cdef void ask_all(self, Domain *domain, i32 ndomains, usec_t now) noexcept nogil
     cdef void close(self, bint holds) noexcept nogil
     cdef bint may_go_on(self, usec_t now, usec_t began, usec_t clock, bint expires, bint jumps) noexcept nogil
-    cdef void count_all(self, Domain *domain, i32 ndomains, usec_t now) noexcept nogil
     cdef int stand(self, Domain *domain, i32 ndomains, usec_t now) except -1 nogil
-    cdef int give_due(self, usec_t now) except -1 nogil
     cdef i32 meet(self, i32 slot, Domain *domain, usec_t now, i32 quiet_after) except -1 nogil
     cdef int plan(self, i32 slot, i32 domain, usec_t start) except -1 nogil
     cdef void end(self, usec_t end) noexcept nogil

@@ -98,48 +98,34 @@ cdef class Settled:
         """The pass that goes on with the last one is to ask about all jobs, of which there are some, and their
         reservations stay meanwhile."""
         cdef i32 i
+        cdef const Planned *p
         self.pack()
         self.tail = self.queue.peek()
         self.nopen = 0
-        self.count_all(domain, ndomains, now)
-        for i in range(ndomains):
-            domain[i].blocked = 0
-
-    cdef void count_all(self, Domain *domain, i32 ndomains, usec_t now) noexcept nogil:
-        """Count the reservations, and find the first that is later than now."""
-        cdef i32 i
-        cdef const Planned *p
         self.first = time_never()
         for i in range(ndomains):
             domain[i].blocked = domain[i].reserved = 0
         for i in range(self.nplanned):
             p = self.planned + i
             if p.slot >= 0:
-                domain[p.domain].blocked += 1
                 domain[p.domain].reserved += 1
                 if p.start > now:
                     self.first = min(self.first, p.start)
 
-    cdef int give_due(self, usec_t now) except -1 nogil:
-        """Take back what is reserved from now on: a job ahead may get it."""
-        cdef i32 i
-        for i in range(self.nplanned):
-            if self.planned[i].slot >= 0 and self.planned[i].start <= now:
-                self.future.retract(i)
-        return 0
-
     cdef int stand(self, Domain *domain, i32 ndomains, usec_t now) except -1 nogil:
-        """The pass that goes on with the last one is to come to all jobs: see meet."""
+        """The pass that goes on with the last one is to come to all jobs that have a reservation: see meet. What is
+        reserved from now on is taken back: a job ahead may get it."""
         cdef i32 i
         self.pack()
         domains.begin(domain, ndomains)
-        self.tail = -1
         self.nopen = 0
         self.first = time_never()
         self.nstanding = 0
         for i in range(self.nplanned):
             self.nstanding += self.planned[i].slot >= 0
-        return self.give_due(now)
+            if self.planned[i].slot >= 0 and self.planned[i].start <= now:
+                self.future.retract(i)
+        return 0
 
     cdef i32 meet(self, i32 slot, Domain *domain, usec_t now, i32 quiet_after) except -1 nogil:
         """The pass has come to a job while reservations of the last one stand: ASK, STANDS or DUE."""
