@@ -283,6 +283,7 @@ cdef class Engine:
         self.nstarted += 1
         self.future.assign(job)
         self.waits(job, -1)
+        self.settled.touched = 0
         j.backfilled = d.blocked > 0
         if self.queue.reordered:
             j.backfilled = self.queue.waits_ahead(job, self.eligible.generation)
@@ -383,6 +384,7 @@ cdef class Engine:
         """Ask the plugin about one waiting job."""
         cdef Job *j = self.jobs.item + slot
         cdef Domain *d = self.domain + j.domain
+        cdef i32 nplanned
         cdef int answer
         j.estimate = -1
         if d.stopped:
@@ -419,8 +421,9 @@ cdef class Engine:
             return 0
         j = self.jobs.item + slot
         d.blocked += 1
+        nplanned = self.settled.nplanned
         answer = self.policy.reserve_resources(self, slot)
-        self.settled.nopen += self.settled.place_of(slot) < 0
+        self.settled.nopen += self.settled.nplanned == nplanned and self.settled.place_of(slot) < 0
         if answer != GO_ON:
             self.stop(j, answer, WHY_BEHIND)
         return 0
@@ -448,6 +451,7 @@ cdef class Engine:
         cdef i32 i
         self.nstarted = 0
         self.ndenied = 0
+        self.settled.touched = 0
         self.in_pass = True
         try:
             if not self.may_go_on(now) or not self.go_on(now):

@@ -32,6 +32,7 @@ cdef class Settled:
         bint keeps              # what is reserved stays, whatever comes or goes
         i32 nended              # jobs that have ended since; all were expected to end at
         usec_t ended
+        usec_t touched          # since the job that look_ahead found was seen to fit, nothing was taken before then
         i32 nstanding           # reservations of the last pass to whose jobs this one has not come yet
 
     cdef void begin(self, bint keeps) noexcept nogil

@@ -157,6 +157,7 @@ cdef class Settled:
     cdef int plan(self, i32 slot, i32 domain, usec_t start) except -1 nogil:
         """A start is reserved for a job."""
         self.planned = <Planned *> grow(self.planned, &self.planned_room, self.nplanned + 1, sizeof(Planned))
+        self.touched = min(self.touched, start)
         self.planned[self.nplanned] = Planned(start, slot, domain)
         self.queue.jobs.item[slot].place = self.nplanned
         self.nplanned += 1
@@ -178,12 +179,16 @@ cdef class Settled:
             return False
         # What is free only shrinks in a pass: who could not start stays so.
         slot = self.queue.seen()
+        if slot >= 0 and time_add(now, self.queue.jobs.item[slot].duration) <= self.touched:
+            return False
         if slot >= 0 and self.may_start(slot, now, last):
+            self.touched = time_never()
             return False
         limits = self.future.limits(now, last)
         slot = self.queue.look_ahead(&limits)
         while slot >= 0 and not self.may_start(slot, now, last):
             slot = self.queue.look_ahead(&limits)
+        self.touched = time_never()
         if slot < 0:
             self.tail = self.queue.peek()
         return slot < 0
