@@ -18,6 +18,13 @@ cdef void begin(Domain *domain, i32 count) noexcept nogil:
         domain[d].waiting = waiting
 
 
+cdef void meet_anew(Domain *domain, i32 count) noexcept nogil:
+    """A pass is gone on with, from some job on."""
+    cdef i32 d
+    for d in range(count):
+        domain[d].met = 0
+
+
 cdef bint all_stopped(const Domain *domain, i32 count) noexcept nogil:
     """Whether no domain with waiting jobs considers any more in this pass."""
     cdef i32 d
@@ -46,7 +53,7 @@ cdef bint may_jump(Domain *domain, i32 count, i32 after) noexcept nogil:
     """Whether no job that cannot start changes anything in the rest of the pass, whatever its domain."""
     cdef i32 d
     for d in range(count):
-        if domain[d].stopped == GO_ON and domain[d].waiting and not quiet(domain + d, after):
+        if domain[d].stopped == GO_ON and domain[d].met < domain[d].waiting and not quiet(domain + d, after):
             return False
     for d in range(count):
         domain[d].jumped |= domain[d].stopped == GO_ON

@@ -8,7 +8,7 @@ offers: fits_now, select, start, earliest, reserve, explain.
 """
 from libc.stdlib cimport free
 
-from fluxsched.core.domain cimport Domain, all_stopped, begin, held_elsewhere, may_jump, quiet
+from fluxsched.core.domain cimport Domain, all_stopped, begin, held_elsewhere, may_jump, meet_anew, quiet
 from fluxsched.core.eligible cimport Eligible
 from fluxsched.core.future cimport Future
 from fluxsched.core.inventory cimport Inventory
@@ -190,7 +190,9 @@ cdef class Engine:
 
     cdef void waits(self, i32 slot, i32 sign) noexcept nogil:
         """One job more (sign 1) or fewer (-1) waits."""
-        self.domain[self.jobs.item[slot].domain].waiting += sign
+        cdef Domain *d = self.domain + self.jobs.item[slot].domain
+        d.waiting += sign
+        d.met = d.met if self.in_pass else 0
         self.future.waits(self.jobs.item + slot, sign)
 
     cdef int finish(self, i32 slot) except -1 nogil:
@@ -488,6 +490,7 @@ cdef class Engine:
         """Go on with the last pass, so that walk is to ask the jobs that it has not asked; False: that did not work."""
         cdef bint whole
         self.ncontinued += 1
+        meet_anew(self.domain, self.ndomains)
         self.now = now
         self.clock = now
         self.returned = False
@@ -556,15 +559,11 @@ cdef class Engine:
             d = self.jobs.item[slot].domain
             if self.jobs.item[slot].state != JOB_WAITING or self.jobs.item[slot].added_in == self.number():
                 continue
+            self.domain[d].met += 1
+            turn = ASK
             if self.settled.nstanding:
                 turn = self.settled.meet(slot, self.domain, self.clock, self.policy.quiet_after)
                 if turn == STANDS:
-                    continue
-                if turn == DUE:
-                    self.consider(slot)
-                    if self.jobs.item[slot].state == JOB_WAITING:
-                        self.begin_pass(self.clock)
-                        self.policy.sched_loop_setup(self)
                     continue
             elif jumps and quiet(self.domain + d, self.policy.quiet_after) and not self.nheld:
                 limits = self.future.limits(self.clock, over)
@@ -573,6 +572,12 @@ cdef class Engine:
                 if not self.queue.within(self.jobs.item + slot, &limits) or not self.may_start(slot):
                     continue
             self.consider(slot)
+            if self.jobs.item[slot].state != JOB_WAITING:
+                self.domain[d].met -= 1
+            elif turn == DUE:       # against what was planned
+                self.begin_pass(self.clock)
+                self.policy.sched_loop_setup(self)
+                continue
             if self.domain[d].stopped and all_stopped(self.domain, self.ndomains):
                 self.settled.nopen += 1
                 break
