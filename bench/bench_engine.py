@@ -23,6 +23,7 @@ from fluxsched.policy.loader import load_plugin
 
 CORES, GPUS, WAITING = 64, 4, 1000
 FIRST = 1_000_000            # id of the first job that waits
+COMPRESSED = ",compression=true,compression-interval=14400"
 TOP = Path(__file__).resolve().parent.parent
 
 
@@ -149,10 +150,10 @@ QUEUES = {
 }
 
 
-def backfill(nnodes, depth):
-    """An engine on equal nodes."""
+def backfill(nnodes, depth, more=""):
+    """An engine on equal nodes. more: options."""
     return Engine(
-        Inventory.from_counts(nnodes, CORES, GPUS), load_plugin("backfill.plugin1", f"reserve-depth={depth}")
+        Inventory.from_counts(nnodes, CORES, GPUS), load_plugin("backfill.plugin1", f"reserve-depth={depth}{more}")
     )
 
 
@@ -196,10 +197,10 @@ def lent(nnodes, waiting):
     return engine, wanted
 
 
-def shared(nnodes, waiting, depth=-1):
+def shared(nnodes, waiting, depth=-1, more=""):
     """An engine whose nodes jobs share: slots of 1 to 16 cores, a quarter of them with a gpu, none larger than a
     hundredth of the machine; and a request of this kind."""
-    engine = backfill(nnodes, depth)
+    engine = backfill(nnodes, depth, more)
     rng = random.Random(1)
 
     def wanted():
@@ -326,6 +327,10 @@ def mixes(row):
     for nnodes, waiting in ((1024, 1000), (16384, 1000), (1024, 10000)):
         plan_rows(lambda nnodes=nnodes, waiting=waiting: shared(nnodes, waiting), row, nnodes,
                   "conservative, shared nodes with gpus")
+    # Reservations that stay, and are not planned anew at each early end.
+    for nnodes, waiting in ((1024, 10000), (16384, 1000)):
+        plan_rows(lambda nnodes=nnodes, waiting=waiting: shared(nnodes, waiting, -1, COMPRESSED), row, nnodes,
+                  "conservative, compressed each 4 h, shared nodes with gpus")
     for depth in (1, 16):
         plan_rows(lambda depth=depth: queued(16384, 10000, QUEUES["two disjoint queues"], depth), row, 16384,
                   f"depth {depth}, whole nodes, two disjoint queues")
