@@ -171,7 +171,7 @@ def queued(nnodes, waiting, parts, depth=-1):
     for job in engine.waiting():
         engine.cancel(job)
     for job in range(waiting):
-        q = (job * 7) % len(constraints) if job % 10 == 0 else 0
+        q = job // 10 % len(constraints) if job % 10 == 0 else 0
         size = 1 + (job * 7919) % max(1, sizes[q] // 4)
         wanted = request(size, 1, 1, 0, True, 300.0 + job % 5000, f"q{q}", constraints[q])
         engine.add(FIRST + job, wanted, t_submit=1e6 + job)
@@ -182,8 +182,8 @@ def apart(nnodes, waiting):
     """As queued with two queues, but that the jobs of the lesser one share its nodes."""
     engine, wanted = queued(nnodes, waiting, QUEUES["two disjoint queues"])
     lesser = split(nnodes, QUEUES["two disjoint queues"])[1]
-    for job in range(0, waiting, 10):
-        if engine.cancel(FIRST + job) and job % 20:
+    for job in range(10, waiting, 20):
+        if engine.cancel(FIRST + job):
             slots = request(0, 1 + job % 500, 2, 0, False, 300.0 + job % 5000, "q1", lesser)
             engine.add(FIRST + job, slots, t_submit=1e6 + job)
     return engine, wanted

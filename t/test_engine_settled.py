@@ -43,7 +43,9 @@ class Play:
         self.shared = rng.random() < 0.6
         half = self.nnodes // 2
         self.sets = [f"0-{half}", f"{half + rng.randint(0, 1)}-{self.nnodes}"] if rng.random() < 0.5 else []
+        self.apart = rng.random() < 0.5                 # no job may go to all nodes
         self.quiet = rng.choice([0.45, 0.45, 0.8])      # how often time passes
+        self.early = rng.choice([0, 0, 0.2])            # how often a job ends early
         self.now = 0
         self.last = 0
         self.ends = {}
@@ -67,7 +69,8 @@ class Play:
 
     def one_size(self):
         rng = self.rng
-        constraint = {"ranks": [rng.choice(self.sets)]} if self.sets and rng.random() < 0.5 else None
+        confined = self.sets and (self.apart or rng.random() < 0.5)
+        constraint = {"ranks": [rng.choice(self.sets)]} if confined else None
         queue, duration = rng.choice(["", "", "b", "c"]), rng.choice(DURATIONS)
         if not self.shared or rng.random() < 0.4:
             return whole(rng.randint(1, 4), duration, queue, constraint)
@@ -83,6 +86,8 @@ class Play:
         """Something comes in."""
         rng = self.rng
         waiting = self.engines[0].waiting()
+        if self.ends and rng.random() < self.early:
+            return self.end(rng.choice(sorted(self.ends)))
         what = rng.random()
         if what < 0.65:
             self.last += 1

@@ -201,8 +201,7 @@ cdef class Engine:
         cdef bint holds = self.settled.holds and not self.once
         self.policy.ended(self, slot)
         self.settled.holds = False
-        if holds and self.settled.keeps:
-            holds = self.future.keeps(j)
+        holds = holds and self.settled.hears(j, self.hasty)
         self.future.gives(j, &j.alloc if self.once else NULL)
         self.settled.holds = holds
         self.settled.end(j.end)
@@ -501,7 +500,7 @@ cdef class Engine:
         if not self.settled.holds:
             return False
         if self.settled.nended and not self.settled.keeps:
-            whole = self.settled.whole()
+            whole = self.settled.whole() and self.settled.ordered and self.settled.ended == now
             self.nheld = self.asked = 0
             self.settled.stand(self.domain, self.ndomains, now)
             if not whole:
@@ -524,6 +523,7 @@ cdef class Engine:
             i += 1
             turn = self.settled.meet(slot, self.domain, self.clock, -1) if slot >= 0 else STANDS
             if turn == ASK:
+                self.settled.go_back(slot, NULL)
                 self.settled.tail = slot
             elif turn == DUE:
                 self.consider(slot)

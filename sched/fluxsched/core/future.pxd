@@ -39,8 +39,10 @@ cdef class Future:
         i32 nnamed              # such whose nodes are named
         # At any time:
         Mix *mix                # [ncomponents] scratch
+        usec_t *freed           # [ncomponents] until when jobs that have ended since were expected to hold some of it
         i32 how_room
         i32 mix_room
+        i32 freed_room
         bint units_are_cores    # what the running jobs' units are, else nodes
         i32 units_generation    # of the nodes' state, for which they hold
         i32 nrunning_whole      # running jobs that hold whole nodes only
@@ -66,6 +68,8 @@ cdef class Future:
     cdef void advance(self, usec_t now) noexcept nogil
     cdef void count_mix(self) noexcept nogil
     cdef i32 choose(self, i32 c) noexcept nogil
+    cdef void forget_freed(self) noexcept nogil
+    cdef i32 component(self, const Job *j) noexcept nogil
     cdef bint counting(self) noexcept nogil
     cdef bint is_counted(self, const Job *j) noexcept nogil
     cdef bint is_named(self, i32 place) noexcept nogil

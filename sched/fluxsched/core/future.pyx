@@ -53,6 +53,7 @@ cdef class Future:
     def __dealloc__(self):
         free(self.how)
         free(self.mix)
+        free(self.freed)
 
     # What it hears of.
 
@@ -68,10 +69,16 @@ cdef class Future:
 
     cdef int gives(self, Job *j, const Alloc *lost) except -1 nogil:
         """A job is about to give back what is in its alloc, of which nobody gets what is in lost (NULL: nothing)."""
+        cdef i32 i, node, c
         if lost is not NULL:
             # What is reserved may hold some of it, and would give it back.
             self.nodes.clear()
         self.nodes.give(&j.alloc, j.end)
+        for i in range(j.alloc.nentries):
+            for node in range(j.alloc.entry[i].node, j.alloc.entry[i].node + max(j.alloc.entry[i].count, 1)):
+                c = self.kinds.component_of[self.kinds.kind_of[node]] if self.kinds.kind_of[node] >= 0 else -1
+                if 0 <= c < self.ncomponents:
+                    self.freed[c] = max(self.freed[c], j.end)
         if lost is not NULL:
             self.nodes.lose(lost)
         self.nrunning_whole -= self.holds_whole(j)
@@ -124,6 +131,8 @@ cdef class Future:
         self.ncomponents = self.kinds.ncomponents
         self.how = <i32 *> grow(self.how, &self.how_room, self.ncomponents, sizeof(i32))
         self.mix = <Mix *> grow(self.mix, &self.mix_room, self.ncomponents, sizeof(Mix))
+        self.freed = <usec_t *> grow(self.freed, &self.freed_room, self.ncomponents, sizeof(usec_t))
+        self.forget_freed()
         self.count_mix()
         self.ncores = self.nnamed = 0
         for i in range(self.ncomponents):
@@ -177,13 +186,21 @@ cdef class Future:
                 return False
         return True
 
+    cdef void forget_freed(self) noexcept nogil:
+        """All that has become free is planned with."""
+        memset(self.freed, 0, self.ncomponents * sizeof(usec_t))
+
+    cdef i32 component(self, const Job *j) noexcept nogil:
+        """That of the nodes to which a job is confined; -1: none of them was up when the pass began."""
+        return self.kinds.set_component[j.elig] if j.elig < self.kinds.nsets else -1
+
     cdef bint counting(self) noexcept nogil:
         """Whether anything is counted in this pass."""
         return self.nnamed == 0 or self.nnamed < self.ncomponents
 
     cdef bint is_counted(self, const Job *j) noexcept nogil:
         """Whether a job that waits is one of those for which nodes or cores are counted."""
-        cdef i32 c = self.kinds.set_component[j.elig] if j.elig < self.kinds.nsets else -1
+        cdef i32 c = self.component(j)
         return c >= 0 and self.how[c] != NAMED
 
     cdef bint is_named(self, i32 place) noexcept nogil:

@@ -116,7 +116,7 @@ cdef int _settled(Engine e) except -1:
         must(j.state == JOB_WAITING, "settled: a job with a planned start does not wait")
         must(e.settled.place_of(slot) == i, "settled: the place of a job's reservation")
         must(e.settled.first <= e.settled.planned[i].start, "settled: the first planned start")
-        if e.settled.keeps:
+        if e.settled.keeps or not e.settled.ordered:
             continue
         must(last < 0 or e.queue.precedes(last, slot), "settled: not in the order of the queue")
         must(e.settled.tail < 0 or e.queue.precedes(slot, e.settled.tail), "settled: planned behind the tail")

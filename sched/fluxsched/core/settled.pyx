@@ -13,7 +13,8 @@ resources.
 
 At t1, a and d start; b has no start as it waits for nodes that are down; f and g are asked. A job that comes between c
 and d makes d the tail: the reservations from there on are taken back. Where some job ahead of the tail waits without a
-planned start (under EASY, all but one), it may start when something ends. Then the pass that goes on comes to all jobs,
+planned start (under EASY, all but one), it may start when something ends. If that is earlier than expected, what is
+reserved of its component is taken back first, and that of others stands. Then the pass that goes on comes to all jobs,
 in their order. Reservations stand, those of jobs behind, too, until it comes to a job that may start, or has to have a
 reservation; from there on all is planned anew:
 
@@ -30,7 +31,7 @@ from fluxsched.core cimport domain as domains
 from fluxsched.core.domain cimport Domain
 from fluxsched.core.future cimport Future
 from fluxsched.core.job cimport JOB_WAITING, Job
-from fluxsched.core.memory cimport grow
+from fluxsched.core.memory cimport grow, memset
 from fluxsched.core.planned cimport Planned
 from fluxsched.core.queue cimport Limits, Queue
 from fluxsched.core.types cimport i32, time_add, time_never, usec_t
@@ -45,6 +46,7 @@ cdef class Settled:
 
     def __dealloc__(self):
         free(self.planned)
+        free(self.standing)
 
     cdef void begin(self, bint keeps) noexcept nogil:
         """A pass from scratch begins, of a policy that keeps its reservations or does not."""
@@ -57,12 +59,16 @@ cdef class Settled:
         self.first = time_never()
         self.nended = 0
         self.nstanding = 0
+        self.untold = False
+        self.ordered = True
 
     cdef void close(self, bint holds) noexcept nogil:
         """A pass has come to its end."""
         self.holds = holds
         self.nended = 0
         self.nstanding = 0
+        self.untold = False
+        self.future.forget_freed()
 
     cdef bint may_go_on(self, usec_t now, usec_t began, usec_t clock, bint expires, bint jumps) noexcept nogil:
         """Whether a pass can go on with the last one, which began then and was gone on with at clock: all has gone as
@@ -78,8 +84,26 @@ cdef class Settled:
             return not expires and not self.late(now)
         if self.nended == 0 or now == clock:
             return self.nended == 0
-        return (self.ended == now and self.first >= now and not expires and self.future.repeats()
-                and (jumps or self.whole()))
+        return (self.first_end >= now and self.first >= now and not expires and self.future.repeats()
+                and (jumps or self.whole()) and (self.ended == now or self.spares(now)))
+
+    cdef bint hears(self, const Job *j, bint hasty) except -1 nogil:
+        """A running job is about to give back what it holds: whether what was decided may hold. hasty: a job that ends
+        early has all planned anew."""
+        cdef bint told = (self.keeps or not hasty) and self.future.keeps(j)
+        self.untold |= not told
+        return told or not self.keeps
+
+    cdef bint spares(self, usec_t now) noexcept nogil:
+        """Something has ended early. Whether it is known what that has freed, and most reservations are of nodes of
+        other components: to take back one costs as much as to plan some."""
+        cdef i32 i, c, nall = 0, nfreed = 0
+        for i in range(0 if self.untold else self.nplanned):
+            if self.planned[i].slot >= 0:
+                nall += 1
+                c = self.future.component(self.queue.jobs.item + self.planned[i].slot)
+                nfreed += self.future.freed[c] > now
+        return nall > 0 and 4 * nfreed <= nall
 
     cdef i32 place_of(self, i32 slot) noexcept nogil:
         """The number of the reservation of a waiting job; -1: there is none."""
@@ -114,49 +138,87 @@ cdef class Settled:
 
     cdef int stand(self, Domain *domain, i32 ndomains, usec_t now) except -1 nogil:
         """The pass that goes on with the last one is to come to all jobs that have a reservation: see meet. What is
-        reserved from now on is taken back: a job ahead may get it."""
-        cdef i32 i
+        reserved from now on is taken back: a job ahead may get it; and what is reserved of components of which something
+        has become free early."""
+        cdef i32 i, c
+        cdef Planned *p
+        self.standing = <i32 *> grow(self.standing, &self.standing_room, self.future.ncomponents, sizeof(i32))
+        memset(self.standing, 0, self.future.ncomponents * sizeof(i32))
         self.pack()
         domains.begin(domain, ndomains)
         self.nopen = 0
         self.first = time_never()
         self.nstanding = 0
         for i in range(self.nplanned):
-            self.nstanding += self.planned[i].slot >= 0
-            if self.planned[i].slot >= 0 and self.planned[i].start <= now:
+            p = self.planned + i
+            if p.slot < 0:
+                continue
+            c = self.future.component(self.queue.jobs.item + p.slot)
+            if self.future.freed[c] > now:
+                self.unplan(i)
+                continue
+            if p.start <= now:
                 self.future.retract(i)
+            self.nstanding += 1
+            self.standing[c] += 1
+        return 0
+
+    cdef int unplan(self, i32 place) except -1 nogil:
+        """Take back a reservation, whose job is to be asked again."""
+        cdef Planned *p = self.planned + place
+        cdef Job *j = self.queue.jobs.item + p.slot
+        # What it was told stands until the next pass, and no longer.
+        j.asked_in -= 1
+        p.slot = -1
+        self.ngone += 1
+        return self.future.retract(place)
+
+    cdef int fall_back(self, i32 slot, i32 component) except -1 nogil:
+        """Take back the reservations of a component to whose jobs the pass has not come yet, which stands at a job."""
+        cdef i32 i
+        cdef Planned *p
+        for i in range(self.nplanned if self.standing[component] else 0):
+            p = self.planned + i
+            if (p.slot < 0 or not self.queue.precedes(slot, p.slot)
+                    or self.future.component(self.queue.jobs.item + p.slot) != component):
+                continue
+            self.unplan(i)
+        self.nstanding -= self.standing[component]
+        self.standing[component] = 0
         return 0
 
     cdef i32 meet(self, i32 slot, Domain *domain, usec_t now, i32 quiet_after) except -1 nogil:
         """The pass has come to a job while reservations of the last one stand: ASK, STANDS or DUE."""
         cdef Job *j = self.queue.jobs.item + slot
         cdef Domain *d = domain + j.domain
-        cdef i32 place = self.place_of(slot)
+        cdef i32 place = self.place_of(slot), c = self.future.component(j)
+        cdef bint quiet = quiet_after >= 0 and domains.quiet(d, quiet_after)
         if place >= 0:
             self.nstanding -= 1
+            self.standing[c] -= 1
             if self.planned[place].start > now:
                 self.first = min(self.first, self.planned[place].start)
                 d.blocked += 1
                 d.reserved += 1
                 return STANDS
+            self.planned[place].slot = -1
+            self.ngone += 1
             if not self.future.may_grow(slot, place):
-                self.planned[place].slot = -1
-                self.ngone += 1
                 return DUE
-        elif j.parked:
+        elif j.parked or c < 0:
             return ASK              # it is told why, and that is all
-        elif domains.quiet(d, quiet_after) and not self.future.may_start(j, now + 1):
-            # There is too little at this instant, and what is reserved begins later.
+        elif quiet and not self.future.may_start(j, now + 1 if self.standing[c] else time_add(now, j.duration)):
+            # There is too little at this instant, and what is reserved behind it begins later.
             d.jumped = True
             self.nopen += 1
             return STANDS
-        self.go_back(slot, NULL)
-        self.nstanding = 0
+        self.fall_back(slot, c)
         return ASK
 
     cdef int plan(self, i32 slot, i32 domain, usec_t start) except -1 nogil:
         """A start is reserved for a job."""
         self.planned = <Planned *> grow(self.planned, &self.planned_room, self.nplanned + 1, sizeof(Planned))
+        self.ordered &= self.nstanding == 0
         self.touched = min(self.touched, start)
         self.planned[self.nplanned] = Planned(start, slot, domain)
         self.queue.jobs.item[slot].place = self.nplanned
@@ -166,9 +228,9 @@ cdef class Settled:
 
     cdef void end(self, usec_t end) noexcept nogil:
         """A running job that was expected to end then has ended."""
-        self.holds &= self.keeps or self.nended == 0 or self.ended == end
+        self.first_end = min(end, self.first_end) if self.nended else end
+        self.ended = max(end, self.ended) if self.nended else end
         self.nended += 1
-        self.ended = end
 
     cdef bint rest_waits(self, usec_t now, usec_t last) noexcept nogil:
         """Whether no job that is still to come in the order of the pass could start in it, as it is now; if so, they
@@ -250,11 +312,20 @@ cdef class Settled:
     cdef int go_back(self, i32 slot, Domain *domain) except -1 nogil:
         """Take back the reservations of a job and of those behind it. domain: where they are counted, or NULL. After an
         error nothing holds."""
+        cdef i32 i
         cdef const Planned *p
         cdef Job *j
         if not self.holds:
             return 0
         self.holds = False
+        self.nstanding = 0
+        for i in range(0 if self.ordered else self.nplanned):
+            p = self.planned + i
+            if p.slot >= 0 and not self.queue.precedes(p.slot, slot):
+                if domain is not NULL:
+                    domain[p.domain].reserved -= 1
+                    domain[p.domain].blocked -= 1
+                self.unplan(i)
         while self.nplanned:
             p = self.planned + self.nplanned - 1
             if p.slot >= 0:
