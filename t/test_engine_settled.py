@@ -86,10 +86,10 @@ class Play:
         """Something comes in."""
         rng = self.rng
         waiting = self.engines[0].waiting()
-        if self.ends and rng.random() < self.early:
-            return self.end(rng.choice(sorted(self.ends)))
         what = rng.random()
-        if what < 0.65:
+        if self.ends and rng.random() < self.early:
+            self.end(rng.choice(sorted(self.ends)))
+        elif what < 0.65:
             self.last += 1
             priority = 16 if rng.random() < 0.8 else rng.randint(14, 18)
             self.both("add", self.last, self.request(), priority, float(self.now))

@@ -138,8 +138,8 @@ cdef class Settled:
 
     cdef int stand(self, Domain *domain, i32 ndomains, usec_t now) except -1 nogil:
         """The pass that goes on with the last one is to come to all jobs that have a reservation: see meet. What is
-        reserved from now on is taken back: a job ahead may get it; and what is reserved of components of which something
-        has become free early."""
+        reserved from now on is taken back, as a job ahead may get it, and all of components of which something has
+        become free early."""
         cdef i32 i, c
         cdef Planned *p
         self.standing = <i32 *> grow(self.standing, &self.standing_room, self.future.ncomponents, sizeof(i32))
