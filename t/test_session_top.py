@@ -114,7 +114,7 @@ def test_jobs_are_shown_and_changed_by_keys(session, terminal):
     script = "for i in $(seq 40); do echo line $i; done; printf '\\033[31mred\\tx\\n'; exec sleep 60"
     first = session("submit", "-t5m", f"-c{cores}", "--job-name=first", "sh", "-c", script)
     session.wait_state(first, "RUN")
-    second = session("submit", "-t5m", f"-c{cores}", "--job-name=evil\x1b[2J\nname", "true")
+    second = session("submit", "-t5m", f"-c{cores}", "--job-name=evil\x1b[2J\nname", "sleep", "2")
     third = session("submit", "-t5m", f"-c{cores}", "--job-name=größe-日本語-long", "true")
     seen = terminal(session)
     # the first screen: what runs first, what waits in its order, with bars of the plan one after the other
