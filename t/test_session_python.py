@@ -302,6 +302,7 @@ futures = [executor.submit(job("true"), urgency=0) for _ in range(3)]
 print(futures[0].jobid(), flush=True)
 for future in futures:
     assert isinstance(future.exception(60), OSError), future
+sys.stdin.readline()        # it takes the session a moment to be gone
 assert "no session any more" in raises(RuntimeError, executor.submit, job("true"))
 executor.shutdown()
 handle_error = raises(OSError, flux.Flux)
@@ -309,11 +310,12 @@ print("told")
 """
         start = f"import sys; sys.path.insert(0, {pythonpath.FOLDER!r})\nimport flux, flux.job\n"
         words = [sys.executable, "-I", "-S", "-c", start + program]
-        process = subprocess.Popen(words, env=session.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = subprocess.Popen(words, env=session.env, text=True, **pipes)
         jobid = process.stdout.readline().strip()
         session.wait_state(jobid, "SCHED")
         session.close()
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate("\n", timeout=60)
         assert (process.returncode, out, err) == (0, "told\n", "")
 
 
