@@ -68,6 +68,7 @@ cdef class Future:
     cdef void advance(self, usec_t now) noexcept nogil
     cdef void count_mix(self) noexcept nogil
     cdef i32 choose(self, i32 c) noexcept nogil
+    cdef void note_freed(self, const Job *j) noexcept nogil
     cdef void forget_freed(self) noexcept nogil
     cdef i32 component(self, const Job *j) noexcept nogil
     cdef bint counting(self) noexcept nogil

@@ -69,16 +69,10 @@ cdef class Future:
 
     cdef int gives(self, Job *j, const Alloc *lost) except -1 nogil:
         """A job is about to give back what is in its alloc, of which nobody gets what is in lost (NULL: nothing)."""
-        cdef i32 i, node, c
         if lost is not NULL:
             # What is reserved may hold some of it, and would give it back.
             self.nodes.clear()
         self.nodes.give(&j.alloc, j.end)
-        for i in range(j.alloc.nentries):
-            for node in range(j.alloc.entry[i].node, j.alloc.entry[i].node + max(j.alloc.entry[i].count, 1)):
-                c = self.kinds.component_of[self.kinds.kind_of[node]] if self.kinds.kind_of[node] >= 0 else -1
-                if 0 <= c < self.ncomponents:
-                    self.freed[c] = max(self.freed[c], j.end)
         if lost is not NULL:
             self.nodes.lose(lost)
         self.nrunning_whole -= self.holds_whole(j)
@@ -185,6 +179,15 @@ cdef class Future:
             if self.how[c] != self.choose(c):
                 return False
         return True
+
+    cdef void note_freed(self, const Job *j) noexcept nogil:
+        """A job is about to give back what is in its alloc."""
+        cdef i32 i, node, c
+        for i in range(j.alloc.nentries):
+            for node in range(j.alloc.entry[i].node, j.alloc.entry[i].node + max(j.alloc.entry[i].count, 1)):
+                c = self.kinds.component_of[self.kinds.kind_of[node]] if self.kinds.kind_of[node] >= 0 else -1
+                if 0 <= c < self.ncomponents:
+                    self.freed[c] = max(self.freed[c], j.end)
 
     cdef void forget_freed(self) noexcept nogil:
         """All that has become free is planned with."""

@@ -91,6 +91,8 @@ cdef class Settled:
         """A running job is about to give back what it holds: whether what was decided may hold. hasty: a job that ends
         early has all planned anew."""
         cdef bint told = (self.keeps or not hasty) and self.future.keeps(j)
+        if told and not self.keeps:
+            self.future.note_freed(j)
         self.untold |= not told
         return told or not self.keeps
 
