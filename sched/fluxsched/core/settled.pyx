@@ -316,32 +316,24 @@ cdef class Settled:
         error nothing holds."""
         cdef i32 i
         cdef const Planned *p
-        cdef Job *j
         if not self.holds:
             return 0
         self.holds = False
         self.nstanding = 0
-        for i in range(0 if self.ordered else self.nplanned):
+        for i in range(self.nplanned - 1, -1, -1):
             p = self.planned + i
-            if p.slot >= 0 and not self.queue.precedes(p.slot, slot):
+            if p.slot < 0:
+                continue
+            if not self.queue.precedes(p.slot, slot):
                 if domain is not NULL:
                     domain[p.domain].reserved -= 1
                     domain[p.domain].blocked -= 1
                 self.unplan(i)
-        while self.nplanned:
-            p = self.planned + self.nplanned - 1
-            if p.slot >= 0:
-                if self.queue.precedes(p.slot, slot):
-                    break
-                if domain is not NULL:
-                    domain[p.domain].reserved -= 1
-                    domain[p.domain].blocked -= 1
-                # What it was told stands until the next pass, and no longer.
-                j = self.queue.jobs.item + p.slot
-                j.asked_in -= 1
-            self.ngone -= p.slot < 0
+            elif self.ordered:
+                break
+        while self.nplanned and self.planned[self.nplanned - 1].slot < 0:
             self.nplanned -= 1
-            self.future.retract(self.nplanned)
+            self.ngone -= 1
         self.future.cut(self.nplanned)
         self.holds = True
         return 0
